@@ -1,0 +1,2 @@
+//! The program `runtime`.
+fn main() {}

@@ -1,0 +1,193 @@
+//! The one error type of the library.
+//!
+//! An error says which operation failed (with its arguments), where in `config.json` the request
+//! came from, the errno, and, where there is one, a hint. It is made once, at the place that knows
+//! all of this, and returned; the library never logs.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use nix::errno::Errno;
+
+/// What went wrong, for callers that react to it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// `config.json`, an id or another input is malformed; nothing was done.
+    InvalidInput,
+    /// A container with this id exists already.
+    AlreadyExists,
+    /// No container has this id.
+    NotFound,
+    /// The container is not in a state that allows the operation.
+    WrongState,
+    /// The program to run does not exist in the container.
+    ProgramNotFound,
+    /// The program to run exists, but may not be executed.
+    ProgramNotExecutable,
+    /// The kernel or this build cannot do what was asked.
+    Unsupported,
+    /// A hook failed or ran out of time.
+    Hook,
+    /// A cgroup could not be made, limited or removed.
+    Cgroup,
+    /// Something did not happen within its limit of time.
+    Timeout,
+    /// A system call failed.
+    System,
+}
+
+/// An error: operation, origin, errno and hint.
+///
+/// `Display` gives `operation: errno text (origin); hint: …` in one line, lower case, without a
+/// final full stop.
+pub struct Error(Box<Inner>);
+
+struct Inner {
+    kind: ErrorKind,
+    operation: Cow<'static, str>,
+    reason: Option<Cow<'static, str>>,
+    errno: Option<Errno>,
+    origin: Option<Cow<'static, str>>,
+    hint: Option<Cow<'static, str>>,
+}
+
+/// The library's result.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+impl Error {
+    /// An error of `kind` in `operation`; the operation is a call with its arguments, such as
+    /// `mount "proc" on "/proc"`.
+    pub fn new(kind: ErrorKind, operation: impl Into<Cow<'static, str>>) -> Self {
+        Self(Box::new(Inner { kind, operation: operation.into(), reason: None, errno: None, origin: None, hint: None }))
+    }
+
+    /// A failed system call.
+    pub fn system(operation: impl Into<Cow<'static, str>>, errno: Errno) -> Self {
+        Self::new(ErrorKind::System, operation).errno(errno)
+    }
+
+    /// A failed operation of the standard library; keeps its errno.
+    pub fn io(operation: impl Into<Cow<'static, str>>, error: &std::io::Error) -> Self {
+        match error.raw_os_error() {
+            Some(raw) => Self::system(operation, Errno::from_raw(raw)),
+            None => Self::new(ErrorKind::System, operation).reason(error.to_string()),
+        }
+    }
+
+    /// Bad input: what is wrong (`reason`) and with which field (`origin`, a JSON path).
+    pub fn invalid(origin: impl Into<Cow<'static, str>>, reason: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(ErrorKind::InvalidInput, origin).reason(reason)
+    }
+
+    /// Changes the kind.
+    #[must_use]
+    pub fn kind_of(mut self, kind: ErrorKind) -> Self {
+        self.0.kind = kind;
+        self
+    }
+
+    /// Adds the errno.
+    #[must_use]
+    pub fn errno(mut self, errno: Errno) -> Self {
+        self.0.errno = Some(errno);
+        self
+    }
+
+    /// Adds what went wrong in words, for failures that have no errno or where the words say more.
+    #[must_use]
+    pub fn reason(mut self, reason: impl Into<Cow<'static, str>>) -> Self {
+        self.0.reason = Some(reason.into());
+        self
+    }
+
+    /// Adds the place in `config.json` that asked for the operation, such as `mounts[1].options[3]`.
+    #[must_use]
+    pub fn origin(mut self, origin: impl Into<Cow<'static, str>>) -> Self {
+        self.0.origin = Some(origin.into());
+        self
+    }
+
+    /// Adds advice for the user.
+    #[must_use]
+    pub fn hint(mut self, hint: impl Into<Cow<'static, str>>) -> Self {
+        self.0.hint = Some(hint.into());
+        self
+    }
+
+    /// Puts a larger operation before this one: `step: operation: …`.
+    #[must_use]
+    pub fn context(mut self, step: impl fmt::Display) -> Self {
+        self.0.operation = format!("{step}: {}", self.0.operation).into();
+        self
+    }
+
+    /// What went wrong.
+    pub fn kind(&self) -> ErrorKind {
+        self.0.kind
+    }
+
+    /// The errno, if a system call failed.
+    pub fn raw_errno(&self) -> Option<Errno> {
+        self.0.errno
+    }
+}
+
+/// The errno's text in the lower case that engines compare with.
+pub(crate) fn errno_text(errno: Errno) -> String {
+    let text = errno.desc();
+    let mut chars = text.chars();
+    match (chars.next(), chars.next()) {
+        // "RFS specific error" keeps its capitals.
+        (Some(first), Some(second)) if second.is_lowercase() || second == ' ' => {
+            first.to_lowercase().chain(text.chars().skip(1)).collect()
+        }
+        _ => text.to_owned(),
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let inner = &*self.0;
+        f.write_str(&inner.operation)?;
+        if let Some(reason) = &inner.reason {
+            write!(f, ": {reason}")?;
+        }
+        if let Some(errno) = inner.errno {
+            write!(f, ": {}", errno_text(errno))?;
+        }
+        if let Some(origin) = &inner.origin {
+            write!(f, " ({origin})")?;
+        }
+        if let Some(hint) = &inner.hint {
+            write!(f, "; hint: {hint}")?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}({self})", self.0.kind)
+    }
+}
+
+impl std::error::Error for Error {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_line_with_every_part() {
+        let error = Error::system("mount \"proc\" on \"/proc\"", Errno::EPERM).origin("mounts[1]").hint("ask");
+        assert_eq!(error.to_string(), "mount \"proc\" on \"/proc\": operation not permitted (mounts[1]); hint: ask");
+    }
+
+    #[test]
+    fn engines_compare_lower_case_texts() {
+        assert_eq!(errno_text(Errno::ENOENT), "no such file or directory");
+        assert_eq!(errno_text(Errno::EACCES), "permission denied");
+        assert_eq!(errno_text(Errno::EISDIR), "is a directory");
+    }
+}

@@ -1,0 +1,7 @@
+//! Create and run OCI containers from a Rust program.
+
+#![deny(unsafe_code)]
+
+mod error;
+
+pub use error::{Error, ErrorKind, Result};
