@@ -5,3 +5,5 @@
 mod error;
 
 pub use error::{Error, ErrorKind, Result};
+
+mod child;

@@ -1,0 +1,7 @@
+//! The child lane: its operations, its reports and the tiny init that runs them.
+//!
+//! `ops` and `report` are the language between the library and the init; `init/` is the init's
+//! source, compiled by `build.rs` into a static program without libc and embedded here.
+
+pub mod ops;
+pub mod report;

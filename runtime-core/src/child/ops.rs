@@ -1,0 +1,285 @@
+//! The operations of the child lane: what the tiny init does, in order, to become the container.
+//!
+//! This file is shared as source by the library, which writes a plan, and by the tiny init, which
+//! runs it; so it is core-only. Everything an operation needs is in the plan image: a header, an
+//! array of [`Op`] and an arena of bytes that operations point into by offset. The image is
+//! position-independent and lives in a sealed memory file: the init maps it read-only.
+//!
+//! An operation is one thought of the launch ("put this mount there"), small enough that its
+//! arguments and an errno say all about a failure, and large enough that the sequence reads like
+//! the specification. Only `plan::order` decides their sequence.
+
+/// First word of an image; changes with every change of the layout.
+pub const MAGIC: u32 = 0x7274_6901;
+
+/// Offset of a NUL-terminated string in the arena; 0 is "none" (and the empty string).
+#[repr(transparent)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Str(pub u32);
+
+impl Str {
+    /// No string.
+    pub const NONE: Str = Str(0);
+}
+
+/// Bytes or an array in the arena: offset in bytes and number of elements. Arrays are aligned to 8.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Slice {
+    /// Offset in the arena, in bytes.
+    pub offset: u32,
+    /// Number of elements (of bytes, for bytes).
+    pub len: u32,
+}
+
+impl Slice {
+    /// No elements.
+    pub const EMPTY: Slice = Slice { offset: 0, len: 0 };
+}
+
+/// A place of the init's descriptor table.
+#[repr(transparent)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Slot(pub u16);
+
+impl Slot {
+    /// The plan's memory file (inherited).
+    pub const PLAN: Slot = Slot(0);
+    /// The socket to the parent (inherited); later the connection of `start`.
+    pub const SYNC: Slot = Slot(1);
+    /// The listening socket of the start gate (inherited; absent when the creator starts).
+    pub const GATE: Slot = Slot(2);
+    /// The init's pidfd of a running container (inherited by exec).
+    pub const TARGET: Slot = Slot(3);
+    /// First of the inherited descriptors of namespaces to join.
+    pub const JOIN: Slot = Slot(4);
+    /// A verified descriptor of procfs that no container mount can cover.
+    pub const PROC: Slot = Slot(16);
+    /// The root file system: every path of the container is resolved below it.
+    pub const ROOT: Slot = Slot(17);
+    /// The read-only tmpfs that covers masked directories.
+    pub const EMPTY_DIRECTORY: Slot = Slot(18);
+    /// The container's verified /dev/null, for masked files.
+    pub const NULL: Slot = Slot(19);
+    /// The state of the container as a memory file: standard input of hooks.
+    pub const STATE: Slot = Slot(20);
+    /// The mount being made.
+    pub const MOUNT: Slot = Slot(21);
+    /// The new network namespace, from the parent lane.
+    pub const NETWORK: Slot = Slot(22);
+    /// The new sysfs, from the parent lane.
+    pub const SYSFS: Slot = Slot(23);
+    /// The cgroup file system, opened before the root changes.
+    pub const CGROUP: Slot = Slot(24);
+    /// Number of slots.
+    pub const COUNT: usize = 32;
+    /// Number of inherited slots: descriptors `base..base + INHERITED` at the init's start.
+    pub const INHERITED: usize = 16;
+}
+
+/// Begin of an image.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct Header {
+    /// [`MAGIC`].
+    pub magic: u32,
+    /// Number of operations; they follow the header.
+    pub ops: u32,
+    /// Offset of the arena in the image, in bytes.
+    pub arena: u32,
+    /// Descriptor number of the first inherited slot; below it is what the container keeps
+    /// (standard streams, preserved descriptors).
+    pub base: i32,
+}
+
+/// One option of a new file system: `key`, or `key=value`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct Parameter {
+    /// Name.
+    pub key: Str,
+    /// Value, or [`Str::NONE`] for a flag.
+    pub value: Str,
+}
+
+/// What has to exist at a destination before something is attached there.
+#[repr(u32)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Node {
+    /// A directory, made with its parents when missing.
+    Directory = 0,
+    /// The same kind as the root of the mount: a directory or an (empty) file, made when missing.
+    LikeMount = 1,
+    /// A directory that is really one: no symbolic link on the way (procfs and sysfs,
+    /// CVE-2019-19921).
+    RealDirectory = 2,
+}
+
+/// Where the init leaves the old root.
+#[repr(u32)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum RootSwitch {
+    /// pivot_root(2), then the old root is detached.
+    Pivot = 0,
+    /// MS_MOVE over "/" and chroot: for roots on an initramfs (`--no-pivot`).
+    Move = 1,
+    /// chroot(2) only: without a mount namespace of its own.
+    Chroot = 2,
+}
+
+/// A point where the child lane waits for the parent lane.
+#[repr(u32)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Point {
+    /// The process is in its final cgroups (needed before a cgroup namespace is made on v1).
+    CgroupJoined = 0,
+    /// Mounts are made: prestart and createRuntime hooks run now.
+    RuntimeHooks = 1,
+    /// Everything is made: the container is `created`.
+    Created = 2,
+}
+
+/// An operation of the child lane.
+#[repr(u32)]
+#[derive(Clone, Copy, Debug)]
+pub enum Op {
+    // ---- namespaces -------------------------------------------------------------------------
+    /// setsid(2).
+    NewSession,
+    /// Opens the host's procfs into [`Slot::PROC`] and verifies magic and root inode; makes a
+    /// private one when the host's is not clean.
+    OpenProc,
+    /// setns(2) with the descriptor in `slot`.
+    JoinNamespaces { slot: Slot, flags: u32 },
+    /// Becomes uid and gid 0 of the user namespace just joined.
+    BecomeRoot,
+    /// unshare(2).
+    Unshare { flags: u32 },
+    /// Makes a time namespace with these offsets (text of timens_offsets) and enters it.
+    TimeNamespace { offsets: Slice },
+    /// Goes on in a child process, so that a joined pid namespace takes effect; the child is a
+    /// child of the caller, who learns its pid from the credentials of the next message.
+    ForkIntoPidNamespace,
+    /// Brings the loopback interface up.
+    LoopbackUp,
+    /// sethostname(2).
+    HostName { name: Str },
+    /// setdomainname(2).
+    DomainName { name: Str },
+    /// Writes `value` to /proc/sys/`path` (with `/` as separator) and reads it back.
+    Sysctl { path: Str, value: Slice },
+
+    // ---- waiting for the parent lane -------------------------------------------------------
+    /// Tells the parent that `point` is reached and waits for its word.
+    Sync { point: Point },
+    /// Receives one message of the parent lane that carries `count` descriptors, into the slots
+    /// from `into`.
+    Receive { into: Slot, count: u32 },
+
+    // ---- root file system -------------------------------------------------------------------
+    /// Sets the propagation (MS_SLAVE, MS_PRIVATE …, with MS_REC) of the mount namespace's root.
+    HostPropagation { flags: u64 },
+    /// Clones the tree at `path` (or takes the mount in `slot` when `path` is none), attaches it
+    /// over itself and opens it as [`Slot::ROOT`].
+    OpenRoot { path: Str, slot: Slot },
+    /// fsopen, fsconfig, fsmount: a new detached file system in [`Slot::MOUNT`]. Values that
+    /// fsconfig cannot carry take mount(2) on a private directory instead.
+    NewFilesystem { kind: Str, source: Str, parameters: Slice, attributes: u64 },
+    /// open_tree(OPEN_TREE_CLONE) of a path of the host (absolute) into [`Slot::MOUNT`].
+    /// `nofollow` does not follow a final symbolic link.
+    CloneTree { path: Str, recursive: bool, nofollow: bool },
+    /// Copies the descriptor of one slot into [`Slot::MOUNT`] (a mount of the parent lane).
+    TakeMount { slot: Slot },
+    /// mount_setattr(2) on [`Slot::MOUNT`]: MOUNT_ATTR_* to set and to clear.
+    MountAttributes { set: u64, clear: u64, recursive: bool },
+    /// Propagation (MS_SHARED, MS_SLAVE, MS_PRIVATE, MS_UNBINDABLE) of [`Slot::MOUNT`].
+    MountPropagation { flags: u64, recursive: bool },
+    /// Copies what is at `destination` in the root into [`Slot::MOUNT`] (tmpcopyup).
+    CopyUp { destination: Str },
+    /// Opens or makes `destination` below the root, puts [`Slot::MOUNT`] there, closes the slot.
+    Attach { destination: Str, node: Node },
+    /// Opens a path of the host as O_PATH into `slot`, to be cloned after the root has changed.
+    OpenHost { path: Str, slot: Slot },
+    /// Makes a directory and its parents below the root.
+    MakeDirectory { path: Str, mode: u32 },
+    /// Makes a device node, FIFO or file below the root; `mode` has type and permissions.
+    /// An existing node of the same type and number is kept. With `bind`, the host's node of the
+    /// same path is bind-mounted instead (no mknod in a user namespace).
+    MakeDevice { path: Str, mode: u32, device: u64, uid: u32, gid: u32, bind: bool },
+    /// Makes a symbolic link below the root; an existing equal link, or any existing node when
+    /// `keep` is set, is left.
+    MakeSymlink { path: Str, target: Str, keep: bool },
+    /// Covers a path with nothing: a file by [`Slot::NULL`], a directory by
+    /// [`Slot::EMPTY_DIRECTORY`]. A missing path is ignored.
+    Mask { path: Str },
+    /// Makes a path read-only, with all below it. A missing path is ignored.
+    ReadOnly { path: Str },
+    /// Allocates the terminal of the container, sends its master to the parent, and makes the
+    /// slave the standard streams; `mount` puts it on /dev/console too.
+    Console { rows: u16, columns: u16, uid: u32, gid: u32, mount: bool },
+    /// Changes the root to [`Slot::ROOT`].
+    SwitchRoot { how: RootSwitch },
+    /// After exec joined a mount namespace: opens "/" as [`Slot::ROOT`].
+    OpenJoinedRoot,
+    /// mount_setattr(2) of MOUNT_ATTR_* on the root.
+    RootAttributes { set: u64 },
+    /// Propagation of the new root.
+    RootPropagation { flags: u64 },
+
+    // ---- process ------------------------------------------------------------------------------
+    /// setrlimit(2).
+    Rlimit { resource: u32, soft: u64, hard: u64 },
+    /// Writes `value` (decimal text) to oom_score_adj of this process.
+    OomScoreAdj { value: Slice },
+    /// personality(2).
+    Personality { persona: u64 },
+    /// sched_setattr(2) with this `struct sched_attr`.
+    Scheduler { attributes: Slice },
+    /// ioprio_set(2) of this process.
+    IoPriority { value: u32 },
+    /// sched_setaffinity(2); `mask` is an array of bytes, a multiple of 8.
+    CpuAffinity { mask: Slice },
+    /// set_mempolicy(2); `nodes` is an array of bytes, a multiple of 8.
+    MemoryPolicy { mode: i32, nodes: Slice, max_node: u64 },
+    /// Writes a label to an attribute file of this process (`attr/exec`, `attr/apparmor/exec` …)
+    /// and checks that all was taken.
+    Label { file: Str, value: Slice },
+    /// Joins a new session keyring of this name and lets its owner search it; a kernel without
+    /// keyrings or a denied call is an error unless `optional`.
+    SessionKeyring { name: Str, optional: bool },
+    /// Makes the working directory when missing (as root, below the root), owned by uid and gid.
+    MakeWorkingDirectory { path: Str, uid: u32, gid: u32 },
+    /// chdir(2), then verifies that the working directory is inside the root (CVE-2024-21626).
+    ChangeDirectory { path: Str },
+    /// umask(2).
+    Umask { mask: u32 },
+    /// prctl(PR_CAPBSET_DROP) for each capability of `mask`.
+    DropBounding { mask: u64 },
+    /// Keeps permitted capabilities over the change of user.
+    KeepCapabilities,
+    /// setgroups, setresgid, setresuid; each read back. `set_groups` is false where the user
+    /// namespace denies setgroups(2).
+    SetUser { uid: u32, gid: u32, groups: Slice, set_groups: bool },
+    /// capset(2), and reads back.
+    SetCapabilities { effective: u64, permitted: u64, inheritable: u64 },
+    /// Clears the ambient set and raises each capability of `mask`.
+    SetAmbient { mask: u64 },
+    /// prctl(PR_SET_NO_NEW_PRIVS).
+    NoNewPrivileges,
+    /// seccomp(2) with this program (an array of 8-byte instructions).
+    Seccomp { flags: u32, program: Slice },
+    /// Resolves the program against the candidates (absolute or cwd-relative paths, in order of
+    /// `$PATH`) as the final user, so that `create` can report a missing one.
+    FindProgram { candidates: Slice },
+    /// Runs a hook to its end: `args` and `env` are arrays of [`Str`]; `timeout` in milliseconds,
+    /// 0 for none; standard input is [`Slot::STATE`].
+    Hook { path: Str, args: Slice, env: Slice, timeout: u32 },
+    /// Waits for a connection on [`Slot::GATE`] and its word; the connection becomes
+    /// [`Slot::SYNC`].
+    AwaitStart,
+    /// Makes every descriptor from the header's `base` on close-on-exec.
+    CloseDescriptors,
+    /// Resets all signal dispositions and the mask, then execve(2) of the program that
+    /// `FindProgram` found. With `home_uid` other than `u32::MAX`, HOME is added from /etc/passwd.
+    Execute { args: Slice, env: Slice, home_uid: u32 },
+}
