@@ -7,3 +7,5 @@ mod error;
 pub use error::{Error, ErrorKind, Result};
 
 mod child;
+pub mod plan;
+mod sys;

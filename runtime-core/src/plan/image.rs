@@ -1,0 +1,177 @@
+//! The plan image: operations and their arena, as the tiny init reads them.
+
+use std::collections::HashMap;
+
+use crate::child::ops::{Header, MAGIC, Op, Parameter, Slice, Str};
+
+/// Where an operation came from: its place in `config.json`, if it has one.
+pub(crate) type Origin = Option<Box<str>>;
+
+/// Operations of the child lane under construction.
+///
+/// Strings are put into the arena once and shared. The arena begins with a NUL, so offset 0 is the
+/// empty string.
+#[derive(Debug, Clone)]
+pub(crate) struct ChildPlan {
+    ops: Vec<Op>,
+    origins: Vec<Origin>,
+    arena: Vec<u8>,
+    strings: HashMap<Box<[u8]>, Str>,
+}
+
+impl Default for ChildPlan {
+    fn default() -> Self {
+        // Eight bytes keep the first array aligned.
+        Self {
+            ops: Vec::with_capacity(128),
+            origins: Vec::with_capacity(128),
+            arena: vec![0; 8],
+            strings: HashMap::new(),
+        }
+    }
+}
+
+impl ChildPlan {
+    /// Adds an operation that no field of the configuration asked for.
+    pub(crate) fn push(&mut self, op: Op) {
+        self.ops.push(op);
+        self.origins.push(None);
+    }
+
+    /// Adds an operation that the field `origin` (a JSON path) asked for.
+    pub(crate) fn push_from(&mut self, op: Op, origin: impl Into<Box<str>>) {
+        self.ops.push(op);
+        self.origins.push(Some(origin.into()));
+    }
+
+    /// A NUL-terminated copy of `text`. Validation has refused interior NULs; should one come
+    /// here, the string ends at it.
+    pub(crate) fn string(&mut self, text: impl AsRef<[u8]>) -> Str {
+        let text = text.as_ref();
+        if text.is_empty() {
+            return Str::NONE;
+        }
+        if let Some(known) = self.strings.get(text) {
+            return *known;
+        }
+        let at = Str(self.arena.len() as u32);
+        self.arena.extend_from_slice(text);
+        self.arena.push(0);
+        self.strings.insert(text.into(), at);
+        at
+    }
+
+    /// An optional string.
+    pub(crate) fn optional(&mut self, text: Option<&str>) -> Str {
+        text.map_or(Str::NONE, |text| self.string(text))
+    }
+
+    /// A copy of `bytes`, aligned to 8.
+    pub(crate) fn bytes(&mut self, bytes: &[u8]) -> Slice {
+        self.array(bytes.len(), bytes)
+    }
+
+    /// An array of numbers.
+    pub(crate) fn numbers(&mut self, numbers: &[u32]) -> Slice {
+        let bytes: Vec<u8> = numbers.iter().flat_map(|number| number.to_ne_bytes()).collect();
+        self.array(numbers.len(), &bytes)
+    }
+
+    /// An array of strings.
+    pub(crate) fn strings<T: AsRef<[u8]>>(&mut self, texts: &[T]) -> Slice {
+        let offsets: Vec<u32> = texts.iter().map(|text| self.string(text).0).collect();
+        self.numbers(&offsets)
+    }
+
+    /// An array of file system options: `key` or `key=value`.
+    pub(crate) fn parameters<T: AsRef<str>>(&mut self, options: &[T]) -> Slice {
+        let mut bytes = Vec::with_capacity(options.len() * size_of::<Parameter>());
+        for option in options {
+            let (key, value) = match option.as_ref().split_once('=') {
+                Some((key, value)) => (self.string(key), self.string(value)),
+                None => (self.string(option.as_ref()), Str::NONE),
+            };
+            bytes.extend_from_slice(&key.0.to_ne_bytes());
+            bytes.extend_from_slice(&value.0.to_ne_bytes());
+        }
+        self.array(options.len(), &bytes)
+    }
+
+    fn array(&mut self, len: usize, bytes: &[u8]) -> Slice {
+        if len == 0 {
+            return Slice::EMPTY;
+        }
+        self.arena.resize(self.arena.len().next_multiple_of(8), 0);
+        let offset = self.arena.len() as u32;
+        self.arena.extend_from_slice(bytes);
+        Slice {
+            offset,
+            len: len as u32,
+        }
+    }
+
+    /// The operations, in order.
+    pub(crate) fn ops(&self) -> &[Op] {
+        &self.ops
+    }
+
+    /// The JSON path that asked for operation `step`.
+    pub(crate) fn origin(&self, step: usize) -> Option<&str> {
+        self.origins.get(step)?.as_deref()
+    }
+
+    /// The text at `at`, for messages.
+    pub(crate) fn text(&self, at: Str) -> std::borrow::Cow<'_, str> {
+        let tail = self.arena.get(at.0 as usize..).unwrap_or_default();
+        let end = tail.iter().position(|byte| *byte == 0).unwrap_or(tail.len());
+        String::from_utf8_lossy(&tail[..end])
+    }
+
+    /// The bytes of a byte array, for messages.
+    pub(crate) fn slice(&self, slice: Slice) -> &[u8] {
+        self.arena
+            .get(slice.offset as usize..(slice.offset + slice.len) as usize)
+            .unwrap_or_default()
+    }
+
+    /// The whole image. `base` is the number of the first inherited slot.
+    pub(crate) fn image(&self, base: i32) -> Vec<u8> {
+        let ops = size_of_val(self.ops.as_slice());
+        let arena = (size_of::<Header>() + ops).next_multiple_of(8);
+        let header = [MAGIC, self.ops.len() as u32, arena as u32, base as u32];
+        let mut image = Vec::with_capacity(arena + self.arena.len());
+        header
+            .iter()
+            .for_each(|word| image.extend_from_slice(&word.to_ne_bytes()));
+        image.extend_from_slice(crate::sys::raw::op_bytes(&self.ops));
+        image.resize(arena, 0);
+        image.extend_from_slice(&self.arena);
+        image
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn equal_strings_are_stored_once_and_arrays_are_aligned() {
+        let mut plan = ChildPlan::default();
+        let first = plan.string("proc");
+        assert_eq!(first, plan.string("proc"));
+        assert_eq!(plan.text(first), "proc");
+        let array = plan.numbers(&[1, 2, 3]);
+        assert_eq!((array.offset % 8, array.len), (0, 3));
+    }
+
+    #[test]
+    fn the_image_begins_with_its_magic_and_is_aligned() {
+        let mut plan = ChildPlan::default();
+        plan.push(Op::NewSession);
+        let image = plan.image(3);
+        assert_eq!(image[..4], MAGIC.to_ne_bytes());
+        let arena = u32::from_ne_bytes(image[8..12].try_into().unwrap());
+        assert_eq!(arena % 8, 0);
+        assert_eq!(image.len(), arena as usize + 8);
+    }
+}

@@ -1,0 +1,115 @@
+//! The launch plan: everything that a container's start needs, computed before the host is touched.
+//!
+//! `compile` is pure: it does no input or output, and the same configuration, options and host
+//! facts give the same plan. One file per subject makes operations; only `order` knows their
+//! sequence.
+
+mod image;
+
+use crate::child::ops::{Point, Slot};
+
+pub(crate) use image::ChildPlan;
+
+/// The launch of an init or of an exec, complete and immutable.
+#[derive(Debug)]
+pub struct LaunchPlan {
+    /// The child lane.
+    pub(crate) child: ChildPlan,
+    /// The parent lane, in order, from after clone3 on.
+    pub(crate) parent: Vec<ParentOp>,
+    /// CLONE_NEW* of the namespaces that clone3 makes.
+    pub(crate) clone_flags: u64,
+    /// Namespaces to join, opened by the parent before clone3 and inherited in `slot`.
+    pub(crate) joins: Vec<Join>,
+    /// Id maps of a new user namespace, written between clone3 and execveat.
+    pub(crate) id_maps: Option<IdMaps>,
+    /// What the caller should tell the user: things that the specification lets a runtime leave
+    /// out, such as capabilities that cannot be granted.
+    pub(crate) warnings: Vec<String>,
+}
+
+/// A namespace to join by path.
+#[derive(Debug, Clone)]
+pub(crate) struct Join {
+    /// Inherited slot of its descriptor.
+    pub(crate) slot: Slot,
+    /// CLONE_NEW* of its kind: what the descriptor must be.
+    pub(crate) kind: u32,
+    /// Path of the nsfs file on the host.
+    pub(crate) path: String,
+    /// JSON path of the request.
+    pub(crate) origin: String,
+}
+
+/// Contents of uid_map and gid_map.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct IdMaps {
+    /// Lines of `container host size`.
+    pub(crate) uid: Vec<IdRange>,
+    /// Lines of `container host size`.
+    pub(crate) gid: Vec<IdRange>,
+    /// Write "deny" to setgroups first: what an unprivileged gid map needs.
+    pub(crate) deny_setgroups: bool,
+}
+
+/// One extent of an id map.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct IdRange {
+    /// First id inside.
+    pub container: u32,
+    /// First id outside.
+    pub host: u32,
+    /// Number of ids.
+    pub size: u32,
+}
+
+/// An operation of the parent lane.
+#[derive(Debug, Clone)]
+pub(crate) enum ParentOp {
+    /// Puts the init into the cgroups that clone3 could not.
+    JoinCgroup,
+    /// Writes the limits of the cgroup.
+    ApplyLimits,
+    /// Loads and attaches the device program.
+    AttachDevices,
+    /// Makes a network namespace with loopback up, and with `sysfs` (MOUNT_ATTR_* of the mount) its
+    /// sysfs, and sends both to the child, which receives `NETWORK` and, if asked, `SYSFS`.
+    MakeNetwork {
+        /// MOUNT_ATTR_* of a sysfs to make in the namespace.
+        sysfs: Option<u64>,
+    },
+    /// Clones a tree of the host, gives it the id map, and sends it to the child's next `Receive`.
+    SendTree {
+        /// Path on the host.
+        source: String,
+        /// With the mounts below.
+        recursive: bool,
+        /// Do not follow a final symbolic link.
+        nofollow: bool,
+        /// The id map of an idmapped mount.
+        idmap: Option<MountIdMap>,
+        /// JSON path of the mount.
+        origin: String,
+    },
+    /// Waits until the child is at `point`, does what belongs there (hooks), and lets it go on.
+    Answer(Point),
+}
+
+/// The id map of a mount.
+#[derive(Debug, Clone)]
+pub(crate) enum MountIdMap {
+    /// That of the container's user namespace.
+    Container {
+        /// Apply to the mounts below too.
+        recursive: bool,
+    },
+    /// One of its own.
+    Own {
+        /// Uid extents.
+        uid: Vec<IdRange>,
+        /// Gid extents.
+        gid: Vec<IdRange>,
+        /// Apply to the mounts below too.
+        recursive: bool,
+    },
+}
