@@ -5,3 +5,5 @@
 
 pub mod ops;
 pub mod report;
+#[allow(missing_docs, dead_code)]
+pub mod syscall;

@@ -166,7 +166,7 @@ pub enum Op {
     HostName { name: Str },
     /// setdomainname(2).
     DomainName { name: Str },
-    /// Writes `value` to /proc/sys/`path` (with `/` as separator) and reads it back.
+    /// Writes `value` to /proc/sys/`path` (with `/` as separator), in a verified procfs.
     Sysctl { path: Str, value: Slice },
 
     // ---- waiting for the parent lane -------------------------------------------------------
@@ -239,6 +239,9 @@ pub enum Op {
         gid: u32,
         mount: bool,
     },
+    /// Gives the standard streams to the user, so that it may reopen them by name (/dev/stdout);
+    /// /dev/null and what cannot be given away are left.
+    StdioOwner { uid: u32 },
     /// Changes the root to [`Slot::ROOT`].
     SwitchRoot { how: RootSwitch },
     /// After exec joined a mount namespace: opens "/" as [`Slot::ROOT`].

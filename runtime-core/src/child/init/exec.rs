@@ -1,0 +1,184 @@
+//! The last steps: from the init to the user's program.
+
+use core::ffi::{CStr, c_char};
+
+use crate::child::ops::{Slice, Str};
+use crate::child::report::Detail;
+use crate::child::syscall::{common, nr};
+use crate::file::{self, AT_FDCWD, O_CLOEXEC, O_NONBLOCK};
+use crate::{At, Failure, Init, Step, call, errno};
+
+const SIGNALS: usize = 64;
+const SIGKILL: usize = 9;
+const SIGSTOP: usize = 19;
+const SIGNAL_SET_BYTES: usize = 8;
+
+/// All dispositions to default and an empty mask: a caller's ignored SIGPIPE is not the container's.
+pub fn reset_signals() -> Step {
+    // `struct sigaction` of the kernel, all zero: SIG_DFL, no flags, empty mask.
+    let default = [0u64; 4];
+    for signal in (1..=SIGNALS).filter(|signal| *signal != SIGKILL && *signal != SIGSTOP) {
+        call!(nr::RT_SIGACTION, signal, default.as_ptr(), 0, SIGNAL_SET_BYTES).at(Detail::Whole)?;
+    }
+    const SIG_SETMASK: usize = 2;
+    let empty = 0u64;
+    call!(nr::RT_SIGPROCMASK, SIG_SETMASK, &raw const empty, 0, SIGNAL_SET_BYTES).at(Detail::Whole).map(drop)
+}
+
+/// `FindProgram`: the first candidate that is a regular file and may be executed.
+pub fn find_program(init: &mut Init, candidates: Slice) -> Step {
+    let candidates = init.plan.numbers(candidates);
+    let mut problem = errno::ENOENT;
+    for candidate in candidates {
+        match executable(init.plan.text(Str(*candidate))) {
+            Ok(()) => {
+                init.program = *candidate;
+                return Ok(());
+            }
+            // With a search path only a program that may not be run is worth telling.
+            Err(errno) if candidates.len() == 1 || errno == errno::EACCES => problem = errno,
+            Err(_) => {}
+        }
+    }
+    Err(Failure { errno: problem, detail: Detail::Whole as u32 })
+}
+
+/// Whether the user may execute `path`.
+fn executable(path: &CStr) -> Result<(), i32> {
+    const X_OK: usize = 1;
+    const AT_EACCESS: usize = 0x200;
+    let file = call!(nr::OPENAT, AT_FDCWD, path.as_ptr(), file::O_PATH | O_CLOEXEC)? as i32;
+    let stat = file::stat(file, c"");
+    file::close(file);
+    match stat?.kind() {
+        file::S_IFREG => call!(common::FACCESSAT2, AT_FDCWD, path.as_ptr(), X_OK, AT_EACCESS).map(drop),
+        file::S_IFDIR => Err(errno::EISDIR),
+        _ => Err(errno::EACCES),
+    }
+}
+
+/// `CloseDescriptors`.
+pub fn close_descriptors(init: &Init) -> Step {
+    const CLOSE_RANGE_CLOEXEC: usize = 4;
+    call!(common::CLOSE_RANGE, init.plan.base, u32::MAX, CLOSE_RANGE_CLOEXEC).at(Detail::Whole).map(drop)
+}
+
+/// Pointers for execve(2), in memory of their own.
+struct Pointers {
+    start: *mut *const c_char,
+    len: usize,
+}
+
+impl Pointers {
+    /// Room for `count` pointers and the final null.
+    fn new(count: usize) -> Step<Self> {
+        const PROT_READ_WRITE: usize = 3;
+        const MAP_PRIVATE_ANONYMOUS: usize = 0x22;
+        let bytes = (count + 1) * size_of::<usize>();
+        let start =
+            call!(nr::MMAP, 0, bytes, PROT_READ_WRITE, MAP_PRIVATE_ANONYMOUS, usize::MAX, 0).at(Detail::Memory)?;
+        Ok(Self { start: start as *mut *const c_char, len: 0 })
+    }
+
+    /// Adds one; the caller adds at most as many as it asked room for.
+    fn push(&mut self, text: *const c_char) {
+        // SAFETY: in bounds by the contract above; the mapping is writable and zeroed.
+        unsafe { self.start.add(self.len).write(text) };
+        self.len += 1;
+    }
+}
+
+/// `Execute`.
+pub fn execute(init: &Init, args: Slice, env: Slice, home_uid: u32) -> Step {
+    let (args, env) = (init.plan.numbers(args), init.plan.numbers(env));
+    let mut argv = Pointers::new(args.len())?;
+    args.iter().for_each(|arg| argv.push(init.plan.text(Str(*arg)).as_ptr()));
+    let mut envp = Pointers::new(env.len() + 1)?;
+    env.iter().for_each(|variable| envp.push(init.plan.text(Str(*variable)).as_ptr()));
+    let mut home = Home { bytes: [0; 512] };
+    if home_uid != u32::MAX {
+        home.look_up(home_uid);
+        envp.push(home.bytes.as_ptr().cast());
+    }
+    call!(nr::UMASK, init.umask).at(Detail::Prctl)?;
+    let program = init.plan.text(Str(init.program));
+    call!(nr::EXECVE, program.as_ptr(), argv.start, envp.start).at(Detail::Execve).map(drop)
+}
+
+/// `HOME=…`, NUL-terminated.
+struct Home {
+    bytes: [u8; 512],
+}
+
+impl Home {
+    /// The home directory that /etc/passwd gives the user, or "/".
+    fn look_up(&mut self, uid: u32) {
+        self.set(b"/");
+        let Ok(file) = call!(nr::OPENAT, AT_FDCWD, c"/etc/passwd".as_ptr(), O_CLOEXEC | O_NONBLOCK) else { return };
+        let file = file as i32;
+        if file::stat(file, c"").is_ok_and(|stat| stat.kind() == file::S_IFREG) {
+            self.read(file, uid);
+        }
+        file::close(file);
+    }
+
+    /// Goes through the file by lines; a line longer than the buffer is skipped.
+    fn read(&mut self, file: i32, uid: u32) {
+        /// An image's passwd beyond this is not read on.
+        const LIMIT: usize = 1 << 20;
+        let mut buffer = [0u8; 4096];
+        let (mut held, mut total, mut skipping) = (0, 0, false);
+        while total < LIMIT {
+            let Ok(len @ 1..) = call!(nr::READ, file, buffer[held..].as_mut_ptr(), buffer.len() - held) else { break };
+            total += len;
+            held += len;
+            let mut start = 0;
+            while let Some(end) = buffer[start..held].iter().position(|byte| *byte == b'\n') {
+                if !core::mem::take(&mut skipping) && self.take_line(start, start + end, &buffer, uid) {
+                    return;
+                }
+                start += end + 1;
+            }
+            buffer.copy_within(start..held, 0);
+            held -= start;
+            if held == buffer.len() {
+                (held, skipping) = (0, true);
+            }
+        }
+        if !skipping {
+            self.take_line(0, held, &buffer, uid);
+        }
+    }
+
+    /// name:password:uid:gid:comment:home:shell
+    fn take_line(&mut self, start: usize, end: usize, buffer: &[u8], uid: u32) -> bool {
+        let mut fields = buffer[start..end].split(|byte| *byte == b':').skip(2);
+        let matches = fields.next().and_then(decimal) == Some(uid);
+        match fields.nth(2) {
+            Some(home) if matches && !home.is_empty() => {
+                self.set(home);
+                true
+            }
+            _ => false,
+        }
+    }
+
+    fn set(&mut self, home: &[u8]) {
+        const PREFIX: &[u8] = b"HOME=";
+        let home = if home.len() + PREFIX.len() < self.bytes.len() { home } else { b"/" };
+        self.bytes = [0; 512];
+        self.bytes[..PREFIX.len()].copy_from_slice(PREFIX);
+        self.bytes[PREFIX.len()..PREFIX.len() + home.len()].copy_from_slice(home);
+    }
+}
+
+/// A strict decimal number.
+fn decimal(text: &[u8]) -> Option<u32> {
+    if text.is_empty() {
+        return None;
+    }
+    text.iter().try_fold(0u32, |value, digit| {
+        value.checked_mul(10)?.checked_add((*digit as char).to_digit(10)?)
+    })
+}
+

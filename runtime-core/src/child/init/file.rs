@@ -1,0 +1,267 @@
+//! Files below the root: resolved by openat2(2) from one descriptor, made one component at a time.
+
+use core::ffi::CStr;
+
+use crate::child::ops::{Slot, Str};
+use crate::child::report::Detail;
+use crate::child::syscall::{common, nr};
+use crate::{At, Failure, Init, Step, call, errno};
+
+pub const O_WRONLY: usize = 1;
+pub const O_RDWR: usize = 2;
+pub const O_CREAT: usize = 0o100;
+pub const O_EXCL: usize = 0o200;
+pub const O_NOCTTY: usize = 0o400;
+pub const O_NONBLOCK: usize = 0o4000;
+#[cfg(target_arch = "x86_64")]
+pub const O_DIRECTORY: usize = 0o200000;
+#[cfg(target_arch = "x86_64")]
+pub const O_NOFOLLOW: usize = 0o400000;
+#[cfg(target_arch = "aarch64")]
+pub const O_DIRECTORY: usize = 0o40000;
+#[cfg(target_arch = "aarch64")]
+pub const O_NOFOLLOW: usize = 0o100000;
+pub const O_CLOEXEC: usize = 0o2000000;
+pub const O_PATH: usize = 0o10000000;
+
+pub const RESOLVE_NO_XDEV: u64 = 1;
+pub const RESOLVE_NO_MAGICLINKS: u64 = 2;
+pub const RESOLVE_NO_SYMLINKS: u64 = 4;
+pub const RESOLVE_BENEATH: u64 = 8;
+pub const RESOLVE_IN_ROOT: u64 = 16;
+
+pub const AT_FDCWD: i32 = -100;
+pub const AT_EMPTY_PATH: usize = 0x1000;
+pub const AT_SYMLINK_NOFOLLOW: usize = 0x100;
+
+pub const S_IFMT: u32 = 0o170000;
+pub const S_IFDIR: u32 = 0o040000;
+pub const S_IFCHR: u32 = 0o020000;
+pub const S_IFREG: u32 = 0o100000;
+pub const S_IFLNK: u32 = 0o120000;
+
+/// How often an EAGAIN of openat2 (a rename raced with the walk) is tried again.
+const RACE_RETRIES: u32 = 128;
+
+/// `struct open_how`.
+#[repr(C)]
+struct OpenHow {
+    flags: u64,
+    mode: u64,
+    resolve: u64,
+}
+
+/// What statx(2) tells, as far as the init asks.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct Stat {
+    mask: u32,
+    block_size: u32,
+    attributes: u64,
+    links: u32,
+    pub uid: u32,
+    pub gid: u32,
+    pub mode: u16,
+    pad0: u16,
+    pub inode: u64,
+    pub size: u64,
+    blocks: u64,
+    attributes_mask: u64,
+    times: [u64; 8],
+    pub device_major: u32,
+    pub device_minor: u32,
+    rest: [u64; 14],
+}
+
+impl Stat {
+    /// The type bits of the mode.
+    pub fn kind(&self) -> u32 {
+        self.mode as u32 & S_IFMT
+    }
+}
+
+/// close(2); the descriptor is gone whatever the call says.
+pub fn close(fd: i32) {
+    call!(nr::CLOSE, fd).ok();
+}
+
+/// openat2(2) with retries for races.
+pub fn open(dir: i32, path: &CStr, flags: usize, mode: u32, resolve: u64) -> Result<i32, i32> {
+    let how = OpenHow { flags: (flags | O_CLOEXEC) as u64, mode: mode as u64, resolve };
+    for _ in 0..RACE_RETRIES {
+        match call!(common::OPENAT2, dir, path.as_ptr(), &raw const how, size_of::<OpenHow>()) {
+            Err(errno::EAGAIN | errno::EINTR) => {}
+            other => return other.map(|fd| fd as i32),
+        }
+    }
+    Err(errno::EAGAIN)
+}
+
+/// statx(2) of a descriptor, or of `path` in it, without following.
+pub fn stat(fd: i32, path: &CStr) -> Result<Stat, i32> {
+    const STATX_BASIC_STATS: usize = 0x7ff;
+    let mut stat = core::mem::MaybeUninit::<Stat>::zeroed();
+    call!(nr::STATX, fd, path.as_ptr(), AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW, STATX_BASIC_STATS, stat.as_mut_ptr())?;
+    // SAFETY: zeroed, and any bits are a Stat.
+    Ok(unsafe { stat.assume_init() })
+}
+
+/// The magic number of the file system that a descriptor is on.
+pub fn filesystem(fd: i32) -> Result<usize, i32> {
+    let mut buffer = [0usize; 16];
+    call!(nr::FSTATFS, fd, buffer.as_mut_ptr())?;
+    Ok(buffer[0])
+}
+
+/// A path of the plan without its leading slashes; "." for the root itself.
+pub fn relative(path: &'static CStr) -> &'static CStr {
+    let bytes = path.to_bytes_with_nul();
+    let start = bytes.iter().position(|byte| *byte != b'/').unwrap_or(0);
+    match CStr::from_bytes_with_nul(&bytes[start..]) {
+        Ok(path) if !path.is_empty() => path,
+        _ => c".",
+    }
+}
+
+/// Opens a path below the root as O_PATH; symbolic links are taken inside the root.
+pub fn in_root(root: i32, path: &CStr, flags: usize) -> Result<i32, i32> {
+    open(root, path, O_PATH | flags, 0, RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS)
+}
+
+/// Opens a path below the root as O_PATH without any symbolic link.
+pub fn real(root: i32, path: &CStr, flags: usize) -> Result<i32, i32> {
+    open(root, path, O_PATH | flags, 0, RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_SYMLINKS)
+}
+
+/// A path buffer: one component or a prefix, NUL-terminated.
+struct Buffer([u8; 4096]);
+
+impl Buffer {
+    fn new() -> Self {
+        Self([0; 4096])
+    }
+
+    /// Holds `bytes` as a C string.
+    fn hold(&mut self, bytes: &[u8]) -> Step<&CStr> {
+        let too_long = Failure { errno: errno::ENAMETOOLONG, detail: Detail::TooLong as u32 };
+        let place = self.0.get_mut(..=bytes.len()).ok_or(too_long)?;
+        place[..bytes.len()].copy_from_slice(bytes);
+        place[bytes.len()] = 0;
+        CStr::from_bytes_with_nul(place).map_err(|_| too_long)
+    }
+}
+
+/// The directory that holds the last component of `path`, made with its parents when missing, and
+/// that component.
+///
+/// Existing prefixes follow links inside the root; from the first missing component on, each is
+/// made by its parent's descriptor and must be a real directory.
+pub fn parent(root: i32, path: &'static CStr, mode: u32) -> Step<(i32, &'static CStr)> {
+    let bytes = path.to_bytes();
+    let trimmed = bytes.iter().rposition(|byte| *byte != b'/').map_or(0, |last| last + 1);
+    let split = bytes[..trimmed].iter().rposition(|byte| *byte == b'/');
+    let (head, last) = match split {
+        Some(at) => (&bytes[..at], at + 1),
+        None => (&bytes[..0], 0),
+    };
+    let last = CStr::from_bytes_with_nul(&path.to_bytes_with_nul()[last..])
+        .map_err(|_| Failure { errno: errno::EINVAL, detail: Detail::TooLong as u32 })?;
+    Ok((directory(root, head, mode)?, last))
+}
+
+/// Opens (O_PATH) the directory `path` below the root, made with its parents when missing.
+pub fn directory(root: i32, path: &[u8], mode: u32) -> Step<i32> {
+    let mut buffer = Buffer::new();
+    if path.is_empty() || path == b"." {
+        return in_root(root, c".", O_DIRECTORY).at(Detail::Open);
+    }
+    match in_root(root, buffer.hold(path)?, O_DIRECTORY) {
+        Err(errno::ENOENT) => {}
+        other => return other.at(Detail::Open),
+    }
+    let mut current = in_root(root, c".", O_DIRECTORY).at(Detail::Open)?;
+    let mut made = false;
+    let mut end = 0;
+    for component in path.split(|byte| *byte == b'/').filter(|component| !component.is_empty()) {
+        end = component.as_ptr() as usize - path.as_ptr() as usize + component.len();
+        let next = if made {
+            Err(errno::ENOENT)
+        } else {
+            in_root(root, buffer.hold(&path[..end])?, O_DIRECTORY)
+        };
+        let next = match next {
+            Err(errno::ENOENT) => {
+                made = true;
+                make_component(current, buffer.hold(component)?, mode)
+            }
+            other => other.at(Detail::Open),
+        };
+        close(current);
+        current = next?;
+    }
+    debug_assert!(end <= path.len());
+    Ok(current)
+}
+
+/// Makes one directory and opens it; what another process put there first must be a real one.
+fn make_component(parent: i32, name: &CStr, mode: u32) -> Step<i32> {
+    match call!(nr::MKDIRAT, parent, name.as_ptr(), mode) {
+        Ok(_) | Err(errno::EEXIST) => {}
+        Err(errno) => return Err(errno).at(Detail::Mkdir),
+    }
+    let resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS;
+    open(parent, name, O_PATH | O_DIRECTORY, 0, resolve).at(Detail::Open)
+}
+
+/// Opens (O_PATH) the file `path` below the root, made empty with its parents when missing.
+pub fn regular(root: i32, path: &'static CStr) -> Step<i32> {
+    match in_root(root, path, 0) {
+        Err(errno::ENOENT) => {}
+        other => return other.at(Detail::Open),
+    }
+    let (parent, name) = parent(root, path, 0o755)?;
+    let resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS;
+    let made = open(parent, name, O_CREAT | O_EXCL | O_NOFOLLOW | O_WRONLY, 0o755, resolve);
+    let file = match made {
+        Ok(file) => {
+            close(file);
+            open(parent, name, O_PATH | O_NOFOLLOW, 0, resolve).at(Detail::Open)
+        }
+        Err(errno) => Err(errno).at(Detail::Create),
+    };
+    close(parent);
+    file
+}
+
+/// Writes all of `bytes`, in one call: what the files of procfs want.
+pub fn write_once(fd: i32, bytes: &[u8]) -> Step {
+    match call!(nr::WRITE, fd, bytes.as_ptr(), bytes.len()).at(Detail::Write)? {
+        written if written == bytes.len() => Ok(()),
+        _ => Err(Failure { errno: errno::EINVAL, detail: Detail::Write as u32 }),
+    }
+}
+
+/// `MakeDirectory`.
+pub fn make_directory(init: &Init, path: Str, mode: u32) -> Step {
+    close(directory(init.fd(Slot::ROOT), relative(init.plan.text(path)).to_bytes(), mode)?);
+    Ok(())
+}
+
+/// `MakeWorkingDirectory`: only what is missing is made, and only that belongs to the user.
+pub fn make_working_directory(init: &Init, path: Str, uid: u32, gid: u32) -> Step {
+    let root = init.fd(Slot::ROOT);
+    let path = relative(init.plan.text(path));
+    match in_root(root, path, 0) {
+        Ok(fd) => {
+            close(fd);
+            return Ok(());
+        }
+        Err(errno::ENOENT) => {}
+        // The user may be able to enter what root cannot (FUSE): chdir decides.
+        Err(_) => return Ok(()),
+    }
+    let fd = directory(root, path.to_bytes(), 0o755)?;
+    let owned = call!(nr::FCHOWNAT, fd, c"".as_ptr(), uid, gid, AT_EMPTY_PATH).at(Detail::Chown);
+    close(fd);
+    owned.map(drop)
+}

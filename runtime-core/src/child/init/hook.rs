@@ -1,0 +1,112 @@
+//! Hooks of the child lane: createContainer and startContainer.
+
+use core::ffi::c_char;
+
+use crate::child::ops::{Slice, Slot, Str};
+use crate::child::report::{Detail, Report};
+use crate::child::syscall::{common, nr};
+use crate::file;
+use crate::{At, Failure, Init, Step, call, errno, sync};
+
+const SIGCHLD: usize = 17;
+const SIGKILL: usize = 9;
+const P_PID: usize = 1;
+const WEXITED: usize = 4;
+const POLLIN: u16 = 1;
+const CLD_EXITED: i32 = 1;
+/// Arguments and environment of a hook, at most.
+const POINTERS: usize = 1024;
+
+/// `Hook`. What it prints goes to a memory file, which a failure carries to the parent.
+pub fn run(init: &Init, path: Str, args: Slice, env: Slice, timeout: u32) -> Step {
+    const MFD_CLOEXEC: usize = 1;
+    let output = call!(nr::MEMFD_CREATE, c"hook-output".as_ptr(), MFD_CLOEXEC).at(Detail::Memory)? as i32;
+    let result = run_with(init, path, args, env, timeout, output);
+    if let Err(failure) = result {
+        // Sent here because only this message carries the output; main's own report then finds the
+        // parent satisfied.
+        sync::send(
+            init.fd(Slot::SYNC),
+            Report { step: init.step, errno: failure.errno, detail: failure.detail },
+            output,
+        );
+    }
+    file::close(output);
+    result
+}
+
+fn run_with(init: &Init, path: Str, args: Slice, env: Slice, timeout: u32, output: i32) -> Step {
+    const SEEK_SET: usize = 0;
+    let state = init.fd(Slot::STATE);
+    call!(nr::LSEEK, state, 0, SEEK_SET).at(Detail::Read)?;
+    let pid = call!(nr::CLONE, SIGCHLD, 0, 0, 0, 0).at(Detail::Fork)?;
+    if pid == 0 {
+        let errno = become_hook(init, path, args, env, [state, output, output]).map_or_else(|errno| errno, |()| 0);
+        // The parent of the hook sees the errno as the status above 128: nothing else is left.
+        crate::exit(if errno == errno::ENOENT { 127 } else { 126 });
+    }
+    wait(pid, timeout)
+}
+
+/// In the hook's process: streams, then execve.
+fn become_hook(init: &Init, path: Str, args: Slice, env: Slice, streams: [i32; 3]) -> Result<(), i32> {
+    for (stream, fd) in streams.into_iter().enumerate() {
+        call!(nr::DUP3, fd, stream, 0)?;
+    }
+    call!(common::CLOSE_RANGE, 3, u32::MAX, 4)?;
+    call!(nr::UMASK, init.umask)?;
+    let mut argv = [core::ptr::null::<c_char>(); POINTERS];
+    let mut envp = [core::ptr::null::<c_char>(); POINTERS];
+    for (array, slice) in [(&mut argv, args), (&mut envp, env)] {
+        for (place, text) in array[..POINTERS - 1].iter_mut().zip(init.plan.numbers(slice)) {
+            *place = init.plan.text(Str(*text)).as_ptr();
+        }
+    }
+    call!(nr::EXECVE, init.plan.text(path).as_ptr(), argv.as_ptr(), envp.as_ptr()).map(drop)
+}
+
+/// Waits for the hook's end, `timeout` milliseconds at most unless that is 0.
+fn wait(pid: usize, timeout: u32) -> Step {
+    let mut late = false;
+    if timeout > 0 {
+        let pidfd = call!(common::PIDFD_OPEN, pid, 0).at(Detail::Wait)? as i32;
+        late = !ends_within(pidfd, timeout)?;
+        file::close(pidfd);
+        if late {
+            call!(nr::KILL, pid, SIGKILL).at(Detail::Wait)?;
+        }
+    }
+    let mut info = [0i32; 32];
+    loop {
+        match call!(nr::WAITID, P_PID, pid, info.as_mut_ptr(), WEXITED, 0) {
+            Err(errno::EINTR) => {}
+            other => break other.at(Detail::Wait).map(drop)?,
+        }
+    }
+    // siginfo_t: code is the third word, status the seventh.
+    match (late, info[2], info[6]) {
+        (true, ..) => Err(Failure { errno: errno::ETIMEDOUT, detail: Detail::HookTimeout as u32 }),
+        (_, CLD_EXITED, 0) => Ok(()),
+        // The status travels in the upper half of the detail.
+        (_, code, status) => {
+            let signalled = if code == CLD_EXITED { 0 } else { 0x100 };
+            Err(Failure { errno: errno::EPERM, detail: Detail::HookStatus as u32 | ((status as u32 & 0xff) | signalled) << 16 })
+        }
+    }
+}
+
+/// Whether the process ends in time.
+fn ends_within(pidfd: i32, timeout: u32) -> Step<bool> {
+    /// `struct pollfd`.
+    #[repr(C)]
+    struct PollFd {
+        fd: i32,
+        events: u16,
+        revents: u16,
+    }
+    let mut poll = PollFd { fd: pidfd, events: POLLIN, revents: 0 };
+    let limit = [(timeout / 1000) as i64, (timeout % 1000) as i64 * 1_000_000];
+    let ready = call!(nr::PPOLL, &raw mut poll, 1, limit.as_ptr(), 0, 0).at(Detail::Wait)?;
+    Ok(ready > 0)
+}
+

@@ -1,0 +1,265 @@
+//! The tiny init: the first process of every container.
+//!
+//! It is run from a sealed memory file by execveat(2), with its plan in a second one, and becomes
+//! the container by walking the plan's operations: no libc, no allocator, no threads, no strings to
+//! parse. It holds 60 kB of memory while a created container waits for `start`.
+//!
+//! A failure goes to the parent as `{step, errno, detail}`; the parent owns the plan and says what
+//! that means. The init exits as soon as its parent is gone before the container is `created`.
+
+#![no_std]
+#![no_main]
+#![deny(unsafe_op_in_unsafe_fn)]
+
+/// The files that the init shares with the library, under the same names.
+#[path = ".."]
+#[allow(dead_code)]
+mod child {
+    pub mod ops;
+    pub mod report;
+    pub mod syscall;
+}
+
+mod capability;
+mod console;
+mod copyup;
+mod device;
+mod exec;
+mod file;
+mod hook;
+mod mount;
+mod namespace;
+mod process;
+mod start;
+mod sync;
+mod view;
+
+use child::ops::{Op, Slot};
+use child::report::{Detail, Report, STEP_PRELUDE};
+use child::syscall::nr;
+use view::View;
+
+/// Why an operation stopped.
+#[derive(Clone, Copy)]
+pub struct Failure {
+    errno: i32,
+    detail: u32,
+}
+
+/// The result of an operation or of a part of one.
+pub type Step<T = ()> = core::result::Result<T, Failure>;
+
+/// Names the part of an operation that a system call is.
+pub trait At<T> {
+    /// Turns an errno into a failure of `detail`.
+    fn at(self, detail: Detail) -> Step<T>;
+}
+
+impl<T> At<T> for core::result::Result<T, i32> {
+    fn at(self, detail: Detail) -> Step<T> {
+        self.map_err(|errno| Failure { errno, detail: detail as u32 })
+    }
+}
+
+/// Error numbers that the init decides on; the same on every architecture that Linux has here.
+pub mod errno {
+    pub const EPERM: i32 = 1;
+    pub const ENOENT: i32 = 2;
+    pub const EINTR: i32 = 4;
+    pub const ENOEXEC: i32 = 8;
+    pub const EAGAIN: i32 = 11;
+    pub const EACCES: i32 = 13;
+    pub const EEXIST: i32 = 17;
+    pub const EXDEV: i32 = 18;
+    pub const ENOTDIR: i32 = 20;
+    pub const EISDIR: i32 = 21;
+    pub const EINVAL: i32 = 22;
+    pub const EROFS: i32 = 30;
+    pub const ENAMETOOLONG: i32 = 36;
+    pub const ENOSYS: i32 = 38;
+    pub const ELOOP: i32 = 40;
+    pub const EPROTO: i32 = 71;
+    pub const ENOTSUP: i32 = 95;
+    pub const ETIMEDOUT: i32 = 110;
+}
+
+/// The state of the walk.
+pub struct Init {
+    plan: View,
+    fds: [i32; Slot::COUNT],
+    step: u32,
+    /// Index into the candidates of `FindProgram`, as an arena offset.
+    program: u32,
+    /// The umask to restore when the plan sets none.
+    umask: usize,
+}
+
+impl Init {
+    fn new(base: i32) -> Step<Self> {
+        let plan = View::map(base)?;
+        let mut fds = [-1; Slot::COUNT];
+        for (slot, fd) in fds.iter_mut().enumerate().take(Slot::INHERITED) {
+            let number = base + slot as i32;
+            if call!(nr::FCNTL, number, F_GETFD).is_ok() {
+                // Slots survive until the init closes them, never an exec.
+                call!(nr::FCNTL, number, F_SETFD, FD_CLOEXEC).at(Detail::Dup)?;
+                *fd = number;
+            }
+        }
+        call!(nr::PRCTL, PR_SET_DUMPABLE, 0).at(Detail::Prctl)?;
+        exec::reset_signals()?;
+        let umask = call!(nr::UMASK, 0).at(Detail::Prctl)?;
+        Ok(Self { plan, fds, step: STEP_PRELUDE, program: 0, umask })
+    }
+
+    /// The descriptor in a slot, or -1.
+    fn fd(&self, slot: Slot) -> i32 {
+        self.fds.get(slot.0 as usize).copied().unwrap_or(-1)
+    }
+
+    /// Puts a descriptor into a slot and closes what was there.
+    fn set(&mut self, slot: Slot, fd: i32) {
+        if let Some(place) = self.fds.get_mut(slot.0 as usize) {
+            let old = core::mem::replace(place, fd);
+            if old >= 0 {
+                file::close(old);
+            }
+        }
+    }
+
+    /// Empties a slot without closing: for a descriptor that something else now owns.
+    fn take(&mut self, slot: Slot) -> i32 {
+        self.fds.get_mut(slot.0 as usize).map_or(-1, |place| core::mem::replace(place, -1))
+    }
+
+    fn run(&mut self) -> Step {
+        for step in 0..self.plan.ops().len() {
+            self.step = step as u32;
+            let op = self.plan.ops()[step];
+            self.execute(op)?;
+        }
+        Ok(())
+    }
+
+    /// One operation. The arms only unpack: each subject has a file.
+    fn execute(&mut self, op: Op) -> Step {
+        match op {
+            Op::NewSession => call!(nr::SETSID).at(Detail::Whole).map(drop),
+            Op::OpenProc => namespace::open_host_proc(self),
+            Op::JoinNamespaces { slot, flags } => namespace::join(self, slot, flags),
+            Op::BecomeRoot => namespace::become_root(),
+            Op::Unshare { flags } => call!(nr::UNSHARE, flags).at(Detail::Unshare).map(drop),
+            Op::TimeNamespace { offsets } => namespace::time(self, offsets),
+            Op::ForkIntoPidNamespace => namespace::fork_into_pid_namespace(self),
+            Op::LoopbackUp => namespace::loopback_up(),
+            Op::HostName { name } => namespace::host_name(self, name, nr::SETHOSTNAME),
+            Op::DomainName { name } => namespace::host_name(self, name, nr::SETDOMAINNAME),
+            Op::Sysctl { path, value } => process::sysctl(self, path, value),
+
+            Op::Sync { point: _ } => sync::reach(self),
+            Op::Receive { into, count } => sync::receive(self, into, count),
+
+            Op::HostPropagation { flags } => mount::propagation(flags),
+            Op::OpenRoot { path, slot } => mount::open_root(self, path, slot),
+            Op::NewFilesystem { kind, source, parameters, attributes } => {
+                mount::new_filesystem(self, kind, source, parameters, attributes)
+            }
+            Op::CloneTree { path, recursive, nofollow } => mount::clone_tree(self, path, recursive, nofollow),
+            Op::TakeMount { slot } => {
+                let fd = self.take(slot);
+                self.set(Slot::MOUNT, fd);
+                Ok(())
+            }
+            Op::MountAttributes { set, clear, recursive } => {
+                mount::attributes(self.fd(Slot::MOUNT), set, clear, 0, recursive)
+            }
+            Op::MountPropagation { flags, recursive } => {
+                mount::attributes(self.fd(Slot::MOUNT), 0, 0, flags, recursive)
+            }
+            Op::CopyUp { destination } => copyup::copy_up(self, destination),
+            Op::Attach { destination, node } => mount::attach(self, destination, node),
+            Op::OpenHost { path, slot } => mount::open_host(self, path, slot),
+            Op::MakeDirectory { path, mode } => file::make_directory(self, path, mode),
+            Op::MakeDevice { path, mode, device, uid, gid, bind } => {
+                device::make(self, &device::Node { path, mode, device, uid, gid, bind })
+            }
+            Op::MakeSymlink { path, target, keep } => device::symlink(self, path, target, keep),
+            Op::Mask { path } => mount::mask(self, path),
+            Op::ReadOnly { path } => mount::read_only(self, path),
+            Op::Console { rows, columns, uid, gid, mount } => {
+                console::make(self, console::Size { rows, columns }, uid, gid, mount)
+            }
+            Op::StdioOwner { uid } => process::stdio_owner(uid),
+            Op::SwitchRoot { how } => mount::switch_root(self, how),
+            Op::OpenJoinedRoot => mount::open_joined_root(self),
+            Op::RootAttributes { set } => mount::attributes(self.fd(Slot::ROOT), set, 0, 0, false),
+            Op::RootPropagation { flags } => mount::propagation(flags),
+
+            Op::Rlimit { resource, soft, hard } => process::rlimit(resource, soft, hard),
+            Op::OomScoreAdj { value } => process::oom_score_adj(self, value),
+            Op::Personality { persona } => call!(nr::PERSONALITY, persona).at(Detail::Whole).map(drop),
+            Op::Scheduler { attributes } => process::scheduler(self, attributes),
+            Op::IoPriority { value } => call!(nr::IOPRIO_SET, 1, 0, value).at(Detail::Whole).map(drop),
+            Op::CpuAffinity { mask } => process::affinity(self, mask),
+            Op::MemoryPolicy { mode, nodes, max_node } => process::memory_policy(self, mode, nodes, max_node),
+            Op::Label { file, value } => process::label(self, file, value),
+            Op::SessionKeyring { name, optional } => process::session_keyring(self, name, optional),
+            Op::MakeWorkingDirectory { path, uid, gid } => file::make_working_directory(self, path, uid, gid),
+            Op::ChangeDirectory { path } => process::change_directory(self, path),
+            Op::Umask { mask } => {
+                self.umask = mask as usize;
+                Ok(())
+            }
+            Op::DropBounding { mask } => capability::drop_bounding(mask),
+            Op::KeepCapabilities => call!(nr::PRCTL, PR_SET_KEEPCAPS, 1).at(Detail::Whole).map(drop),
+            Op::SetUser { uid, gid, groups, set_groups } => {
+                process::set_user(self, uid, gid, groups, set_groups)
+            }
+            Op::SetCapabilities { effective, permitted, inheritable } => {
+                capability::set(effective, permitted, inheritable)
+            }
+            Op::SetAmbient { mask } => capability::set_ambient(mask),
+            Op::NoNewPrivileges => call!(nr::PRCTL, PR_SET_NO_NEW_PRIVS, 1).at(Detail::Whole).map(drop),
+            Op::Seccomp { flags, program } => process::seccomp(self, flags, program),
+            Op::FindProgram { candidates } => exec::find_program(self, candidates),
+            Op::Hook { path, args, env, timeout } => hook::run(self, path, args, env, timeout),
+            Op::AwaitStart => sync::await_start(self),
+            Op::CloseDescriptors => exec::close_descriptors(self),
+            Op::Execute { args, env, home_uid } => exec::execute(self, args, env, home_uid),
+        }
+    }
+}
+
+const F_GETFD: usize = 1;
+const F_SETFD: usize = 2;
+const FD_CLOEXEC: usize = 1;
+const PR_SET_DUMPABLE: usize = 4;
+const PR_SET_KEEPCAPS: usize = 8;
+const PR_SET_NO_NEW_PRIVS: usize = 38;
+
+/// The status of an init that could not become its container.
+const EXIT_FAILED: usize = 1;
+
+/// Runs the plan whose descriptors begin at `base`; comes back only by exit.
+fn main(base: i32) -> ! {
+    let socket = base + Slot::SYNC.0 as i32;
+    let (step, failure, socket) = match Init::new(base) {
+        Err(failure) => (STEP_PRELUDE, failure, socket),
+        Ok(mut init) => match init.run() {
+            Ok(()) => (init.step, Failure { errno: errno::ENOEXEC, detail: Detail::Execve as u32 }, init.fd(Slot::SYNC)),
+            Err(failure) => (init.step, failure, init.fd(Slot::SYNC)),
+        },
+    };
+    sync::send(socket, Report { step, errno: failure.errno, detail: failure.detail }, -1);
+    exit(EXIT_FAILED)
+}
+
+/// exit_group(2).
+fn exit(status: usize) -> ! {
+    loop {
+        // The call does not come back; the loop is for the type.
+        if call!(nr::EXIT_GROUP, status).is_err() {
+            continue;
+        }
+    }
+}

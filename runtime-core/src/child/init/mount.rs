@@ -1,0 +1,307 @@
+//! Mounts by descriptors: sources as detached trees, destinations as O_PATH descriptors.
+
+use core::ffi::CStr;
+
+use crate::child::ops::{Node, Parameter, RootSwitch, Slice, Slot, Str};
+use crate::child::report::Detail;
+use crate::child::syscall::{common, nr};
+use crate::file::{self, AT_EMPTY_PATH, AT_FDCWD, AT_SYMLINK_NOFOLLOW, O_CLOEXEC, O_DIRECTORY, O_NOFOLLOW, O_PATH};
+use crate::{At, Failure, Init, Step, call, errno};
+
+const OPEN_TREE_CLONE: usize = 1;
+const AT_RECURSIVE: usize = 0x8000;
+const MOVE_BY_DESCRIPTORS: usize = 0x4 | 0x40;
+const MOUNT_ATTR_RDONLY: u64 = 1;
+const MNT_DETACH: usize = 2;
+const MS_MOVE: usize = 0x2000;
+const FSCONFIG_SET_FLAG: usize = 0;
+const FSCONFIG_SET_STRING: usize = 1;
+const FSCONFIG_CMD_CREATE: usize = 6;
+const CLOEXEC: usize = 1;
+const FSMOUNT_CLOEXEC: usize = 1;
+
+/// fsconfig(2) refuses values of this length and more.
+const FSCONFIG_VALUE_LIMIT: usize = 256;
+/// mount(2) copies at most one page of options.
+const MOUNT_DATA_LIMIT: usize = 4096;
+
+/// `struct mount_attr`.
+#[repr(C)]
+struct MountAttr {
+    set: u64,
+    clear: u64,
+    propagation: u64,
+    userns: u64,
+}
+
+/// mount_setattr(2) on a mount's descriptor.
+pub fn attributes(mount: i32, set: u64, clear: u64, propagation: u64, recursive: bool) -> Step {
+    let attr = MountAttr { set, clear, propagation, userns: 0 };
+    let flags = AT_EMPTY_PATH | if recursive { AT_RECURSIVE } else { 0 };
+    call!(common::MOUNT_SETATTR, mount, c"".as_ptr(), flags, &raw const attr, size_of::<MountAttr>())
+        .at(Detail::MountSetattr)
+        .map(drop)
+}
+
+/// Propagation of the tree at the process's root.
+pub fn propagation(flags: u64) -> Step {
+    call!(nr::MOUNT, 0, c"/".as_ptr(), 0, flags, 0).at(Detail::Mount).map(drop)
+}
+
+/// Clones the mount that a descriptor is on.
+fn clone_descriptor(fd: i32, recursive: bool) -> Step<i32> {
+    let flags = OPEN_TREE_CLONE | O_CLOEXEC | AT_EMPTY_PATH | if recursive { AT_RECURSIVE } else { 0 };
+    call!(common::OPEN_TREE, fd, c"".as_ptr(), flags).at(Detail::OpenTree).map(|fd| fd as i32)
+}
+
+/// Puts the detached `mount` on what `destination` is.
+pub fn move_to(mount: i32, destination: i32) -> Step {
+    call!(common::MOVE_MOUNT, mount, c"".as_ptr(), destination, c"".as_ptr(), MOVE_BY_DESCRIPTORS)
+        .at(Detail::MoveMount)
+        .map(drop)
+}
+
+/// `OpenRoot`.
+pub fn open_root(init: &mut Init, path: Str, slot: Slot) -> Step {
+    let path = init.plan.text(path);
+    let flags = OPEN_TREE_CLONE | O_CLOEXEC | AT_RECURSIVE;
+    let destination = call!(nr::OPENAT, AT_FDCWD, path.as_ptr(), O_PATH | O_DIRECTORY | O_CLOEXEC).at(Detail::Open)? as i32;
+    let tree = match init.take(slot) {
+        -1 => call!(common::OPEN_TREE, destination, c"".as_ptr(), flags | AT_EMPTY_PATH).at(Detail::OpenTree)? as i32,
+        given => given,
+    };
+    move_to(tree, destination)?;
+    file::close(destination);
+    init.set(Slot::ROOT, tree);
+    call!(nr::FCHDIR, tree).at(Detail::Fchdir).map(drop)
+}
+
+/// `OpenJoinedRoot`.
+pub fn open_joined_root(init: &mut Init) -> Step {
+    let root = call!(nr::OPENAT, AT_FDCWD, c"/".as_ptr(), O_PATH | O_DIRECTORY | O_CLOEXEC).at(Detail::Open)?;
+    init.set(Slot::ROOT, root as i32);
+    Ok(())
+}
+
+/// `NewFilesystem`.
+pub fn new_filesystem(init: &mut Init, kind: Str, source: Str, parameters: Slice, attributes: u64) -> Step {
+    let (kind, source, parameters) = (init.plan.text(kind), init.plan.text(source), init.plan.parameters(parameters));
+    let long = |parameter: &Parameter| init.plan.text(parameter.value).count_bytes() >= FSCONFIG_VALUE_LIMIT;
+    let mount = if parameters.iter().any(long) || source.count_bytes() >= FSCONFIG_VALUE_LIMIT {
+        mounted_by_string(init, kind, source, parameters, attributes)?
+    } else {
+        let context = call!(common::FSOPEN, kind.as_ptr(), CLOEXEC).at(Detail::Fsopen)? as i32;
+        let mount = configured(init, context, source, parameters, attributes);
+        file::close(context);
+        mount?
+    };
+    init.set(Slot::MOUNT, mount);
+    Ok(())
+}
+
+/// Configures and mounts an fsopen(2) context.
+fn configured(init: &Init, context: i32, source: &CStr, parameters: &[Parameter], attributes: u64) -> Step<i32> {
+    if !source.is_empty() {
+        set(context, c"source", source)?;
+    }
+    for parameter in parameters {
+        set(context, init.plan.text(parameter.key), init.plan.text(parameter.value))?;
+    }
+    call!(common::FSCONFIG, context, FSCONFIG_CMD_CREATE, 0, 0, 0).at(Detail::FsconfigCreate)?;
+    call!(common::FSMOUNT, context, FSMOUNT_CLOEXEC, attributes).at(Detail::Fsmount).map(|fd| fd as i32)
+}
+
+/// One option of a context: a string, or a flag when it has no value.
+fn set(context: i32, key: &CStr, value: &CStr) -> Step {
+    let (command, value) = match value.is_empty() {
+        true => (FSCONFIG_SET_FLAG, core::ptr::null()),
+        false => (FSCONFIG_SET_STRING, value.as_ptr()),
+    };
+    call!(common::FSCONFIG, context, command, key.as_ptr(), value, 0).at(Detail::Fsconfig).map(drop)
+}
+
+/// mount(2) for options that fsconfig(2) cannot carry.
+///
+/// The constant path is of the init's own copy of the host's mounts, where no container process has
+/// been yet; the mount is taken from there as a detached tree at once.
+fn mounted_by_string(init: &Init, kind: &CStr, source: &CStr, parameters: &[Parameter], attributes: u64) -> Step<i32> {
+    const STAGE: &CStr = c"/proc";
+    let mut data = Data { bytes: [0; MOUNT_DATA_LIMIT], len: 0 };
+    for parameter in parameters {
+        data.push(init.plan.text(parameter.key), init.plan.text(parameter.value))?;
+    }
+    call!(nr::MOUNT, source.as_ptr(), STAGE.as_ptr(), kind.as_ptr(), 0, data.bytes.as_ptr()).at(Detail::Mount)?;
+    let tree = call!(common::OPEN_TREE, AT_FDCWD, STAGE.as_ptr(), OPEN_TREE_CLONE | O_CLOEXEC).at(Detail::OpenTree);
+    call!(nr::UMOUNT2, STAGE.as_ptr(), MNT_DETACH).at(Detail::Umount)?;
+    let tree = tree? as i32;
+    self::attributes(tree, attributes, 0, 0, false)?;
+    Ok(tree)
+}
+
+/// The option string of mount(2).
+struct Data {
+    bytes: [u8; MOUNT_DATA_LIMIT],
+    len: usize,
+}
+
+impl Data {
+    fn push(&mut self, key: &CStr, value: &CStr) -> Step {
+        if self.len > 0 {
+            self.append(b",")?;
+        }
+        self.append(key.to_bytes())?;
+        if !value.is_empty() {
+            self.append(b"=")?;
+            self.append(value.to_bytes())?;
+        }
+        Ok(())
+    }
+
+    fn append(&mut self, bytes: &[u8]) -> Step {
+        let end = self.len + bytes.len();
+        // The last byte stays NUL.
+        if end >= MOUNT_DATA_LIMIT {
+            return Err(Failure { errno: errno::ENAMETOOLONG, detail: Detail::TooLong as u32 });
+        }
+        self.bytes[self.len..end].copy_from_slice(bytes);
+        self.len = end;
+        Ok(())
+    }
+}
+
+/// `CloneTree`.
+pub fn clone_tree(init: &mut Init, path: Str, recursive: bool, nofollow: bool) -> Step {
+    let path = init.plan.text(path);
+    let flags = OPEN_TREE_CLONE
+        | O_CLOEXEC
+        | if recursive { AT_RECURSIVE } else { 0 }
+        | if nofollow { AT_SYMLINK_NOFOLLOW } else { 0 };
+    let tree = call!(common::OPEN_TREE, AT_FDCWD, path.as_ptr(), flags).at(Detail::OpenTree)?;
+    init.set(Slot::MOUNT, tree as i32);
+    Ok(())
+}
+
+/// `OpenHost`.
+pub fn open_host(init: &mut Init, path: Str, slot: Slot) -> Step {
+    let path = init.plan.text(path);
+    let fd = call!(nr::OPENAT, AT_FDCWD, path.as_ptr(), O_PATH | O_CLOEXEC).at(Detail::Open)?;
+    init.set(slot, fd as i32);
+    Ok(())
+}
+
+/// `Attach`.
+pub fn attach(init: &mut Init, destination: Str, node: Node) -> Step {
+    let root = init.fd(Slot::ROOT);
+    let path = file::relative(init.plan.text(destination));
+    let mount = init.fd(Slot::MOUNT);
+    let target = match node {
+        Node::Directory => file::directory(root, path.to_bytes(), 0o755)?,
+        Node::RealDirectory => real_directory(root, path)?,
+        Node::LikeMount => {
+            if file::stat(mount, c"").at(Detail::Stat)?.kind() == file::S_IFDIR {
+                file::directory(root, path.to_bytes(), 0o755)?
+            } else {
+                file::regular(root, path)?
+            }
+        }
+    };
+    let moved = move_to(mount, target);
+    file::close(target);
+    moved?;
+    init.set(Slot::MOUNT, -1);
+    Ok(())
+}
+
+/// A directory without a symbolic link on the way, made when missing.
+fn real_directory(root: i32, path: &'static CStr) -> Step<i32> {
+    if let Err(errno::ENOENT) = file::real(root, path, O_DIRECTORY) {
+        file::close(file::directory(root, path.to_bytes(), 0o755)?);
+    }
+    file::real(root, path, O_DIRECTORY).at(Detail::Open)
+}
+
+/// `Mask`.
+pub fn mask(init: &mut Init, path: Str) -> Step {
+    let path = file::relative(init.plan.text(path));
+    let target = match file::in_root(init.fd(Slot::ROOT), path, 0) {
+        Err(errno::ENOENT | errno::ENOTDIR) => return Ok(()),
+        other => other.at(Detail::Open)?,
+    };
+    let stat = file::stat(target, c"").at(Detail::Stat)?;
+    let covered = match stat.kind() {
+        file::S_IFDIR => cover_directory(init, target),
+        _ => cover_file(init, target),
+    };
+    file::close(target);
+    covered
+}
+
+/// Covers a directory by the one shared, empty, read-only tmpfs (a superblock for each would stall
+/// nodes with many masks).
+fn cover_directory(init: &mut Init, target: i32) -> Step {
+    if init.fd(Slot::EMPTY_DIRECTORY) >= 0 {
+        let again = clone_descriptor(init.fd(Slot::EMPTY_DIRECTORY), false)?;
+        let moved = move_to(again, target);
+        file::close(again);
+        return moved;
+    }
+    let context = call!(common::FSOPEN, c"tmpfs".as_ptr(), CLOEXEC).at(Detail::Fsopen)? as i32;
+    set(context, c"nr_inodes", c"2")?;
+    set(context, c"ro", c"")?;
+    call!(common::FSCONFIG, context, FSCONFIG_CMD_CREATE, 0, 0, 0).at(Detail::FsconfigCreate)?;
+    let empty = call!(common::FSMOUNT, context, FSMOUNT_CLOEXEC, MOUNT_ATTR_RDONLY).at(Detail::Fsmount)? as i32;
+    file::close(context);
+    move_to(empty, target)?;
+    init.set(Slot::EMPTY_DIRECTORY, empty);
+    Ok(())
+}
+
+/// Covers a file by the container's own /dev/null, verified to be that (CVE-2025-31133).
+fn cover_file(init: &mut Init, target: i32) -> Step {
+    if init.fd(Slot::NULL) < 0 {
+        let null = file::real(init.fd(Slot::ROOT), c"dev/null", O_NOFOLLOW).at(Detail::Open)?;
+        let stat = file::stat(null, c"").at(Detail::Stat)?;
+        if stat.kind() != file::S_IFCHR || (stat.device_major, stat.device_minor) != (1, 3) {
+            return Err(Failure { errno: errno::EINVAL, detail: Detail::NotTheRequestedNode as u32 });
+        }
+        init.set(Slot::NULL, null);
+    }
+    let cover = clone_descriptor(init.fd(Slot::NULL), false)?;
+    let moved = move_to(cover, target);
+    file::close(cover);
+    moved
+}
+
+/// `ReadOnly`.
+pub fn read_only(init: &Init, path: Str) -> Step {
+    let path = file::relative(init.plan.text(path));
+    let target = match file::in_root(init.fd(Slot::ROOT), path, 0) {
+        Err(errno::ENOENT | errno::ENOTDIR) => return Ok(()),
+        other => other.at(Detail::Open)?,
+    };
+    let tree = clone_descriptor(target, true)?;
+    let result = attributes(tree, MOUNT_ATTR_RDONLY, 0, 0, true).and_then(|()| move_to(tree, target));
+    file::close(tree);
+    file::close(target);
+    result
+}
+
+/// `SwitchRoot`.
+pub fn switch_root(init: &Init, how: RootSwitch) -> Step {
+    call!(nr::FCHDIR, init.fd(Slot::ROOT)).at(Detail::Fchdir)?;
+    match how {
+        RootSwitch::Pivot => {
+            // With both arguments "." the old root is put over the new one, and detached from it.
+            call!(nr::PIVOT_ROOT, c".".as_ptr(), c".".as_ptr()).at(Detail::PivotRoot)?;
+            call!(nr::UMOUNT2, c".".as_ptr(), MNT_DETACH).at(Detail::Umount)?;
+        }
+        RootSwitch::Move => {
+            call!(nr::MOUNT, c".".as_ptr(), c"/".as_ptr(), 0, MS_MOVE, 0).at(Detail::Mount)?;
+            call!(nr::CHROOT, c".".as_ptr()).at(Detail::Chroot)?;
+        }
+        RootSwitch::Chroot => {
+            call!(nr::CHROOT, c".".as_ptr()).at(Detail::Chroot)?;
+        }
+    }
+    call!(nr::CHDIR, c"/".as_ptr()).at(Detail::Chdir).map(drop)
+}

@@ -1,0 +1,133 @@
+//! Namespaces: joining, and what a new one needs.
+
+use crate::child::ops::{Slice, Slot, Str};
+use crate::child::report::{Detail, Report};
+use crate::child::syscall::{common, nr};
+use crate::file::{
+    self, AT_FDCWD, O_CLOEXEC, O_DIRECTORY, O_PATH, O_WRONLY, RESOLVE_BENEATH, RESOLVE_NO_MAGICLINKS, RESOLVE_NO_XDEV,
+};
+use crate::{At, Failure, Init, Step, call, errno, sync};
+
+const PROC_SUPER_MAGIC: usize = 0x9fa0;
+const PROC_ROOT_INODE: u64 = 1;
+const CLONE_PARENT: usize = 0x8000;
+const CLONE_NEWTIME: usize = 0x80;
+const SIGCHLD: usize = 17;
+
+/// `OpenProc`: the host's procfs, before any mount of the container can be in the way.
+pub fn open_host_proc(init: &mut Init) -> Step {
+    let proc = call!(nr::OPENAT, AT_FDCWD, c"/proc".as_ptr(), O_PATH | O_DIRECTORY | O_CLOEXEC).at(Detail::Open)? as i32;
+    let clean = file::filesystem(proc) == Ok(PROC_SUPER_MAGIC)
+        && file::stat(proc, c"").is_ok_and(|stat| stat.inode == PROC_ROOT_INODE);
+    if clean {
+        init.set(Slot::PROC, proc);
+        return Ok(());
+    }
+    file::close(proc);
+    let private = private_proc(true)?;
+    init.set(Slot::PROC, private);
+    Ok(())
+}
+
+/// A procfs that is mounted nowhere; `whole` has more than the processes.
+pub fn private_proc(whole: bool) -> Step<i32> {
+    let context = call!(common::FSOPEN, c"proc".as_ptr(), 1).at(Detail::Fsopen)? as i32;
+    if !whole {
+        call!(common::FSCONFIG, context, 1, c"subset".as_ptr(), c"pid".as_ptr(), 0).at(Detail::Fsconfig)?;
+    }
+    let made = call!(common::FSCONFIG, context, 6, 0, 0, 0)
+        .at(Detail::FsconfigCreate)
+        .and_then(|_| call!(common::FSMOUNT, context, 1, 0).at(Detail::Fsmount));
+    file::close(context);
+    made.map(|fd| fd as i32)
+}
+
+/// Opens a file of this process in a procfs that is known to be one.
+pub fn open_own(init: &mut Init, path: &core::ffi::CStr, flags: usize) -> Step<i32> {
+    if init.fd(Slot::PROC) < 0 {
+        let private = private_proc(false)?;
+        init.set(Slot::PROC, private);
+    }
+    let proc = init.fd(Slot::PROC);
+    let resolve = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_XDEV;
+    let own = file::open(proc, c"self", O_PATH | O_DIRECTORY, 0, resolve).at(Detail::NotProcfs)?;
+    let opened = file::open(own, path, flags, 0, resolve).at(Detail::Open);
+    file::close(own);
+    opened
+}
+
+/// `JoinNamespaces`.
+pub fn join(init: &mut Init, slot: Slot, flags: u32) -> Step {
+    call!(nr::SETNS, init.fd(slot), flags).at(Detail::Setns)?;
+    init.set(slot, -1);
+    Ok(())
+}
+
+/// `BecomeRoot`.
+pub fn become_root() -> Step {
+    call!(nr::SETRESGID, 0, 0, 0).at(Detail::Setgid)?;
+    call!(nr::SETRESUID, 0, 0, 0).at(Detail::Setuid).map(drop)
+}
+
+/// `TimeNamespace`: offsets can be set only while no process is in the namespace, so it is made for
+/// children first and then entered.
+pub fn time(init: &mut Init, offsets: Slice) -> Step {
+    call!(nr::UNSHARE, CLONE_NEWTIME).at(Detail::Unshare)?;
+    let text = init.plan.bytes(offsets);
+    if !text.is_empty() {
+        let file = open_own(init, c"timens_offsets", O_WRONLY)?;
+        let written = file::write_once(file, text);
+        file::close(file);
+        written?;
+    }
+    let directory = open_own(init, c"ns", O_PATH | O_DIRECTORY)?;
+    // An nsfs file is reached by a magic link, of a directory that is verified to be procfs.
+    let namespace = call!(nr::OPENAT, directory, c"time_for_children".as_ptr(), O_CLOEXEC).at(Detail::Open)? as i32;
+    file::close(directory);
+    let joined = call!(nr::SETNS, namespace, CLONE_NEWTIME).at(Detail::Setns);
+    file::close(namespace);
+    joined.map(drop)
+}
+
+/// `ForkIntoPidNamespace`: the child goes on, with the same parent; this process ends.
+///
+/// From here on processes of the container can see the init, and one that may trace it could take
+/// its descriptors (CVE-2016-9962): what leads to the host is closed first.
+pub fn fork_into_pid_namespace(init: &mut Init) -> Step {
+    init.set(Slot::PROC, -1);
+    init.set(Slot::TARGET, -1);
+    for slot in Slot::JOIN.0..Slot::INHERITED as u16 {
+        init.set(Slot(slot), -1);
+    }
+    if call!(nr::CLONE, CLONE_PARENT | SIGCHLD, 0, 0, 0, 0).at(Detail::Fork)? != 0 {
+        crate::exit(0);
+    }
+    // Descriptors and the mapping are shared with or copied from the process that ended; only
+    // "dumpable" is worth a second word: it is inherited by fork.
+    sync::send(init.fd(Slot::SYNC), Report { step: init.step, errno: 0, detail: 0 }, -1);
+    Ok(())
+}
+
+/// `LoopbackUp`.
+pub fn loopback_up() -> Step {
+    const AF_INET: usize = 2;
+    const SOCK_DGRAM_CLOEXEC: usize = 2 | O_CLOEXEC;
+    const SIOCSIFFLAGS: usize = 0x8914;
+    const IFF_UP: u8 = 1;
+    let mut request = [0u8; 40];
+    request[..2].copy_from_slice(b"lo");
+    request[16] = IFF_UP;
+    let socket = call!(nr::SOCKET, AF_INET, SOCK_DGRAM_CLOEXEC, 0).at(Detail::Socket)? as i32;
+    let up = call!(nr::IOCTL, socket, SIOCSIFFLAGS, request.as_mut_ptr()).at(Detail::Ioctl);
+    file::close(socket);
+    up.map(drop)
+}
+
+/// `HostName` and `DomainName`.
+pub fn host_name(init: &Init, name: Str, call: usize) -> Step {
+    let name = init.plan.text(name);
+    if name.count_bytes() > 64 {
+        return Err(Failure { errno: errno::EINVAL, detail: Detail::Whole as u32 });
+    }
+    call!(call, name.as_ptr(), name.count_bytes()).at(Detail::Whole).map(drop)
+}

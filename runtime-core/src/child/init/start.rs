@@ -1,0 +1,128 @@
+//! The entry point, the memory functions that the compiler calls, and the panic handler.
+
+use core::arch::{asm, global_asm};
+
+#[cfg(target_arch = "x86_64")]
+global_asm!(
+    ".globl _start",
+    "_start:",
+    "xor %ebp, %ebp",
+    "mov %rsp, %rdi",
+    "and $-16, %rsp",
+    "call {entry}",
+    "hlt",
+    entry = sym entry,
+    options(att_syntax)
+);
+
+#[cfg(target_arch = "aarch64")]
+global_asm!(".globl _start", "_start:", "mov x29, #0", "mov x0, sp", "bl {entry}", "brk #1", entry = sym entry);
+
+/// `argv[1]` is the number of the first inherited descriptor, in decimal.
+extern "C" fn entry(stack: *const usize) -> ! {
+    // SAFETY: the kernel starts a program with argc and argv on the stack.
+    let base = unsafe { if *stack < 2 { -1 } else { decimal(*stack.add(2) as *const u8) } };
+    crate::main(base)
+}
+
+/// # Safety
+/// `text` must be NUL-terminated.
+unsafe fn decimal(mut text: *const u8) -> i32 {
+    let mut value = 0i32;
+    // SAFETY: the caller vouches for the end.
+    unsafe {
+        while (*text).is_ascii_digit() {
+            value = value.wrapping_mul(10).wrapping_add((*text - b'0') as i32);
+            text = text.add(1);
+        }
+    }
+    value
+}
+
+#[panic_handler]
+fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
+    crate::exit(112)
+}
+
+/// # Safety
+/// As C's memcpy.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn memcpy(to: *mut u8, from: *const u8, len: usize) -> *mut u8 {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: the caller vouches for both areas.
+    unsafe {
+        asm!("rep movsb", inout("rcx") len => _, inout("rdi") to => _, inout("rsi") from => _, options(nostack, preserves_flags));
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    for at in 0..len {
+        // SAFETY: as above; volatile so that the loop is not turned into a call of this function.
+        unsafe { to.add(at).write_volatile(*from.add(at)) };
+    }
+    to
+}
+
+/// # Safety
+/// As C's memmove.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn memmove(to: *mut u8, from: *const u8, len: usize) -> *mut u8 {
+    if (to as usize) < (from as usize) {
+        // SAFETY: forward copying is right for this overlap.
+        return unsafe { memcpy(to, from, len) };
+    }
+    for at in (0..len).rev() {
+        // SAFETY: the caller vouches for both areas; volatile as in memcpy.
+        unsafe { to.add(at).write_volatile(*from.add(at)) };
+    }
+    to
+}
+
+/// # Safety
+/// As C's memset.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn memset(to: *mut u8, value: i32, len: usize) -> *mut u8 {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: the caller vouches for the area.
+    unsafe {
+        asm!("rep stosb", inout("rcx") len => _, inout("rdi") to => _, in("al") value as u8, options(nostack, preserves_flags));
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    for at in 0..len {
+        // SAFETY: as above; volatile as in memcpy.
+        unsafe { to.add(at).write_volatile(value as u8) };
+    }
+    to
+}
+
+/// # Safety
+/// As C's memcmp.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn memcmp(a: *const u8, b: *const u8, len: usize) -> i32 {
+    for at in 0..len {
+        // SAFETY: the caller vouches for both areas; volatile as in memcpy.
+        let (x, y) = unsafe { (a.add(at).read_volatile(), b.add(at).read_volatile()) };
+        if x != y {
+            return x as i32 - y as i32;
+        }
+    }
+    0
+}
+
+/// # Safety
+/// As C's bcmp.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn bcmp(a: *const u8, b: *const u8, len: usize) -> i32 {
+    // SAFETY: as memcmp.
+    unsafe { memcmp(a, b, len) }
+}
+
+/// # Safety
+/// As C's strlen.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn strlen(text: *const u8) -> usize {
+    let mut len = 0;
+    // SAFETY: the caller vouches for the end; volatile as in memcpy.
+    while unsafe { text.add(len).read_volatile() } != 0 {
+        len += 1;
+    }
+    len
+}

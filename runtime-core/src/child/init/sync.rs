@@ -1,0 +1,142 @@
+//! The socket to the parent.
+
+use core::ffi::c_void;
+
+use crate::child::ops::Slot;
+use crate::child::report::{Detail, GO, REPORT_BYTES, Report};
+use crate::child::syscall::nr;
+use crate::file;
+use crate::{At, Failure, Init, Step, call, errno};
+
+const SOL_SOCKET: i32 = 1;
+const SCM_RIGHTS: i32 = 1;
+const MSG_NOSIGNAL: usize = 0x4000;
+const MSG_CMSG_CLOEXEC: usize = 0x4000_0000;
+
+/// `struct iovec`.
+#[repr(C)]
+struct IoVec {
+    base: *mut c_void,
+    len: usize,
+}
+
+/// `struct msghdr`.
+#[repr(C)]
+struct Message {
+    name: *mut c_void,
+    name_len: u32,
+    vectors: *mut IoVec,
+    vector_count: usize,
+    control: *mut c_void,
+    control_len: usize,
+    flags: i32,
+}
+
+/// How many descriptors one message of the parent carries at most.
+const DESCRIPTORS: usize = 4;
+
+/// A control message with descriptors: `struct cmsghdr` and its data.
+#[repr(C)]
+struct Rights {
+    len: usize,
+    level: i32,
+    kind: i32,
+    fds: [i32; DESCRIPTORS],
+}
+
+/// Length of a control message with `count` descriptors.
+const fn rights_len(count: usize) -> usize {
+    16 + 4 * count
+}
+
+/// Sends a report, with a descriptor unless that is -1. A parent that is gone is noticed at the next
+/// wait.
+pub fn send(socket: i32, report: Report, fd: i32) {
+    let mut bytes = report.to_bytes();
+    let mut vector = IoVec { base: bytes.as_mut_ptr().cast(), len: REPORT_BYTES };
+    let mut rights = Rights { len: rights_len(1), level: SOL_SOCKET, kind: SCM_RIGHTS, fds: [fd; DESCRIPTORS] };
+    let with_rights = fd >= 0;
+    let message = Message {
+        name: core::ptr::null_mut(),
+        name_len: 0,
+        vectors: &raw mut vector,
+        vector_count: 1,
+        control: if with_rights { (&raw mut rights).cast() } else { core::ptr::null_mut() },
+        control_len: if with_rights { size_of::<Rights>() - 4 * (DESCRIPTORS - 2) } else { 0 },
+        flags: 0,
+    };
+    call!(nr::SENDMSG, socket, &raw const message, MSG_NOSIGNAL).ok();
+}
+
+/// Receives one byte and up to [`DESCRIPTORS`] descriptors; `None` at the end of the stream.
+fn receive_message(socket: i32) -> Step<Option<(u8, Rights)>> {
+    let mut byte = 0u8;
+    let mut vector = IoVec { base: (&raw mut byte).cast(), len: 1 };
+    let mut rights = Rights { len: 0, level: 0, kind: 0, fds: [-1; DESCRIPTORS] };
+    let mut message = Message {
+        name: core::ptr::null_mut(),
+        name_len: 0,
+        vectors: &raw mut vector,
+        vector_count: 1,
+        control: (&raw mut rights).cast(),
+        control_len: size_of::<Rights>(),
+        flags: 0,
+    };
+    loop {
+        match call!(nr::RECVMSG, socket, &raw mut message, MSG_CMSG_CLOEXEC) {
+            Err(errno::EINTR) => {}
+            Ok(0) => return Ok(None),
+            Err(errno) => return Err(errno).at(Detail::Receive),
+            Ok(_) => return Ok(Some((byte, rights))),
+        }
+    }
+}
+
+/// Waits for the parent's word; without a parent there is nothing to live for.
+fn await_word(socket: i32) -> Step {
+    match receive_message(socket)? {
+        Some((GO, _)) => Ok(()),
+        _ => crate::exit(crate::EXIT_FAILED),
+    }
+}
+
+/// `Sync`.
+pub fn reach(init: &Init) -> Step {
+    let socket = init.fd(Slot::SYNC);
+    send(socket, Report { step: init.step, errno: 0, detail: 0 }, -1);
+    await_word(socket)
+}
+
+/// `Receive`.
+pub fn receive(init: &mut Init, into: Slot, count: u32) -> Step {
+    let Some((_, rights)) = receive_message(init.fd(Slot::SYNC))? else { crate::exit(crate::EXIT_FAILED) };
+    let malformed = Failure { errno: errno::EPROTO, detail: Detail::Receive as u32 };
+    if count as usize > DESCRIPTORS || rights.len != rights_len(count as usize) || rights.kind != SCM_RIGHTS {
+        return Err(malformed);
+    }
+    for (at, fd) in rights.fds.iter().enumerate().take(count as usize) {
+        init.set(Slot(into.0 + at as u16), *fd);
+    }
+    Ok(())
+}
+
+/// `AwaitStart`. While the container is `created`, processes of it may see this one: nothing of the
+/// host stays open but the gate and what hooks need.
+pub fn await_start(init: &mut Init) -> Step {
+    let gate = init.fd(Slot::GATE);
+    for slot in (0..Slot::COUNT as u16).map(Slot) {
+        if slot != Slot::GATE && slot != Slot::STATE {
+            init.set(slot, -1);
+        }
+    }
+    let connection = loop {
+        match call!(nr::ACCEPT4, gate, 0, 0, file::O_CLOEXEC) {
+            // A connection that was gone before it was taken.
+            Err(errno::EINTR | 103) => {}
+            other => break other.at(Detail::Accept)? as i32,
+        }
+    };
+    init.set(Slot::SYNC, connection);
+    init.set(Slot::GATE, -1);
+    await_word(connection)
+}

@@ -1,0 +1,89 @@
+//! The plan image, mapped read-only.
+
+use core::ffi::CStr;
+
+use crate::child::ops::{Header, MAGIC, Op, Parameter, Slice, Str};
+use crate::child::report::Detail;
+use crate::child::syscall::nr;
+use crate::{At, Failure, Step, call, errno};
+
+/// The mapped image. It lives as long as the process.
+#[derive(Clone, Copy)]
+pub struct View {
+    ops: &'static [Op],
+    arena: &'static [u8],
+    /// Number of the first inherited descriptor.
+    pub base: i32,
+}
+
+impl View {
+    /// Maps the memory file in the first inherited descriptor, and closes it.
+    pub fn map(base: i32) -> Step<Self> {
+        const SEEK_END: usize = 2;
+        const PROT_READ: usize = 1;
+        const MAP_PRIVATE: usize = 2;
+        let len = call!(nr::LSEEK, base, 0, SEEK_END).at(Detail::Open)?;
+        let start = call!(nr::MMAP, 0, len, PROT_READ, MAP_PRIVATE, base, 0).at(Detail::Memory)?;
+        // SAFETY: a fresh mapping of `len` bytes of a sealed file: it can neither shrink nor change.
+        let image: &'static [u8] = unsafe { core::slice::from_raw_parts(start as *const u8, len) };
+        let malformed = Failure { errno: errno::EPROTO, detail: Detail::Whole as u32 };
+        if len < size_of::<Header>() {
+            return Err(malformed);
+        }
+        // SAFETY: the mapping is page-aligned and as long as a header at least.
+        let header = unsafe { *(start as *const Header) };
+        let arena = image.get(header.arena as usize..).ok_or(malformed)?;
+        let end = size_of::<Header>() + header.ops as usize * size_of::<Op>();
+        if header.magic != MAGIC || end > header.arena as usize || header.base != base {
+            return Err(malformed);
+        }
+        // SAFETY: in bounds by the check above; the header's size keeps the alignment; the library
+        // compiled from the same source wrote valid operations.
+        let ops = unsafe {
+            core::slice::from_raw_parts((start + size_of::<Header>()) as *const Op, header.ops as usize)
+        };
+        Ok(Self { ops, arena, base })
+    }
+
+    /// The operations.
+    pub fn ops(&self) -> &'static [Op] {
+        self.ops
+    }
+
+    /// A string of the arena; the empty string for none or a bad offset.
+    pub fn text(&self, at: Str) -> &'static CStr {
+        self.arena.get(at.0 as usize..).and_then(|tail| CStr::from_bytes_until_nul(tail).ok()).unwrap_or(c"")
+    }
+
+    /// The bytes of an array with elements of `size` bytes.
+    fn array(&self, slice: Slice, size: usize) -> &'static [u8] {
+        let start = slice.offset as usize;
+        self.arena.get(start..start + slice.len as usize * size).unwrap_or_default()
+    }
+
+    /// An array of bytes.
+    pub fn bytes(&self, slice: Slice) -> &'static [u8] {
+        self.array(slice, 1)
+    }
+
+    /// An array of bytes in elements of 8.
+    pub fn words(&self, slice: Slice) -> &'static [u8] {
+        self.array(slice, 8)
+    }
+
+    /// An array of numbers.
+    pub fn numbers(&self, slice: Slice) -> &'static [u32] {
+        let bytes = self.array(slice, 4);
+        // SAFETY: arrays are aligned to 8 in the arena, the arena to 8 in the image, the image to a
+        // page; any bits are a u32.
+        unsafe { core::slice::from_raw_parts(bytes.as_ptr().cast(), bytes.len() / 4) }
+    }
+
+    /// An array of file system options.
+    pub fn parameters(&self, slice: Slice) -> &'static [Parameter] {
+        let bytes = self.array(slice, size_of::<Parameter>());
+        // SAFETY: as `numbers`; a Parameter is two u32.
+        unsafe { core::slice::from_raw_parts(bytes.as_ptr().cast(), bytes.len() / size_of::<Parameter>()) }
+    }
+
+}

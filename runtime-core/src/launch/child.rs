@@ -1,0 +1,276 @@
+//! The conversation with the tiny init.
+
+use std::io::Read;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
+use super::clone::{ChildMemory, Cloned};
+use crate::child::ops::{Op, Point};
+use crate::child::report::{Detail, GO, REPORT_BYTES, Report, STEP_CLONE, STEP_PRELUDE};
+use crate::error::{Error, ErrorKind, Result};
+use crate::plan::LaunchPlan;
+use crate::sys::{process, retry, socket};
+
+/// How long one step of the child lane may take: file systems of an image can hang (FUSE), and the
+/// runtime must not hang with them.
+const STEP_LIMIT: Duration = Duration::from_secs(60);
+
+/// How much of a hook's output goes into an error.
+const HOOK_OUTPUT_LIMIT: u64 = 2048;
+
+/// A child that runs the init. Dropping it kills and reaps the child, unless [`Child::keep`] has
+/// taken it out.
+#[derive(Debug)]
+pub(crate) struct Child<'a> {
+    plan: &'a LaunchPlan,
+    pid: i32,
+    pidfd: Option<OwnedFd>,
+    socket: OwnedFd,
+    /// Freed after the first message: then the child has left it.
+    memory: Option<ChildMemory>,
+    console: Option<OwnedFd>,
+}
+
+/// A child that has become a container's process.
+#[derive(Debug)]
+pub(crate) struct Kept {
+    pub(crate) pid: i32,
+    pub(crate) pidfd: OwnedFd,
+    pub(crate) console: Option<OwnedFd>,
+    /// Still open: its end says that the program was executed.
+    pub(crate) socket: OwnedFd,
+}
+
+impl<'a> Child<'a> {
+    pub(super) fn new(plan: &'a LaunchPlan, cloned: Cloned, socket: OwnedFd) -> Self {
+        let Cloned { pid, pidfd, memory } = cloned;
+        Self { plan, pid, pidfd: Some(pidfd), socket, memory: Some(memory), console: None }
+    }
+
+    /// Pid in the caller's pid namespace.
+    pub(crate) fn pid(&self) -> i32 {
+        self.pid
+    }
+
+    /// The pidfd.
+    pub(crate) fn pidfd(&self) -> Option<BorrowedFd<'_>> {
+        self.pidfd.as_ref().map(AsFd::as_fd)
+    }
+
+    /// Takes the process out: from now on its owner ends it.
+    pub(crate) fn keep(mut self) -> Result<Kept> {
+        let pidfd = self.pidfd.take().ok_or_else(|| Error::system("keep the init", Errno::ECHILD))?;
+        let socket = self.socket.try_clone().map_err(|error| Error::io("dup", &error))?;
+        Ok(Kept { pid: self.pid, pidfd, console: self.console.take(), socket })
+    }
+
+    /// Lets the child go on, with descriptors.
+    pub(crate) fn release(&mut self, fds: &[RawFd]) -> Result<()> {
+        match socket::send(self.socket.as_fd(), &[GO], fds) {
+            Ok(()) => Ok(()),
+            // The child has ended: what it said last tells why.
+            Err(Errno::EPIPE | Errno::ECONNRESET) => Err(self.last_words()),
+            Err(errno) => Err(Error::system("send to the init", errno)),
+        }
+    }
+
+    /// Waits until the child is at `point`.
+    pub(crate) fn expect(&mut self, point: Point) -> Result<()> {
+        loop {
+            let Some(report) = self.next()? else { return Err(self.ended()) };
+            match self.plan.child.ops().get(report.step as usize) {
+                Some(Op::Sync { point: reached }) if *reached == point => return Ok(()),
+                // The console and the fork report too; `next` has taken what they brought.
+                Some(_) => {}
+                None => return Err(protocol_error()),
+            }
+        }
+    }
+
+    /// Waits for the end of the child lane: the socket closes when the program is executed.
+    pub(crate) fn expect_executed(&mut self) -> Result<()> {
+        while let Some(report) = self.next()? {
+            if self.plan.child.ops().get(report.step as usize).is_none() {
+                return Err(protocol_error());
+            }
+        }
+        Ok(())
+    }
+
+    /// The next report; a failure of the child is an error, the end of the stream is `None`.
+    fn next(&mut self) -> Result<Option<Report>> {
+        self.await_readable()?;
+        let mut bytes = [0; REPORT_BYTES];
+        let received = match socket::receive(self.socket.as_fd(), &mut bytes) {
+            Err(Errno::ECONNRESET) => return Ok(None),
+            other => other.map_err(|errno| Error::system("receive from the init", errno))?,
+        };
+        if received.len == 0 {
+            return Ok(None);
+        }
+        if received.len != REPORT_BYTES {
+            return Err(protocol_error());
+        }
+        let report = Report::from_bytes(&bytes);
+        if report.step != STEP_CLONE {
+            self.memory = None;
+        }
+        let mut fds = received.fds;
+        if report.errno != 0 {
+            return Err(self.describe(report, fds.pop()));
+        }
+        match self.plan.child.ops().get(report.step as usize) {
+            Some(Op::Console { .. }) => self.console = fds.pop(),
+            Some(Op::ForkIntoPidNamespace) => self.follow_fork(received.pid)?,
+            _ => {}
+        }
+        Ok(Some(report))
+    }
+
+    fn await_readable(&mut self) -> Result<()> {
+        let deadline = hook_time(self.plan).map(|extra| Instant::now() + STEP_LIMIT + extra);
+        loop {
+            let left = match deadline {
+                None => PollTimeout::NONE,
+                Some(deadline) => {
+                    let left = deadline.saturating_duration_since(Instant::now());
+                    PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX)
+                }
+            };
+            let mut wait = [PollFd::new(self.socket.as_fd(), PollFlags::POLLIN)];
+            match poll(&mut wait, left) {
+                Ok(0) => {
+                    return Err(Error::new(ErrorKind::Timeout, "wait for the init")
+                        .reason(format!("nothing for {} s", STEP_LIMIT.as_secs()))
+                        .hint("a file system of the bundle may hang"));
+                }
+                Ok(_) => return Ok(()),
+                Err(Errno::EINTR) => {}
+                Err(errno) => return Err(Error::system("poll", errno)),
+            }
+        }
+    }
+
+    /// The process that goes on is a child of the one that was cloned, and of ours.
+    fn follow_fork(&mut self, pid: Option<i32>) -> Result<()> {
+        let pid = pid.filter(|pid| *pid > 0).ok_or_else(protocol_error)?;
+        let pidfd = process::pidfd_open(pid).map_err(|errno| Error::system("pidfd_open", errno))?;
+        if let Some(first) = self.pidfd.replace(pidfd) {
+            process::wait(first.as_fd(), true).map_err(|errno| Error::system("waitid", errno))?;
+        }
+        self.pid = pid;
+        Ok(())
+    }
+
+    /// What the child said before it ended, or how it ended.
+    fn last_words(&mut self) -> Error {
+        loop {
+            match self.next() {
+                Ok(Some(_)) => {}
+                Ok(None) => return self.ended(),
+                Err(error) => return error,
+            }
+        }
+    }
+
+    /// The child ended without a word.
+    fn ended(&mut self) -> Error {
+        let status = self.pidfd.as_ref().map(|pidfd| process::wait(pidfd.as_fd(), true));
+        self.pidfd = None;
+        let error = Error::new(ErrorKind::System, "start the container's init");
+        match status {
+            Some(Ok(Some((libc::CLD_EXITED, status)))) => error.reason(format!("it exited with status {status}")),
+            Some(Ok(Some((_, libc::SIGKILL)))) => error
+                .reason("it was killed by signal 9")
+                .hint("the memory limit may be too low for the process to start"),
+            Some(Ok(Some((_, signal)))) => error.reason(format!("it was killed by signal {signal}")),
+            _ => error.reason("it ended"),
+        }
+    }
+
+    /// A failure in the words of the plan.
+    fn describe(&self, report: Report, attached: Option<OwnedFd>) -> Error {
+        let errno = Errno::from_raw(report.errno);
+        let detail = report.detail & 0xffff;
+        let part = Detail::text(detail);
+        if report.step == STEP_CLONE || report.step == STEP_PRELUDE {
+            return Error::system(format!("start the container's init: {part}"), errno);
+        }
+        let step = report.step as usize;
+        let operation = self.plan.explain(step);
+        let mut error = match self.plan.child.ops().get(step) {
+            Some(Op::FindProgram { candidates }) => program_error(operation, errno, candidates.len),
+            Some(Op::Hook { .. }) => hook_error(operation, report, attached),
+            Some(Op::Execute { .. }) => Error::system(operation, errno).kind_of(ErrorKind::ProgramNotExecutable),
+            _ if part.is_empty() => Error::system(operation, errno),
+            _ => Error::system(operation, errno).reason(part),
+        };
+        if let Some(origin) = self.plan.child.origin(step) {
+            error = error.origin(origin.to_owned());
+        }
+        error
+    }
+}
+
+/// The texts that engines turn into exit codes 127 and 126.
+fn program_error(operation: String, errno: Errno, candidates: u32) -> Error {
+    match errno {
+        Errno::ENOENT | Errno::ENOTDIR if candidates != 1 => {
+            Error::new(ErrorKind::ProgramNotFound, operation).reason("executable file not found in $PATH")
+        }
+        Errno::ENOENT => Error::system(operation, errno).kind_of(ErrorKind::ProgramNotFound),
+        _ => Error::system(operation, errno).kind_of(ErrorKind::ProgramNotExecutable),
+    }
+}
+
+fn hook_error(operation: String, report: Report, output: Option<OwnedFd>) -> Error {
+    let status = report.detail >> 16;
+    let reason = match report.detail & 0xffff {
+        detail if detail == Detail::HookTimeout as u32 => "it did not end in time and was killed".to_owned(),
+        detail if detail == Detail::HookStatus as u32 && status & 0x100 != 0 => {
+            format!("killed by signal {}", status & 0xff)
+        }
+        detail if detail == Detail::HookStatus as u32 => format!("exit status {status}"),
+        detail => return Error::system(operation, Errno::from_raw(report.errno)).reason(Detail::text(detail)).kind_of(ErrorKind::Hook),
+    };
+    Error::new(ErrorKind::Hook, operation).reason(match output.map(tail).filter(|text| !text.is_empty()) {
+        Some(text) => format!("{reason}: {text}"),
+        None => reason,
+    })
+}
+
+/// The first part of what a hook printed, on one line.
+fn tail(output: OwnedFd) -> String {
+    let mut file = std::fs::File::from(output);
+    let mut text = Vec::new();
+    let read = std::io::Seek::rewind(&mut file).and_then(|()| file.take(HOOK_OUTPUT_LIMIT).read_to_end(&mut text));
+    if read.is_err() {
+        return String::new();
+    }
+    String::from_utf8_lossy(&text).trim().replace('\n', "; ")
+}
+
+/// The time that the hooks of the child lane may take; `None` when one of them has no limit.
+fn hook_time(plan: &LaunchPlan) -> Option<Duration> {
+    plan.child.ops().iter().try_fold(Duration::ZERO, |sum, op| match op {
+        Op::Hook { timeout: 0, .. } => None,
+        Op::Hook { timeout, .. } => Some(sum + Duration::from_millis(u64::from(*timeout))),
+        _ => Some(sum),
+    })
+}
+
+fn protocol_error() -> Error {
+    Error::system("understand the init", Errno::EPROTO)
+}
+
+impl Drop for Child<'_> {
+    fn drop(&mut self) {
+        let Some(pidfd) = self.pidfd.take() else { return };
+        // An end that has already come is as good; the wait below is for both.
+        process::pidfd_send_signal(pidfd.as_fd(), libc::SIGKILL).ok();
+        retry(|| process::wait(pidfd.as_fd(), true)).ok();
+    }
+}

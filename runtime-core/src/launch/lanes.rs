@@ -1,0 +1,101 @@
+//! The parent lane: what the caller does while the child mounts.
+
+use std::ffi::CString;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+
+use nix::errno::Errno;
+
+use super::{Child, idmap, network};
+use crate::child::ops::Point;
+use crate::error::{Error, Result};
+use crate::plan::{IdMaps, LaunchPlan, MountIdMap, ParentOp};
+use crate::sys::{mount, process};
+
+/// What the parent lane needs from the container that is being made.
+pub(crate) trait ParentLane {
+    /// Puts the init into the cgroups that clone3 could not.
+    fn join_cgroup(&mut self, pid: i32) -> Result<()>;
+    /// Writes the limits.
+    fn apply_limits(&mut self) -> Result<()>;
+    /// Loads and attaches the device program.
+    fn attach_devices(&mut self) -> Result<()>;
+    /// Does what belongs to a point (hooks); a memory file with the state goes to the child.
+    fn reached(&mut self, point: Point, child: &Child<'_>) -> Result<Option<OwnedFd>>;
+}
+
+/// Runs the parent lane to its end.
+pub(crate) fn run(plan: &LaunchPlan, child: &mut Child<'_>, lane: &mut dyn ParentLane) -> Result<()> {
+    for op in &plan.parent {
+        match op {
+            ParentOp::JoinCgroup => lane.join_cgroup(child.pid())?,
+            ParentOp::ApplyLimits => lane.apply_limits()?,
+            ParentOp::AttachDevices => lane.attach_devices()?,
+            ParentOp::MakeNetwork { sysfs } => {
+                let network = network::make(*sysfs)?;
+                let mut fds = vec![network.namespace.as_raw_fd()];
+                fds.extend(network.sysfs.as_ref().map(AsRawFd::as_raw_fd));
+                child.release(&fds)?;
+            }
+            ParentOp::SendTree { source, recursive, nofollow, idmap, origin } => {
+                let tree = tree(source, *recursive, *nofollow, idmap.as_ref(), child)
+                    .map_err(|error| error.origin(origin.clone()))?;
+                child.release(&[tree.as_raw_fd()])?;
+            }
+            ParentOp::Answer(point) => {
+                child.expect(*point)?;
+                let state = lane.reached(*point, child)?;
+                child.release(&[])?;
+                if let Some(state) = state {
+                    child.release(&[state.as_raw_fd()])?;
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// A detached tree of the host, with its id map.
+fn tree(
+    source: &str,
+    recursive: bool,
+    nofollow: bool,
+    map: Option<&MountIdMap>,
+    child: &Child<'_>,
+) -> Result<OwnedFd> {
+    let call = || format!("clone the tree at {source:?}");
+    let path = CString::new(source).map_err(|_| Error::system(call(), Errno::EINVAL))?;
+    let tree = mount::clone_tree(&path, recursive, nofollow).map_err(|errno| Error::system(call(), errno))?;
+    let mapped = |recursive: bool, userns: OwnedFd| {
+        mount::idmap(tree.as_fd(), userns.as_fd(), recursive).map_err(|errno| {
+            let error = Error::system(format!("give the tree at {source:?} an id map"), errno);
+            match errno {
+                Errno::EINVAL => error.hint("the file system may not support idmapped mounts"),
+                _ => error,
+            }
+        })
+    };
+    match map {
+        None => {}
+        Some(MountIdMap::Container { recursive }) => mapped(*recursive, user_namespace_of(child.pid())?)?,
+        Some(MountIdMap::Own { uid, gid, recursive }) => {
+            let maps = IdMaps { uid: uid.clone(), gid: gid.clone(), deny_setgroups: false };
+            mapped(*recursive, user_namespace(&maps)?)?;
+        }
+    }
+    Ok(tree)
+}
+
+fn user_namespace_of(pid: i32) -> Result<OwnedFd> {
+    let path = format!("/proc/{pid}/ns/user");
+    std::fs::File::open(&path).map(OwnedFd::from).map_err(|error| Error::io(format!("open {path:?}"), &error))
+}
+
+/// A user namespace with these maps, held by its descriptor only.
+fn user_namespace(maps: &IdMaps) -> Result<OwnedFd> {
+    let holder = super::clone::pause_in_user_namespace()?;
+    let namespace = idmap::write(holder.pid, maps, true).and_then(|()| user_namespace_of(holder.pid));
+    process::pidfd_send_signal(holder.pidfd.as_fd(), libc::SIGKILL)
+        .and_then(|()| process::wait(holder.pidfd.as_fd(), true))
+        .map_err(|errno| Error::system("end the holder of a user namespace", errno))?;
+    namespace
+}

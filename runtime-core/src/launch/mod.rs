@@ -1,0 +1,132 @@
+//! The launch: from a plan to a process.
+//!
+//! `clone` makes the child, `kid` is what the child does until it runs the tiny init, `child` is the
+//! conversation with the init, `lanes` runs the parent's half of the plan meanwhile.
+
+#![allow(unsafe_code)]
+
+mod child;
+mod clone;
+mod idmap;
+mod image;
+mod kid;
+mod lanes;
+mod network;
+
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+
+use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, OFlag, fcntl, open};
+use nix::sys::stat::Mode;
+
+pub(crate) use child::Child;
+pub(crate) use image::{InitImage, sealed};
+pub(crate) use lanes::{ParentLane, run};
+
+use crate::child::ops::{Op, Slot};
+use crate::error::{Error, Result};
+use crate::plan::{Join, LaunchPlan};
+use crate::sys::memfd::Purpose;
+use crate::sys::{namespace, socket};
+use clone::Request;
+use kid::Give;
+
+/// What a launch takes beside its plan.
+pub(crate) struct Inputs<'a> {
+    /// The init's memory file.
+    pub(crate) program: &'a InitImage,
+    /// Standard streams; `None` is the caller's own, or /dev/null when the caller has closed it.
+    pub(crate) stdio: [Option<BorrowedFd<'a>>; 3],
+    /// Number of the caller's descriptors from 3 on that the container gets.
+    pub(crate) preserved: u32,
+    /// Directory of the cgroup (v2) to start in.
+    pub(crate) cgroup: Option<BorrowedFd<'a>>,
+    /// Listening socket of the start gate.
+    pub(crate) gate: Option<BorrowedFd<'a>>,
+    /// The pidfd of the container's init, for exec.
+    pub(crate) target: Option<BorrowedFd<'a>>,
+    /// The caller may write id maps itself.
+    pub(crate) privileged: bool,
+}
+
+/// Clones the child and lets it run the tiny init with the plan's child lane. The parent lane is the
+/// caller's next step ([`run`]).
+pub(crate) fn spawn<'a>(plan: &'a LaunchPlan, inputs: &Inputs<'_>) -> Result<Child<'a>> {
+    let base = 3 + inputs.preserved as i32;
+    check_preserved(inputs.preserved)?;
+    let joins = plan.joins.iter().map(open_join).collect::<Result<Vec<_>>>()?;
+    let image = sealed(&plan.child.image(base), Purpose::Data)?;
+    let forks = plan.child.ops().iter().any(|op| matches!(op, Op::ForkIntoPidNamespace));
+    let (ours, theirs) = socket::pair(forks).map_err(|errno| Error::system("socketpair", errno))?;
+    let null = missing_stdio(inputs)?;
+
+    let mut gives = Vec::with_capacity(kid::DESCRIPTORS);
+    for (stream, given) in inputs.stdio.iter().enumerate() {
+        let own = is_open(stream as i32).then_some(stream as i32);
+        let from = given.map(|fd| fd.as_raw_fd()).or(own).or(null.as_ref().map(AsRawFd::as_raw_fd));
+        gives.push(Give { from: from.unwrap_or(-1), to: stream as i32 });
+    }
+    let mut give = |slot: Slot, fd: BorrowedFd<'_>| {
+        gives.push(Give { from: fd.as_raw_fd(), to: base + slot.0 as i32 });
+    };
+    give(Slot::PLAN, image.as_fd());
+    give(Slot::SYNC, theirs.as_fd());
+    inputs.gate.into_iter().for_each(|fd| give(Slot::GATE, fd));
+    inputs.target.into_iter().for_each(|fd| give(Slot::TARGET, fd));
+    plan.joins.iter().zip(&joins).for_each(|(join, fd)| give(join.slot, fd.as_fd()));
+
+    let cloned = clone::clone(&Request {
+        namespaces: plan.clone_flags,
+        cgroup: inputs.cgroup,
+        program: inputs.program.as_fd(),
+        gives: &gives,
+        base,
+        await_id_maps: plan.id_maps.is_some(),
+    })?;
+    drop(theirs);
+    let mut child = Child::new(plan, cloned, ours);
+    if let Some(maps) = &plan.id_maps {
+        idmap::write(child.pid(), maps, inputs.privileged)?;
+        child.release(&[])?;
+    }
+    Ok(child)
+}
+
+/// Opens a namespace to join and verifies that it is one, of the right kind.
+fn open_join(join: &Join) -> Result<OwnedFd> {
+    let call = || format!("open namespace {:?}", join.path);
+    let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK;
+    let file = open(join.path.as_str(), flags, Mode::empty())
+        .map_err(|errno| Error::system(call(), errno).origin(join.origin.clone()))?;
+    match namespace::kind(file.as_fd()) {
+        Ok(kind) if kind == join.kind => Ok(file),
+        Ok(_) => Err(Error::invalid(join.origin.clone(), format!("{:?} is a namespace of another type", join.path))),
+        Err(errno) => Err(Error::system(call(), errno).reason("not a namespace").origin(join.origin.clone())),
+    }
+}
+
+fn is_open(fd: i32) -> bool {
+    // SAFETY: the borrow ends with the call, which only asks whether the number is in use.
+    let fd = unsafe { BorrowedFd::borrow_raw(fd) };
+    fcntl(fd, FcntlArg::F_GETFD).is_ok()
+}
+
+/// The caller promised descriptors 3 and up: each must be there.
+fn check_preserved(count: u32) -> Result<()> {
+    match (3..3 + count as i32).find(|fd| !is_open(*fd)) {
+        None => Ok(()),
+        Some(missing) => Err(Error::system(format!("preserve descriptor {missing}"), Errno::EBADF)
+            .hint("--preserve-fds N needs the descriptors 3 to 2+N to be open")),
+    }
+}
+
+/// /dev/null, when a standard stream of the caller is needed and closed.
+fn missing_stdio(inputs: &Inputs<'_>) -> Result<Option<OwnedFd>> {
+    let missing = (0..3).any(|stream| inputs.stdio[stream].is_none() && !is_open(stream as i32));
+    if !missing {
+        return Ok(None);
+    }
+    open("/dev/null", OFlag::O_RDWR | OFlag::O_CLOEXEC, Mode::empty())
+        .map(Some)
+        .map_err(|errno| Error::system("open \"/dev/null\"", errno))
+}

@@ -1,0 +1,44 @@
+//! The parent lane's dearest step: a network namespace, made while the child mounts.
+
+use std::os::fd::{AsFd, OwnedFd};
+
+use nix::errno::Errno;
+use nix::sched::CloneFlags;
+
+use crate::error::{Error, Result};
+use crate::sys::{mount, namespace};
+
+/// A network namespace with loopback up, and its sysfs if asked for.
+#[derive(Debug)]
+pub(crate) struct Network {
+    pub(crate) namespace: OwnedFd,
+    pub(crate) sysfs: Option<OwnedFd>,
+}
+
+/// Makes a network namespace. The calling thread enters it for that and comes back; everything else
+/// of the process stays where it is.
+pub(crate) fn make(sysfs: Option<u64>) -> Result<Network> {
+    const NEWNET: i32 = CloneFlags::CLONE_NEWNET.bits();
+    let failed = |call: &'static str| move |errno: Errno| Error::system(call, errno).origin("linux.namespaces");
+    let outside = namespace::inet_socket().map_err(failed("socket"))?;
+    let outside = namespace::network_of(&outside).map_err(failed("open the network namespace of the caller"))?;
+    namespace::unshare(NEWNET).map_err(failed("unshare of the network namespace"))?;
+    let made = inside(sysfs);
+    // A thread that stayed inside would act on the wrong network from now on, unnoticed.
+    namespace::setns(outside.as_fd(), NEWNET).map_err(failed("setns back to the caller's network namespace"))?;
+    made
+}
+
+fn inside(sysfs: Option<u64>) -> Result<Network> {
+    let failed = |call: &'static str| move |errno: Errno| Error::system(call, errno).origin("linux.namespaces");
+    let socket = namespace::inet_socket().map_err(failed("socket"))?;
+    namespace::loopback_up(&socket).map_err(failed("bring the loopback interface up"))?;
+    let sysfs = sysfs.map(|attributes| {
+        mount::filesystem(c"sysfs", &[], attributes)
+            .map_err(|errno| Error::system("mount \"sysfs\" of the container's network namespace", errno))
+    });
+    Ok(Network {
+        namespace: namespace::network_of(&socket).map_err(failed("open the new network namespace"))?,
+        sysfs: sysfs.transpose()?,
+    })
+}

@@ -1,0 +1,44 @@
+//! The state file: only what cannot be asked of the kernel.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::cgroup::Location;
+
+/// Version of the state file's layout. A file of another version is reported, not guessed at.
+pub(crate) const SCHEMA: u32 = 1;
+
+/// A process beyond doubt: a pid is used again, but not with the same start time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Identity {
+    /// Pid in the pid namespace of the runtime.
+    pub(crate) pid: i32,
+    /// Start time in clock ticks since boot (field 22 of proc_pid_stat(5)).
+    pub(crate) start_time: u64,
+}
+
+/// `state.json`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Record {
+    /// [`SCHEMA`].
+    pub(crate) schema: u32,
+    /// The container's id.
+    pub(crate) id: String,
+    /// The init; absent until `create` has made it.
+    pub(crate) init: Option<Identity>,
+    /// Absolute path of the bundle.
+    pub(crate) bundle: String,
+    /// Absolute path of the root file system.
+    pub(crate) rootfs: String,
+    /// Time of creation, RFC 3339 in UTC.
+    pub(crate) created: String,
+    /// Name of the user who created it, or its uid.
+    pub(crate) owner: String,
+    /// Annotations of the configuration.
+    pub(crate) annotations: BTreeMap<String, String>,
+    /// Where its cgroups are; absent when it has none of its own.
+    pub(crate) cgroup: Option<Location>,
+    /// It has poststop hooks, which `delete` runs.
+    pub(crate) poststop: bool,
+}

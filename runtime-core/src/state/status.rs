@@ -1,0 +1,180 @@
+//! The status of a container, computed from the kernel each time.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::os::fd::OwnedFd;
+
+use nix::errno::Errno;
+use serde::Serialize;
+
+use super::{Entry, Identity, Record};
+use crate::cgroup::Cgroup;
+use crate::error::{Error, Result};
+use crate::sys::process;
+
+/// Where a container is in its life (runtime.md, "State"; `paused` as every runtime has it).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Status {
+    /// Being created.
+    Creating,
+    /// Waits for `start`.
+    Created,
+    /// The user's program runs.
+    Running,
+    /// Frozen.
+    Paused,
+    /// The init has ended.
+    Stopped,
+}
+
+impl fmt::Display for Status {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Status::Creating => "creating",
+            Status::Created => "created",
+            Status::Running => "running",
+            Status::Paused => "paused",
+            Status::Stopped => "stopped",
+        })
+    }
+}
+
+/// The state of a container, as `state` prints it and as hooks read it.
+#[derive(Debug, Clone, Serialize)]
+pub struct State {
+    /// Version of the specification that the state follows.
+    #[serde(rename = "ociVersion")]
+    pub oci_version: &'static str,
+    /// The container's id.
+    pub id: String,
+    /// Pid of the init in the runtime's pid namespace; 0 when it has ended.
+    pub pid: i32,
+    /// The status.
+    pub status: Status,
+    /// Absolute path of the bundle.
+    pub bundle: String,
+    /// Absolute path of the root file system.
+    pub rootfs: String,
+    /// Time of creation, RFC 3339.
+    pub created: String,
+    /// Annotations of the configuration.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub annotations: BTreeMap<String, String>,
+    /// Who created it.
+    pub owner: String,
+}
+
+/// The version of the specification that this library follows.
+pub const OCI_VERSION: &str = "1.3.0";
+
+impl State {
+    /// The state with a given status.
+    pub(crate) fn new(record: &Record, status: Status) -> Self {
+        let pid = record.init.filter(|_| status != Status::Stopped).map_or(0, |init| init.pid);
+        Self {
+            oci_version: OCI_VERSION,
+            id: record.id.clone(),
+            pid,
+            status,
+            bundle: record.bundle.clone(),
+            rootfs: record.rootfs.clone(),
+            created: record.created.clone(),
+            annotations: record.annotations.clone(),
+            owner: record.owner.clone(),
+        }
+    }
+}
+
+/// Asks the kernel for the status.
+pub(crate) fn status_of(entry: &Entry, record: &Record) -> Result<Status> {
+    let Some(init) = record.init else {
+        return Ok(if entry.is_locked()? { Status::Creating } else { Status::Stopped });
+    };
+    if alive(init)?.is_none() {
+        return Ok(Status::Stopped);
+    }
+    if frozen(record)? {
+        return Ok(Status::Paused);
+    }
+    Ok(if entry.has_gate()? { Status::Created } else { Status::Running })
+}
+
+fn frozen(record: &Record) -> Result<bool> {
+    match &record.cgroup {
+        // A cgroup that is gone while the init lives was removed under us: not frozen by it.
+        Some(location) => Ok(Cgroup::open(location)?.is_frozen().unwrap_or(false)),
+        None => Ok(false),
+    }
+}
+
+/// The pidfd of a process that still runs: neither ended, nor a zombie, nor another with its pid.
+pub(crate) fn alive(identity: Identity) -> Result<Option<OwnedFd>> {
+    let pidfd = match process::pidfd_open(identity.pid) {
+        // EINVAL: the pid is now a thread of another process.
+        Err(Errno::ESRCH | Errno::EINVAL) => return Ok(None),
+        other => other.map_err(|errno| Error::system(format!("pidfd_open of {}", identity.pid), errno))?,
+    };
+    match Stat::read(identity.pid)? {
+        Some(stat) if stat.start_time == identity.start_time && !stat.ended => Ok(Some(pidfd)),
+        _ => Ok(None),
+    }
+}
+
+impl Identity {
+    /// The process that has this pid now.
+    pub(crate) fn of(pid: i32) -> Result<Self> {
+        match Stat::read(pid)? {
+            Some(stat) => Ok(Self { pid, start_time: stat.start_time }),
+            None => Err(Error::system(format!("read the start time of process {pid}"), Errno::ESRCH)),
+        }
+    }
+}
+
+/// What proc_pid_stat(5) says.
+struct Stat {
+    ended: bool,
+    start_time: u64,
+}
+
+impl Stat {
+    fn read(pid: i32) -> Result<Option<Self>> {
+        let path = format!("/proc/{pid}/stat");
+        let text = match std::fs::read(&path) {
+            Ok(text) => text,
+            Err(error) => match error.raw_os_error().map(Errno::from_raw) {
+                Some(Errno::ENOENT | Errno::ESRCH) => return Ok(None),
+                _ => return Err(Error::io(format!("read {path:?}"), &error)),
+            },
+        };
+        Self::parse(&text).map(Some).ok_or_else(|| Error::system(format!("understand {path:?}"), Errno::EINVAL))
+    }
+
+    /// The name, in parentheses, may hold anything: fields count from its end.
+    fn parse(text: &[u8]) -> Option<Self> {
+        let end = text.iter().rposition(|byte| *byte == b')')?;
+        let text = std::str::from_utf8(text.get(end + 2..)?).ok()?;
+        let mut fields = text.split_ascii_whitespace();
+        let state = fields.next()?;
+        let start_time = fields.nth(18)?.parse().ok()?;
+        Some(Self { ended: matches!(state, "Z" | "X"), start_time })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn this_process_lives() {
+        let own = Identity::of(std::process::id() as i32).unwrap();
+        assert!(alive(own).unwrap().is_some());
+        assert!(alive(Identity { start_time: own.start_time + 1, ..own }).unwrap().is_none());
+    }
+
+    #[test]
+    fn a_hostile_name_does_not_shift_the_fields() {
+        let text = b"7 (a) R 1 1 (x) S 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 4242 20";
+        assert_eq!(Stat::parse(text).unwrap().start_time, 4242);
+    }
+}

@@ -1,0 +1,302 @@
+//! The state root: one directory a container.
+//!
+//! `<root>/<id>/` holds `state.json`, `config.json` as it was at create, and the start gate. Files
+//! are opened below a directory descriptor, without symbolic links; they are private to the owner.
+
+use std::io::{Read, Write};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::fcntl::{AtFlags, OFlag, OpenHow, ResolveFlag, open, openat2, renameat};
+use nix::sys::socket::{AddressFamily, Backlog, SockFlag, SockType, UnixAddr, bind, connect, listen, socket};
+use nix::sys::stat::{Mode, fstatat, mkdirat};
+use nix::unistd::{UnlinkatFlags, unlinkat};
+
+use super::Record;
+use super::record::SCHEMA;
+use crate::error::{Error, ErrorKind, Result};
+use crate::id::ContainerId;
+use crate::sys::file;
+
+const STATE: &str = "state.json";
+const NEW_STATE: &str = "state.json.new";
+const CONFIG: &str = "config.json";
+const GATE: &str = "start.sock";
+
+/// A state or configuration file is never larger.
+const FILE_LIMIT: u64 = 64 << 20;
+/// How long one call waits for another on the same container.
+const LOCK_LIMIT: Duration = Duration::from_secs(30);
+
+/// The state root.
+#[derive(Debug)]
+pub(crate) struct Store {
+    path: PathBuf,
+}
+
+/// One container's directory.
+#[derive(Debug)]
+pub(crate) struct Entry {
+    path: PathBuf,
+    directory: OwnedFd,
+}
+
+/// The lock of a container, held until dropped.
+#[derive(Debug)]
+pub(crate) struct Lock(#[expect(dead_code, reason = "held, not used")] OwnedFd);
+
+impl Store {
+    /// A store at `path`, which is made when the first container is.
+    pub(crate) fn new(path: PathBuf) -> Self {
+        Self { path }
+    }
+
+    fn root(&self) -> Result<Option<OwnedFd>> {
+        match open(&self.path, OFlag::O_DIRECTORY | OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty()) {
+            Ok(root) => Ok(Some(root)),
+            Err(Errno::ENOENT) => Ok(None),
+            Err(errno) => Err(Error::system(format!("open the state root {:?}", self.path), errno)),
+        }
+    }
+
+    /// Makes the directory of a new container.
+    pub(crate) fn create(&self, id: &ContainerId) -> Result<(Entry, Lock)> {
+        let call = |errno| Error::system(format!("make the state directory of {id} in {:?}", self.path), errno);
+        let root = match self.root()? {
+            Some(root) => root,
+            None => {
+                make_root(&self.path)?;
+                self.root()?.ok_or_else(|| call(Errno::ENOENT))?
+            }
+        };
+        match mkdirat(&root, id.as_str(), Mode::S_IRWXU) {
+            Err(Errno::EEXIST) => {
+                return Err(Error::new(ErrorKind::AlreadyExists, format!("container with id exists: {id}"))
+                    .hint("delete it, or choose another id"));
+            }
+            other => other.map_err(call)?,
+        }
+        let entry = self.open(&root, id)?;
+        let lock = entry.lock()?;
+        Ok((entry, lock))
+    }
+
+    /// Opens the directory of a container.
+    pub(crate) fn entry(&self, id: &ContainerId) -> Result<Entry> {
+        let missing = || Error::new(ErrorKind::NotFound, format!("container {id:?}", id = id.as_str())).reason("container does not exist");
+        let root = self.root()?.ok_or_else(missing)?;
+        self.open(&root, id).map_err(|error| match error.raw_errno() {
+            Some(Errno::ENOENT) => missing(),
+            _ => error,
+        })
+    }
+
+    fn open(&self, root: &OwnedFd, id: &ContainerId) -> Result<Entry> {
+        let path = self.path.join(id.as_str());
+        let directory = below(root.as_fd(), id.as_str(), OFlag::O_DIRECTORY | OFlag::O_RDONLY, Mode::empty())
+            .map_err(|errno| Error::system(format!("open the state directory {path:?}"), errno))?;
+        Ok(Entry { path, directory })
+    }
+
+    /// The ids of all containers, sorted. What is no container's directory is left out.
+    pub(crate) fn ids(&self) -> Result<Vec<ContainerId>> {
+        let failed = |error: &std::io::Error| Error::io(format!("list the state root {:?}", self.path), error);
+        let entries = match std::fs::read_dir(&self.path) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => return Err(failed(&error)),
+        };
+        let mut ids = Vec::new();
+        for entry in entries {
+            let entry = entry.map_err(|error| failed(&error))?;
+            if entry.file_type().is_ok_and(|kind| kind.is_dir())
+                && let Some(id) = entry.file_name().to_str().and_then(|name| ContainerId::new(name).ok())
+            {
+                ids.push(id);
+            }
+        }
+        ids.sort();
+        Ok(ids)
+    }
+}
+
+/// Makes the state root with its parents; only the last component is private.
+fn make_root(path: &Path) -> Result<()> {
+    use std::os::unix::fs::DirBuilderExt;
+    let call = |error: std::io::Error| {
+        Error::io(format!("make the state root {path:?}"), &error).hint("choose another with --root")
+    };
+    if let Some(parent) = path.parent() {
+        std::fs::create_dir_all(parent).map_err(call)?;
+    }
+    match std::fs::DirBuilder::new().mode(0o700).create(path) {
+        // Another call was first.
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
+        other => other.map_err(call),
+    }
+}
+
+/// Opens a name in a directory; no links, no way out.
+fn below(directory: BorrowedFd<'_>, name: &str, flags: OFlag, mode: Mode) -> Result<OwnedFd, Errno> {
+    let how = OpenHow::new()
+        .flags(flags | OFlag::O_CLOEXEC)
+        .mode(mode)
+        .resolve(ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_SYMLINKS | ResolveFlag::RESOLVE_NO_MAGICLINKS);
+    loop {
+        match openat2(directory, name, how) {
+            Err(Errno::EAGAIN | Errno::EINTR) => {}
+            other => return other,
+        }
+    }
+}
+
+impl Entry {
+    fn call(&self, verb: &str, name: &str) -> impl FnOnce(Errno) -> Error {
+        let operation = format!("{verb} {:?}", self.path.join(name));
+        move |errno| Error::system(operation, errno)
+    }
+
+    /// Takes the lock; another call on the same container is waited for.
+    pub(crate) fn lock(&self) -> Result<Lock> {
+        let deadline = Instant::now() + LOCK_LIMIT;
+        // A lock belongs to an open file description: a new one for each.
+        let file = below(self.directory.as_fd(), ".", OFlag::O_DIRECTORY | OFlag::O_RDONLY, Mode::empty())
+            .map_err(self.call("open", ""))?;
+        loop {
+            match file::try_lock(file.as_fd()) {
+                Ok(()) => return Ok(Lock(file)),
+                Err(Errno::EWOULDBLOCK) if Instant::now() < deadline => std::thread::sleep(Duration::from_millis(2)),
+                Err(Errno::EWOULDBLOCK) => {
+                    return Err(Error::new(ErrorKind::Timeout, format!("lock {:?}", self.path))
+                        .reason("another call on this container is still running"));
+                }
+                Err(errno) => return Err(self.call("lock", "")(errno)),
+            }
+        }
+    }
+
+    /// Whether another call holds the lock now.
+    pub(crate) fn is_locked(&self) -> Result<bool> {
+        let file = below(self.directory.as_fd(), ".", OFlag::O_DIRECTORY | OFlag::O_RDONLY, Mode::empty())
+            .map_err(self.call("open", ""))?;
+        match file::try_lock(file.as_fd()) {
+            Ok(()) => Ok(false),
+            Err(Errno::EWOULDBLOCK) => Ok(true),
+            Err(errno) => Err(self.call("lock", "")(errno)),
+        }
+    }
+
+    /// Reads the state file.
+    pub(crate) fn record(&self) -> Result<Record> {
+        let bytes = self.read(STATE)?;
+        let damaged = |reason: String| {
+            Error::system(format!("understand {:?}", self.path.join(STATE)), Errno::EINVAL)
+                .reason(reason)
+                .hint("`delete --force` removes what is left of the container")
+        };
+        let record: Record = serde_json::from_slice(&bytes).map_err(|error| damaged(error.to_string()))?;
+        match record.schema {
+            SCHEMA => Ok(record),
+            other => Err(damaged(format!("it has version {other} of the layout, not {SCHEMA}"))),
+        }
+    }
+
+    /// Writes the state file; a reader sees the old one or the new one.
+    pub(crate) fn write_record(&self, record: &Record) -> Result<()> {
+        let bytes = serde_json::to_vec(record)
+            .map_err(|error| Error::system("write the state", Errno::EINVAL).reason(error.to_string()))?;
+        self.write(NEW_STATE, &bytes)?;
+        renameat(&self.directory, NEW_STATE, &self.directory, STATE).map_err(self.call("rename to", STATE))
+    }
+
+    /// The configuration as it was at create.
+    pub(crate) fn config(&self) -> Result<Vec<u8>> {
+        self.read(CONFIG)
+    }
+
+    /// Keeps the configuration: later changes of the bundle do not change the container.
+    pub(crate) fn write_config(&self, bytes: &[u8]) -> Result<()> {
+        self.write(CONFIG, bytes)
+    }
+
+    fn read(&self, name: &str) -> Result<Vec<u8>> {
+        let file = below(self.directory.as_fd(), name, OFlag::O_RDONLY, Mode::empty()).map_err(self.call("open", name))?;
+        let mut bytes = Vec::new();
+        std::fs::File::from(file)
+            .take(FILE_LIMIT)
+            .read_to_end(&mut bytes)
+            .map_err(|error| Error::io(format!("read {:?}", self.path.join(name)), &error))?;
+        Ok(bytes)
+    }
+
+    fn write(&self, name: &str, bytes: &[u8]) -> Result<()> {
+        let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_TRUNC;
+        let file = below(self.directory.as_fd(), name, flags, Mode::S_IRUSR | Mode::S_IWUSR)
+            .map_err(self.call("open", name))?;
+        std::fs::File::from(file)
+            .write_all(bytes)
+            .map_err(|error| Error::io(format!("write {:?}", self.path.join(name)), &error))
+    }
+
+    /// The address of the gate: by descriptor, since socket paths are short and this one need not be.
+    fn gate_address(&self) -> Result<UnixAddr> {
+        let path = format!("/proc/self/fd/{}/{GATE}", self.directory.as_raw_fd());
+        UnixAddr::new(path.as_str()).map_err(self.call("address", GATE))
+    }
+
+    /// Makes the start gate: a listening socket that the init holds and `start` connects to.
+    pub(crate) fn make_gate(&self) -> Result<OwnedFd> {
+        let gate = gate_socket().map_err(self.call("make", GATE))?;
+        let address = self.gate_address()?;
+        bind(gate.as_raw_fd(), &address).map_err(self.call("bind", GATE))?;
+        let backlog = Backlog::new(1).map_err(self.call("listen on", GATE))?;
+        listen(&gate, backlog).map_err(self.call("listen on", GATE))?;
+        Ok(gate)
+    }
+
+    /// Whether the start gate is still there: the container has not been started.
+    pub(crate) fn has_gate(&self) -> Result<bool> {
+        match fstatat(&self.directory, GATE, AtFlags::AT_SYMLINK_NOFOLLOW) {
+            Ok(_) => Ok(true),
+            Err(Errno::ENOENT) => Ok(false),
+            Err(errno) => Err(self.call("stat", GATE)(errno)),
+        }
+    }
+
+    /// Connects to the gate.
+    pub(crate) fn open_gate(&self) -> Result<OwnedFd, Errno> {
+        let gate = gate_socket()?;
+        let address = self.gate_address().map_err(|error| error.raw_errno().unwrap_or(Errno::EINVAL))?;
+        connect(gate.as_raw_fd(), &address)?;
+        Ok(gate)
+    }
+
+    /// Takes the gate away: from now on the container counts as started.
+    pub(crate) fn remove_gate(&self) -> Result<()> {
+        self.unlink(GATE)
+    }
+
+    fn unlink(&self, name: &str) -> Result<()> {
+        match unlinkat(&self.directory, name, UnlinkatFlags::NoRemoveDir) {
+            Ok(()) | Err(Errno::ENOENT) => Ok(()),
+            Err(errno) => Err(self.call("unlink", name)(errno)),
+        }
+    }
+
+    /// Removes the directory with all that the store has put there.
+    pub(crate) fn remove(&self) -> Result<()> {
+        for name in [GATE, CONFIG, NEW_STATE, STATE] {
+            self.unlink(name)?;
+        }
+        match nix::unistd::unlinkat(nix::fcntl::AT_FDCWD, &self.path, UnlinkatFlags::RemoveDir) {
+            Ok(()) | Err(Errno::ENOENT) => Ok(()),
+            Err(errno) => Err(self.call("rmdir", "")(errno)),
+        }
+    }
+}
+
+fn gate_socket() -> Result<OwnedFd, Errno> {
+    socket(AddressFamily::Unix, SockType::SeqPacket, SockFlag::SOCK_CLOEXEC, None)
+}

@@ -1,0 +1,57 @@
+//! memfd_create(2) and its seals.
+
+use std::ffi::CStr;
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+
+use nix::errno::Errno;
+
+/// What a memory file is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// A program to execute.
+    Program,
+    /// Data to map or read.
+    Data,
+}
+
+/// Since Linux 6.3; without it the sysctl vm.memfd_noexec decides.
+const MFD_EXEC: libc::c_uint = 0x10;
+/// Since Linux 6.3.
+const F_SEAL_EXEC: libc::c_int = 0x20;
+
+/// A new, close-on-exec memory file that can be sealed.
+pub(crate) fn create(purpose: Purpose) -> Result<OwnedFd, Errno> {
+    let (name, extra) = match purpose {
+        Purpose::Program => (c"runtime-init", MFD_EXEC),
+        Purpose::Data => (c"runtime-data", 0),
+    };
+    let flags = libc::MFD_CLOEXEC | libc::MFD_ALLOW_SEALING;
+    match create_with(name, flags | extra) {
+        // A kernel that does not know the flag.
+        Err(Errno::EINVAL) if extra != 0 => create_with(name, flags),
+        other => other,
+    }
+}
+
+fn create_with(name: &CStr, flags: libc::c_uint) -> Result<OwnedFd, Errno> {
+    // SAFETY: the name is a C string; the call makes a new descriptor that nobody else owns.
+    unsafe { Errno::result(libc::memfd_create(name.as_ptr(), flags)).map(|fd| OwnedFd::from_raw_fd(fd)) }
+}
+
+/// Forbids every further change of the file.
+pub(crate) fn seal(file: BorrowedFd<'_>, purpose: Purpose) -> Result<(), Errno> {
+    let all = libc::F_SEAL_SEAL | libc::F_SEAL_SHRINK | libc::F_SEAL_GROW | libc::F_SEAL_WRITE;
+    if purpose == Purpose::Program {
+        match add_seals(file, all | F_SEAL_EXEC) {
+            // A kernel that does not know the seal.
+            Err(Errno::EINVAL) => {}
+            other => return other,
+        }
+    }
+    add_seals(file, all)
+}
+
+fn add_seals(file: BorrowedFd<'_>, seals: libc::c_int) -> Result<(), Errno> {
+    // SAFETY: a plain call on an open descriptor.
+    Errno::result(unsafe { libc::fcntl(file.as_raw_fd(), libc::F_ADD_SEALS, seals) }).map(drop)
+}

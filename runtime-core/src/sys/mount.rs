@@ -1,0 +1,81 @@
+//! The new mount API: detached mounts as descriptors.
+
+use std::ffi::CStr;
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+
+use nix::errno::Errno;
+
+const FSOPEN_CLOEXEC: u32 = 1;
+const FSCONFIG_SET_FLAG: u32 = 0;
+const FSCONFIG_SET_STRING: u32 = 1;
+const FSCONFIG_CMD_CREATE: u32 = 6;
+const FSMOUNT_CLOEXEC: u32 = 1;
+const OPEN_TREE_CLONE: i32 = 1;
+const AT_RECURSIVE: i32 = 0x8000;
+/// The mount gets the id map of the user namespace in `userns`.
+const MOUNT_ATTR_IDMAP: u64 = 0x0010_0000;
+
+/// `struct mount_attr`.
+#[repr(C)]
+struct MountAttr {
+    set: u64,
+    clear: u64,
+    propagation: u64,
+    userns: u64,
+}
+
+/// A new file system of `kind`, mounted nowhere; MOUNT_ATTR_* as attributes.
+pub(crate) fn filesystem(
+    kind: &CStr,
+    options: &[(&CStr, Option<&CStr>)],
+    attributes: u64,
+) -> Result<OwnedFd, Errno> {
+    // SAFETY: every pointer is a C string that outlives its call; descriptors that the calls make
+    // are owned here and by nobody else.
+    unsafe {
+        let context = Errno::result(libc::syscall(libc::SYS_fsopen, kind.as_ptr(), FSOPEN_CLOEXEC))?;
+        let context = OwnedFd::from_raw_fd(context as i32);
+        let configure = |command: u32, key: *const libc::c_char, value: *const libc::c_char| {
+            Errno::result(libc::syscall(libc::SYS_fsconfig, context.as_raw_fd(), command, key, value, 0)).map(drop)
+        };
+        for (key, value) in options {
+            match value {
+                Some(value) => configure(FSCONFIG_SET_STRING, key.as_ptr(), value.as_ptr())?,
+                None => configure(FSCONFIG_SET_FLAG, key.as_ptr(), std::ptr::null())?,
+            }
+        }
+        configure(FSCONFIG_CMD_CREATE, std::ptr::null(), std::ptr::null())?;
+        let mount = libc::syscall(libc::SYS_fsmount, context.as_raw_fd(), FSMOUNT_CLOEXEC, attributes);
+        Errno::result(mount).map(|fd| OwnedFd::from_raw_fd(fd as i32))
+    }
+}
+
+/// A detached copy of the tree at a path of the host.
+pub(crate) fn clone_tree(path: &CStr, recursive: bool, nofollow: bool) -> Result<OwnedFd, Errno> {
+    let mut flags = OPEN_TREE_CLONE | libc::O_CLOEXEC;
+    flags |= if recursive { AT_RECURSIVE } else { 0 };
+    flags |= if nofollow { libc::AT_SYMLINK_NOFOLLOW } else { 0 };
+    // SAFETY: the path is a C string; the descriptor is new.
+    unsafe {
+        Errno::result(libc::syscall(libc::SYS_open_tree, libc::AT_FDCWD, path.as_ptr(), flags))
+            .map(|fd| OwnedFd::from_raw_fd(fd as i32))
+    }
+}
+
+/// Gives a detached mount the id map of a user namespace.
+pub(crate) fn idmap(mount: BorrowedFd<'_>, userns: BorrowedFd<'_>, recursive: bool) -> Result<(), Errno> {
+    let attr = MountAttr { set: MOUNT_ATTR_IDMAP, clear: 0, propagation: 0, userns: userns.as_raw_fd() as u64 };
+    let flags = libc::AT_EMPTY_PATH | if recursive { AT_RECURSIVE } else { 0 };
+    // SAFETY: `attr` outlives the call, which only reads it.
+    let set = unsafe {
+        libc::syscall(
+            libc::SYS_mount_setattr,
+            mount.as_raw_fd(),
+            c"".as_ptr(),
+            flags,
+            &raw const attr,
+            size_of::<MountAttr>(),
+        )
+    };
+    Errno::result(set).map(drop)
+}

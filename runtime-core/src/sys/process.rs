@@ -1,0 +1,44 @@
+//! Processes as descriptors: pidfds, waiting, clone3(2).
+
+use std::mem::MaybeUninit;
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+
+use nix::errno::Errno;
+
+use super::retry;
+
+/// pidfd_open(2).
+pub(crate) fn pidfd_open(pid: i32) -> Result<OwnedFd, Errno> {
+    // SAFETY: plain numbers; a new descriptor that nobody else owns.
+    unsafe {
+        Errno::result(libc::syscall(libc::SYS_pidfd_open, pid, 0)).map(|fd| OwnedFd::from_raw_fd(fd as i32))
+    }
+}
+
+/// pidfd_send_signal(2).
+pub(crate) fn pidfd_send_signal(pidfd: BorrowedFd<'_>, signal: i32) -> Result<(), Errno> {
+    // SAFETY: plain numbers and a null siginfo, which the call allows.
+    let sent = unsafe { libc::syscall(libc::SYS_pidfd_send_signal, pidfd.as_raw_fd(), signal, 0usize, 0) };
+    Errno::result(sent).map(drop)
+}
+
+/// How a child ended: `(si_code, si_status)`, or `None` when it still runs and `block` is false.
+pub(crate) fn wait(pidfd: BorrowedFd<'_>, block: bool) -> Result<Option<(i32, i32)>, Errno> {
+    let flags = libc::WEXITED | libc::__WALL | if block { 0 } else { libc::WNOHANG };
+    retry(|| {
+        let mut info = MaybeUninit::<libc::siginfo_t>::zeroed();
+        // SAFETY: `info` is writable; the call fills it, and zero is a valid siginfo_t.
+        let info = unsafe {
+            Errno::result(libc::waitid(
+                libc::P_PIDFD,
+                pidfd.as_raw_fd() as libc::id_t,
+                info.as_mut_ptr(),
+                flags,
+            ))?;
+            info.assume_init()
+        };
+        // SAFETY: waitid fills the fields of a child's siginfo, or leaves zeroes.
+        let (pid, status) = unsafe { (info.si_pid(), info.si_status()) };
+        Ok((pid != 0).then_some((info.si_code, status)))
+    })
+}
