@@ -2,6 +2,8 @@
 
 #![deny(unsafe_code)]
 
+pub mod cgroup;
 mod error;
+mod sys;
 
 pub use error::{Error, ErrorKind, Result};

@@ -1,0 +1,6 @@
+//! Thin system-call wrappers.
+
+#![allow(unsafe_code)]
+
+pub(crate) mod fs;
+pub(crate) mod signal;
