@@ -2,10 +2,15 @@
 
 #![deny(unsafe_code)]
 
+pub mod cgroup;
+mod child;
+mod container;
 mod error;
+mod id;
+mod launch;
+pub mod plan;
+mod state;
+mod sys;
 
 pub use error::{Error, ErrorKind, Result};
-
-mod child;
-pub mod plan;
-mod sys;
+pub use id::ContainerId;

@@ -2,11 +2,13 @@
 #![allow(unsafe_code)]
 
 pub(crate) mod file;
+pub(crate) mod fs;
 pub(crate) mod memfd;
 pub(crate) mod mount;
 pub(crate) mod namespace;
 pub(crate) mod process;
 pub(crate) mod raw;
+pub(crate) mod signal;
 pub(crate) mod socket;
 
 use nix::errno::Errno;

@@ -1,0 +1,144 @@
+//! Writing the limits.
+
+use nix::errno::Errno;
+
+use super::directory::failed;
+use super::plan::{CgroupPlan, Guard, Missing, Write};
+use super::{Cgroup, Member};
+use crate::error::{Error, ErrorKind, Result};
+
+impl Cgroup {
+    /// Writes the limits of `plan`, for a new cgroup or for `update`. Only what the plan asks for is
+    /// touched.
+    ///
+    /// # Errors
+    ///
+    /// The first write that fails, with its place in `config.json`; earlier ones stay.
+    pub fn apply(&self, plan: &CgroupPlan) -> Result<()> {
+        if self.is_none() && plan.writes.is_empty() {
+            return Ok(());
+        }
+        self.enable_for(plan)?;
+        for guard in &plan.guards {
+            self.check(guard)?;
+        }
+        let mut again = Vec::new();
+        for write in &plan.writes {
+            match self.write(write)? {
+                Outcome::Done => {}
+                Outcome::Refused => again.push(write),
+            }
+        }
+        for write in again {
+            if let Outcome::Refused = self.write(write)? {
+                return Err(refused(self.member_for(write)?, write, Errno::EINVAL));
+            }
+        }
+        self.apply_devices(plan)
+    }
+
+    /// The v1 devices lines. A hierarchy that an unprivileged caller went without has none.
+    fn apply_devices(&self, plan: &CgroupPlan) -> Result<()> {
+        match self.member("devices") {
+            Some(_) => plan
+                .devices
+                .iter()
+                .try_for_each(|write| match self.write(write)? {
+                    Outcome::Done => Ok(()),
+                    Outcome::Refused => Err(refused(self.member_for(write)?, write, Errno::EINVAL)),
+                }),
+            None => Ok(()),
+        }
+    }
+
+    fn member_for(&self, write: &Write) -> Result<&Member> {
+        self.member(&write.controller).ok_or_else(|| {
+            Error::new(
+                ErrorKind::Cgroup,
+                format!("cannot set {} limit", write.controller),
+            )
+            .reason("container could not join or create cgroup")
+            .origin(write.origin.clone())
+        })
+    }
+
+    fn write(&self, write: &Write) -> Result<Outcome> {
+        let member = self.member_for(write)?;
+        let errno = match member.directory.write(&write.file, &write.value) {
+            Ok(()) => return Ok(Outcome::Done),
+            Err(errno) => errno,
+        };
+        match (errno, &write.missing) {
+            (Errno::ENOENT, Missing::Ignored) => Ok(Outcome::Done),
+            (Errno::ENOENT, Missing::Instead(file, value)) => match member.directory.write(file, value) {
+                Ok(()) => Ok(Outcome::Done),
+                Err(errno) => {
+                    let other = Write {
+                        file: (*file).into(),
+                        value: value.clone(),
+                        ..write.clone()
+                    };
+                    Err(refused(member, &other, errno))
+                }
+            },
+            (Errno::EINVAL, _) if write.reorder => Ok(Outcome::Refused),
+            _ => Err(refused(member, write, errno)),
+        }
+    }
+
+    /// Refuses a limit below the present usage. A kernel without the usage file has nothing to compare.
+    fn check(&self, guard: &Guard) -> Result<()> {
+        let usage = self
+            .member(guard.controller)
+            .and_then(|member| member.number(guard.file));
+        match usage {
+            Some(usage) if guard.limit <= usage => Err(Error::new(ErrorKind::Cgroup, "update cgroup")
+                .reason(format!(
+                    "rejecting {} limit {} <= usage {usage}",
+                    guard.name, guard.limit
+                ))
+                .origin(guard.origin)),
+            _ => Ok(()),
+        }
+    }
+}
+
+enum Outcome {
+    Done,
+    /// EINVAL where another order may help.
+    Refused,
+}
+
+fn refused(member: &Member, write: &Write, errno: Errno) -> Error {
+    let operation = format!(
+        "write {:?} to {:?}",
+        write.value,
+        member.directory.path_of(&write.file)
+    );
+    let error = failed(operation, errno).origin(write.origin.clone());
+    match (errno, write.controller.as_ref()) {
+        (Errno::EBUSY, "memory") => {
+            let number = |file| {
+                member
+                    .number(file)
+                    .map_or("unknown".to_owned(), |value| value.to_string())
+            };
+            error.hint(format!(
+                "current usage: {}, peak usage: {}",
+                number("memory.usage_in_bytes"),
+                number("memory.max_usage_in_bytes")
+            ))
+        }
+        (Errno::ENOENT, controller) => error.hint(format!(
+            "the kernel's {controller} controller has no such file, or the controller is not enabled here"
+        )),
+        _ => error,
+    }
+}
+
+impl Member {
+    /// A control file with one number.
+    pub(super) fn number(&self, file: &str) -> Option<u64> {
+        self.directory.read(file).ok()?.trim().parse().ok()
+    }
+}

@@ -1,0 +1,207 @@
+//! Putting processes into the cgroup.
+
+use std::thread::sleep;
+use std::time::Duration;
+
+use nix::errno::Errno;
+
+use super::directory::failed;
+use super::location::clean;
+use super::mountinfo::{below, own_cgroup, read};
+use super::{Cgroup, Member, no_cgroup};
+use crate::error::{Error, ErrorKind, Result};
+
+/// While a process is still being made, the kernel answers EINVAL for it.
+const ATTEMPTS: u32 = 5;
+
+impl Cgroup {
+    /// Puts `pid` into the hierarchies that `CLONE_INTO_CGROUP` does not reach: those of v1.
+    pub fn join(&self, pid: i32) -> Result<()> {
+        self.members
+            .iter()
+            .filter(|member| !member.is_unified())
+            .try_for_each(|member| member.join(pid))
+    }
+
+    /// Puts `pid` into the cgroup in every hierarchy.
+    ///
+    /// # Errors
+    ///
+    /// `EBUSY` if the container has sub-cgroups with controllers: the caller takes
+    /// [`of_process`](Self::of_process) of the container's init then, or lets
+    /// [`attach_beside`](Self::attach_beside) do it.
+    pub fn attach(&self, pid: i32) -> Result<()> {
+        self.members.iter().try_for_each(|member| member.join(pid))
+    }
+
+    /// As [`attach`](Self::attach); if the cgroup itself may hold no processes, because the container
+    /// has made sub-cgroups, `pid` goes where the container's `init` is.
+    pub fn attach_beside(&self, pid: i32, init: i32) -> Result<()> {
+        match self.attach(pid) {
+            Err(error) if error.raw_errno() == Some(Errno::EBUSY) => self.of_process(init)?.attach(pid),
+            other => other,
+        }
+    }
+
+    /// The cgroup that `init`, a process of this cgroup, is in: this one or a sub-cgroup of it, in each
+    /// hierarchy.
+    ///
+    /// # Errors
+    ///
+    /// If `init` has left the cgroup.
+    pub fn of_process(&self, init: i32) -> Result<Self> {
+        let text = read(&format!("/proc/{init}/cgroup"))?;
+        let mut members = Vec::with_capacity(self.members.len());
+        for member in &self.members {
+            let seen = member.place.controllers.iter().filter(|_| !member.is_unified());
+            let path = match seen
+                .map(String::as_str)
+                .chain(member.is_unified().then_some(""))
+                .find_map(|name| own_cgroup(&text, name))
+            {
+                Some(path) => path.trim_start_matches('/'),
+                None => continue,
+            };
+            members.push(member.sub(sub_path(path, &member.place.path).ok_or_else(|| {
+                Error::new(ErrorKind::Cgroup, format!("find the cgroup of process {init}"))
+                    .reason(format!("{path:?} is not below {:?}", member.place.path))
+            })?)?);
+        }
+        Ok(Self {
+            mode: self.mode,
+            members,
+        })
+    }
+
+    /// Existing sub-cgroups by the form of `exec --cgroup`: `PATH` for every hierarchy, or
+    /// `CONTROLLER[,CONTROLLER]:PATH` for those of v1. Hierarchies that are not named keep this cgroup.
+    ///
+    /// # Errors
+    ///
+    /// A path that leaves the cgroup or does not exist; a controller that it is not in.
+    pub fn sub(&self, paths: &[&str]) -> Result<Self> {
+        if self.is_none() && !paths.is_empty() {
+            return Err(no_cgroup("use a sub-cgroup"));
+        }
+        let mut chosen = vec![String::new(); self.members.len()];
+        for text in paths {
+            let (names, path) = match text.split_once(':') {
+                Some((names, path)) => (Some(names), path),
+                None => (None, *text),
+            };
+            if path.split('/').any(|component| component == "..") || path.contains('\0') {
+                return Err(Error::invalid("cgroup", format!("bad sub cgroup path: {path}")));
+            }
+            let path = clean(path);
+            match names {
+                None => chosen.fill(path),
+                Some(names) => {
+                    for name in names.split(',') {
+                        let position = self
+                            .members
+                            .iter()
+                            .position(|member| member.holds(name) && !member.is_unified());
+                        let slot = position
+                            .and_then(|position| chosen.get_mut(position))
+                            .ok_or_else(|| {
+                                Error::invalid("cgroup", format!("unknown controller {name:?} in {text:?}"))
+                            })?;
+                        slot.clone_from(&path);
+                    }
+                }
+            }
+        }
+        let members = self
+            .members
+            .iter()
+            .zip(&chosen)
+            .map(|(member, path)| member.sub(path))
+            .collect::<Result<_>>()?;
+        Ok(Self {
+            mode: self.mode,
+            members,
+        })
+    }
+}
+
+impl Member {
+    fn join(&self, pid: i32) -> Result<()> {
+        let mut attempt = 1;
+        loop {
+            match self.directory.write("cgroup.procs", &pid.to_string()) {
+                Ok(()) => return Ok(()),
+                Err(Errno::EINVAL) if attempt < ATTEMPTS => sleep(Duration::from_millis(1 << attempt)),
+                Err(errno) => {
+                    let file = self.directory.path_of("cgroup.procs");
+                    let error = failed(format!("write \"{pid}\" to {file:?}"), errno);
+                    return Err(match errno {
+                        Errno::EBUSY => error.hint("the cgroup has sub-cgroups with controllers"),
+                        Errno::EOPNOTSUPP => error.hint("the cgroup is below a threaded cgroup"),
+                        _ => error,
+                    });
+                }
+            }
+            attempt += 1;
+        }
+    }
+
+    /// The same hierarchy's sub-cgroup `path` (empty: this one).
+    fn sub(&self, path: &str) -> Result<Self> {
+        let directory = self
+            .directory
+            .open_dir(path)
+            .map_err(|errno| failed(format!("open {:?}", self.directory.path_of(path)), errno))?;
+        let mut place = self.place.clone();
+        if !path.is_empty() {
+            place.path = format!("{}/{path}", place.path);
+        }
+        Ok(Self {
+            place,
+            root: self.root.clone(),
+            directory,
+            made: Vec::new(),
+        })
+    }
+}
+
+/// The part of `seen`, a path of `/proc/PID/cgroup`, below the container's cgroup `place`. With a
+/// cgroup namespace or a nested mount, `seen` may have more or fewer components before it.
+fn sub_path<'a>(seen: &'a str, place: &str) -> Option<&'a str> {
+    if seen.split('/').any(|component| component == "..") {
+        return None;
+    }
+    let mut tail = place;
+    loop {
+        let mut start = 0;
+        while let Some(found) = seen.get(start..).and_then(|rest| rest.find(tail)) {
+            let at = start + found;
+            let whole = at == 0 || seen.get(..at).is_some_and(|before| before.ends_with('/'));
+            let from = seen.get(at..).unwrap_or_default();
+            let rest = below(from, tail);
+            if whole && rest.len() < from.len() {
+                return Some(rest.trim_matches('/'));
+            }
+            start = at + 1;
+        }
+        tail = tail.split_once('/')?.1;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::sub_path;
+
+    #[test]
+    fn the_part_below_the_container() {
+        assert_eq!(sub_path("web", "web"), Some(""));
+        assert_eq!(
+            sub_path("docker/web/init.scope", "docker/web"),
+            Some("init.scope")
+        );
+        assert_eq!(sub_path("outer/docker/web/a/b", "docker/web"), Some("a/b"));
+        assert_eq!(sub_path("web/a", "docker/web"), Some("a"));
+        assert_eq!(sub_path("webster/a", "web"), None);
+        assert_eq!(sub_path("../web", "web"), None);
+        assert_eq!(sub_path("other", "web"), None);
+    }
+}

@@ -1,0 +1,352 @@
+//! Making the directories, and enabling v2 controllers on the way to them.
+
+use std::sync::Arc;
+
+use nix::errno::Errno;
+
+use super::directory::{Directory, failed};
+use super::hierarchy::{Hierarchies, Version};
+use super::location::Place;
+use super::plan::CgroupPlan;
+use super::remove::{remove_single, remove_tree};
+use super::{Cgroup, Member};
+use crate::error::{Error, ErrorKind, Result};
+
+/// How often a directory is made anew because another manager removed its parent in between.
+const RACES: u32 = 8;
+
+impl Cgroup {
+    /// Makes the cgroup in every hierarchy and enables the v2 controllers that the plan needs. No limit
+    /// is written yet ([`apply`](Self::apply)) and no process is in it.
+    ///
+    /// An existing cgroup is taken if nothing runs in it. The hierarchies must be those that the plan's
+    /// view came from.
+    ///
+    /// Without permission to make it, an unprivileged caller (by user id or user namespace) gets
+    /// [`Cgroup::none`], provided that neither limits nor a cgroups path were asked for.
+    ///
+    /// # Errors
+    ///
+    /// Kind [`ErrorKind::Cgroup`]; whatever was made by then is removed.
+    pub fn create(hierarchies: &Hierarchies, plan: &CgroupPlan) -> Result<Self> {
+        let mut cgroup = Self {
+            mode: plan.location.mode,
+            members: Vec::with_capacity(plan.location.places.len()),
+        };
+        match cgroup.make_all(hierarchies, plan) {
+            Ok(()) => Ok(cgroup),
+            Err(error) => {
+                cgroup.undo();
+                Err(error)
+            }
+        }
+    }
+
+    /// Removes the directories that [`create`](Self::create) made, and only those, deepest first.
+    ///
+    /// For a container that did not come to be: best effort, since the first error is the one to
+    /// report. A directory that somebody uses by now stays.
+    pub fn undo(self) {
+        for member in self.members.iter().rev() {
+            unmake(&member.root, &member.place, &member.made);
+        }
+    }
+
+    fn make_all(&mut self, hierarchies: &Hierarchies, plan: &CgroupPlan) -> Result<()> {
+        for place in &plan.location.places {
+            let root = hierarchies.root(&place.mount).ok_or_else(|| {
+                Error::new(ErrorKind::Cgroup, format!("open {:?}", place.mount))
+                    .reason("the hierarchy is not mounted here")
+            })?;
+            match make_member(root, place, plan) {
+                Ok(member) => {
+                    self.members.push(member);
+                    self.check_last(plan)?;
+                }
+                Err(failure) => may_do_without(place, plan, failure)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Refuses a cgroup that was there already if it is in use (runtime-spec: "fit for purpose"), and
+    /// enables controllers.
+    fn check_last(&self, plan: &CgroupPlan) -> Result<()> {
+        let Some(member) = self.members.last() else {
+            return Ok(());
+        };
+        if !member.made.contains(&member.place.path) {
+            let count = member.processes(true)?.len();
+            let operation = || format!("create cgroup {:?}", member.directory.text());
+            if count > 0 {
+                return Err(Error::new(ErrorKind::Cgroup, operation()).reason(format!(
+                    "container's cgroup is not empty: {count} process(es) found"
+                )));
+            }
+            if member.is_frozen()? {
+                return Err(Error::new(ErrorKind::Cgroup, operation())
+                    .reason("container's cgroup unexpectedly frozen"));
+            }
+        }
+        if member.is_unified() {
+            enable(member, &plan.needed(), &plan.accounting)
+        } else {
+            Ok(())
+        }
+    }
+
+    /// As [`create`](Self::create) does, for limits that come later: enables the v2 controllers that
+    /// the writes of `plan` need.
+    pub(super) fn enable_for(&self, plan: &CgroupPlan) -> Result<()> {
+        let needed: Vec<&str> = plan
+            .writes
+            .iter()
+            .map(|write| write.controller.as_ref())
+            .filter(|name| *name != "cgroup")
+            .collect();
+        match self.unified() {
+            Some(member) if !needed.is_empty() => {
+                let needed: Vec<&str> = needed.into_iter().filter(|name| member.holds(name)).collect();
+                enable(member, &needed, &[])
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// A failure, and whether it is for lack of permission.
+struct Failure {
+    errno: Errno,
+    error: Error,
+}
+
+impl Failure {
+    fn new(operation: String, errno: Errno) -> Self {
+        Self {
+            errno,
+            error: failed(operation, errno),
+        }
+    }
+}
+
+/// Takes the failure to make one hierarchy's directory as "goes without", or returns it.
+fn may_do_without(place: &Place, plan: &CgroupPlan, failure: Failure) -> Result<()> {
+    let permission = matches!(failure.errno, Errno::EACCES | Errno::EPERM | Errno::EROFS);
+    let error = failure.error.context("unable to apply cgroup configuration");
+    if !permission {
+        return Err(error);
+    }
+    let limit = plan.writes.iter().find(|write| {
+        write.controller == "cgroup" || place.controllers.iter().any(|held| *held == write.controller)
+    });
+    if !is_unprivileged() || plan.placed {
+        return Err(error.hint("run as root, or delegate the cgroup to this user"));
+    }
+    match limit {
+        None => Ok(()),
+        Some(write) => Err(error
+            .origin(write.origin.clone())
+            .hint("rootless needs no limits + no cgrouppath when no permission is granted for cgroups")),
+    }
+}
+
+/// Whether the caller is not the host's root: by its user, or by a user namespace. Device rules cannot
+/// be missed then, because such a process cannot make device nodes.
+fn is_unprivileged() -> bool {
+    if !nix::unistd::geteuid().is_root() {
+        return true;
+    }
+    let initial = |map: &str| map.split_whitespace().eq(["0", "0", "4294967295"]);
+    std::fs::read_to_string("/proc/self/uid_map").is_ok_and(|map| !initial(&map))
+}
+
+fn make_member(root: &Arc<Directory>, place: &Place, plan: &CgroupPlan) -> Result<Member, Failure> {
+    let mut made = Vec::new();
+    match make_path(root, place, plan, &mut made) {
+        Ok(directory) => Ok(Member {
+            place: place.clone(),
+            root: root.clone(),
+            directory,
+            made,
+        }),
+        Err(failure) => {
+            unmake(root, place, &made);
+            Err(failure)
+        }
+    }
+}
+
+/// Removes the directories `made` on the way to `place`. Only in the last one may there be cgroups of
+/// the container; an upper one that has others by now stays.
+fn unmake(root: &Directory, place: &Place, made: &[String]) {
+    for path in made.iter().rev() {
+        let removed = if *path == place.path {
+            remove_tree(root, path)
+        } else {
+            remove_single(root, path)
+        };
+        if removed.is_err() {
+            return;
+        }
+    }
+}
+
+/// Makes every missing directory of the path and opens the last; `made` gets the paths of new ones.
+fn make_path(
+    root: &Directory,
+    place: &Place,
+    plan: &CgroupPlan,
+    made: &mut Vec<String>,
+) -> Result<Directory, Failure> {
+    let is_cpuset = place.version == Version::V1 && place.controllers.iter().any(|held| held == "cpuset");
+    let mut race = 0;
+    loop {
+        // Usually all but the last component exist: one open, one mkdir, one open. New cpusets must be
+        // filled level by level, so they take the walk.
+        let (parent, mut done) = match place.path.rsplit_once('/') {
+            Some((parent, _)) if !is_cpuset => match root.open_dir(parent) {
+                Ok(directory) => (Some(directory), parent.len() + 1),
+                Err(_) => (None, 0),
+            },
+            _ => (None, 0),
+        };
+        let mut current = parent;
+        let result = loop {
+            let rest = place.path.get(done..).unwrap_or_default();
+            let name = rest.split('/').next().unwrap_or_default();
+            let end = done + name.len();
+            let path = place.path.get(..end).unwrap_or_default();
+            let base = current.as_ref().unwrap_or(root);
+            match base.mkdir(name) {
+                Ok(()) => made.push(path.to_owned()),
+                Err(Errno::EEXIST) => {}
+                Err(errno) => break Err(Failure::new(format!("mkdir {:?}", base.path_of(name)), errno)),
+            }
+            let child = match base.open_dir(name) {
+                Ok(child) => child,
+                Err(errno) => break Err(Failure::new(format!("open {:?}", base.path_of(name)), errno)),
+            };
+            if is_cpuset {
+                let is_last = end == place.path.len();
+                if let Err(failure) = fill_cpuset(base, &child, if is_last { Some(plan) } else { None }) {
+                    break Err(failure);
+                }
+            }
+            if end == place.path.len() {
+                break Ok(child);
+            }
+            done = end + 1;
+            current = Some(child);
+        };
+        match result {
+            Err(failure) if failure.errno == Errno::ENOENT && race < RACES => race += 1,
+            other => return other,
+        }
+    }
+}
+
+/// A new v1 cpuset is empty, and nothing can join it: give it what its parent has. What the plan
+/// writes anyway is left to it.
+fn fill_cpuset(parent: &Directory, child: &Directory, plan: Option<&CgroupPlan>) -> Result<(), Failure> {
+    for file in ["cpuset.cpus", "cpuset.mems"] {
+        if plan.is_some_and(|plan| plan.writes.iter().any(|write| write.file == file)) {
+            continue;
+        }
+        let read = |from: &Directory| {
+            from.read(file)
+                .map_err(|errno| Failure::new(format!("read {:?}", from.path_of(file)), errno))
+        };
+        if read(child)?.trim().is_empty() {
+            let list = read(parent)?;
+            child.write(file, list.trim()).map_err(|errno| {
+                Failure::new(
+                    format!("write {:?} to {:?}", list.trim(), child.path_of(file)),
+                    errno,
+                )
+            })?;
+        }
+    }
+    Ok(())
+}
+
+/// Enables `needed` controllers for the member, from the root down, and `wished` ones where it can.
+///
+/// The member's own `cgroup.controllers` says whether all is done already: the usual case below an
+/// engine's cgroup, at the price of one read.
+fn enable(member: &Member, needed: &[&str], wished: &[&str]) -> Result<()> {
+    // What the root lists is all there can be.
+    let wished: Vec<&str> = wished.iter().copied().filter(|name| member.holds(name)).collect();
+    if needed.is_empty() && wished.is_empty() {
+        return Ok(());
+    }
+    let listed = member.directory.read("cgroup.controllers").map_err(|errno| {
+        failed(
+            format!("read {:?}", member.directory.path_of("cgroup.controllers")),
+            errno,
+        )
+    })?;
+    let is_missing = |name: &&str| !listed.split_whitespace().any(|held| held == *name);
+    let mut missing: Vec<&str> = needed.iter().copied().filter(is_missing).collect();
+    missing.dedup();
+    let wished: Vec<&str> = wished
+        .into_iter()
+        .filter(is_missing)
+        .filter(|name| !missing.contains(name))
+        .collect();
+    if missing.is_empty() && wished.is_empty() {
+        return Ok(());
+    }
+
+    let mut level = member
+        .root
+        .open_dir("")
+        .map_err(|errno| failed(format!("open {:?}", member.root.text()), errno))?;
+    let mut wished = wished;
+    for name in member.place.path.split('/') {
+        enable_at(&level, &missing)?;
+        // For statistics only: what a level does not grant, the ones below go without.
+        if !wished.is_empty() && level.write("cgroup.subtree_control", &plus(&wished)).is_err() {
+            wished.retain(|name| level.write("cgroup.subtree_control", &plus(&[*name])).is_ok());
+        }
+        level = level
+            .open_dir(name)
+            .map_err(|errno| failed(format!("open {:?}", level.path_of(name)), errno))?;
+    }
+    Ok(())
+}
+
+/// `+a +b`, as `cgroup.subtree_control` takes it.
+fn plus(controllers: &[&str]) -> String {
+    controllers
+        .iter()
+        .map(|name| format!("+{name}"))
+        .collect::<Vec<_>>()
+        .join(" ")
+}
+
+fn enable_at(level: &Directory, controllers: &[&str]) -> Result<()> {
+    if controllers.is_empty() {
+        return Ok(());
+    }
+    let value = controllers
+        .iter()
+        .map(|name| format!("+{name}"))
+        .collect::<Vec<_>>()
+        .join(" ");
+    level.write("cgroup.subtree_control", &value).map_err(|errno| {
+        let error = failed(
+            format!("write {value:?} to {:?}", level.path_of("cgroup.subtree_control")),
+            errno,
+        );
+        match errno {
+            Errno::EBUSY => {
+                error.hint("processes are in this cgroup itself: move them into a cgroup below it")
+            }
+            Errno::ENOENT => error.hint("the parent cgroup does not grant the controller"),
+            Errno::EOPNOTSUPP => {
+                error.hint("the cgroup is threaded: no domain controller can be enabled in it")
+            }
+            _ => error,
+        }
+    })
+}

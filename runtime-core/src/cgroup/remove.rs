@@ -1,0 +1,99 @@
+//! Removing the cgroup.
+
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+
+use super::Cgroup;
+use super::directory::{Directory, failed};
+use super::processes::DEPTH;
+use crate::error::Result;
+
+/// How long a cgroup may stay busy: killed processes need a moment to leave it.
+const BUSY_LIMIT: Duration = Duration::from_secs(2);
+
+impl Cgroup {
+    /// Removes the cgroup from every hierarchy, with the sub-cgroups that the container made. What has
+    /// gone already is fine; directories above it stay, since others may use them by now.
+    ///
+    /// # Errors
+    ///
+    /// `EBUSY` if processes are still in it after two seconds: kill them first. Every hierarchy is
+    /// tried before the first error is returned.
+    pub fn remove(&self) -> Result<()> {
+        let mut result = Ok(());
+        for member in &self.members {
+            let removed = remove_tree(&member.root, &member.place.path)
+                .map_err(|errno| failed(format!("rmdir {:?}", member.directory.text()), errno));
+            if result.is_ok() {
+                result = removed;
+            }
+        }
+        result
+    }
+}
+
+/// Removes the directory `path` below `root` and all below it, waiting for processes to leave.
+pub(super) fn remove_tree(root: &Directory, path: &str) -> nix::Result<()> {
+    let (parent, name) = match parent_of(root, path) {
+        Err(Errno::ENOENT) => return Ok(()),
+        other => other?,
+    };
+    let parent = parent.as_ref().unwrap_or(root);
+    let deadline = Instant::now() + BUSY_LIMIT;
+    let mut pause = Duration::from_micros(50);
+    loop {
+        match remove_now(parent, name, DEPTH) {
+            // ENOTEMPTY and EBUSY are told apart badly by kernfs: both may mean sub-cgroups or processes.
+            Err(Errno::EBUSY | Errno::ENOTEMPTY) if Instant::now() < deadline => {
+                sleep(pause);
+                pause = (pause * 2).min(Duration::from_millis(10));
+            }
+            other => return other,
+        }
+    }
+}
+
+/// Removes the directory `path` below `root` if it is empty.
+pub(super) fn remove_single(root: &Directory, path: &str) -> nix::Result<()> {
+    let (parent, name) = parent_of(root, path)?;
+    parent.as_ref().unwrap_or(root).rmdir(name)
+}
+
+/// The directory above `path` (`None`: the root) and the last component.
+fn parent_of<'a>(root: &Directory, path: &'a str) -> nix::Result<(Option<Directory>, &'a str)> {
+    match path.rsplit_once('/') {
+        Some((parent, name)) => Ok((Some(root.open_dir(parent)?), name)),
+        None => Ok((None, path)),
+    }
+}
+
+/// One attempt, bottom up; the usual one is a single rmdir.
+fn remove_now(parent: &Directory, name: &str, depth: u32) -> nix::Result<()> {
+    match parent.rmdir(name) {
+        Ok(()) | Err(Errno::ENOENT | Errno::ENODEV) => return Ok(()),
+        Err(Errno::EBUSY | Errno::ENOTEMPTY) if depth > 0 => {}
+        Err(errno) => return Err(errno),
+    }
+    let children = match parent
+        .open_dir(name)
+        .and_then(|directory| Ok((directory.children()?, directory)))
+    {
+        Ok((children, directory)) => {
+            children
+                .iter()
+                .try_for_each(|child| remove_now(&directory, child, depth - 1))?;
+            children
+        }
+        Err(Errno::ENOENT | Errno::ENODEV) => return Ok(()),
+        Err(errno) => return Err(errno),
+    };
+    if children.is_empty() {
+        return Err(Errno::EBUSY);
+    }
+    match parent.rmdir(name) {
+        Err(Errno::ENOENT | Errno::ENODEV) => Ok(()),
+        other => other,
+    }
+}
