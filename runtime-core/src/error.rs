@@ -87,6 +87,18 @@ impl Error {
         Self::new(ErrorKind::InvalidInput, origin).reason(reason)
     }
 
+    /// Several errors as one: the texts one after the other, the kind of the first.
+    pub(crate) fn all(errors: Vec<Error>) -> Self {
+        let mut errors = errors.into_iter();
+        let Some(first) = errors.next() else {
+            return Self::new(ErrorKind::System, "fail without an error");
+        };
+        errors.fold(first, |all, error| {
+            let kind = all.kind();
+            Self::new(kind, format!("{all}; {error}"))
+        })
+    }
+
     /// Changes the kind.
     #[must_use]
     pub fn kind_of(mut self, kind: ErrorKind) -> Self {

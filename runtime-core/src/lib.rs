@@ -2,15 +2,25 @@
 
 #![deny(unsafe_code)]
 
+mod bundle;
 pub mod cgroup;
 mod child;
 mod container;
 mod error;
+pub mod host;
 mod id;
 mod launch;
 pub mod plan;
+mod process;
+mod runtime;
+pub mod spec;
 mod state;
 mod sys;
 
+pub use bundle::Bundle;
+pub use container::{Container, CreatePlan};
 pub use error::{Error, ErrorKind, Result};
 pub use id::ContainerId;
+pub use process::{Exit, Process};
+pub use runtime::{DEFAULT_STATE_ROOT, Listed, Runtime, RuntimeBuilder};
+pub use state::{OCI_VERSION, State, Status};

@@ -1,6 +1,5 @@
 //! The conversation with the tiny init.
 
-use std::io::Read;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
 use std::time::{Duration, Instant};
 
@@ -8,8 +7,9 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::clone::{ChildMemory, Cloned};
+use super::failure::{StepText, describe};
 use crate::child::ops::{Op, Point};
-use crate::child::report::{Detail, GO, REPORT_BYTES, Report, STEP_CLONE, STEP_PRELUDE};
+use crate::child::report::{GO, REPORT_BYTES, Report, STEP_CLONE};
 use crate::error::{Error, ErrorKind, Result};
 use crate::plan::LaunchPlan;
 use crate::sys::{process, retry, socket};
@@ -17,9 +17,6 @@ use crate::sys::{process, retry, socket};
 /// How long one step of the child lane may take: file systems of an image can hang (FUSE), and the
 /// runtime must not hang with them.
 const STEP_LIMIT: Duration = Duration::from_secs(60);
-
-/// How much of a hook's output goes into an error.
-const HOOK_OUTPUT_LIMIT: u64 = 2048;
 
 /// A child that runs the init. Dropping it kills and reaps the child, unless [`Child::keep`] has
 /// taken it out.
@@ -120,7 +117,8 @@ impl<'a> Child<'a> {
         }
         let mut fds = received.fds;
         if report.errno != 0 {
-            return Err(self.describe(report, fds.pop()));
+            let step = StepText::of(self.plan, report.step as usize);
+            return Err(describe(report, step.as_ref(), fds.pop()));
         }
         match self.plan.child.ops().get(report.step as usize) {
             Some(Op::Console { .. }) => self.console = fds.pop(),
@@ -190,67 +188,6 @@ impl<'a> Child<'a> {
             _ => error.reason("it ended"),
         }
     }
-
-    /// A failure in the words of the plan.
-    fn describe(&self, report: Report, attached: Option<OwnedFd>) -> Error {
-        let errno = Errno::from_raw(report.errno);
-        let detail = report.detail & 0xffff;
-        let part = Detail::text(detail);
-        if report.step == STEP_CLONE || report.step == STEP_PRELUDE {
-            return Error::system(format!("start the container's init: {part}"), errno);
-        }
-        let step = report.step as usize;
-        let operation = self.plan.explain(step);
-        let mut error = match self.plan.child.ops().get(step) {
-            Some(Op::FindProgram { candidates }) => program_error(operation, errno, candidates.len),
-            Some(Op::Hook { .. }) => hook_error(operation, report, attached),
-            Some(Op::Execute { .. }) => Error::system(operation, errno).kind_of(ErrorKind::ProgramNotExecutable),
-            _ if part.is_empty() => Error::system(operation, errno),
-            _ => Error::system(operation, errno).reason(part),
-        };
-        if let Some(origin) = self.plan.child.origin(step) {
-            error = error.origin(origin.to_owned());
-        }
-        error
-    }
-}
-
-/// The texts that engines turn into exit codes 127 and 126.
-fn program_error(operation: String, errno: Errno, candidates: u32) -> Error {
-    match errno {
-        Errno::ENOENT | Errno::ENOTDIR if candidates != 1 => {
-            Error::new(ErrorKind::ProgramNotFound, operation).reason("executable file not found in $PATH")
-        }
-        Errno::ENOENT => Error::system(operation, errno).kind_of(ErrorKind::ProgramNotFound),
-        _ => Error::system(operation, errno).kind_of(ErrorKind::ProgramNotExecutable),
-    }
-}
-
-fn hook_error(operation: String, report: Report, output: Option<OwnedFd>) -> Error {
-    let status = report.detail >> 16;
-    let reason = match report.detail & 0xffff {
-        detail if detail == Detail::HookTimeout as u32 => "it did not end in time and was killed".to_owned(),
-        detail if detail == Detail::HookStatus as u32 && status & 0x100 != 0 => {
-            format!("killed by signal {}", status & 0xff)
-        }
-        detail if detail == Detail::HookStatus as u32 => format!("exit status {status}"),
-        detail => return Error::system(operation, Errno::from_raw(report.errno)).reason(Detail::text(detail)).kind_of(ErrorKind::Hook),
-    };
-    Error::new(ErrorKind::Hook, operation).reason(match output.map(tail).filter(|text| !text.is_empty()) {
-        Some(text) => format!("{reason}: {text}"),
-        None => reason,
-    })
-}
-
-/// The first part of what a hook printed, on one line.
-fn tail(output: OwnedFd) -> String {
-    let mut file = std::fs::File::from(output);
-    let mut text = Vec::new();
-    let read = std::io::Seek::rewind(&mut file).and_then(|()| file.take(HOOK_OUTPUT_LIMIT).read_to_end(&mut text));
-    if read.is_err() {
-        return String::new();
-    }
-    String::from_utf8_lossy(&text).trim().replace('\n', "; ")
 }
 
 /// The time that the hooks of the child lane may take; `None` when one of them has no limit.

@@ -7,11 +7,15 @@
 
 mod child;
 mod clone;
+mod failure;
+mod gate;
+mod hooks;
 mod idmap;
 mod image;
 mod kid;
 mod lanes;
 mod network;
+mod undo;
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
@@ -19,9 +23,13 @@ use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl, open};
 use nix::sys::stat::Mode;
 
-pub(crate) use child::Child;
+pub(crate) use child::{Child, Kept};
+pub(crate) use failure::StepText;
+pub(crate) use gate::open_gate;
+pub(crate) use hooks::{run_hooks, state_file};
 pub(crate) use image::{InitImage, sealed};
 pub(crate) use lanes::{ParentLane, run};
+pub(crate) use undo::Guard;
 
 use crate::child::ops::{Op, Slot};
 use crate::error::{Error, Result};

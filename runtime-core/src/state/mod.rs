@@ -4,8 +4,8 @@ mod record;
 mod status;
 mod store;
 
-pub use status::{State, Status};
+pub use status::{OCI_VERSION, State, Status};
 
-pub(crate) use record::{Identity, Record};
-pub(crate) use status::{alive, status_of};
+pub(crate) use record::{Identity, Record, SCHEMA};
+pub(crate) use status::{alive, owner_name, status_of};
 pub(crate) use store::{Entry, Lock, Store};

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::cgroup::Location;
+use crate::launch::StepText;
 
 /// Version of the state file's layout. A file of another version is reported, not guessed at.
 pub(crate) const SCHEMA: u32 = 1;
@@ -33,12 +34,14 @@ pub(crate) struct Record {
     pub(crate) rootfs: String,
     /// Time of creation, RFC 3339 in UTC.
     pub(crate) created: String,
-    /// Name of the user who created it, or its uid.
-    pub(crate) owner: String,
+    /// Uid of the user who created it.
+    pub(crate) owner: u32,
     /// Annotations of the configuration.
     pub(crate) annotations: BTreeMap<String, String>,
     /// Where its cgroups are; absent when it has none of its own.
     pub(crate) cgroup: Option<Location>,
     /// It has poststop hooks, which `delete` runs.
     pub(crate) poststop: bool,
+    /// The steps that `start` lets run, in words.
+    pub(crate) start_steps: Vec<StepText>,
 }

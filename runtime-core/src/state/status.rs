@@ -61,7 +61,7 @@ pub struct State {
     /// Annotations of the configuration.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub annotations: BTreeMap<String, String>,
-    /// Who created it.
+    /// Who created it: a name, or the uid when /etc/passwd has none.
     pub owner: String,
 }
 
@@ -81,7 +81,7 @@ impl State {
             rootfs: record.rootfs.clone(),
             created: record.created.clone(),
             annotations: record.annotations.clone(),
-            owner: record.owner.clone(),
+            owner: record.owner.to_string(),
         }
     }
 }
@@ -159,6 +159,18 @@ impl Stat {
         let start_time = fields.nth(18)?.parse().ok()?;
         Some(Self { ended: matches!(state, "Z" | "X"), start_time })
     }
+}
+
+/// The name that /etc/passwd gives a uid, or the uid. The file is read here, not through NSS: a
+/// static program cannot load its modules.
+pub(crate) fn owner_name(uid: u32) -> String {
+    let passwd = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
+    let name = passwd.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        let name = fields.next()?;
+        (fields.nth(1)?.parse() == Ok(uid)).then_some(name)
+    });
+    name.map_or_else(|| uid.to_string(), str::to_owned)
 }
 
 #[cfg(test)]

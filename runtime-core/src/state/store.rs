@@ -53,6 +53,11 @@ impl Store {
         Self { path }
     }
 
+    /// Its path.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
     fn root(&self) -> Result<Option<OwnedFd>> {
         match open(&self.path, OFlag::O_DIRECTORY | OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty()) {
             Ok(root) => Ok(Some(root)),

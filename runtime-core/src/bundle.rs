@@ -1,0 +1,65 @@
+//! A bundle: a directory with `config.json`.
+
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::spec::ValidSpec;
+
+/// The largest `config.json` that is read, in bytes.
+const CONFIG_LIMIT: u64 = 64 << 20;
+
+/// A bundle (bundle.md): its directory and its configuration, parsed and checked.
+#[derive(Debug)]
+pub struct Bundle {
+    directory: PathBuf,
+    config: Vec<u8>,
+    spec: ValidSpec,
+}
+
+impl Bundle {
+    /// Opens the bundle in `directory`.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be read, or the configuration is invalid; the error then has everything that
+    /// is wrong with it, each with its JSON path.
+    pub fn open(directory: impl AsRef<Path>) -> Result<Self> {
+        Self::with_config(directory.as_ref(), &directory.as_ref().join("config.json"))
+    }
+
+    /// Opens the bundle in `directory` with the configuration of another file.
+    pub fn with_config(directory: &Path, config: &Path) -> Result<Self> {
+        let failed = |error: &std::io::Error| Error::io(format!("open {config:?}"), error);
+        let absolute = std::path::absolute(directory).map_err(|error| failed(&error))?;
+        let mut bytes = Vec::new();
+        let file = std::fs::File::open(config).map_err(|error| match error.kind() {
+            std::io::ErrorKind::NotFound => Error::io(format!("JSON specification file {config:?} not found"), &error)
+                .kind_of(ErrorKind::NotFound)
+                .hint("`spec` makes one; --bundle names the directory"),
+            _ => failed(&error),
+        })?;
+        file.take(CONFIG_LIMIT).read_to_end(&mut bytes).map_err(|error| failed(&error))?;
+        let spec = ValidSpec::parse(&bytes)?;
+        Ok(Self { directory: absolute, config: bytes, spec })
+    }
+
+    /// The absolute path of the bundle.
+    pub fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    /// The configuration.
+    pub fn spec(&self) -> &ValidSpec {
+        &self.spec
+    }
+
+    /// The bytes of `config.json`, as they were when the bundle was opened.
+    pub(crate) fn config(&self) -> &[u8] {
+        &self.config
+    }
+
+    pub(crate) fn into_parts(self) -> (PathBuf, Vec<u8>, ValidSpec) {
+        (self.directory, self.config, self.spec)
+    }
+}

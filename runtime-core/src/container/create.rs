@@ -1,0 +1,246 @@
+//! create and run.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use oci_spec::runtime::LinuxResources;
+
+use super::Container;
+use crate::bundle::Bundle;
+use crate::cgroup::{Cgroup, CgroupPlan, Hierarchies};
+use crate::child::ops::Point;
+use crate::error::{Error, ErrorKind, Result};
+use crate::id::ContainerId;
+use crate::launch::{self, Child, Guard, Inputs, Kept, ParentLane, StepText};
+use crate::plan::{CreateOptions, LaunchPlan};
+use crate::process::Process;
+use crate::runtime::Shared;
+use crate::spec::ValidSpec;
+use crate::state::{Entry, Identity, Lock, Record, SCHEMA, State, Status};
+
+/// Everything that the creation of one container takes, computed from its bundle. Its `Display` is
+/// the sequence of steps, one a line.
+#[derive(Debug)]
+pub struct CreatePlan {
+    id: ContainerId,
+    bundle: PathBuf,
+    config: Vec<u8>,
+    spec: ValidSpec,
+    options: CreateOptions,
+    hierarchies: Option<Arc<Hierarchies>>,
+    cgroup: Option<CgroupPlan>,
+    launch: LaunchPlan,
+    warnings: Vec<String>,
+}
+
+impl CreatePlan {
+    pub(crate) fn new(shared: &Shared, id: ContainerId, bundle: Bundle, options: CreateOptions) -> Result<Self> {
+        let (bundle, config, spec) = bundle.into_parts();
+        let hierarchies = shared.host.hierarchies(spec.cgroups_path.as_deref())?;
+        let cgroup = match &hierarchies {
+            Some(hierarchies) => Some(compile_cgroup(hierarchies, &spec, &id)?),
+            None => None,
+        };
+        let launch = launch_plan(shared, &id, &bundle, &spec, &options)?;
+        let warnings = spec.warnings().iter().chain(&launch.warnings).cloned().collect();
+        Ok(Self { id, bundle, config, spec, options, hierarchies, cgroup, launch, warnings })
+    }
+
+    /// What the user should know before the container is made, such as capabilities that cannot be
+    /// granted and are left out.
+    pub fn warnings(&self) -> &[String] {
+        &self.warnings
+    }
+
+    /// The checked configuration.
+    pub fn spec(&self) -> &ValidSpec {
+        &self.spec
+    }
+
+    /// Whether the container gets a terminal.
+    pub fn terminal(&self) -> bool {
+        self.spec.process.as_ref().is_some_and(|process| process.terminal)
+    }
+
+    pub(crate) fn create(mut self, shared: &Arc<Shared>) -> Result<Container> {
+        self.set_gate(shared, true)?;
+        let (entry, kept) = self.make(shared)?;
+        Ok(Container { shared: shared.clone(), id: self.id, entry, init: Some(Process::new(kept)) })
+    }
+
+    pub(crate) fn run(mut self, shared: &Arc<Shared>) -> Result<(Container, Process)> {
+        self.set_gate(shared, false)?;
+        let (entry, kept) = self.make(shared)?;
+        let container = Container { shared: shared.clone(), id: self.id, entry, init: None };
+        Ok((container, Process::new(kept)))
+    }
+
+    /// Plans again when the caller's options said otherwise: with a gate the child lane has a step
+    /// more.
+    fn set_gate(&mut self, shared: &Shared, gate: bool) -> Result<()> {
+        if self.options.gate != gate {
+            self.options.gate = gate;
+            self.launch = launch_plan(shared, &self.id, &self.bundle, &self.spec, &self.options)?;
+        }
+        Ok(())
+    }
+
+    fn make(&self, shared: &Shared) -> Result<(Entry, Kept)> {
+        self.make_or_undo(shared).map_err(|error| match error.kind() {
+            // A container that a hook refused was one: its end is told to those who wait for that.
+            ErrorKind::Hook => self.run_poststop(error),
+            _ => error,
+        })
+    }
+
+    /// The sequence of host changes. Every one is guarded; guards that are dropped undo in reverse.
+    fn make_or_undo(&self, shared: &Shared) -> Result<(Entry, Kept)> {
+        let (entry, lock) = shared.store.create(&self.id)?;
+        let entry = Guard::new(entry, |entry: Entry| {
+            // The error that led here is the one to tell; `delete --force` finds what is left.
+            entry.remove().ok();
+        });
+        // Written before anything else is made: a runtime killed from here on leaves a container
+        // that `delete --force` can find and end.
+        let mut record = self.record();
+        entry.write_config(&self.config)?;
+        entry.write_record(&record)?;
+
+        let cgroup = Guard::new(self.make_cgroup()?, |cgroup: Cgroup| {
+            cgroup.kill_all().ok();
+            cgroup.undo();
+        });
+        record.cgroup = (!cgroup.is_none()).then(|| cgroup.location());
+
+        let gate = if self.options.gate { Some(entry.make_gate()?) } else { None };
+        let inputs = Inputs {
+            program: shared.init()?,
+            stdio: [None; 3],
+            preserved: self.options.preserve_fds + self.options.listen_fds.unwrap_or(0),
+            cgroup: cgroup.clone_target(),
+            gate: gate.as_ref().map(AsFd::as_fd),
+            target: None,
+            privileged: shared.host.is_privileged(),
+        };
+        let mut child = launch::spawn(&self.launch, &inputs)?;
+        drop(gate);
+        let mut lane = Lane { plan: self, cgroup: &cgroup, entry: &entry, record: &mut record };
+        launch::run(&self.launch, &mut child, &mut lane)?;
+        if !self.options.gate {
+            child.expect_executed()?;
+            let state = State::new(&record, Status::Running);
+            launch::run_hooks(&self.spec.hooks.poststart, &state)?;
+        }
+        let kept = child.keep()?;
+        cgroup.keep();
+        drop::<Lock>(lock);
+        Ok((entry.keep(), kept))
+    }
+
+    fn make_cgroup(&self) -> Result<Cgroup> {
+        match (&self.hierarchies, &self.cgroup) {
+            (Some(hierarchies), Some(plan)) => Cgroup::create(hierarchies, plan),
+            _ => Ok(Cgroup::none()),
+        }
+    }
+
+    fn record(&self) -> Record {
+        Record {
+            schema: SCHEMA,
+            id: self.id.to_string(),
+            init: None,
+            bundle: self.bundle.to_string_lossy().into_owned(),
+            rootfs: self.bundle.join(&self.spec.root).to_string_lossy().into_owned(),
+            created: humantime::format_rfc3339_nanos(SystemTime::now()).to_string(),
+            owner: nix::unistd::geteuid().as_raw(),
+            annotations: self.spec.annotations.clone(),
+            cgroup: self.cgroup.as_ref().map(|plan| plan.location.clone()),
+            poststop: !self.spec.hooks.poststop.is_empty(),
+            start_steps: if self.options.gate { StepText::after_gate(&self.launch) } else { Vec::new() },
+        }
+    }
+
+    fn run_poststop(&self, error: Error) -> Error {
+        let state = State::new(&self.record(), Status::Stopped);
+        match launch::run_hooks(&self.spec.hooks.poststop, &state) {
+            Ok(()) => error,
+            Err(second) => error.hint(format!("a poststop hook failed too: {second}")),
+        }
+    }
+}
+
+impl std::fmt::Display for CreatePlan {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.launch.fmt(f)
+    }
+}
+
+fn launch_plan(
+    shared: &Shared,
+    id: &ContainerId,
+    bundle: &std::path::Path,
+    spec: &ValidSpec,
+    options: &CreateOptions,
+) -> Result<LaunchPlan> {
+    let mut options = options.clone();
+    options.id = id.to_string();
+    options.bundle = bundle.to_string_lossy().into_owned();
+    LaunchPlan::create(spec, &shared.host, &options)
+}
+
+/// The plan of the cgroup; all that is wrong with `linux.resources` in one error.
+fn compile_cgroup(hierarchies: &Hierarchies, spec: &ValidSpec, id: &ContainerId) -> Result<CgroupPlan> {
+    let none = LinuxResources::default();
+    let resources = spec.resources.as_ref().unwrap_or(&none);
+    CgroupPlan::compile(hierarchies.view(), spec.cgroups_path.as_deref(), id.as_str(), resources)
+        .map_err(Error::all)
+}
+
+/// The parent lane of a create.
+struct Lane<'a> {
+    plan: &'a CreatePlan,
+    cgroup: &'a Cgroup,
+    entry: &'a Entry,
+    record: &'a mut Record,
+}
+
+impl ParentLane for Lane<'_> {
+    fn join_cgroup(&mut self, pid: i32) -> Result<()> {
+        self.cgroup.join(pid)
+    }
+
+    fn apply_limits(&mut self) -> Result<()> {
+        self.plan.cgroup.as_ref().map_or(Ok(()), |plan| self.cgroup.apply(plan))
+    }
+
+    fn attach_devices(&mut self) -> Result<()> {
+        Ok(())
+    }
+
+    fn reached(&mut self, point: Point, child: &Child<'_>) -> Result<Option<OwnedFd>> {
+        match point {
+            Point::CgroupJoined => Ok(None),
+            Point::RuntimeHooks => self.run_hooks(child),
+            Point::Created => {
+                self.record.init = Some(Identity::of(child.pid())?);
+                self.entry.write_record(self.record)?;
+                Ok(None)
+            }
+        }
+    }
+}
+
+impl Lane<'_> {
+    /// prestart and createRuntime; hooks of the child lane get the state as a memory file.
+    fn run_hooks(&mut self, child: &Child<'_>) -> Result<Option<OwnedFd>> {
+        self.record.init = Some(Identity::of(child.pid())?);
+        let hooks = &self.plan.spec.hooks;
+        let state = State::new(self.record, Status::Creating);
+        launch::run_hooks(&hooks.prestart, &state)?;
+        launch::run_hooks(&hooks.create_runtime, &state)?;
+        let in_child = !hooks.create_container.is_empty() || !hooks.start_container.is_empty();
+        in_child.then(|| launch::state_file(&state)).transpose()
+    }
+}

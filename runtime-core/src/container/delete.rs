@@ -1,0 +1,96 @@
+//! delete.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
+use super::Container;
+use super::kill::signal_process;
+use crate::error::{Error, ErrorKind, Result};
+use crate::launch;
+use crate::state::{Record, State, Status};
+
+/// How long the end of killed processes is waited for.
+const END_LIMIT: Duration = Duration::from_secs(10);
+
+impl Container {
+    /// Deletes a container that has stopped, or that was never started: its cgroup, its state; then
+    /// its poststop hooks run.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::WrongState`] for a container that runs.
+    pub fn delete(self) -> Result<()> {
+        let _lock = self.entry.lock()?;
+        let record = self.entry.record()?;
+        match self.status()? {
+            Status::Stopped => {}
+            // As runc: engines delete containers that they never started.
+            Status::Created => self.end(&record)?,
+            status => {
+                return Err(self.wrong_state(format!("cannot delete container {} that is not stopped: {status}", self.id)));
+            }
+        }
+        self.remove(Some(&record))
+    }
+
+    /// Deletes a container whatever its state, also what a killed runtime has left of one.
+    pub fn delete_force(self) -> Result<()> {
+        let _lock = self.entry.lock()?;
+        // A state file that cannot be read names nothing that could be ended.
+        let record = self.entry.record().ok();
+        if let Some(record) = &record {
+            self.end(record)?;
+        }
+        self.remove(record.as_ref())
+    }
+
+    /// Kills everything and waits for the end.
+    fn end(&self, record: &Record) -> Result<()> {
+        let init = self.live_init(record)?;
+        if let Some(init) = &init {
+            match signal_process(init, libc::SIGKILL) {
+                Err(error) if error.kind() != ErrorKind::WrongState => return Err(error),
+                _ => {}
+            }
+        }
+        let cgroup = self.cgroup(record)?;
+        if !cgroup.is_none() {
+            cgroup.kill_all()?;
+        }
+        init.as_ref().map_or(Ok(()), await_end)
+    }
+
+    fn remove(&self, record: Option<&Record>) -> Result<()> {
+        let Some(record) = record else { return self.entry.remove() };
+        // Without a private pid namespace processes may outlive the init.
+        let cgroup = self.cgroup(record)?;
+        if !cgroup.is_none() {
+            cgroup.kill_all()?;
+            cgroup.remove()?;
+        }
+        let hooks = if record.poststop { self.spec()?.hooks.poststop } else { Vec::new() };
+        self.entry.remove()?;
+        launch::run_hooks(&hooks, &State::new(record, Status::Stopped))
+    }
+}
+
+fn await_end(init: &OwnedFd) -> Result<()> {
+    let deadline = Instant::now() + END_LIMIT;
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let left = PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX);
+        match poll(&mut [PollFd::new(init.as_fd(), PollFlags::POLLIN)], left) {
+            Ok(0) => {
+                return Err(Error::new(ErrorKind::Timeout, "wait for the end of the container's init")
+                    .reason(format!("it was killed {} s ago", END_LIMIT.as_secs()))
+                    .hint("it may hang in the kernel: see /proc/PID/stack"));
+            }
+            Ok(_) => return Ok(()),
+            Err(Errno::EINTR) => {}
+            Err(errno) => return Err(Error::system("poll", errno)),
+        }
+    }
+}

@@ -1,0 +1,100 @@
+//! exec.
+
+use std::os::fd::{AsFd, OwnedFd};
+
+use nix::errno::Errno;
+
+use super::Container;
+use crate::cgroup::Cgroup;
+use crate::child::ops::Point;
+use crate::error::{Error, Result};
+use crate::launch::{self, Child, Inputs, ParentLane};
+use crate::plan::{ExecOptions, LaunchPlan};
+use crate::process::Process;
+use crate::spec::ValidProcess;
+use crate::state::{Record, Status};
+
+impl Container {
+    /// Runs another process in the container; it returns when the program is executed.
+    ///
+    /// # Errors
+    ///
+    /// The container has stopped, or is paused and the options do not ignore that; the program does
+    /// not exist or may not be executed.
+    pub fn exec(&self, process: &ValidProcess, options: &ExecOptions) -> Result<Process> {
+        let record = self.entry.record()?;
+        match self.status()? {
+            Status::Stopped | Status::Creating => return Err(self.wrong_state("cannot exec in a stopped container")),
+            Status::Paused if !options.ignore_paused => {
+                return Err(self.wrong_state("cannot exec in a paused container (use --ignore-paused to override)"));
+            }
+            _ => {}
+        }
+        let stopped = || self.wrong_state("cannot exec in a stopped container");
+        let init = self.live_init(&record)?.ok_or_else(stopped)?;
+        let spec = self.spec()?;
+        let plan = LaunchPlan::exec(&spec, process, &self.shared.host, options)?;
+        let cgroup = self.cgroup(&record)?;
+        let cgroup = match &options.cgroup {
+            Some(path) => cgroup.sub(&[path.as_str()])?,
+            None => cgroup,
+        };
+        match self.launch(&plan, options, &init, &cgroup) {
+            // The container has sub-cgroups with controllers: where its init is, a process may be.
+            Err(error) if error.raw_errno() == Some(Errno::EBUSY) && options.cgroup.is_none() => {
+                self.launch(&plan, options, &init, &own_cgroup(&cgroup, &record)?)
+            }
+            other => other,
+        }
+    }
+
+    fn launch(
+        &self,
+        plan: &LaunchPlan,
+        options: &ExecOptions,
+        init: &OwnedFd,
+        cgroup: &Cgroup,
+    ) -> Result<Process> {
+        let inputs = Inputs {
+            program: self.shared.init()?,
+            stdio: [None; 3],
+            preserved: options.preserve_fds + options.listen_fds.unwrap_or(0),
+            cgroup: cgroup.clone_target(),
+            gate: None,
+            target: Some(init.as_fd()),
+            privileged: self.shared.host.is_privileged(),
+        };
+        let mut child = launch::spawn(plan, &inputs)?;
+        launch::run(plan, &mut child, &mut Lane { cgroup })?;
+        child.expect_executed()?;
+        Ok(Process::new(child.keep()?))
+    }
+}
+
+fn own_cgroup(cgroup: &Cgroup, record: &Record) -> Result<Cgroup> {
+    let init = record.init.ok_or_else(|| Error::system("find the cgroup of the container's init", Errno::ESRCH))?;
+    cgroup.of_process(init.pid)
+}
+
+/// The parent lane of an exec.
+struct Lane<'a> {
+    cgroup: &'a Cgroup,
+}
+
+impl ParentLane for Lane<'_> {
+    fn join_cgroup(&mut self, pid: i32) -> Result<()> {
+        self.cgroup.join(pid)
+    }
+
+    fn apply_limits(&mut self) -> Result<()> {
+        Ok(())
+    }
+
+    fn attach_devices(&mut self) -> Result<()> {
+        Ok(())
+    }
+
+    fn reached(&mut self, _: Point, _: &Child<'_>) -> Result<Option<OwnedFd>> {
+        Ok(None)
+    }
+}

@@ -1,0 +1,84 @@
+//! kill.
+
+use std::os::fd::{AsFd, OwnedFd};
+
+use nix::errno::Errno;
+
+use super::Container;
+use crate::error::{Error, Result};
+use crate::spec::Kind;
+use crate::state::Record;
+use crate::sys::process;
+
+/// Sends a signal by pidfd.
+pub(super) fn signal_process(pidfd: &OwnedFd, signal: i32) -> Result<()> {
+    match process::pidfd_send_signal(pidfd.as_fd(), signal) {
+        Err(Errno::ESRCH) => Err(not_running()),
+        other => other.map_err(|errno| Error::system(format!("send signal {signal} to the container's init"), errno)),
+    }
+}
+
+fn not_running() -> Error {
+    Error::new(crate::ErrorKind::WrongState, "container not running")
+}
+
+impl Container {
+    /// Sends a signal to the init.
+    ///
+    /// SIGKILL to a container without a pid namespace of its own reaches all its processes: there
+    /// the end of the init does not end the others.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::WrongState`](crate::ErrorKind::WrongState), "container not running", when the
+    /// init has ended.
+    pub fn kill(&self, signal: i32) -> Result<()> {
+        let record = self.entry.record()?;
+        if signal == libc::SIGKILL && !self.spec()?.namespaces.is_new(Kind::Pid) {
+            return self.signal_everything(&record, signal);
+        }
+        let init = self.live_init(&record)?.ok_or_else(not_running)?;
+        signal_process(&init, signal)?;
+        if signal == libc::SIGKILL {
+            self.thaw(&record)?;
+        }
+        Ok(())
+    }
+
+    /// Sends a signal to every process of the container's cgroup.
+    ///
+    /// # Errors
+    ///
+    /// "container not running" when there is none.
+    pub fn kill_all(&self, signal: i32) -> Result<()> {
+        self.signal_everything(&self.entry.record()?, signal)
+    }
+
+    fn signal_everything(&self, record: &Record, signal: i32) -> Result<()> {
+        let cgroup = self.cgroup(record)?;
+        let mut reached = cgroup.signal_all(signal)?;
+        if cgroup.is_none()
+            && let Some(init) = self.live_init(record)?
+        {
+            signal_process(&init, signal)?;
+            reached += 1;
+        }
+        if signal == libc::SIGKILL {
+            self.thaw(record)?;
+        }
+        match reached {
+            0 => Err(not_running()),
+            _ => Ok(()),
+        }
+    }
+
+    /// A process of a frozen v1 cgroup dies only when it is thawed.
+    fn thaw(&self, record: &Record) -> Result<()> {
+        let cgroup = self.cgroup(record)?;
+        match cgroup.is_frozen() {
+            Ok(true) => cgroup.thaw(),
+            // No freezer, or the cgroup has gone with its processes: nothing holds them.
+            _ => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,93 @@
+//! A container, one file for each verb.
+
+mod create;
+mod delete;
+mod exec;
+mod kill;
+mod pause;
+mod ps;
+mod start;
+
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+
+pub use create::CreatePlan;
+
+use crate::cgroup::Cgroup;
+use crate::error::{Error, ErrorKind, Result};
+use crate::id::ContainerId;
+use crate::process::Process;
+use crate::runtime::Shared;
+use crate::spec::ValidSpec;
+use crate::state::{Entry, Record, State, Status, alive, owner_name, status_of};
+
+/// A container that exists.
+///
+/// It is found again by its id at any time, by any process of the same user; this value only holds
+/// what has been looked up. Dropping it changes nothing.
+#[derive(Debug)]
+pub struct Container {
+    shared: Arc<Shared>,
+    id: ContainerId,
+    entry: Entry,
+    init: Option<Process>,
+}
+
+impl Container {
+    pub(crate) fn open(shared: &Arc<Shared>, id: ContainerId) -> Result<Self> {
+        let entry = shared.store.entry(&id)?;
+        Ok(Self { shared: shared.clone(), id, entry, init: None })
+    }
+
+    /// Its id.
+    pub fn id(&self) -> &ContainerId {
+        &self.id
+    }
+
+    /// Its init, in the process that created the container.
+    pub fn init(&self) -> Option<&Process> {
+        self.init.as_ref()
+    }
+
+    /// Takes its init: for who waits for it.
+    pub fn take_init(&mut self) -> Option<Process> {
+        self.init.take()
+    }
+
+    /// The master of its terminal, in the process that created the container; the first call
+    /// takes it.
+    pub fn take_console(&mut self) -> Option<OwnedFd> {
+        self.init.as_mut().and_then(Process::take_console)
+    }
+
+    /// Its state now.
+    pub fn state(&self) -> Result<State> {
+        let record = self.entry.record()?;
+        let mut state = State::new(&record, status_of(&self.entry, &record)?);
+        state.owner = owner_name(record.owner);
+        Ok(state)
+    }
+
+    /// Its status now.
+    pub fn status(&self) -> Result<Status> {
+        status_of(&self.entry, &self.entry.record()?)
+    }
+
+    fn spec(&self) -> Result<ValidSpec> {
+        ValidSpec::parse(&self.entry.config()?)
+    }
+
+    /// The pidfd of the init.
+    fn live_init(&self, record: &Record) -> Result<Option<OwnedFd>> {
+        record.init.map_or(Ok(None), alive)
+    }
+
+    fn cgroup(&self, record: &Record) -> Result<Cgroup> {
+        record.cgroup.as_ref().map_or_else(|| Ok(Cgroup::none()), Cgroup::open)
+    }
+
+    /// An operation that the status does not allow. The words are runc's: engines look for them.
+    fn wrong_state(&self, operation: impl Into<std::borrow::Cow<'static, str>>) -> Error {
+        Error::new(ErrorKind::WrongState, operation)
+    }
+}

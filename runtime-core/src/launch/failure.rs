@@ -1,0 +1,131 @@
+//! A failure of the child lane in words: what the plan knows of the step, and what the init said.
+
+use std::io::{Read, Seek};
+use std::os::fd::OwnedFd;
+
+use nix::errno::Errno;
+use serde::{Deserialize, Serialize};
+
+use crate::child::ops::Op;
+use crate::child::report::{Detail, Report, STEP_CLONE, STEP_PRELUDE};
+use crate::error::{Error, ErrorKind};
+use crate::plan::LaunchPlan;
+
+/// How much of a hook's output goes into an error, in bytes.
+const HOOK_OUTPUT_LIMIT: u64 = 2048;
+
+/// What kind of failure a step has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum StepKind {
+    /// A system call of ours.
+    Call,
+    /// The search of the program in this many places.
+    Search(u32),
+    /// The program's execve(2).
+    Execute,
+    /// A hook.
+    Hook,
+}
+
+/// A step in words. Kept in the state for the steps that `start` lets run, since that is another
+/// call than the one that had the plan.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct StepText {
+    /// Its index in the plan.
+    pub(crate) step: u32,
+    /// The operation with its arguments.
+    pub(crate) operation: String,
+    /// JSON path of the request.
+    pub(crate) origin: Option<String>,
+    /// How it fails.
+    pub(crate) kind: StepKind,
+}
+
+impl StepText {
+    /// A step of a plan.
+    pub(crate) fn of(plan: &LaunchPlan, step: usize) -> Option<Self> {
+        let kind = match plan.child.ops().get(step)? {
+            Op::FindProgram { candidates } => StepKind::Search(candidates.len),
+            Op::Execute { .. } => StepKind::Execute,
+            Op::Hook { .. } => StepKind::Hook,
+            _ => StepKind::Call,
+        };
+        let origin = plan.child.origin(step).map(str::to_owned);
+        Some(Self { step: step as u32, operation: plan.explain(step), origin, kind })
+    }
+
+    /// The steps after the start gate.
+    pub(crate) fn after_gate(plan: &LaunchPlan) -> Vec<Self> {
+        let gate = plan.child.ops().iter().position(|op| matches!(op, Op::AwaitStart));
+        let steps = gate.map_or(0..0, |gate| gate..plan.child.ops().len());
+        steps.filter_map(|step| Self::of(plan, step)).collect()
+    }
+}
+
+/// The error of a report. `output` is what a hook printed.
+pub(crate) fn describe(report: Report, step: Option<&StepText>, output: Option<OwnedFd>) -> Error {
+    let errno = Errno::from_raw(report.errno);
+    let part = Detail::text(report.detail & 0xffff);
+    let Some(step) = step else {
+        let phase = match report.step {
+            STEP_CLONE => "hand over to the container's init",
+            STEP_PRELUDE => "prepare the container's init",
+            _ => "run the container's init",
+        };
+        return Error::system(phase, errno).reason(part);
+    };
+    let operation = step.operation.clone();
+    let error = match step.kind {
+        StepKind::Search(places) => program_error(operation, errno, places),
+        StepKind::Hook => hook_error(operation, report, output),
+        StepKind::Execute => Error::system(operation, errno).kind_of(ErrorKind::ProgramNotExecutable),
+        StepKind::Call if part.is_empty() => Error::system(operation, errno),
+        StepKind::Call => Error::system(operation, errno).reason(part),
+    };
+    match &step.origin {
+        Some(origin) => error.origin(origin.clone()),
+        None => error,
+    }
+}
+
+/// The texts that engines turn into exit codes 127 and 126.
+fn program_error(operation: String, errno: Errno, places: u32) -> Error {
+    match errno {
+        Errno::ENOENT | Errno::ENOTDIR if places != 1 => {
+            Error::new(ErrorKind::ProgramNotFound, operation).reason("executable file not found in $PATH")
+        }
+        Errno::ENOENT => Error::system(operation, errno).kind_of(ErrorKind::ProgramNotFound),
+        _ => Error::system(operation, errno).kind_of(ErrorKind::ProgramNotExecutable),
+    }
+}
+
+fn hook_error(operation: String, report: Report, output: Option<OwnedFd>) -> Error {
+    let status = report.detail >> 16;
+    let reason = match report.detail & 0xffff {
+        detail if detail == Detail::HookTimeout as u32 => "it did not end in time and was killed".to_owned(),
+        detail if detail == Detail::HookStatus as u32 && status & 0x100 != 0 => {
+            format!("killed by signal {}", status & 0xff)
+        }
+        detail if detail == Detail::HookStatus as u32 => format!("exit status {status}"),
+        detail => {
+            let errno = Errno::from_raw(report.errno);
+            return Error::system(operation, errno).reason(Detail::text(detail)).kind_of(ErrorKind::Hook);
+        }
+    };
+    let printed = output.map(printed).filter(|text| !text.is_empty());
+    Error::new(ErrorKind::Hook, operation).reason(match printed {
+        Some(text) => format!("{reason}: {text}"),
+        None => reason,
+    })
+}
+
+/// The first part of what a hook printed, on one line; a file that cannot be read says nothing.
+pub(crate) fn printed(output: OwnedFd) -> String {
+    let mut file = std::fs::File::from(output);
+    let mut text = Vec::new();
+    match file.rewind().and_then(|()| file.take(HOOK_OUTPUT_LIMIT).read_to_end(&mut text)) {
+        Ok(_) => String::from_utf8_lossy(&text).trim().replace('\n', "; "),
+        Err(_) => String::new(),
+    }
+}

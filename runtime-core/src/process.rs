@@ -1,0 +1,112 @@
+//! A process of a container, owned by its pidfd.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
+use crate::error::{Error, Result};
+use crate::launch::Kept;
+use crate::sys::process;
+
+/// How a process ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exit {
+    /// It exited with this status.
+    Code(i32),
+    /// This signal killed it.
+    Signal(i32),
+}
+
+impl Exit {
+    /// Whether it exited with status 0.
+    pub fn success(self) -> bool {
+        self == Exit::Code(0)
+    }
+
+    /// The status as shells have it: the exit status, or 128 and the signal's number.
+    pub fn shell_status(self) -> i32 {
+        match self {
+            Exit::Code(code) => code,
+            Exit::Signal(signal) => 128 + signal,
+        }
+    }
+}
+
+/// A process that this library started in a container: its init or one of `exec`.
+///
+/// It is a child of the calling process. Its descriptor ([`AsFd`]) is a pidfd, readable when the
+/// process ends, so any event loop can wait for it. Dropping a `Process` neither ends nor reaps
+/// it.
+#[derive(Debug)]
+pub struct Process {
+    pid: i32,
+    pidfd: OwnedFd,
+    console: Option<OwnedFd>,
+}
+
+impl Process {
+    pub(crate) fn new(kept: Kept) -> Self {
+        Self { pid: kept.pid, pidfd: kept.pidfd, console: kept.console }
+    }
+
+    /// Pid in the caller's pid namespace.
+    pub fn pid(&self) -> i32 {
+        self.pid
+    }
+
+    /// The master of its terminal, when it has one; the first call takes it.
+    pub fn take_console(&mut self) -> Option<OwnedFd> {
+        self.console.take()
+    }
+
+    /// Sends a signal, by number.
+    pub fn signal(&self, signal: i32) -> Result<()> {
+        process::pidfd_send_signal(self.pidfd.as_fd(), signal)
+            .map_err(|errno| Error::system(format!("send signal {signal} to process {}", self.pid), errno))
+    }
+
+    /// Waits for its end and reaps it.
+    pub fn wait(&self) -> Result<Exit> {
+        self.reap(true)?.ok_or_else(|| self.failed(Errno::ECHILD))
+    }
+
+    /// Reaps it if it has ended.
+    pub fn try_wait(&self) -> Result<Option<Exit>> {
+        self.reap(false)
+    }
+
+    /// Waits for its end at most `limit`; `None` if it still runs.
+    pub fn wait_timeout(&self, limit: Duration) -> Result<Option<Exit>> {
+        let deadline = Instant::now() + limit;
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let left = PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX);
+            match poll(&mut [PollFd::new(self.pidfd.as_fd(), PollFlags::POLLIN)], left) {
+                Ok(0) => return Ok(None),
+                Ok(_) => return self.reap(true),
+                Err(Errno::EINTR) => {}
+                Err(errno) => return Err(self.failed(errno)),
+            }
+        }
+    }
+
+    fn reap(&self, block: bool) -> Result<Option<Exit>> {
+        let ended = process::wait(self.pidfd.as_fd(), block).map_err(|errno| self.failed(errno))?;
+        Ok(ended.map(|(code, status)| match code {
+            libc::CLD_EXITED => Exit::Code(status),
+            _ => Exit::Signal(status),
+        }))
+    }
+
+    fn failed(&self, errno: Errno) -> Error {
+        Error::system(format!("wait for process {}", self.pid), errno)
+    }
+}
+
+impl AsFd for Process {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.pidfd.as_fd()
+    }
+}

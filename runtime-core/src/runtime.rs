@@ -1,0 +1,166 @@
+//! The runtime: where containers are kept, and how new ones are made.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
+
+use crate::bundle::Bundle;
+use crate::container::{Container, CreatePlan};
+use crate::error::{Error, ErrorKind, Result};
+use crate::host::Host;
+use crate::id::ContainerId;
+use crate::launch::InitImage;
+use crate::plan::CreateOptions;
+use crate::process::Process;
+use crate::state::{State, Store};
+
+/// The default state root of a privileged caller; a rootless one has `$XDG_RUNTIME_DIR/runtime`.
+pub const DEFAULT_STATE_ROOT: &str = "/run/runtime";
+
+/// Makes containers and finds them again. It is cheap to clone, and safe to share between threads:
+/// calls on different containers run at the same time, calls on one container wait for each other.
+///
+/// A runtime never changes its caller: working directory, environment, signal handlers and mask,
+/// umask and standard streams stay as they are.
+#[derive(Debug, Clone)]
+pub struct Runtime(Arc<Shared>);
+
+/// What the containers of one runtime share.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) store: Store,
+    pub(crate) host: Host,
+    init: OnceLock<InitImage>,
+}
+
+impl Shared {
+    /// The init's memory file, made at the first launch.
+    pub(crate) fn init(&self) -> Result<&InitImage> {
+        if let Some(image) = self.init.get() {
+            return Ok(image);
+        }
+        let image = InitImage::new()?;
+        Ok(self.init.get_or_init(|| image))
+    }
+}
+
+/// Configures a [`Runtime`].
+#[derive(Debug, Default)]
+pub struct RuntimeBuilder {
+    state_root: Option<PathBuf>,
+    host: Option<Host>,
+    systemd: bool,
+}
+
+impl RuntimeBuilder {
+    /// The directory that keeps the state of containers; it is made when the first container is.
+    /// Default: [`DEFAULT_STATE_ROOT`].
+    #[must_use]
+    pub fn state_root(mut self, path: impl Into<PathBuf>) -> Self {
+        self.state_root = Some(path.into());
+        self
+    }
+
+    /// Facts about the host; by default they are probed when needed.
+    #[must_use]
+    pub fn host(mut self, host: Host) -> Self {
+        self.host = Some(host);
+        self
+    }
+
+    /// Makes cgroups through systemd.
+    #[must_use]
+    pub fn systemd_cgroup(mut self, systemd: bool) -> Self {
+        self.systemd = systemd;
+        self
+    }
+
+    /// The runtime.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Unsupported`] for the systemd driver, which this version does not have.
+    pub fn build(self) -> Result<Runtime> {
+        if self.systemd {
+            return Err(Error::new(ErrorKind::Unsupported, "use the systemd cgroup driver")
+                .reason("this version makes cgroups itself")
+                .hint("leave out --systemd-cgroup; with containerd set SystemdCgroup = false, with Docker \
+                       native.cgroupdriver=cgroupfs, with Podman --cgroup-manager cgroupfs"));
+        }
+        let path = self.state_root.unwrap_or_else(|| DEFAULT_STATE_ROOT.into());
+        let path = std::path::absolute(&path).map_err(|error| Error::io(format!("find {path:?}"), &error))?;
+        let store = Store::new(path);
+        Ok(Runtime(Arc::new(Shared { store, host: self.host.unwrap_or_default(), init: OnceLock::new() })))
+    }
+}
+
+/// A container of [`Runtime::list`].
+#[derive(Debug)]
+pub struct Listed {
+    /// Its id.
+    pub id: ContainerId,
+    /// Its state, or why that cannot be told.
+    pub state: Result<State>,
+}
+
+impl Runtime {
+    /// Configures a runtime.
+    pub fn builder() -> RuntimeBuilder {
+        RuntimeBuilder::default()
+    }
+
+    /// Computes everything that the creation of a container takes, and changes nothing on the host.
+    ///
+    /// # Errors
+    ///
+    /// The id is malformed, or the configuration asks for what this host or its kernel cannot do.
+    pub fn plan(&self, id: &str, bundle: Bundle, options: CreateOptions) -> Result<CreatePlan> {
+        CreatePlan::new(&self.0, ContainerId::new(id)?, bundle, options)
+    }
+
+    /// Creates a container: afterwards it is `created`, its init waits for [`Container::start`].
+    ///
+    /// Either the container exists afterwards, or nothing of it is left.
+    pub fn create(&self, plan: CreatePlan) -> Result<Container> {
+        plan.create(&self.0)
+    }
+
+    /// Creates a container and starts it at once, without the start gate.
+    ///
+    /// Errors as [`Runtime::create`] and [`Container::start`]; nothing is left then.
+    pub fn run(&self, plan: CreatePlan) -> Result<(Container, Process)> {
+        plan.run(&self.0)
+    }
+
+    /// Finds a container.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::NotFound`], or an id that is malformed.
+    pub fn container(&self, id: &str) -> Result<Container> {
+        Container::open(&self.0, ContainerId::new(id)?)
+    }
+
+    /// All containers of the state root, sorted by id. A broken one has an error in the place of its
+    /// state and does not disturb the others.
+    pub fn list(&self) -> Result<Vec<Listed>> {
+        let ids = self.0.store.ids()?;
+        let state = |id: &ContainerId| Container::open(&self.0, id.clone())?.state();
+        Ok(ids.into_iter().map(|id| Listed { state: state(&id), id }).collect())
+    }
+
+    /// Removes what is left of a container, whatever its state: kills its processes, removes its
+    /// cgroup and its state. An id that does not exist is [`ErrorKind::NotFound`].
+    pub fn delete_force(&self, id: &str) -> Result<()> {
+        Container::open(&self.0, ContainerId::new(id)?)?.delete_force()
+    }
+
+    /// The state root.
+    pub fn state_root(&self) -> &Path {
+        self.0.store.path()
+    }
+}
+
+const _: fn() = || {
+    fn shared<T: Send + Sync>() {}
+    shared::<Runtime>();
+};
