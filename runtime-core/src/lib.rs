@@ -3,9 +3,11 @@
 #![deny(unsafe_code)]
 
 mod error;
+pub mod host;
 
 pub use error::{Error, ErrorKind, Result};
 
 mod child;
 pub mod plan;
+pub mod spec;
 mod sys;
