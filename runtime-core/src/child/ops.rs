@@ -137,6 +137,9 @@ pub enum Point {
     RuntimeHooks = 1,
     /// Everything is made: the container is `created`.
     Created = 2,
+    /// The child made its user namespace by unshare(2), because it had to join other namespaces
+    /// first: the id maps are written now.
+    IdMaps = 3,
 }
 
 /// An operation of the child lane.
@@ -203,6 +206,15 @@ pub enum Op {
     MountAttributes { set: u64, clear: u64, recursive: bool },
     /// Propagation (MS_SHARED, MS_SLAVE, MS_PRIVATE, MS_UNBINDABLE) of [`Slot::MOUNT`].
     MountPropagation { flags: u64, recursive: bool },
+    /// Gives the root directory of [`Slot::MOUNT`] the permission bits of what is at `destination`
+    /// in the root; nothing if that is missing (a tmpfs without `mode=`, as runc does).
+    CopyMode { destination: Str },
+    /// Verifies that [`Slot::MOUNT`] is the root of a procfs, by magic and inode (CVE-2019-16884):
+    /// before a bind mount is attached on /proc.
+    VerifyProc,
+    /// mount_setattr(2), not recursive, on the mount that is at `destination` in the root (which has
+    /// to be the root of a mount): MOUNT_ATTR_* to set and to clear.
+    RemountAt { destination: Str, set: u64, clear: u64 },
     /// Copies what is at `destination` in the root into [`Slot::MOUNT`] (tmpcopyup).
     CopyUp { destination: Str },
     /// Opens or makes `destination` below the root, puts [`Slot::MOUNT`] there, closes the slot.

@@ -4,11 +4,32 @@
 //! facts give the same plan. One file per subject makes operations; only `order` knows their
 //! sequence.
 
+mod caps;
+mod cgroup_mount;
+mod devices;
+mod explain;
+mod hooks;
 mod image;
+mod io;
+mod lanes;
+mod lsm;
+mod namespaces;
+mod options;
+mod order;
+mod process;
+mod rlimits;
+mod rootfs;
+mod scheduler;
+mod seccomp;
+mod sysctl;
 
 use crate::child::ops::{Point, Slot};
+use crate::error::Result;
+use crate::host::Host;
+use crate::spec::{ValidProcess, ValidSpec};
 
 pub(crate) use image::ChildPlan;
+pub use options::{CreateOptions, ExecOptions};
 
 /// The launch of an init or of an exec, complete and immutable.
 #[derive(Debug)]
@@ -26,6 +47,35 @@ pub struct LaunchPlan {
     /// What the caller should tell the user: things that the specification lets a runtime leave
     /// out, such as capabilities that cannot be granted.
     pub(crate) warnings: Vec<String>,
+    /// Number of descriptors from 3 on that the program gets: sockets to listen on, then others.
+    pub(crate) preserved: u32,
+    /// The process gets a terminal, whose master the child sends.
+    pub(crate) terminal: bool,
+}
+
+impl LaunchPlan {
+    /// Compiles the creation of a container. Does no input or output besides what `host` reads.
+    ///
+    /// Fails if the host or the options rule out what the configuration asks for.
+    pub fn create(spec: &ValidSpec, host: &Host, options: &CreateOptions) -> Result<Self> {
+        order::create(spec, host, options)
+    }
+
+    /// Compiles the entry of a process into the running container that `spec` describes.
+    pub fn exec(
+        spec: &ValidSpec,
+        process: &ValidProcess,
+        host: &Host,
+        options: &ExecOptions,
+    ) -> Result<Self> {
+        order::exec(spec, process, host, options)
+    }
+
+    /// What a user should know: things that are left out, such as capabilities that cannot be
+    /// granted.
+    pub fn warnings(&self) -> &[String] {
+        &self.warnings
+    }
 }
 
 /// A namespace to join by path.
@@ -91,6 +141,24 @@ pub(crate) enum ParentOp {
         /// JSON path of the mount.
         origin: String,
     },
+    /// prlimit(2) of the init, for which a child in a user namespace has no right.
+    Rlimit {
+        /// RLIMIT_*.
+        resource: u32,
+        /// Soft limit.
+        soft: u64,
+        /// Hard limit.
+        hard: u64,
+        /// JSON path.
+        origin: String,
+    },
+    /// Writes oom_score_adj of the init, for which a child in a user namespace has no right.
+    OomScoreAdj {
+        /// -1000 to 1000.
+        value: i32,
+        /// JSON path.
+        origin: String,
+    },
     /// Waits until the child is at `point`, does what belongs there (hooks), and lets it go on.
     Answer(Point),
 }
@@ -113,3 +181,6 @@ pub(crate) enum MountIdMap {
         recursive: bool,
     },
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,140 @@
+//! Mounts of type `cgroup`: the container's view of its cgroups.
+
+use super::lanes::{Context, Lanes, Tree};
+use super::rootfs::finish;
+use crate::child::ops::{Node, Op};
+use crate::error::Result;
+use crate::host::{CgroupMode, V1Mount};
+use crate::spec::{Kind, Mount, mount_options as attribute};
+
+/// Where the host has its cgroup file systems.
+const HOST: &str = "/sys/fs/cgroup";
+/// What every mount of cgroups has, whatever its options.
+const ATTRIBUTES: u64 = attribute::NOSUID | attribute::NODEV | attribute::NOEXEC;
+
+pub(super) fn cgroup(lanes: &mut Lanes, context: Context<'_>, mount: &Mount, origin: &str) -> Result<()> {
+    match context.host.cgroup().mode {
+        CgroupMode::Unified => unified(lanes, context, mount, origin),
+        CgroupMode::Hybrid | CgroupMode::Legacy => by_controller(lanes, context, mount, origin),
+    }
+}
+
+fn unified(lanes: &mut Lanes, context: Context<'_>, mount: &Mount, origin: &str) -> Result<()> {
+    let namespaced = context.namespaces().has(Kind::Cgroup);
+    if namespaced || is_allowed_to_mount(context) {
+        let op = Op::NewFilesystem {
+            kind: lanes.child.string("cgroup2"),
+            source: lanes.child.string(&mount.source),
+            parameters: lanes.child.parameters(&mount.options.data),
+            attributes: mount.options.attributes(),
+        };
+        lanes.push_from(op, origin);
+        return finish(lanes, mount, origin, Node::Directory);
+    }
+    // Who may not mount cgroup2 sees the host's tree, which its user may partly own: read-only, or
+    // the container could move processes of that user (CVE-2023-25809).
+    bind(lanes, HOST, origin);
+    let set = mount.options.attributes() | attribute::RDONLY;
+    lanes.push_from(
+        Op::MountAttributes {
+            set,
+            clear: 0,
+            recursive: true,
+        },
+        origin,
+    );
+    finish(lanes, mount, origin, Node::Directory)
+}
+
+/// Without a cgroup namespace, mounting cgroup2 takes root of the initial user namespace.
+fn is_allowed_to_mount(context: Context<'_>) -> bool {
+    context.host.is_privileged() && !context.changes_user_namespace() && !context.options.rootless
+}
+
+/// A tmpfs with a directory for each hierarchy of v1, and links for those with several controllers.
+fn by_controller(lanes: &mut Lanes, context: Context<'_>, mount: &Mount, origin: &str) -> Result<()> {
+    let op = Op::NewFilesystem {
+        kind: lanes.child.string("tmpfs"),
+        source: lanes.child.string("tmpfs"),
+        parameters: lanes.child.parameters(&["mode=755"]),
+        attributes: ATTRIBUTES,
+    };
+    lanes.push_from(op, origin);
+    finish(lanes, mount, origin, Node::Directory)?;
+    for hierarchy in &context.host.cgroup().v1 {
+        hierarchy_mount(lanes, context, mount, hierarchy, origin);
+        for link in hierarchy.links.iter().filter(|link| **link != hierarchy.dir_name) {
+            let op = Op::MakeSymlink {
+                path: lanes.child.string(format!("{}/{link}", mount.destination)),
+                target: lanes.child.string(&hierarchy.dir_name),
+                keep: true,
+            };
+            lanes.push_from(op, origin);
+        }
+    }
+    if mount.options.read_only() {
+        let destination = lanes.child.string(&mount.destination);
+        lanes.push_from(
+            Op::RemountAt {
+                destination,
+                set: attribute::RDONLY,
+                clear: 0,
+            },
+            origin,
+        );
+    }
+    Ok(())
+}
+
+fn hierarchy_mount(
+    lanes: &mut Lanes,
+    context: Context<'_>,
+    mount: &Mount,
+    hierarchy: &V1Mount,
+    origin: &str,
+) {
+    let mut attributes = ATTRIBUTES | mount.options.attributes();
+    if context.namespaces().has(Kind::Cgroup) {
+        let op = Op::NewFilesystem {
+            kind: lanes.child.string("cgroup"),
+            source: lanes.child.string("cgroup"),
+            parameters: lanes.child.parameters(&hierarchy.options),
+            attributes,
+        };
+        lanes.push_from(op, origin);
+    } else {
+        bind(lanes, &hierarchy.own_path, origin);
+        if !is_allowed_to_mount(context) {
+            attributes |= attribute::RDONLY;
+        }
+        lanes.push_from(
+            Op::MountAttributes {
+                set: attributes,
+                clear: 0,
+                recursive: false,
+            },
+            origin,
+        );
+    }
+    let destination = lanes
+        .child
+        .string(format!("{}/{}", mount.destination, hierarchy.dir_name));
+    lanes.push_from(
+        Op::Attach {
+            destination,
+            node: Node::Directory,
+        },
+        origin,
+    );
+}
+
+fn bind(lanes: &mut Lanes, path: &str, origin: &str) {
+    let path = path.to_owned();
+    lanes.clone_tree(Tree {
+        path,
+        recursive: true,
+        nofollow: false,
+        idmap: None,
+        origin,
+    });
+}

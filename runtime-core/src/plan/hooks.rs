@@ -1,0 +1,51 @@
+//! Hooks that run in the child lane, and the wait for those that the parent runs.
+
+use super::lanes::{Context, Lanes};
+use crate::child::ops::{Op, Point, Slice, Slot};
+use crate::spec::Hook;
+
+/// The wait for the hooks of the parent, and for the state that hooks of the child read.
+pub(super) fn runtime_hooks(lanes: &mut Lanes, context: Context<'_>) {
+    let hooks = &context.spec.hooks;
+    let in_child = !hooks.create_container.is_empty() || !hooks.start_container.is_empty();
+    let in_parent = !hooks.prestart.is_empty() || !hooks.create_runtime.is_empty();
+    if in_parent || in_child {
+        lanes.sync(Point::RuntimeHooks);
+    }
+    if in_child {
+        lanes.push(Op::Receive {
+            into: Slot::STATE,
+            count: 1,
+        });
+    }
+}
+
+/// createContainer hooks: without an environment of their own they have none.
+pub(super) fn create_container(lanes: &mut Lanes, context: Context<'_>) {
+    for hook in &context.spec.hooks.create_container {
+        run(lanes, hook, &[]);
+    }
+}
+
+/// startContainer hooks: without an environment of their own they have the program's, as with runc.
+pub(super) fn start_container(lanes: &mut Lanes, context: Context<'_>, env: &[String]) {
+    for hook in &context.spec.hooks.start_container {
+        run(lanes, hook, env);
+    }
+}
+
+fn run(lanes: &mut Lanes, hook: &Hook, default_env: &[String]) {
+    let path = lanes.child.string(&hook.path);
+    let args = lanes.child.strings(&hook.args);
+    let env: Slice = lanes.child.strings(hook.env.as_deref().unwrap_or(default_env));
+    let timeout = hook.timeout.map_or(0, |seconds| seconds.saturating_mul(1000));
+    lanes.push_from(
+        Op::Hook {
+            path,
+            args,
+            env,
+            timeout,
+        },
+        &hook.origin,
+    );
+}

@@ -1,0 +1,117 @@
+//! Both lanes under construction. A wait of the child and the parent's answer are added together, so
+//! their orders cannot differ.
+
+use super::{ChildPlan, MountIdMap, ParentOp};
+use crate::child::ops::{Op, Point, Slot};
+use crate::host::Host;
+use crate::plan::CreateOptions;
+use crate::spec::{Kind, Namespaces, ValidSpec};
+
+/// What every subject of a plan for `create` may look at.
+#[derive(Clone, Copy)]
+pub(super) struct Context<'a> {
+    pub(super) spec: &'a ValidSpec,
+    pub(super) host: &'a Host,
+    pub(super) options: &'a CreateOptions,
+}
+
+impl Context<'_> {
+    pub(super) fn namespaces(&self) -> &Namespaces {
+        &self.spec.namespaces
+    }
+
+    /// True if the container runs in another user namespace than the caller.
+    pub(super) fn changes_user_namespace(&self) -> bool {
+        self.namespaces().has(Kind::User)
+    }
+
+    /// True if the caller can do what the child, in a user namespace of its own, cannot.
+    pub(super) fn parent_is_stronger(&self) -> bool {
+        self.changes_user_namespace() && self.host.effective_ids().0 == 0 && !self.options.rootless
+    }
+
+    /// True if device nodes cannot be made, only bound.
+    pub(super) fn without_mknod(&self) -> bool {
+        self.changes_user_namespace() || self.options.rootless || !self.host.is_privileged()
+    }
+
+    /// A path of the host, relative to the bundle.
+    pub(super) fn host_path(&self, path: &str) -> String {
+        if path.starts_with('/') {
+            path.to_owned()
+        } else {
+            format!("{}/{path}", self.options.bundle.trim_end_matches('/'))
+        }
+    }
+}
+
+/// A tree of the host to clone.
+pub(super) struct Tree<'a> {
+    pub(super) path: String,
+    pub(super) recursive: bool,
+    pub(super) nofollow: bool,
+    pub(super) idmap: Option<MountIdMap>,
+    pub(super) origin: &'a str,
+}
+
+/// The lanes of a plan.
+#[derive(Debug, Default)]
+pub(super) struct Lanes {
+    pub(super) child: ChildPlan,
+    pub(super) parent: Vec<ParentOp>,
+    pub(super) warnings: Vec<String>,
+}
+
+impl Lanes {
+    pub(super) fn push(&mut self, op: Op) {
+        self.child.push(op);
+    }
+
+    pub(super) fn push_from(&mut self, op: Op, origin: &str) {
+        self.child.push_from(op, origin);
+    }
+
+    /// The child waits at `point`.
+    pub(super) fn sync(&mut self, point: Point) {
+        self.child.push(Op::Sync { point });
+        self.parent.push(ParentOp::Answer(point));
+    }
+
+    /// The child waits for a tree that the parent clones, in [`Slot::MOUNT`].
+    pub(super) fn receive_tree(&mut self, tree: Tree<'_>) {
+        let receive = Op::Receive {
+            into: Slot::MOUNT,
+            count: 1,
+        };
+        self.child.push_from(receive, tree.origin);
+        self.parent.push(ParentOp::SendTree {
+            source: tree.path,
+            recursive: tree.recursive,
+            nofollow: tree.nofollow,
+            idmap: tree.idmap,
+            origin: tree.origin.to_owned(),
+        });
+    }
+
+    /// The child clones a tree itself, into [`Slot::MOUNT`].
+    pub(super) fn clone_tree(&mut self, tree: Tree<'_>) {
+        let path = self.child.string(&tree.path);
+        let op = Op::CloneTree {
+            path,
+            recursive: tree.recursive,
+            nofollow: tree.nofollow,
+        };
+        self.child.push_from(op, tree.origin);
+    }
+
+    /// The child waits for the network namespace that the parent makes, in [`Slot::NETWORK`], and
+    /// for its sysfs with these MOUNT_ATTR_*.
+    pub(super) fn receive_network(&mut self, sysfs: Option<u64>) {
+        let count = 1 + u32::from(sysfs.is_some());
+        self.child.push(Op::Receive {
+            into: Slot::NETWORK,
+            count,
+        });
+        self.parent.push(ParentOp::MakeNetwork { sysfs });
+    }
+}

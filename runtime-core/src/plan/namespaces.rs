@@ -1,0 +1,174 @@
+//! Namespaces: which clone3 makes, which the child joins or makes, and in which order.
+
+use super::lanes::{Context, Lanes};
+use super::{IdMaps, Join};
+use crate::child::ops::{Op, Point, Slice, Slot};
+use crate::error::{Error, Result};
+use crate::host::CgroupMode;
+use crate::spec::{Kind, Namespace};
+
+/// How the namespaces of a container come to be.
+#[derive(Debug)]
+pub(super) struct Layout {
+    /// CLONE_NEW* for clone3.
+    pub(super) clone_flags: u64,
+    /// CLONE_NEW* that the child makes after it entered its user namespace.
+    unshare: u32,
+    /// The namespaces to join, in order.
+    pub(super) joins: Vec<Join>,
+    /// The parent makes the network namespace.
+    pub(super) parent_makes_network: bool,
+    /// The child makes the user namespace, after it joined others as what it was before.
+    own_user_namespace: bool,
+}
+
+impl Layout {
+    pub(super) fn new(context: Context<'_>) -> Self {
+        let namespaces = context.namespaces();
+        let joins = joins(context);
+        // A namespace belongs to the user namespace that it is made in. So with a joined one, all new
+        // ones are made by the child; and who enters a new one loses the right to join others.
+        let own_user_namespace = namespaces.makes(Kind::User) && !joins.is_empty();
+        let child_makes = own_user_namespace || namespaces.joins(Kind::User);
+        let parent_makes_network =
+            namespaces.makes(Kind::Network) && !namespaces.has(Kind::User) && context.host.cpus() >= 2;
+        let new = namespaces
+            .iter()
+            .filter(|namespace| namespace.path.is_none())
+            // These two are made where their state is known: in the final cgroup, with offsets.
+            .filter(|namespace| !matches!(namespace.kind, Kind::Cgroup | Kind::Time))
+            .filter(|namespace| !(parent_makes_network && namespace.kind == Kind::Network))
+            .fold(0, |flags, namespace| flags | namespace.kind.flag());
+        Self {
+            clone_flags: if child_makes { 0 } else { new.into() },
+            unshare: if child_makes { new & !Kind::User.flag() } else { 0 },
+            joins,
+            parent_makes_network,
+            own_user_namespace,
+        }
+    }
+
+    /// True if the process that goes on is a child of the one that clone3 made.
+    pub(super) fn forks(&self) -> bool {
+        let pid = Kind::Pid.flag();
+        self.unshare & pid != 0 || self.joins.iter().any(|join| join.kind == pid)
+    }
+}
+
+fn joins(context: Context<'_>) -> Vec<Join> {
+    let mut requests: Vec<&Namespace> = context
+        .namespaces()
+        .iter()
+        .filter(|request| request.path.is_some())
+        .collect();
+    // Root can join all from outside, and nothing from the outside once it entered the user
+    // namespace; others get their rights by entering it.
+    let user_first = context.host.effective_ids().0 != 0;
+    requests.sort_by_key(|request| match request.kind {
+        Kind::User if user_first => 0,
+        Kind::Mount => 2,
+        Kind::User => 3,
+        _ => 1,
+    });
+    requests
+        .into_iter()
+        .zip(Slot::JOIN.0..)
+        .map(|(request, slot)| Join {
+            slot: Slot(slot),
+            kind: request.kind.flag(),
+            path: request.path.clone().unwrap_or_default(),
+            origin: format!("{}.path", request.origin()),
+        })
+        .collect()
+}
+
+/// Enters and makes the namespaces.
+pub(super) fn enter(lanes: &mut Lanes, context: Context<'_>, layout: &Layout) {
+    for join in &layout.joins {
+        let op = Op::JoinNamespaces {
+            slot: join.slot,
+            flags: join.kind,
+        };
+        lanes.push_from(op, &join.origin);
+    }
+    if layout.own_user_namespace {
+        lanes.push_from(
+            Op::Unshare {
+                flags: Kind::User.flag(),
+            },
+            "linux.namespaces",
+        );
+        lanes.sync(Point::IdMaps);
+    }
+    if context.namespaces().has(Kind::User) {
+        lanes.push(Op::BecomeRoot);
+    }
+    if layout.unshare != 0 {
+        lanes.push_from(
+            Op::Unshare {
+                flags: layout.unshare,
+            },
+            "linux.namespaces",
+        );
+    }
+    cgroup(lanes, context);
+    if context.namespaces().makes(Kind::Time) {
+        let offsets = time_offsets(lanes, &context.spec.time_offsets);
+        lanes.push_from(Op::TimeNamespace { offsets }, "linux.timeOffsets");
+    }
+    if layout.forks() {
+        lanes.push(Op::ForkIntoPidNamespace);
+    }
+    if context.namespaces().makes(Kind::Network) && !layout.parent_makes_network {
+        lanes.push(Op::LoopbackUp);
+    }
+}
+
+fn time_offsets(lanes: &mut Lanes, text: &str) -> Slice {
+    if text.is_empty() {
+        Slice::EMPTY
+    } else {
+        lanes.child.bytes(text.as_bytes())
+    }
+}
+
+/// A cgroup namespace has its root where its maker is. clone3 would take the caller's cgroup for it
+/// even with CLONE_INTO_CGROUP, so the child makes it, once it is where it belongs.
+fn cgroup(lanes: &mut Lanes, context: Context<'_>) {
+    if !context.namespaces().makes(Kind::Cgroup) {
+        return;
+    }
+    if context.host.cgroup().mode != CgroupMode::Unified {
+        lanes.sync(Point::CgroupJoined);
+    }
+    lanes.push_from(
+        Op::Unshare {
+            flags: Kind::Cgroup.flag(),
+        },
+        "linux.namespaces",
+    );
+}
+
+/// The id maps of a new user namespace.
+pub(super) fn id_maps(context: Context<'_>) -> Result<Option<IdMaps>> {
+    if !context.namespaces().makes(Kind::User) {
+        return Ok(None);
+    }
+    let spec = context.spec;
+    for (origin, map) in [
+        ("linux.uidMappings", &spec.uid_map),
+        ("linux.gidMappings", &spec.gid_map),
+    ] {
+        if !map.iter().any(|range| range.container == 0) {
+            return Err(Error::invalid(origin, "id 0 of the container is not mapped"));
+        }
+    }
+    let (uid, gid) = context.host.effective_ids();
+    let own_group = matches!(spec.gid_map.as_slice(), [range] if range.size == 1 && range.host == gid);
+    Ok(Some(IdMaps {
+        uid: spec.uid_map.clone(),
+        gid: spec.gid_map.clone(),
+        // user_namespaces(7): without privileges only one's own group can be mapped, without setgroups.
+        deny_setgroups: uid != 0 && own_group,
+    }))
+}

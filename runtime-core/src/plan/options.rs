@@ -1,0 +1,145 @@
+//! What a caller chooses besides the configuration.
+
+/// Choices of `create` and `run`.
+#[derive(Debug, Clone)]
+pub struct CreateOptions {
+    pub(crate) id: String,
+    pub(crate) bundle: String,
+    pub(crate) no_pivot: bool,
+    pub(crate) no_new_keyring: bool,
+    pub(crate) preserve_fds: u32,
+    pub(crate) listen_fds: Option<u32>,
+    pub(crate) notify_socket: Option<String>,
+    pub(crate) gate: bool,
+    pub(crate) rootless: bool,
+}
+
+impl CreateOptions {
+    /// The defaults for the container `id` of the bundle at the absolute path `bundle`.
+    pub fn new(id: impl Into<String>, bundle: impl Into<String>) -> Self {
+        Self {
+            id: id.into(),
+            bundle: bundle.into(),
+            no_pivot: false,
+            no_new_keyring: false,
+            preserve_fds: 0,
+            listen_fds: None,
+            notify_socket: None,
+            gate: true,
+            rootless: false,
+        }
+    }
+
+    /// Moves the root over "/" instead of pivoting: for a host whose root is an initramfs.
+    #[must_use]
+    pub fn no_pivot(mut self, no_pivot: bool) -> Self {
+        self.no_pivot = no_pivot;
+        self
+    }
+
+    /// Keeps the caller's session keyring.
+    #[must_use]
+    pub fn no_new_keyring(mut self, no_new_keyring: bool) -> Self {
+        self.no_new_keyring = no_new_keyring;
+        self
+    }
+
+    /// Number of descriptors from 3 on that the program gets.
+    #[must_use]
+    pub fn preserve_fds(mut self, count: u32) -> Self {
+        self.preserve_fds = count;
+        self
+    }
+
+    /// Number of sockets from descriptor 3 on that the program is told of (sd_listen_fds(3)). They
+    /// come before the preserved descriptors.
+    #[must_use]
+    pub fn listen_fds(mut self, count: Option<u32>) -> Self {
+        self.listen_fds = count;
+        self
+    }
+
+    /// Host path of the socket that the program notifies when it is ready (sd_notify(3)). Its
+    /// directory is bound to /run/notify in the container: it should hold nothing else.
+    #[must_use]
+    pub fn notify_socket(mut self, path: Option<String>) -> Self {
+        self.notify_socket = path;
+        self
+    }
+
+    /// With a gate (the default), the container waits for `start`; without, the program runs at once.
+    #[must_use]
+    pub fn gate(mut self, gate: bool) -> Self {
+        self.gate = gate;
+        self
+    }
+
+    /// The caller has no privileges, or should act so.
+    #[must_use]
+    pub fn rootless(mut self, rootless: bool) -> Self {
+        self.rootless = rootless;
+        self
+    }
+}
+
+/// Choices of `exec`.
+#[derive(Debug, Clone)]
+pub struct ExecOptions {
+    pub(crate) id: String,
+    pub(crate) no_new_keyring: bool,
+    pub(crate) preserve_fds: u32,
+    pub(crate) listen_fds: Option<u32>,
+    pub(crate) ignore_paused: bool,
+    pub(crate) cgroup: Option<String>,
+    pub(crate) bundle: String,
+}
+
+impl ExecOptions {
+    /// The defaults for the container `id` of the bundle at the absolute path `bundle`.
+    pub fn new(id: impl Into<String>, bundle: impl Into<String>) -> Self {
+        Self {
+            id: id.into(),
+            no_new_keyring: false,
+            preserve_fds: 0,
+            listen_fds: None,
+            ignore_paused: false,
+            cgroup: None,
+            bundle: bundle.into(),
+        }
+    }
+
+    /// Keeps the caller's session keyring.
+    #[must_use]
+    pub fn no_new_keyring(mut self, no_new_keyring: bool) -> Self {
+        self.no_new_keyring = no_new_keyring;
+        self
+    }
+
+    /// Number of descriptors from 3 on that the program gets.
+    #[must_use]
+    pub fn preserve_fds(mut self, count: u32) -> Self {
+        self.preserve_fds = count;
+        self
+    }
+
+    /// Number of sockets from descriptor 3 on that the program is told of (sd_listen_fds(3)).
+    #[must_use]
+    pub fn listen_fds(mut self, count: Option<u32>) -> Self {
+        self.listen_fds = count;
+        self
+    }
+
+    /// Enters a paused container too; the program runs when the container is resumed.
+    #[must_use]
+    pub fn ignore_paused(mut self, ignore_paused: bool) -> Self {
+        self.ignore_paused = ignore_paused;
+        self
+    }
+
+    /// Path of a cgroup below the container's, for the program.
+    #[must_use]
+    pub fn cgroup(mut self, path: Option<String>) -> Self {
+        self.cgroup = path;
+        self
+    }
+}

@@ -1,0 +1,349 @@
+//! The sequence of steps: the only place that knows it.
+
+use super::caps::{self, SYS_ADMIN};
+use super::lanes::{Context, Lanes};
+use super::namespaces::{self, Layout};
+use super::rlimits::{self, By};
+use super::rootfs::{self, Deferred};
+use super::{
+    CreateOptions, ExecOptions, LaunchPlan, ParentOp, devices, hooks, io, lsm, process, scheduler, seccomp,
+    sysctl,
+};
+use crate::child::ops::{Op, Point, RootSwitch, Slot};
+use crate::error::{Error, Result};
+use crate::host::{CgroupMode, Host};
+use crate::spec::{Kind, ValidProcess, ValidSpec};
+
+/// The plan of `create` and `run`.
+pub(super) fn create(spec: &ValidSpec, host: &Host, options: &CreateOptions) -> Result<LaunchPlan> {
+    let context = Context { spec, host, options };
+    let Some(process) = &spec.process else {
+        return Err(Error::invalid("process", "is required to start the container"));
+    };
+    let layout = Layout::new(context);
+    let limits_by = limits_by(context, &layout);
+    let mut lanes = Lanes::default();
+    let lanes = &mut lanes;
+
+    enter(lanes, context, process, &layout, limits_by);
+    make_root(lanes, context, &layout)?;
+    limit(lanes, process, limits_by);
+    hooks::runtime_hooks(lanes, context);
+    hooks::create_container(lanes, context);
+    io::console(lanes, process, spec.namespaces.has(Kind::Mount));
+    process::make_working_directory(lanes, process);
+    rootfs::late_read_only(lanes, context);
+    rootfs::switch_root(lanes, context)?;
+    sysctl::names_and_sysctls(lanes, context);
+    if limits_by == By::Child {
+        rlimits::rlimits(lanes, process, By::Child);
+    }
+    process::keyring(lanes, &options.id, options.no_new_keyring);
+    let run = Run {
+        spec,
+        process,
+        host,
+        enters_user_namespace: context.changes_user_namespace(),
+        gate: options.gate,
+        hooks: Some(context),
+        listen_fds: options.listen_fds,
+    };
+    become_program(lanes, &run)?;
+
+    let id_maps = namespaces::id_maps(context)?;
+    Ok(finish(
+        std::mem::take(lanes),
+        process,
+        options.preserve_fds,
+        options.listen_fds,
+        |plan| {
+            plan.clone_flags = layout.clone_flags;
+            plan.joins = layout.joins;
+            plan.id_maps = id_maps;
+            plan.warnings.splice(0..0, spec.warnings().iter().cloned());
+        },
+    ))
+}
+
+/// The plan of `exec`.
+pub(super) fn exec(
+    spec: &ValidSpec,
+    process: &ValidProcess,
+    host: &Host,
+    options: &ExecOptions,
+) -> Result<LaunchPlan> {
+    let mut lanes = Lanes::default();
+    let lanes = &mut lanes;
+    let enters_user_namespace = spec.namespaces.has(Kind::User);
+    let by = if enters_user_namespace {
+        By::EarlyChild
+    } else {
+        By::Child
+    };
+
+    lanes.push(Op::OpenProc);
+    scheduler::affinity(
+        lanes,
+        &process.affinity_initial,
+        format!("{}execCPUAffinity.initial", process.origin),
+    );
+    if host.cgroup().mode != CgroupMode::Unified {
+        lanes.parent.push(ParentOp::JoinCgroup);
+        lanes.sync(Point::CgroupJoined);
+    }
+    scheduler::affinity(
+        lanes,
+        &process.affinity_final,
+        format!("{}execCPUAffinity.final", process.origin),
+    );
+    rlimits::oom_score_adj(lanes, process, by);
+    if by == By::EarlyChild {
+        rlimits::rlimits(lanes, process, by);
+    }
+    join_container(lanes, spec, enters_user_namespace);
+    exec_root(lanes, spec, options);
+    io::console(lanes, process, false);
+    if by == By::Child {
+        rlimits::rlimits(lanes, process, by);
+    }
+    process::keyring(lanes, &options.id, options.no_new_keyring);
+    let run = Run {
+        spec,
+        process,
+        host,
+        enters_user_namespace,
+        gate: false,
+        hooks: None,
+        listen_fds: options.listen_fds,
+    };
+    become_program(lanes, &run)?;
+    Ok(finish(
+        std::mem::take(lanes),
+        process,
+        options.preserve_fds,
+        options.listen_fds,
+        |_| {},
+    ))
+}
+
+fn limits_by(context: Context<'_>, layout: &Layout) -> By {
+    match () {
+        () if !context.changes_user_namespace() => By::Child,
+        () if layout.clone_flags & u64::from(Kind::User.flag()) == 0 => By::EarlyChild,
+        () if context.parent_is_stronger() => By::Parent,
+        () => By::Child,
+    }
+}
+
+/// Session, procfs and namespaces.
+fn enter(lanes: &mut Lanes, context: Context<'_>, process: &ValidProcess, layout: &Layout, by: By) {
+    if !layout.forks() {
+        lanes.push(Op::NewSession);
+    }
+    lanes.push(Op::OpenProc);
+    if by != By::Parent {
+        rlimits::oom_score_adj(lanes, process, by);
+    }
+    if by == By::EarlyChild {
+        rlimits::rlimits(lanes, process, by);
+    }
+    namespaces::enter(lanes, context, layout);
+    // A session ends with the process that made it.
+    if layout.forks() {
+        lanes.push(Op::NewSession);
+    }
+}
+
+/// The root file system, with all that depends on the parent's network namespace at the end.
+fn make_root(lanes: &mut Lanes, context: Context<'_>, layout: &Layout) -> Result<()> {
+    let spec = context.spec;
+    let waits = match layout.parent_makes_network {
+        true => Deferred::new(&spec.mounts),
+        false => Deferred::none(),
+    };
+    rootfs::open_root(lanes, context);
+    for mount in spec.mounts.iter().filter(|mount| !waits.has(mount)) {
+        rootfs::mount(lanes, context, mount, None)?;
+    }
+    if spec.namespaces.has(Kind::Mount) {
+        io::notify_mount(lanes, context)?;
+        devices::devices(lanes, context);
+    }
+    rootfs::restrict(lanes, context, &waits, false);
+    if layout.parent_makes_network {
+        lanes.receive_network(waits.sysfs.map(|(_, attributes)| attributes));
+        lanes.push(Op::JoinNamespaces {
+            slot: Slot::NETWORK,
+            flags: Kind::Network.flag(),
+        });
+        for mount in spec.mounts.iter().filter(|mount| waits.has(mount)) {
+            let ready = waits
+                .sysfs
+                .filter(|(index, _)| *index == mount.index)
+                .map(|_| Slot::SYSFS);
+            rootfs::mount(lanes, context, mount, ready)?;
+        }
+        rootfs::restrict(lanes, context, &waits, true);
+    }
+    Ok(())
+}
+
+/// What the parent does while the child makes its root.
+fn limit(lanes: &mut Lanes, process: &ValidProcess, by: By) {
+    lanes.parent.push(ParentOp::ApplyLimits);
+    lanes.parent.push(ParentOp::AttachDevices);
+    if by == By::Parent {
+        rlimits::oom_score_adj(lanes, process, by);
+        rlimits::rlimits(lanes, process, by);
+    }
+}
+
+/// Joins all namespaces that the container has of its own.
+fn join_container(lanes: &mut Lanes, spec: &ValidSpec, enters_user_namespace: bool) {
+    let flags = spec
+        .namespaces
+        .iter()
+        .fold(0, |flags, namespace| flags | namespace.kind.flag());
+    if flags != 0 {
+        lanes.push(Op::JoinNamespaces {
+            slot: Slot::TARGET,
+            flags,
+        });
+    }
+    if enters_user_namespace {
+        lanes.push(Op::BecomeRoot);
+    }
+    if spec.namespaces.has(Kind::Pid) {
+        lanes.push(Op::ForkIntoPidNamespace);
+    }
+    lanes.push(Op::NewSession);
+}
+
+fn exec_root(lanes: &mut Lanes, spec: &ValidSpec, options: &ExecOptions) {
+    if spec.namespaces.has(Kind::Mount) {
+        lanes.push(Op::OpenJoinedRoot);
+        return;
+    }
+    let path = match spec.root.starts_with('/') {
+        true => spec.root.clone(),
+        false => format!("{}/{}", options.bundle.trim_end_matches('/'), spec.root),
+    };
+    let path = lanes.child.string(path);
+    lanes.push_from(
+        Op::OpenHost {
+            path,
+            slot: Slot::ROOT,
+        },
+        "root.path",
+    );
+    lanes.push_from(
+        Op::SwitchRoot {
+            how: RootSwitch::Chroot,
+        },
+        "root.path",
+    );
+}
+
+/// What `create` and `exec` end with.
+struct Run<'a> {
+    spec: &'a ValidSpec,
+    process: &'a ValidProcess,
+    host: &'a Host,
+    enters_user_namespace: bool,
+    gate: bool,
+    /// For `create`: its hooks and its notify socket.
+    hooks: Option<Context<'a>>,
+    listen_fds: Option<u32>,
+}
+
+impl Run<'_> {
+    fn starts_hooks(&self) -> bool {
+        self.hooks.is_some() && !self.spec.hooks.start_container.is_empty()
+    }
+
+    fn env(&self) -> Vec<String> {
+        let mut env = self.process.env.clone();
+        io::listen_variables(&mut env, self.listen_fds);
+        if let Some(context) = self.hooks {
+            io::notify_variable(&mut env, context);
+        }
+        env
+    }
+}
+
+/// From root of the container to its program.
+fn become_program(lanes: &mut Lanes, run: &Run<'_>) -> Result<()> {
+    let (spec, process) = (run.spec, run.process);
+    let own = if run.enters_user_namespace {
+        caps::IN_USER_NAMESPACE
+    } else {
+        run.host.capabilities()
+    };
+    let granted = caps::grant(lanes, process.capabilities, own, process.origin);
+    let env = run.env();
+
+    scheduler::scheduler(lanes, process);
+    if let Some(persona) = spec.personality {
+        lanes.push_from(Op::Personality { persona }, "linux.personality");
+    }
+    scheduler::memory_policy(lanes, spec.memory_policy.as_ref());
+    process::umask(lanes, process);
+    process::change_user(lanes, process, &granted, sets_groups(run));
+    process::change_directory(lanes, process);
+    // Without no_new_privs, loading a filter takes a privilege until the end.
+    let late_filter = seccomp::is_filtered(spec) && !process.no_new_privileges;
+    let extra = if late_filter { SYS_ADMIN & own.permitted } else { 0 };
+    process::set_capabilities(lanes, process, &granted.sets, extra);
+    process::set_ambient(lanes, process, &granted.sets);
+    process::find_program(lanes, process);
+    // A label takes effect with the next execve(2): that of the program, not that of a hook.
+    if !run.starts_hooks() {
+        lsm::labels(lanes, process, run.host)?;
+    }
+    lanes.sync(Point::Created);
+    if run.gate {
+        lanes.push(Op::AwaitStart);
+    }
+    if let Some(context) = run.hooks {
+        hooks::start_container(lanes, context, &env);
+    }
+    if run.starts_hooks() {
+        lsm::labels(lanes, process, run.host)?;
+    }
+    lanes.push(Op::CloseDescriptors);
+    if process.no_new_privileges {
+        lanes.push_from(Op::NoNewPrivileges, &format!("{}noNewPrivileges", process.origin));
+    }
+    seccomp::seccomp(lanes, spec)?;
+    if extra != 0 {
+        process::set_capabilities(lanes, process, &granted.sets, 0);
+    }
+    process::execute(lanes, process, &env);
+    Ok(())
+}
+
+/// setgroups(2) is denied where the id maps were written without privileges.
+fn sets_groups(run: &Run<'_>) -> bool {
+    run.host.effective_ids().0 == 0 || !run.enters_user_namespace || run.spec.gid_map.len() > 1
+}
+
+fn finish(
+    lanes: Lanes,
+    process: &ValidProcess,
+    preserve: u32,
+    listen: Option<u32>,
+    with: impl FnOnce(&mut LaunchPlan),
+) -> LaunchPlan {
+    let mut plan = LaunchPlan {
+        child: lanes.child,
+        parent: lanes.parent,
+        clone_flags: 0,
+        joins: Vec::new(),
+        id_maps: None,
+        warnings: lanes.warnings,
+        preserved: preserve.saturating_add(listen.unwrap_or(0)),
+        terminal: process.terminal,
+    };
+    with(&mut plan);
+    plan
+}

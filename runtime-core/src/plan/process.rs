@@ -1,0 +1,119 @@
+//! The process: user, directory, program, environment.
+
+use super::caps::Granted;
+use super::lanes::Lanes;
+use crate::child::ops::Op;
+use crate::spec::{CapabilitySets, ValidProcess};
+
+/// The mask of a container that names none, as runc has it.
+const UMASK: u32 = 0o022;
+
+/// umask(2).
+pub(super) fn umask(lanes: &mut Lanes, process: &ValidProcess) {
+    let mask = process.umask.unwrap_or(UMASK);
+    lanes.push_from(Op::Umask { mask }, &format!("{}user.umask", process.origin));
+}
+
+/// A session keyring of the container's own.
+pub(super) fn keyring(lanes: &mut Lanes, id: &str, no_new_keyring: bool) {
+    if !no_new_keyring {
+        let name = lanes.child.string(format!("_ses.{id}"));
+        lanes.push(Op::SessionKeyring { name, optional: true });
+    }
+}
+
+/// The working directory, made by root where it is missing.
+pub(super) fn make_working_directory(lanes: &mut Lanes, process: &ValidProcess) {
+    let path = lanes.child.string(&process.cwd);
+    let op = Op::MakeWorkingDirectory { path, uid: 0, gid: 0 };
+    lanes.push_from(op, &format!("{}cwd", process.origin));
+}
+
+/// Bounding set and user.
+pub(super) fn change_user(lanes: &mut Lanes, process: &ValidProcess, granted: &Granted, set_groups: bool) {
+    let origin = process.origin;
+    if granted.drop_bounding != 0 {
+        let op = Op::DropBounding {
+            mask: granted.drop_bounding,
+        };
+        lanes.push_from(op, &format!("{origin}capabilities.bounding"));
+    }
+    lanes.push(Op::KeepCapabilities);
+    let op = Op::SetUser {
+        uid: process.uid,
+        gid: process.gid,
+        groups: lanes.child.numbers(&process.groups),
+        set_groups,
+    };
+    lanes.push_from(op, &format!("{origin}user"));
+}
+
+/// chdir(2), as the user.
+pub(super) fn change_directory(lanes: &mut Lanes, process: &ValidProcess) {
+    let path = lanes.child.string(&process.cwd);
+    lanes.push_from(Op::ChangeDirectory { path }, &format!("{}cwd", process.origin));
+}
+
+/// Permitted, effective and inheritable set; `extra` is kept until the final call.
+pub(super) fn set_capabilities(lanes: &mut Lanes, process: &ValidProcess, sets: &CapabilitySets, extra: u64) {
+    let op = Op::SetCapabilities {
+        effective: sets.effective | extra,
+        permitted: sets.permitted | extra,
+        inheritable: sets.inheritable,
+    };
+    lanes.push_from(op, &format!("{}capabilities", process.origin));
+}
+
+/// Ambient set.
+pub(super) fn set_ambient(lanes: &mut Lanes, process: &ValidProcess, sets: &CapabilitySets) {
+    let op = Op::SetAmbient { mask: sets.ambient };
+    lanes.push_from(op, &format!("{}capabilities.ambient", process.origin));
+}
+
+/// The program among the directories of the container's own `PATH`.
+pub(super) fn find_program(lanes: &mut Lanes, process: &ValidProcess) {
+    let candidates = candidates(process);
+    let candidates = lanes.child.strings(&candidates);
+    lanes.push_from(
+        Op::FindProgram { candidates },
+        &format!("{}args[0]", process.origin),
+    );
+}
+
+fn candidates(process: &ValidProcess) -> Vec<String> {
+    let program = process.args.first().map_or("", String::as_str);
+    if program.is_empty() {
+        return Vec::new();
+    }
+    if program.contains('/') {
+        return vec![program.to_owned()];
+    }
+    let path = process
+        .env
+        .iter()
+        .find_map(|entry| entry.strip_prefix("PATH="))
+        .unwrap_or_default();
+    path.split(':')
+        .map(|directory| match directory.trim_end_matches('/') {
+            "" if directory.is_empty() => format!("./{program}"),
+            directory => format!("{directory}/{program}"),
+        })
+        .collect()
+}
+
+/// execve(2). Without a HOME, the one of the user is looked up.
+pub(super) fn execute(lanes: &mut Lanes, process: &ValidProcess, env: &[String]) {
+    let has_home = env
+        .iter()
+        .any(|entry| entry.strip_prefix("HOME=").is_some_and(|home| !home.is_empty()));
+    let env: Vec<&String> = env
+        .iter()
+        .filter(|entry| has_home || !entry.starts_with("HOME="))
+        .collect();
+    let op = Op::Execute {
+        args: lanes.child.strings(&process.args),
+        env: lanes.child.strings(&env),
+        home_uid: if has_home { u32::MAX } else { process.uid },
+    };
+    lanes.push_from(op, &format!("{}args", process.origin));
+}

@@ -1,0 +1,51 @@
+//! Resource limits and the score of the killer of memory hogs: who may set them, and when.
+//!
+//! Raising a hard limit or lowering the score takes CAP_SYS_RESOURCE in the initial user namespace, which
+//! a process loses with the entry into another one.
+
+use super::ParentOp;
+use super::lanes::Lanes;
+use crate::child::ops::Op;
+use crate::spec::ValidProcess;
+
+/// Who sets limits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum By {
+    /// The child, at the usual place.
+    Child,
+    /// The child, before it enters the user namespace.
+    EarlyChild,
+    /// The parent: clone3 puts the child into the user namespace.
+    Parent,
+}
+
+/// RLIMIT_*.
+pub(super) fn rlimits(lanes: &mut Lanes, process: &ValidProcess, by: By) {
+    for limit in &process.rlimits {
+        let origin = format!("{}rlimits[{}]", process.origin, limit.index);
+        let (resource, soft, hard) = (limit.resource, limit.soft, limit.hard);
+        match by {
+            By::Parent => lanes.parent.push(ParentOp::Rlimit {
+                resource,
+                soft,
+                hard,
+                origin,
+            }),
+            By::Child | By::EarlyChild => lanes.push_from(Op::Rlimit { resource, soft, hard }, &origin),
+        }
+    }
+}
+
+/// oom_score_adj.
+pub(super) fn oom_score_adj(lanes: &mut Lanes, process: &ValidProcess, by: By) {
+    let Some(score) = process.oom_score_adj else {
+        return;
+    };
+    let origin = format!("{}oomScoreAdj", process.origin);
+    if by == By::Parent {
+        lanes.parent.push(ParentOp::OomScoreAdj { value: score, origin });
+    } else {
+        let value = lanes.child.bytes(score.to_string().as_bytes());
+        lanes.push_from(Op::OomScoreAdj { value }, &origin);
+    }
+}

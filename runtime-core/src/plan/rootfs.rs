@@ -1,0 +1,393 @@
+//! The root file system: its tree, the mounts, masked and read-only paths.
+
+use super::MountIdMap;
+use super::cgroup_mount;
+use super::lanes::{Context, Lanes, Tree};
+use crate::child::ops::{Node, Op, RootSwitch, Slot, Str};
+use crate::error::{Error, ErrorKind, Result};
+use crate::spec::{Kind, Mount, mount_options as attribute};
+
+/// Clones the tree of the root and opens it.
+pub(super) fn open_root(lanes: &mut Lanes, context: Context<'_>) {
+    let path = context.host_path(&context.spec.root);
+    if !context.namespaces().has(Kind::Mount) {
+        let path = lanes.child.string(&path);
+        lanes.push_from(
+            Op::OpenHost {
+                path,
+                slot: Slot::ROOT,
+            },
+            "root.path",
+        );
+        return;
+    }
+    let slave = libc::MS_SLAVE | libc::MS_REC;
+    let flags = context.spec.root_propagation.unwrap_or(slave);
+    lanes.push_from(Op::HostPropagation { flags }, "linux.rootfsPropagation");
+    if context.parent_is_stronger() {
+        let tree = Tree {
+            path,
+            recursive: true,
+            nofollow: false,
+            idmap: None,
+            origin: "root.path",
+        };
+        lanes.receive_tree(tree);
+        lanes.push(Op::MountPropagation {
+            flags: libc::MS_SLAVE,
+            recursive: true,
+        });
+        let op = Op::OpenRoot {
+            path: Str::NONE,
+            slot: Slot::MOUNT,
+        };
+        lanes.push_from(op, "root.path");
+    } else {
+        let path = lanes.child.string(&path);
+        lanes.push_from(
+            Op::OpenRoot {
+                path,
+                slot: Slot::MOUNT,
+            },
+            "root.path",
+        );
+    }
+}
+
+/// Which mounts wait for the network namespace of the parent lane: every sysfs, whose view is that of
+/// its maker's network, and whatever is below or above one of them and comes later.
+pub(super) struct Deferred {
+    destinations: Vec<String>,
+    mounts: Vec<usize>,
+    /// The one sysfs that the parent can make, with its MOUNT_ATTR_*.
+    pub(super) sysfs: Option<(usize, u64)>,
+}
+
+impl Deferred {
+    /// Nothing waits.
+    pub(super) fn none() -> Self {
+        Self {
+            destinations: Vec::new(),
+            mounts: Vec::new(),
+            sysfs: None,
+        }
+    }
+
+    pub(super) fn new(mounts: &[Mount]) -> Self {
+        let mut deferred = Self::none();
+        for mount in mounts {
+            if is_sysfs(mount) || deferred.has_path(&mount.destination) {
+                deferred.destinations.push(mount.destination.clone());
+                deferred.mounts.push(mount.index);
+            }
+        }
+        let mut sysfs = mounts.iter().filter(|mount| is_sysfs(mount));
+        if let (Some(mount), None) = (sysfs.next(), sysfs.next())
+            && mount.options.data.is_empty()
+            && mount.options.superblock.is_empty()
+        {
+            deferred.sysfs = Some((mount.index, mount.options.attributes()));
+        }
+        deferred
+    }
+
+    /// True if the mount waits.
+    pub(super) fn has(&self, mount: &Mount) -> bool {
+        self.mounts.contains(&mount.index)
+    }
+
+    /// True if what is at `path` depends on a mount that waits.
+    pub(super) fn has_path(&self, path: &str) -> bool {
+        let below = |path: &str, parent: &str| {
+            path.strip_prefix(parent)
+                .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        };
+        self.destinations
+            .iter()
+            .any(|other| below(path, other) || below(other, path))
+    }
+}
+
+fn is_sysfs(mount: &Mount) -> bool {
+    mount.kind == "sysfs" && !mount.options.remount
+}
+
+/// Makes one mount. `ready` is a mount of the parent lane that takes its place.
+pub(super) fn mount(
+    lanes: &mut Lanes,
+    context: Context<'_>,
+    mount: &Mount,
+    ready: Option<Slot>,
+) -> Result<()> {
+    let origin = mount.origin();
+    if mount.options.remount {
+        remount(lanes, mount, &origin);
+        return Ok(());
+    }
+    if let Some(slot) = ready {
+        lanes.push_from(Op::TakeMount { slot }, &origin);
+        return finish(lanes, mount, &origin, Node::RealDirectory);
+    }
+    match mount.kind.as_str() {
+        "bind" => bind(lanes, context, mount, &origin),
+        "cgroup" => cgroup_mount::cgroup(lanes, context, mount, &origin),
+        _ => filesystem(lanes, context, mount, &origin),
+    }
+}
+
+/// mount_setattr(2) on what is at the destination already.
+fn remount(lanes: &mut Lanes, mount: &Mount, origin: &str) {
+    let options = &mount.options;
+    let op = Op::RemountAt {
+        destination: lanes.child.string(&mount.destination),
+        set: options.attributes(),
+        clear: options.clear
+            | if options.atime.is_some() {
+                attribute::ATIME
+            } else {
+                0
+            },
+    };
+    lanes.push_from(op, origin);
+}
+
+fn bind(lanes: &mut Lanes, context: Context<'_>, mount: &Mount, origin: &str) -> Result<()> {
+    let idmap = idmap(context, mount, origin)?;
+    let tree = Tree {
+        path: context.host_path(&mount.source),
+        recursive: mount.options.bind == Some(true),
+        nofollow: mount.options.source_nofollow,
+        idmap,
+        origin,
+    };
+    if tree.idmap.is_some() || context.parent_is_stronger() {
+        lanes.receive_tree(tree);
+        // What the parent cloned is a peer of the host's mount: nothing may go back to the host.
+        lanes.push_from(
+            Op::MountPropagation {
+                flags: libc::MS_SLAVE,
+                recursive: true,
+            },
+            origin,
+        );
+    } else {
+        lanes.clone_tree(tree);
+    }
+    bind_attributes(lanes, context, mount, origin);
+    if mount.destination == "/proc" {
+        lanes.push_from(Op::VerifyProc, origin);
+    }
+    finish(lanes, mount, origin, Node::LikeMount)
+}
+
+/// A bind mount has exactly the attributes that its options name, if they name any (as `mount --bind
+/// -o`). In a user namespace the source's own are locked, so they stay, unless the options name them
+/// to be cleared: then the kernel's refusal is the answer.
+fn bind_attributes(lanes: &mut Lanes, context: Context<'_>, mount: &Mount, origin: &str) {
+    let options = &mount.options;
+    if !options.names_attributes() {
+        return;
+    }
+    let (set, atime) = (options.attributes(), options.atime.is_some());
+    let clear = if context.host.is_privileged() && !context.options.rootless {
+        attribute::ALL & !set
+    } else {
+        options.clear
+    };
+    let clear = clear | if atime { attribute::ATIME } else { 0 };
+    lanes.push_from(
+        Op::MountAttributes {
+            set,
+            clear,
+            recursive: false,
+        },
+        origin,
+    );
+}
+
+fn idmap(context: Context<'_>, mount: &Mount, origin: &str) -> Result<Option<MountIdMap>> {
+    let own = !mount.uid_map.is_empty();
+    if mount.options.idmap.is_none() && !own {
+        return Ok(None);
+    }
+    if context.options.rootless || context.host.effective_ids().0 != 0 {
+        let error = Error::invalid(
+            origin.to_owned(),
+            "id-mapped mounts are not supported for rootless containers",
+        );
+        return Err(error.kind_of(ErrorKind::Unsupported));
+    }
+    let recursive = mount.options.idmap == Some(true);
+    Ok(Some(if own {
+        MountIdMap::Own {
+            uid: mount.uid_map.clone(),
+            gid: mount.gid_map.clone(),
+            recursive,
+        }
+    } else {
+        MountIdMap::Container { recursive }
+    }))
+}
+
+fn filesystem(lanes: &mut Lanes, context: Context<'_>, mount: &Mount, origin: &str) -> Result<()> {
+    let options = &mount.options;
+    let mut parameters: Vec<String> = options.superblock.iter().map(|name| (*name).to_owned()).collect();
+    parameters.extend(options.data.iter().cloned());
+    // Of a file system with a device behind it, the device must not be written either.
+    if options.read_only() && !in_memory(&mount.kind) {
+        parameters.push("ro".to_owned());
+    }
+    if let Some(label) = context
+        .spec
+        .mount_label
+        .as_ref()
+        .filter(|_| takes_label(&mount.kind))
+    {
+        if context.host.selinux() {
+            parameters.push(format!("context={label}"));
+        }
+    }
+    let attributes = options.attributes();
+    let op = Op::NewFilesystem {
+        kind: lanes.child.string(&mount.kind),
+        source: lanes.child.string(&mount.source),
+        parameters: lanes.child.parameters(&parameters),
+        attributes: if is_read_only_late(mount) {
+            attributes & !attribute::RDONLY
+        } else {
+            attributes
+        },
+    };
+    lanes.push_from(op, origin);
+    let destination = lanes.child.string(&mount.destination);
+    if mount.kind == "tmpfs" && !options.data.iter().any(|option| option.starts_with("mode=")) {
+        lanes.push_from(Op::CopyMode { destination }, origin);
+    }
+    if options.copy_up {
+        lanes.push_from(Op::CopyUp { destination }, origin);
+    }
+    let node = match mount.kind.as_str() {
+        "proc" | "sysfs" => Node::RealDirectory,
+        _ => Node::Directory,
+    };
+    finish(lanes, mount, origin, node)
+}
+
+fn in_memory(kind: &str) -> bool {
+    matches!(
+        kind,
+        "proc" | "sysfs" | "tmpfs" | "devpts" | "mqueue" | "cgroup" | "cgroup2" | "ramfs"
+    )
+}
+
+fn takes_label(kind: &str) -> bool {
+    !matches!(kind, "proc" | "sysfs" | "mqueue" | "cgroup" | "cgroup2")
+}
+
+/// Attributes of the tree, propagation, and the place.
+pub(super) fn finish(lanes: &mut Lanes, mount: &Mount, origin: &str, node: Node) -> Result<()> {
+    let options = &mount.options;
+    if options.set_all | options.clear_all != 0 {
+        let op = Op::MountAttributes {
+            set: options.set_all,
+            clear: options.clear_all,
+            recursive: true,
+        };
+        lanes.push_from(op, origin);
+    }
+    for (flags, recursive) in &options.propagation {
+        lanes.push_from(
+            Op::MountPropagation {
+                flags: *flags,
+                recursive: *recursive,
+            },
+            origin,
+        );
+    }
+    let destination = lanes.child.string(&mount.destination);
+    lanes.push_from(Op::Attach { destination, node }, origin);
+    Ok(())
+}
+
+/// A read-only tmpfs or /dev is written until all that belongs into it is there.
+fn is_read_only_late(mount: &Mount) -> bool {
+    let options = &mount.options;
+    let written = mount.kind == "tmpfs" || mount.destination == "/dev";
+    options.read_only() && options.bind.is_none() && !options.remount && written
+}
+
+/// Makes what was written until now read-only.
+pub(super) fn late_read_only(lanes: &mut Lanes, context: Context<'_>) {
+    for mount in context
+        .spec
+        .mounts
+        .iter()
+        .filter(|mount| is_read_only_late(mount))
+    {
+        let destination = lanes.child.string(&mount.destination);
+        let op = Op::RemountAt {
+            destination,
+            set: attribute::RDONLY,
+            clear: 0,
+        };
+        lanes.push_from(op, &mount.origin());
+    }
+}
+
+/// Read-only and masked paths; `deferred` selects those that depend on mounts that waited.
+pub(super) fn restrict(lanes: &mut Lanes, context: Context<'_>, waits: &Deferred, deferred: bool) {
+    let selected = |path: &&String| waits.has_path(path) == deferred;
+    for (index, path) in context
+        .spec
+        .readonly_paths
+        .iter()
+        .enumerate()
+        .filter(|(_, path)| selected(path))
+    {
+        let path = lanes.child.string(path);
+        lanes.push_from(Op::ReadOnly { path }, &format!("linux.readonlyPaths[{index}]"));
+    }
+    for (index, path) in context
+        .spec
+        .masked_paths
+        .iter()
+        .enumerate()
+        .filter(|(_, path)| selected(path))
+    {
+        let path = lanes.child.string(path);
+        lanes.push_from(Op::Mask { path }, &format!("linux.maskedPaths[{index}]"));
+    }
+}
+
+/// Changes the root, and gives it its propagation and attributes.
+pub(super) fn switch_root(lanes: &mut Lanes, context: Context<'_>) -> Result<()> {
+    let spec = context.spec;
+    let own_mounts = context.namespaces().has(Kind::Mount);
+    let how = match (own_mounts, context.options.no_pivot) {
+        (false, _) => RootSwitch::Chroot,
+        (true, false) => RootSwitch::Pivot,
+        (true, true) => RootSwitch::Move,
+    };
+    let propagation = spec.root_propagation.unwrap_or(0);
+    if how == RootSwitch::Move && propagation & libc::MS_PRIVATE != 0 {
+        let reason = "rootfsPropagation of [r]private is not safe without pivot_root";
+        return Err(Error::invalid("linux.rootfsPropagation", reason));
+    }
+    lanes.push_from(Op::SwitchRoot { how }, "root");
+    // Private and slave are what the root is already; the others must not reach the host.
+    if own_mounts && propagation & (libc::MS_SHARED | libc::MS_UNBINDABLE) != 0 {
+        lanes.push_from(
+            Op::RootPropagation { flags: propagation },
+            "linux.rootfsPropagation",
+        );
+    }
+    if spec.root_readonly {
+        lanes.push_from(
+            Op::RootAttributes {
+                set: attribute::RDONLY,
+            },
+            "root.readonly",
+        );
+    }
+    Ok(())
+}

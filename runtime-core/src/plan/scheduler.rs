@@ -1,0 +1,63 @@
+//! Scheduling: policy, affinity, priority of input and output, memory policy.
+
+use super::lanes::Lanes;
+use crate::child::ops::Op;
+use crate::spec::{MemoryPolicy, Scheduler, ValidProcess};
+
+/// Size of `struct sched_attr` with its clamps (linux/sched/types.h).
+const SCHED_ATTR_BYTES: u32 = 56;
+
+/// Policy, then the priority of input and output.
+pub(super) fn scheduler(lanes: &mut Lanes, process: &ValidProcess) {
+    let origin = process.origin;
+    if let Some(scheduler) = &process.scheduler {
+        let attributes = lanes.child.bytes(&attributes(scheduler));
+        lanes.push_from(Op::Scheduler { attributes }, &format!("{origin}scheduler"));
+    }
+    if let Some(priority) = process.io_priority {
+        // IOPRIO_PRIO_VALUE: the class is above the 13 bits of the level.
+        let value = priority.class << 13 | priority.level;
+        lanes.push_from(Op::IoPriority { value }, &format!("{origin}ioPriority"));
+    }
+}
+
+/// sched_setaffinity(2), unless no CPU is named.
+pub(super) fn affinity(lanes: &mut Lanes, mask: &[u8], origin: String) {
+    if !mask.is_empty() {
+        let mask = lanes.child.bytes(mask);
+        lanes.push_from(Op::CpuAffinity { mask }, &origin);
+    }
+}
+
+/// set_mempolicy(2).
+pub(super) fn memory_policy(lanes: &mut Lanes, policy: Option<&MemoryPolicy>) {
+    let Some(policy) = policy else {
+        return;
+    };
+    let op = Op::MemoryPolicy {
+        mode: policy.mode,
+        nodes: lanes.child.bytes(&policy.nodes),
+        // The kernel looks at one bit less than it is told.
+        max_node: if policy.nodes.is_empty() {
+            0
+        } else {
+            policy.nodes.len() as u64 * 8 + 1
+        },
+    };
+    lanes.push_from(op, "linux.memoryPolicy");
+}
+
+/// `struct sched_attr` of sched_setattr(2).
+fn attributes(scheduler: &Scheduler) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(SCHED_ATTR_BYTES as usize);
+    bytes.extend_from_slice(&SCHED_ATTR_BYTES.to_ne_bytes());
+    bytes.extend_from_slice(&scheduler.policy.to_ne_bytes());
+    bytes.extend_from_slice(&scheduler.flags.to_ne_bytes());
+    bytes.extend_from_slice(&scheduler.nice.to_ne_bytes());
+    bytes.extend_from_slice(&scheduler.priority.to_ne_bytes());
+    for time in [scheduler.runtime, scheduler.deadline, scheduler.period] {
+        bytes.extend_from_slice(&time.to_ne_bytes());
+    }
+    bytes.resize(SCHED_ATTR_BYTES as usize, 0);
+    bytes
+}

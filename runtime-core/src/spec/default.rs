@@ -1,0 +1,76 @@
+//! The configuration that `spec` writes: a shell in a root file system beside it, as runc has it.
+
+use oci_spec::runtime::{
+    LinuxIdMapping, LinuxIdMappingBuilder, LinuxNamespace, LinuxNamespaceType, Mount, Spec,
+};
+
+use crate::error::{Error, Result};
+
+/// The default configuration, without namespaces that depend on the host.
+const TEXT: &str = include_str!("default.json");
+
+/// The configuration that `runtime spec` prints.
+///
+/// With `rootless` it is for a user without privileges (`uid` and `gid` become root of a user
+/// namespace, the network is the host's). A cgroup namespace is asked for if `unified`: where the
+/// host has only cgroup v2.
+///
+/// Serialize it with `serde_json`; the order of capability names is not fixed.
+pub fn default_spec(rootless: Option<(u32, u32)>, unified: bool) -> Result<Spec> {
+    let mut spec: Spec =
+        serde_json::from_str(TEXT).map_err(|error| Error::invalid("default.json", error.to_string()))?;
+    if unified {
+        add_namespace(&mut spec, LinuxNamespaceType::Cgroup);
+    }
+    if let Some((uid, gid)) = rootless {
+        make_rootless(&mut spec, uid, gid)?;
+    }
+    Ok(spec)
+}
+
+fn add_namespace(spec: &mut Spec, kind: LinuxNamespaceType) {
+    if let Some(linux) = spec.linux_mut() {
+        let mut namespace = LinuxNamespace::default();
+        namespace.set_typ(kind);
+        linux.namespaces_mut().get_or_insert_default().push(namespace);
+    }
+}
+
+fn make_rootless(spec: &mut Spec, uid: u32, gid: u32) -> Result<()> {
+    if let Some(linux) = spec.linux_mut() {
+        let namespaces = linux.namespaces_mut().get_or_insert_default();
+        namespaces.retain(|namespace| namespace.typ() != LinuxNamespaceType::Network);
+        linux.set_uid_mappings(Some(vec![single(uid)?]));
+        linux.set_gid_mappings(Some(vec![single(gid)?]));
+        linux.set_resources(None);
+    }
+    add_namespace(spec, LinuxNamespaceType::User);
+    spec.mounts_mut()
+        .iter_mut()
+        .flatten()
+        .for_each(without_privileges);
+    Ok(())
+}
+
+fn single(id: u32) -> Result<LinuxIdMapping> {
+    let line = LinuxIdMappingBuilder::default()
+        .container_id(0u32)
+        .host_id(id)
+        .size(1u32);
+    line.build()
+        .map_err(|error| Error::invalid("default.json", error.to_string()))
+}
+
+/// A sysfs needs a network namespace of one's own, so the host's is bound; ids other than the one
+/// that is mapped cannot own a file system.
+fn without_privileges(mount: &mut Mount) {
+    if mount.destination().as_os_str() == "/sys" {
+        let options = ["rbind", "nosuid", "noexec", "nodev", "ro"];
+        mount.set_typ(Some("none".to_owned()));
+        mount.set_source(Some("/sys".into()));
+        mount.set_options(Some(options.map(str::to_owned).to_vec()));
+    }
+    if let Some(options) = mount.options_mut() {
+        options.retain(|option| !option.starts_with("gid=") && !option.starts_with("uid="));
+    }
+}

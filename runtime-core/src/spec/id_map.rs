@@ -1,0 +1,144 @@
+//! Id maps: `uidMappings` and `gidMappings` of the container and of mounts.
+
+use oci_spec::runtime::LinuxIdMapping;
+
+use super::findings::Findings;
+use crate::plan::IdRange;
+
+/// Extents that a map holds at most: `UID_GID_MAP_MAX_EXTENTS` of the kernel, since 4.15.
+const EXTENTS: usize = 340;
+/// The kernel takes a map in one write of less than a page.
+const BYTES: usize = 4096;
+
+/// Checks the lines of a map and merges those that continue each other.
+pub(super) fn convert(origin: &str, lines: &[LinuxIdMapping], findings: &mut Findings) -> Vec<IdRange> {
+    let mut ranges: Vec<IdRange> = Vec::with_capacity(lines.len());
+    for (index, line) in lines.iter().enumerate() {
+        let range = IdRange {
+            container: line.container_id(),
+            host: line.host_id(),
+            size: line.size(),
+        };
+        if let Some(reason) = fault(range) {
+            findings.error(format!("{origin}[{index}]"), reason);
+            continue;
+        }
+        match ranges.last_mut() {
+            Some(last) if continues(*last, range) => last.size += range.size,
+            _ => ranges.push(range),
+        }
+    }
+    overlaps(origin, &ranges, findings);
+    limits(origin, &ranges, findings);
+    ranges
+}
+
+/// The id 4294967295 is "no id" and cannot be mapped, so an extent ends below it.
+fn fault(range: IdRange) -> Option<&'static str> {
+    let fits = |first: u32| first.checked_add(range.size).is_some();
+    match () {
+        () if range.size == 0 => Some("size is 0"),
+        () if !fits(range.container) => Some("containerID and size go beyond the last id"),
+        () if !fits(range.host) => Some("hostID and size go beyond the last id"),
+        () => None,
+    }
+}
+
+fn continues(last: IdRange, next: IdRange) -> bool {
+    last.container.checked_add(last.size) == Some(next.container)
+        && last.host.checked_add(last.size) == Some(next.host)
+        && last.size.checked_add(next.size).is_some()
+}
+
+fn overlaps(origin: &str, ranges: &[IdRange], findings: &mut Findings) {
+    for (field, first) in [
+        ("containerID", (|range| range.container) as fn(&IdRange) -> u32),
+        ("hostID", |range| range.host),
+    ] {
+        let mut sorted: Vec<&IdRange> = ranges.iter().collect();
+        sorted.sort_by_key(|range| first(range));
+        let overlap = sorted
+            .windows(2)
+            .find(|pair| first(pair[0]) + pair[0].size > first(pair[1]));
+        if let Some(pair) = overlap {
+            findings.error(origin, format!("{field} {} is mapped twice", first(pair[1])));
+        }
+    }
+}
+
+fn limits(origin: &str, ranges: &[IdRange], findings: &mut Findings) {
+    if ranges.len() > EXTENTS {
+        findings.error(
+            origin,
+            format!("has {} extents, the kernel takes {EXTENTS}", ranges.len()),
+        );
+    }
+    let bytes = text(ranges).len();
+    if bytes >= BYTES {
+        findings.error(
+            origin,
+            format!("is a text of {bytes} bytes, the kernel takes less than {BYTES}"),
+        );
+    }
+}
+
+/// The map as the kernel reads it.
+pub(crate) fn text(ranges: &[IdRange]) -> String {
+    ranges
+        .iter()
+        .map(|range| format!("{} {} {}\n", range.container, range.host, range.size))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use oci_spec::runtime::LinuxIdMappingBuilder;
+
+    use super::*;
+
+    fn line(container: u32, host: u32, size: u32) -> LinuxIdMapping {
+        let line = LinuxIdMappingBuilder::default()
+            .container_id(container)
+            .host_id(host);
+        line.size(size).build().unwrap()
+    }
+
+    fn errors(lines: &[LinuxIdMapping]) -> String {
+        let mut findings = Findings::default();
+        convert("m", lines, &mut findings);
+        findings
+            .finish("f", Vec::new())
+            .map_or_else(|error| error.to_string(), |_| String::new())
+    }
+
+    #[test]
+    fn lines_that_continue_each_other_are_merged() {
+        let mut findings = Findings::default();
+        let lines = [line(0, 1000, 1), line(1, 1001, 10), line(11, 5000, 5)];
+        let ranges = convert("m", &lines, &mut findings);
+        assert_eq!(text(&ranges), "0 1000 11\n11 5000 5\n");
+    }
+
+    #[test]
+    fn at_most_340_extents_and_one_page() {
+        let scattered = |count: u32| -> Vec<_> { (0..count).map(|i| line(i * 2, i * 3, 1)).collect() };
+        assert_eq!(errors(&scattered(340)), "");
+        assert!(errors(&scattered(341)).contains("has 341 extents"));
+        let long: Vec<_> = (0..340)
+            .map(|i| line(1_000_000 + i * 2, 1_000_000 + i * 3, 1))
+            .collect();
+        assert!(errors(&long).contains("bytes"));
+        // A thousand adjacent lines are one extent.
+        let adjacent: Vec<_> = (0..1000).map(|i| line(i, 1000 + i, 1)).collect();
+        assert_eq!(errors(&adjacent), "");
+    }
+
+    #[test]
+    fn sizes_and_overlaps() {
+        assert!(errors(&[line(0, 0, 0)]).contains("m[0]: size is 0"));
+        assert!(errors(&[line(1, 0, u32::MAX)]).contains("containerID and size"));
+        assert_eq!(errors(&[line(0, 0, u32::MAX)]), "");
+        assert!(errors(&[line(0, 0, 5), line(4, 10, 5)]).contains("containerID 4 is mapped twice"));
+        assert!(errors(&[line(0, 0, 5), line(5, 4, 5)]).contains("hostID 4 is mapped twice"));
+    }
+}

@@ -1,0 +1,278 @@
+//! `config.json`, parsed and checked.
+//!
+//! [`ValidSpec`] is the only place that sees the types of the `oci_spec` crate: it resolves their
+//! options and defaults into values that mean one thing, and reports everything that is wrong with a
+//! configuration in one error, each part with its JSON path. What a valid configuration needs from
+//! the host is not looked at here: that is the plan's subject.
+
+mod default;
+mod device;
+mod findings;
+mod hook;
+mod id_map;
+mod linux;
+mod locate;
+mod mount;
+pub(crate) mod mount_options;
+mod namespace;
+mod parse;
+mod process;
+mod sysctl;
+
+use std::collections::BTreeMap;
+
+use oci_spec::runtime::{LinuxResources, LinuxSeccomp, Spec};
+
+use crate::error::Result;
+use crate::plan::IdRange;
+
+pub use default::default_spec;
+pub use mount_options::known_mount_options;
+
+pub(crate) use device::{Device, DeviceKind};
+pub(crate) use hook::{Hook, Hooks};
+pub(crate) use linux::MemoryPolicy;
+pub(crate) use mount::Mount;
+pub(crate) use mount_options::MountOptions;
+pub(crate) use namespace::{Kind, Namespace, Namespaces};
+pub(crate) use process::{CapabilitySets, IoPriority, Rlimit, Scheduler, set_variable};
+
+use findings::Findings;
+
+/// A configuration that keeps the rules of the runtime specification.
+#[derive(Debug, Clone)]
+pub struct ValidSpec {
+    /// `root.path`, absolute or relative to the bundle.
+    pub(crate) root: String,
+    /// `root.readonly`.
+    pub(crate) root_readonly: bool,
+    /// `process`; a container may be created without one, but not started.
+    pub(crate) process: Option<ValidProcess>,
+    /// `hostname`, if not empty.
+    pub(crate) hostname: Option<String>,
+    /// `domainname`, if not empty.
+    pub(crate) domainname: Option<String>,
+    /// `mounts`, in order.
+    pub(crate) mounts: Vec<Mount>,
+    /// `hooks`.
+    pub(crate) hooks: Hooks,
+    /// `annotations`.
+    pub(crate) annotations: BTreeMap<String, String>,
+    /// `linux.namespaces`.
+    pub(crate) namespaces: Namespaces,
+    /// `linux.uidMappings`, adjacent lines merged.
+    pub(crate) uid_map: Vec<IdRange>,
+    /// `linux.gidMappings`, adjacent lines merged.
+    pub(crate) gid_map: Vec<IdRange>,
+    /// `linux.devices`.
+    pub(crate) devices: Vec<Device>,
+    /// `linux.sysctl` by path below /proc/sys.
+    pub(crate) sysctl: Vec<(String, String)>,
+    /// `linux.timeOffsets`, as timens_offsets takes them; empty for none.
+    pub(crate) time_offsets: String,
+    /// `linux.cgroupsPath`, if not empty.
+    pub(crate) cgroups_path: Option<String>,
+    /// `linux.resources`.
+    pub(crate) resources: Option<LinuxResources>,
+    /// `linux.seccomp`.
+    pub(crate) seccomp: Option<LinuxSeccomp>,
+    /// `linux.rootfsPropagation` as MS_* flags.
+    pub(crate) root_propagation: Option<u64>,
+    /// `linux.maskedPaths`.
+    pub(crate) masked_paths: Vec<String>,
+    /// `linux.readonlyPaths`.
+    pub(crate) readonly_paths: Vec<String>,
+    /// `linux.mountLabel`, if not empty.
+    pub(crate) mount_label: Option<String>,
+    /// `linux.personality` as personality(2) takes it.
+    pub(crate) personality: Option<u64>,
+    /// `linux.memoryPolicy`.
+    pub(crate) memory_policy: Option<MemoryPolicy>,
+    warnings: Vec<String>,
+}
+
+/// A process that keeps the rules of the runtime specification: that of a container, or one to
+/// add to it.
+#[derive(Debug, Clone)]
+pub struct ValidProcess {
+    /// JSON path of the process in its file, with a final dot; empty in a file of its own.
+    pub(crate) origin: &'static str,
+    /// `terminal`.
+    pub(crate) terminal: bool,
+    /// `consoleSize`: rows and columns; 0 keeps the default.
+    pub(crate) console_size: (u16, u16),
+    /// `user.uid`.
+    pub(crate) uid: u32,
+    /// `user.gid`.
+    pub(crate) gid: u32,
+    /// `user.additionalGids`.
+    pub(crate) groups: Vec<u32>,
+    /// `user.umask`.
+    pub(crate) umask: Option<u32>,
+    /// `args`, never empty.
+    pub(crate) args: Vec<String>,
+    /// `env`; of several values of a name the last.
+    pub(crate) env: Vec<String>,
+    /// `cwd`, absolute.
+    pub(crate) cwd: String,
+    /// `capabilities`; none means that all sets are empty.
+    pub(crate) capabilities: Option<CapabilitySets>,
+    /// `rlimits`.
+    pub(crate) rlimits: Vec<Rlimit>,
+    /// `noNewPrivileges`.
+    pub(crate) no_new_privileges: bool,
+    /// `apparmorProfile`, if not empty.
+    pub(crate) apparmor_profile: Option<String>,
+    /// `selinuxLabel`, if not empty.
+    pub(crate) selinux_label: Option<String>,
+    /// `oomScoreAdj`.
+    pub(crate) oom_score_adj: Option<i32>,
+    /// `scheduler`.
+    pub(crate) scheduler: Option<Scheduler>,
+    /// `ioPriority`.
+    pub(crate) io_priority: Option<IoPriority>,
+    /// `execCPUAffinity.initial` as a mask of CPUs.
+    pub(crate) affinity_initial: Vec<u8>,
+    /// `execCPUAffinity.final` as a mask of CPUs.
+    pub(crate) affinity_final: Vec<u8>,
+    warnings: Vec<String>,
+}
+
+impl ValidSpec {
+    /// Parses and checks the bytes of a `config.json`.
+    ///
+    /// Fails with [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) and a text that names
+    /// everything that is wrong with the configuration, each with its JSON path.
+    pub fn parse(bytes: &[u8]) -> Result<Self> {
+        let (spec, parsed) = parse::parse::<Spec>(bytes, "config.json")?;
+        let mut findings = Findings::default();
+        parsed.warn(&mut findings);
+        let mut valid = Self::convert(&spec, &mut findings);
+        findings.forget(&parsed.refused());
+        valid.warnings = findings.finish("config.json", parsed.errors)?;
+        Ok(valid)
+    }
+
+    /// What a user should know: things that are left out or used in another way than written.
+    pub fn warnings(&self) -> &[String] {
+        &self.warnings
+    }
+
+    fn convert(spec: &Spec, findings: &mut Findings) -> Self {
+        version(spec.version(), findings);
+        let linux = linux::Parts::new(spec.linux().as_ref());
+        let namespaces = namespace::namespaces(&linux, findings);
+        let (root, root_readonly) = root(spec, &namespaces, findings);
+        linux::unsupported(&linux, findings);
+        let process = spec
+            .process()
+            .as_ref()
+            .map(|process| process::convert(process, "process.", findings));
+        Self {
+            root,
+            root_readonly,
+            process,
+            hostname: namespace::host_name("hostname", spec.hostname(), &namespaces, findings),
+            domainname: namespace::host_name("domainname", spec.domainname(), &namespaces, findings),
+            mounts: mount::mounts(spec, &namespaces, findings),
+            hooks: hook::hooks(spec.hooks().as_ref(), findings),
+            annotations: annotations(spec, findings),
+            uid_map: namespace::mapping("linux.uidMappings", linux.uid_mappings(), &namespaces, findings),
+            gid_map: namespace::mapping("linux.gidMappings", linux.gid_mappings(), &namespaces, findings),
+            devices: device::devices(linux.devices(), findings),
+            sysctl: sysctl::sysctl(&linux, &namespaces, findings),
+            time_offsets: namespace::time_offsets(&linux, &namespaces, findings),
+            cgroups_path: linux::cgroups_path(&linux, findings),
+            resources: linux.get(|linux| linux.resources().clone()),
+            seccomp: linux.get(|linux| linux.seccomp().clone()),
+            root_propagation: linux::root_propagation(&linux, findings),
+            masked_paths: linux::paths("linux.maskedPaths", linux.masked_paths(), &namespaces, findings),
+            readonly_paths: linux::paths(
+                "linux.readonlyPaths",
+                linux.readonly_paths(),
+                &namespaces,
+                findings,
+            ),
+            mount_label: linux::mount_label(&linux, findings),
+            personality: linux::personality(&linux, findings),
+            memory_policy: linux::memory_policy(&linux, findings),
+            namespaces,
+            warnings: Vec::new(),
+        }
+    }
+}
+
+impl ValidProcess {
+    /// Parses and checks the bytes of a process alone, as `exec --process` takes it.
+    pub fn parse(bytes: &[u8]) -> Result<Self> {
+        let (process, parsed) = parse::parse::<oci_spec::runtime::Process>(bytes, "process")?;
+        let mut findings = Findings::default();
+        parsed.warn(&mut findings);
+        let mut valid = process::convert(&process, "", &mut findings);
+        findings.forget(&parsed.refused());
+        valid.warnings = findings.finish("process", parsed.errors)?;
+        Ok(valid)
+    }
+
+    /// What a user should know: things that are left out or used in another way than written.
+    pub fn warnings(&self) -> &[String] {
+        &self.warnings
+    }
+}
+
+/// Any 1.x is accepted, with or without a pre-release: engines write what they were built with.
+fn version(text: &str, findings: &mut Findings) {
+    if text.is_empty() {
+        findings.error("ociVersion", "is required");
+        return;
+    }
+    let core = text.split(['-', '+']).next().unwrap_or_default();
+    let numbers: Vec<Option<u32>> = core.split('.').map(|part| part.parse().ok()).collect();
+    if !matches!(
+        numbers.as_slice(),
+        [Some(1), Some(_), Some(_)] | [Some(1), Some(_)]
+    ) {
+        findings.error(
+            "ociVersion",
+            format!("{text:?} is not a supported version: 1.x is"),
+        );
+    }
+}
+
+fn root(spec: &Spec, namespaces: &Namespaces, findings: &mut Findings) -> (String, bool) {
+    let Some(root) = spec.root() else {
+        findings.error("root", "must be specified");
+        return (String::new(), false);
+    };
+    let path = root.path().to_string_lossy().into_owned();
+    if path.is_empty() {
+        findings.error("root.path", "must be specified");
+    }
+    findings.text("root.path", &path);
+    let readonly = root.readonly().unwrap_or(false);
+    if readonly && !namespaces.has(Kind::Mount) {
+        findings.error(
+            "root.readonly",
+            "unable to make the root read-only without a private MNT namespace",
+        );
+    }
+    (path, readonly)
+}
+
+fn annotations(spec: &Spec, findings: &mut Findings) -> BTreeMap<String, String> {
+    let annotations = spec.annotations().iter().flatten();
+    if annotations.clone().any(|(key, _)| key.is_empty()) {
+        findings.error("annotations", "a key is empty");
+    }
+    annotations
+        .map(|(key, value)| (key.clone(), value.clone()))
+        .collect()
+}
+
+/// The value, unless it is missing or empty: engines write both for "not set".
+fn non_empty(text: Option<&String>) -> Option<String> {
+    text.filter(|text| !text.is_empty()).cloned()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,225 @@
+//! `mounts`.
+
+use oci_spec::runtime as oci;
+
+use super::findings::Findings;
+use super::id_map;
+use super::mount_options::MountOptions;
+use super::namespace::{Kind, Namespaces};
+use crate::plan::IdRange;
+
+/// A mount of the container.
+#[derive(Debug, Clone)]
+pub(crate) struct Mount {
+    /// Where: an absolute path in the container, without `.`, `..` and double slashes.
+    pub(crate) destination: String,
+    /// The file system; `bind` for every bind mount.
+    pub(crate) kind: String,
+    /// The source; of a bind mount a path, absolute or relative to the bundle.
+    pub(crate) source: String,
+    /// The options.
+    pub(crate) options: MountOptions,
+    /// `uidMappings` of the mount.
+    pub(crate) uid_map: Vec<IdRange>,
+    /// `gidMappings` of the mount.
+    pub(crate) gid_map: Vec<IdRange>,
+    /// Its place in `mounts`.
+    pub(crate) index: usize,
+}
+
+impl Mount {
+    /// JSON path.
+    pub(crate) fn origin(&self) -> String {
+        format!("mounts[{}]", self.index)
+    }
+}
+
+/// What may be mounted below /proc: single files that lxcfs emulates. Anything else could hide the
+/// files to which the runtime and the kernel's security modules write (CVE-2015-3630,
+/// CVE-2019-16884).
+const BELOW_PROC: &[&str] = &[
+    "/proc/cpuinfo",
+    "/proc/diskstats",
+    "/proc/loadavg",
+    "/proc/meminfo",
+    "/proc/slabinfo",
+    "/proc/stat",
+    "/proc/swaps",
+    "/proc/sys/crypto/fips_enabled",
+    "/proc/sys/kernel/ns_last_pid",
+    "/proc/uptime",
+];
+
+pub(super) fn mounts(spec: &oci::Spec, namespaces: &Namespaces, findings: &mut Findings) -> Vec<Mount> {
+    let mounts: Vec<Mount> = spec
+        .mounts()
+        .iter()
+        .flatten()
+        .enumerate()
+        .map(|(index, mount)| convert(index, mount, namespaces, findings))
+        .collect();
+    if !mounts.is_empty() && !namespaces.has(Kind::Mount) {
+        findings.error("mounts", "unable to mount without a private MNT namespace");
+    }
+    mounts
+}
+
+fn convert(index: usize, mount: &oci::Mount, namespaces: &Namespaces, findings: &mut Findings) -> Mount {
+    let origin = format!("mounts[{index}]");
+    let options = MountOptions::parse(mount.options().as_deref().unwrap_or_default());
+    for (at, option) in mount.options().iter().flatten().enumerate() {
+        findings.text(format_args!("{origin}.options[{at}]"), option);
+    }
+    let source = mount
+        .source()
+        .as_ref()
+        .map(|path| path.to_string_lossy().into_owned());
+    let kind = mount.typ().clone().unwrap_or_default();
+    let mut mount = Mount {
+        destination: destination(&origin, &mount.destination().to_string_lossy(), findings),
+        kind,
+        source: source.unwrap_or_default(),
+        options,
+        uid_map: id_map::convert(
+            &format!("{origin}.uidMappings"),
+            mount.uid_mappings().as_deref().unwrap_or_default(),
+            findings,
+        ),
+        gid_map: id_map::convert(
+            &format!("{origin}.gidMappings"),
+            mount.gid_mappings().as_deref().unwrap_or_default(),
+            findings,
+        ),
+        index,
+    };
+    // With a bind option the type is a dummy (config.md); crun takes the type alone for it too.
+    if mount.kind == "bind" && mount.options.bind.is_none() {
+        mount.options.bind = Some(false);
+    }
+    if mount.options.bind.is_some() {
+        mount.kind = "bind".to_owned();
+    }
+    check(&origin, &mount, namespaces, findings);
+    mount
+}
+
+fn destination(origin: &str, path: &str, findings: &mut Findings) -> String {
+    let field = format!("{origin}.destination");
+    findings.text(&field, path);
+    if path.is_empty() {
+        findings.error(&field, "must be specified");
+        return "/".to_owned();
+    }
+    if !path.starts_with('/') {
+        findings.warning(
+            &field,
+            format_args!("mount destination {path} is not absolute: it is taken as relative to \"/\""),
+        );
+    }
+    let path = clean(path);
+    if path == "/" {
+        findings.error(&field, "is the root of the container");
+    }
+    path
+}
+
+/// The path from "/", without `.`, `..` and empty components, by its text alone: what a component
+/// really is, is decided where it is opened.
+pub(super) fn clean(path: &str) -> String {
+    let mut parts: Vec<&str> = Vec::new();
+    for part in path.split('/') {
+        match part {
+            "" | "." => {}
+            ".." => {
+                parts.pop();
+            }
+            part => parts.push(part),
+        }
+    }
+    format!("/{}", parts.join("/"))
+}
+
+fn check(origin: &str, mount: &Mount, namespaces: &Namespaces, findings: &mut Findings) {
+    findings.text(format_args!("{origin}.type"), &mount.kind);
+    findings.text(format_args!("{origin}.source"), &mount.source);
+    let options = &mount.options;
+    let bind = options.bind.is_some();
+    if bind && mount.source.is_empty() && !options.remount {
+        findings.error(format_args!("{origin}.source"), "a bind mount needs a source");
+    }
+    if !bind && mount.kind.is_empty() && !options.remount {
+        findings.error(
+            format_args!("{origin}.type"),
+            "is required for a mount that is no bind mount",
+        );
+    }
+    if bind && !options.data.is_empty() {
+        findings.error(
+            format_args!("{origin}.options"),
+            format!(
+                "bind mounts cannot have any filesystem-specific options applied: {:?}",
+                options.data.join(",")
+            ),
+        );
+    }
+    if options.copy_up && mount.kind != "tmpfs" {
+        findings.error(
+            format_args!("{origin}.options"),
+            "\"tmpcopyup\" is only possible for tmpfs",
+        );
+    }
+    if options.source_nofollow && !bind {
+        findings.error(
+            format_args!("{origin}.options"),
+            "\"src-nofollow\" is only possible for bind mounts",
+        );
+    }
+    check_idmap(origin, mount, namespaces, findings);
+    check_proc(origin, mount, findings);
+}
+
+fn check_idmap(origin: &str, mount: &Mount, namespaces: &Namespaces, findings: &mut Findings) {
+    let own = !mount.uid_map.is_empty() || !mount.gid_map.is_empty();
+    if mount.options.idmap.is_none() && !own {
+        return;
+    }
+    if mount.options.bind.is_none() {
+        findings.error(origin, "id-mapped mounts are only supported for bind-mounts");
+    }
+    let both = !mount.uid_map.is_empty() && !mount.gid_map.is_empty();
+    if own && !both || !own && !namespaces.has(Kind::User) {
+        findings.error(
+            origin,
+            "id-mapped mounts must have both uid and gid mappings specified",
+        );
+    }
+}
+
+fn check_proc(origin: &str, mount: &Mount, findings: &mut Findings) {
+    let path = mount.destination.as_str();
+    let field = format!("{origin}.destination");
+    if path == "/proc" {
+        if !matches!(mount.kind.as_str(), "proc" | "bind") && !mount.options.remount {
+            findings.error(
+                &field,
+                format!("{path:?} cannot be mounted because it is not of type proc"),
+            );
+        }
+    } else if path.starts_with("/proc/") && !BELOW_PROC.contains(&path) {
+        findings.error(
+            &field,
+            format!("{path:?} cannot be mounted because it is inside /proc"),
+        );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::clean;
+
+    #[test]
+    fn paths_are_cleaned_by_their_text() {
+        assert_eq!(clean("data/../x//y/."), "/x/y");
+        assert_eq!(clean("/../.."), "/");
+    }
+}

@@ -1,0 +1,197 @@
+//! From bytes to the types of `oci_spec`: straight when they fit, and by way of a repaired JSON value
+//! when they do not.
+//!
+//! `oci_spec` refuses a whole configuration for things that the runtime specification tells a runtime to
+//! pass over (an unknown capability) or that are right (two names of scheduler flags, a process
+//! without a user). The second path costs a second parse, and only configurations with such
+//! things take it. It also finds every value of a wrong type, not only the first.
+
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use super::findings::Findings;
+use super::locate::path_at;
+use crate::error::{Error, Result};
+
+/// Values of a wrong type that one error names at most.
+const REFUSALS: usize = 32;
+
+/// What parsing found besides the value.
+#[derive(Debug, Default)]
+pub(super) struct Parsed {
+    /// JSON paths and reasons of values that were refused.
+    pub(super) errors: Vec<(String, String)>,
+    /// JSON paths and reasons of what was left out.
+    warnings: Vec<(String, String)>,
+}
+
+impl Parsed {
+    /// JSON paths of the refused values.
+    pub(super) fn refused(&self) -> Vec<String> {
+        self.errors.iter().map(|(path, _)| path.clone()).collect()
+    }
+
+    /// Adds the warnings to `findings`.
+    pub(super) fn warn(&self, findings: &mut Findings) {
+        for (path, reason) in &self.warnings {
+            findings.warning(path, reason);
+        }
+    }
+}
+
+/// Parses `bytes`; `file` names them in errors.
+pub(super) fn parse<T: DeserializeOwned>(bytes: &[u8], file: &'static str) -> Result<(T, Parsed)> {
+    let error = match serde_json::from_slice(bytes) {
+        Ok(value) => return Ok((value, Parsed::default())),
+        Err(error) => error,
+    };
+    let first = describe(bytes, &error);
+    if !error.is_data() {
+        return Err(Error::invalid(file, first.1));
+    }
+    let mut value: Value =
+        serde_json::from_slice(bytes).map_err(|error| Error::invalid(file, describe(bytes, &error).1))?;
+    let mut parsed = Parsed::default();
+    repair(&mut value, &mut parsed.warnings);
+    retry(value, file, first, parsed)
+}
+
+/// Parses the repaired value; takes out what is of a wrong type, and goes on to find the next.
+fn retry<T: DeserializeOwned>(
+    mut value: Value,
+    file: &'static str,
+    first: (String, String),
+    mut parsed: Parsed,
+) -> Result<(T, Parsed)> {
+    for _ in 0..REFUSALS {
+        let text = value.to_string();
+        let error = match serde_json::from_str(&text) {
+            Ok(whole) => return Ok((whole, parsed)),
+            Err(error) => error,
+        };
+        let (path, reason) = match describe(text.as_bytes(), &error) {
+            // The place in the file is worth more than that in our text.
+            (path, _) if path == first.0 => first.clone(),
+            (path, _) => (path, without_place(&error)),
+        };
+        // What is missing because it was taken out is no news.
+        let caused = parsed.errors.iter().any(|(known, _)| known.starts_with(&path));
+        if !caused {
+            parsed.errors.push((path.clone(), reason));
+        }
+        if path.is_empty() || !remove(&mut value, &path) {
+            break;
+        }
+    }
+    let all: Vec<String> = parsed
+        .errors
+        .iter()
+        .map(|(path, reason)| format!("{path}: {reason}"))
+        .collect();
+    Err(Error::invalid(file, all.join("; ")))
+}
+
+/// JSON path and text of an error.
+fn describe(text: &[u8], error: &serde_json::Error) -> (String, String) {
+    let path = path_at(text, error.line(), error.column());
+    let at = if path.is_empty() || error.is_data() {
+        String::new()
+    } else {
+        format!(" in {path}")
+    };
+    let reason = format!(
+        "{}{at} at line {} column {}",
+        without_place(error),
+        error.line(),
+        error.column()
+    );
+    (path, reason)
+}
+
+/// The text of an error without line and column.
+fn without_place(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    match text.rfind(" at line ") {
+        Some(at) => text[..at].to_owned(),
+        None => text,
+    }
+}
+
+/// Takes the value at `path` out; true if there was one.
+fn remove(value: &mut Value, path: &str) -> bool {
+    let pointer = format!("/{}", path.replace('[', "/").replace(']', "").replace('.', "/"));
+    let Some((parent, name)) = pointer.rsplit_once('/') else {
+        return false;
+    };
+    match value.pointer_mut(parent) {
+        Some(Value::Object(fields)) => fields.remove(name).is_some(),
+        Some(Value::Array(items)) => match name.parse::<usize>() {
+            Ok(index) if index < items.len() => {
+                // The places of the others stay: an equal neighbour stands in, if there is one.
+                items.remove(index);
+                true
+            }
+            _ => false,
+        },
+        _ => false,
+    }
+}
+
+/// Changes what `oci_spec` refuses and the specification does not.
+fn repair(value: &mut Value, warnings: &mut Vec<(String, String)>) {
+    let (process, origin) = match value.get("ociVersion").is_some() || value.get("process").is_some() {
+        true => (value.get_mut("process"), "process."),
+        false => (Some(value), ""),
+    };
+    let Some(Value::Object(process)) = process else {
+        return;
+    };
+    if process.get("user").is_none_or(Value::is_null) {
+        process.insert("user".to_owned(), serde_json::json!({}));
+    }
+    if let Some(Value::Object(sets)) = process.get_mut("capabilities") {
+        for (set, names) in sets {
+            capabilities(&format!("{origin}capabilities.{set}"), names, warnings);
+        }
+    }
+    if let Some(Value::Array(flags)) = process
+        .get_mut("scheduler")
+        .and_then(|scheduler| scheduler.get_mut("flags"))
+    {
+        flags.iter_mut().for_each(scheduler_flag);
+    }
+    if let Some(Value::Object(affinity)) = process.get_mut("execCPUAffinity") {
+        affinity.retain(|_, list| list.as_str() != Some(""));
+    }
+}
+
+/// Drops names that are no capabilities: "values [that] cannot be mapped to the relevant kernel
+/// interface … MUST be logged as a warning" (config.md).
+fn capabilities(origin: &str, names: &mut Value, warnings: &mut Vec<(String, String)>) {
+    let Value::Array(names) = names else {
+        return;
+    };
+    names.retain(|name| {
+        let Some(text) = name.as_str() else {
+            return true;
+        };
+        let known = serde_json::from_value::<oci_spec::runtime::Capability>(name.clone()).is_ok();
+        if !known {
+            warnings.push((
+                origin.to_owned(),
+                format!("unknown capability {text:?} is ignored"),
+            ));
+        }
+        known
+    });
+}
+
+/// The names of the specification to those that `oci_spec` knows.
+fn scheduler_flag(flag: &mut Value) {
+    let name = match flag.as_str() {
+        Some("SCHED_FLAG_RESET_ON_FORK") => "SCHED_RESET_ON_FORK",
+        Some("SCHED_FLAG_DL_OVERRUN") => "SCHED_FLAG_D_L_OVERRUN",
+        _ => return,
+    };
+    *flag = Value::String(name.to_owned());
+}
