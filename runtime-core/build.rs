@@ -10,8 +10,12 @@ use std::process::Command;
 
 const SOURCE: &str = "src/child/init/main.rs";
 
-const LINK_ARGUMENTS: &[&str] =
-    &["-nostartfiles", "-nostdlib", "-static", "-Wl,--build-id=none,-z,noseparate-code,-z,norelro"];
+const LINK_ARGUMENTS: &[&str] = &[
+    "-nostartfiles",
+    "-nostdlib",
+    "-static",
+    "-Wl,--build-id=none,-z,noseparate-code,-z,norelro",
+];
 
 const CODEGEN_OPTIONS: &[&str] = &[
     "panic=abort",
@@ -28,7 +32,16 @@ fn main() {
     println!("cargo::rerun-if-changed=src/child");
     let output = PathBuf::from(variable("OUT_DIR")).join("init");
     let mut rustc = Command::new(variable("RUSTC"));
-    rustc.args(["--edition", "2024", "--crate-name", "init", "--crate-type", "bin", "--target", &variable("TARGET")]);
+    rustc.args([
+        "--edition",
+        "2024",
+        "--crate-name",
+        "init",
+        "--crate-type",
+        "bin",
+        "--target",
+        &variable("TARGET"),
+    ]);
     for option in CODEGEN_OPTIONS {
         rustc.args(["-C", option]);
     }

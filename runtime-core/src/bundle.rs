@@ -34,14 +34,22 @@ impl Bundle {
         let absolute = std::path::absolute(directory).map_err(|error| failed(&error))?;
         let mut bytes = Vec::new();
         let file = std::fs::File::open(config).map_err(|error| match error.kind() {
-            std::io::ErrorKind::NotFound => Error::io(format!("JSON specification file {config:?} not found"), &error)
-                .kind_of(ErrorKind::NotFound)
-                .hint("`spec` makes one; --bundle names the directory"),
+            std::io::ErrorKind::NotFound => {
+                Error::io(format!("JSON specification file {config:?} not found"), &error)
+                    .kind_of(ErrorKind::NotFound)
+                    .hint("`spec` makes one; --bundle names the directory")
+            }
             _ => failed(&error),
         })?;
-        file.take(CONFIG_LIMIT).read_to_end(&mut bytes).map_err(|error| failed(&error))?;
+        file.take(CONFIG_LIMIT)
+            .read_to_end(&mut bytes)
+            .map_err(|error| failed(&error))?;
         let spec = ValidSpec::parse(&bytes)?;
-        Ok(Self { directory: absolute, config: bytes, spec })
+        Ok(Self {
+            directory: absolute,
+            config: bytes,
+            spec,
+        })
     }
 
     /// The absolute path of the bundle.
@@ -52,11 +60,6 @@ impl Bundle {
     /// The configuration.
     pub fn spec(&self) -> &ValidSpec {
         &self.spec
-    }
-
-    /// The bytes of `config.json`, as they were when the bundle was opened.
-    pub(crate) fn config(&self) -> &[u8] {
-        &self.config
     }
 
     pub(crate) fn into_parts(self) -> (PathBuf, Vec<u8>, ValidSpec) {

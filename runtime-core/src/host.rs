@@ -3,47 +3,17 @@
 //! Each fact is read at most once, when it is first asked for, and only if it is asked for: a common
 //! container needs few of them. Tests give their own facts ([`Host::for_tests`]).
 
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use caps::CapSet;
 use nix::sched::{CpuSet, sched_getaffinity};
 use nix::unistd::{Pid, getegid, geteuid};
 
+use crate::cgroup::{Hierarchies, Mode};
+use crate::error::{ErrorKind, Result};
+
 /// Inode of the initial user namespace (`PROC_USER_INIT_INO` of the kernel), the same on each host.
 const INITIAL_USER_NAMESPACE: u64 = 0xEFFF_FFFD;
-
-/// How the cgroup file systems are mounted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum CgroupMode {
-    /// Only v2, at /sys/fs/cgroup.
-    Unified,
-    /// v1 controllers, with v2 at /sys/fs/cgroup/unified.
-    Hybrid,
-    /// Only v1.
-    Legacy,
-}
-
-/// The cgroup file systems, as far as mounts in a container need them.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct CgroupView {
-    /// How they are mounted.
-    pub mode: CgroupMode,
-    /// The mounts of v1 hierarchies.
-    pub v1: Vec<V1Mount>,
-}
-
-/// A mount of a v1 hierarchy.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct V1Mount {
-    /// Its name below /sys/fs/cgroup, such as `cpu,cpuacct`.
-    pub dir_name: String,
-    /// Its options: the controllers, or `none` and `name=systemd`.
-    pub options: Vec<String>,
-    /// The directory of the container's cgroup on the host.
-    pub own_path: String,
-    /// Symbolic links to it below /sys/fs/cgroup, such as `cpu` and `cpuacct`.
-    pub links: Vec<String>,
-}
 
 /// Capability sets of the calling thread, as bit masks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,7 +36,8 @@ pub struct Host {
     kernel: OnceLock<(u32, u32)>,
     apparmor: OnceLock<bool>,
     selinux: OnceLock<bool>,
-    cgroup: OnceLock<CgroupView>,
+    cgroup_mode: OnceLock<Mode>,
+    hierarchies: OnceLock<Option<Arc<Hierarchies>>>,
 }
 
 impl Host {
@@ -91,10 +62,8 @@ impl Host {
             kernel: OnceLock::from((6, 12)),
             apparmor: OnceLock::from(false),
             selinux: OnceLock::from(false),
-            cgroup: OnceLock::from(CgroupView {
-                mode: CgroupMode::Unified,
-                v1: Vec::new(),
-            }),
+            cgroup_mode: OnceLock::from(Mode::Unified),
+            hierarchies: OnceLock::new(),
         }
     }
 
@@ -174,26 +143,36 @@ impl Host {
             .get_or_init(|| std::fs::exists("/sys/fs/selinux/enforce").unwrap_or(false))
     }
 
-    /// The cgroup file systems.
-    pub fn cgroup(&self) -> &CgroupView {
-        self.cgroup.get_or_init(|| {
-            let unified = nix::sys::statfs::statfs("/sys/fs/cgroup")
-                .is_ok_and(|fs| fs.filesystem_type() == nix::sys::statfs::CGROUP2_SUPER_MAGIC);
-            CgroupView {
-                mode: if unified {
-                    CgroupMode::Unified
-                } else {
-                    CgroupMode::Legacy
-                },
-                v1: Vec::new(),
-            }
+    /// How the cgroup file systems are mounted.
+    pub fn cgroup_mode(&self) -> Mode {
+        *self.cgroup_mode.get_or_init(|| match self.hierarchies(None) {
+            Ok(Some(hierarchies)) => hierarchies.mode(),
+            // Without cgroups there is nothing that v1 would need.
+            _ => Mode::Unified,
         })
     }
 
-    /// Replaces what is known of the cgroup file systems, before they are first asked for.
+    /// The cgroup hierarchies, with the cgroup of the caller where `cgroups_path` is relative to
+    /// that; `None` on a host without cgroups.
+    pub(crate) fn hierarchies(&self, cgroups_path: Option<&str>) -> Result<Option<Arc<Hierarchies>>> {
+        let relative = cgroups_path.is_some_and(|path| !path.is_empty() && !path.starts_with('/'));
+        if let (false, Some(known)) = (relative, self.hierarchies.get()) {
+            return Ok(known.clone());
+        }
+        let found = match Hierarchies::detect_for(cgroups_path) {
+            Err(error) if error.kind() == ErrorKind::Unsupported => None,
+            other => Some(Arc::new(other?)),
+        };
+        if !relative {
+            return Ok(self.hierarchies.get_or_init(|| found).clone());
+        }
+        Ok(found)
+    }
+
+    /// Replaces how the cgroup file systems are mounted.
     #[must_use]
-    pub fn with_cgroup(mut self, view: CgroupView) -> Self {
-        self.cgroup = OnceLock::from(view);
+    pub fn with_cgroup_mode(mut self, mode: Mode) -> Self {
+        self.cgroup_mode = OnceLock::from(mode);
         self
     }
 

@@ -3,6 +3,7 @@
 //! `ops` and `report` are the language between the library and the init; `init/` is the init's
 //! source, compiled by `build.rs` into a static program without libc and embedded here.
 
+#[allow(dead_code, reason = "the init reads what the library only writes")]
 pub mod ops;
 pub mod report;
 #[allow(missing_docs, dead_code)]

@@ -4,6 +4,8 @@
 //! Every function here is a call as the kernel has it; pointers must be valid for what the call
 //! does with them, for the duration of the call.
 
+#![allow(unsafe_code)]
+
 use core::arch::asm;
 
 /// The result of a system call: its value, or the errno.
@@ -44,7 +46,11 @@ pub unsafe fn syscall(nr: usize, a: [usize; 6]) -> Result {
 }
 
 fn result(value: isize) -> Result {
-    if (-4095..0).contains(&value) { Err(-value as i32) } else { Ok(value as usize) }
+    if (-4095..0).contains(&value) {
+        Err(-value as i32)
+    } else {
+        Ok(value as usize)
+    }
 }
 
 /// `call!(NR, args…)`: a system call with its arguments cast to words.

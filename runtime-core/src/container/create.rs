@@ -36,16 +36,31 @@ pub struct CreatePlan {
 }
 
 impl CreatePlan {
-    pub(crate) fn new(shared: &Shared, id: ContainerId, bundle: Bundle, options: CreateOptions) -> Result<Self> {
+    pub(crate) fn new(
+        shared: &Shared,
+        id: ContainerId,
+        bundle: Bundle,
+        options: CreateOptions,
+    ) -> Result<Self> {
         let (bundle, config, spec) = bundle.into_parts();
         let hierarchies = shared.host.hierarchies(spec.cgroups_path.as_deref())?;
         let cgroup = match &hierarchies {
             Some(hierarchies) => Some(compile_cgroup(hierarchies, &spec, &id)?),
             None => None,
         };
-        let launch = launch_plan(shared, &id, &bundle, &spec, &options)?;
+        let launch = launch_plan(shared, &id, &bundle, &spec, &options, cgroup.as_ref())?;
         let warnings = spec.warnings().iter().chain(&launch.warnings).cloned().collect();
-        Ok(Self { id, bundle, config, spec, options, hierarchies, cgroup, launch, warnings })
+        Ok(Self {
+            id,
+            bundle,
+            config,
+            spec,
+            options,
+            hierarchies,
+            cgroup,
+            launch,
+            warnings,
+        })
     }
 
     /// What the user should know before the container is made, such as capabilities that cannot be
@@ -67,13 +82,23 @@ impl CreatePlan {
     pub(crate) fn create(mut self, shared: &Arc<Shared>) -> Result<Container> {
         self.set_gate(shared, true)?;
         let (entry, kept) = self.make(shared)?;
-        Ok(Container { shared: shared.clone(), id: self.id, entry, init: Some(Process::new(kept)) })
+        Ok(Container {
+            shared: shared.clone(),
+            id: self.id,
+            entry,
+            init: Some(Process::new(kept)),
+        })
     }
 
     pub(crate) fn run(mut self, shared: &Arc<Shared>) -> Result<(Container, Process)> {
         self.set_gate(shared, false)?;
         let (entry, kept) = self.make(shared)?;
-        let container = Container { shared: shared.clone(), id: self.id, entry, init: None };
+        let container = Container {
+            shared: shared.clone(),
+            id: self.id,
+            entry,
+            init: None,
+        };
         Ok((container, Process::new(kept)))
     }
 
@@ -82,7 +107,14 @@ impl CreatePlan {
     fn set_gate(&mut self, shared: &Shared, gate: bool) -> Result<()> {
         if self.options.gate != gate {
             self.options.gate = gate;
-            self.launch = launch_plan(shared, &self.id, &self.bundle, &self.spec, &self.options)?;
+            self.launch = launch_plan(
+                shared,
+                &self.id,
+                &self.bundle,
+                &self.spec,
+                &self.options,
+                self.cgroup.as_ref(),
+            )?;
         }
         Ok(())
     }
@@ -114,7 +146,11 @@ impl CreatePlan {
         });
         record.cgroup = (!cgroup.is_none()).then(|| cgroup.location());
 
-        let gate = if self.options.gate { Some(entry.make_gate()?) } else { None };
+        let gate = if self.options.gate {
+            Some(entry.make_gate()?)
+        } else {
+            None
+        };
         let inputs = Inputs {
             program: shared.init()?,
             stdio: [None; 3],
@@ -125,8 +161,14 @@ impl CreatePlan {
             privileged: shared.host.is_privileged(),
         };
         let mut child = launch::spawn(&self.launch, &inputs)?;
-        drop(gate);
-        let mut lane = Lane { plan: self, cgroup: &cgroup, entry: &entry, record: &mut record };
+        let privileged = inputs.privileged;
+        let mut lane = Lane {
+            plan: self,
+            privileged,
+            cgroup: &cgroup,
+            entry: &entry,
+            record: &mut record,
+        };
         launch::run(&self.launch, &mut child, &mut lane)?;
         if !self.options.gate {
             child.expect_executed()?;
@@ -158,7 +200,11 @@ impl CreatePlan {
             annotations: self.spec.annotations.clone(),
             cgroup: self.cgroup.as_ref().map(|plan| plan.location.clone()),
             poststop: !self.spec.hooks.poststop.is_empty(),
-            start_steps: if self.options.gate { StepText::after_gate(&self.launch) } else { Vec::new() },
+            start_steps: if self.options.gate {
+                StepText::after_gate(&self.launch)
+            } else {
+                Vec::new()
+            },
         }
     }
 
@@ -183,8 +229,10 @@ fn launch_plan(
     bundle: &std::path::Path,
     spec: &ValidSpec,
     options: &CreateOptions,
+    cgroup: Option<&CgroupPlan>,
 ) -> Result<LaunchPlan> {
     let mut options = options.clone();
+    options.cgroup = cgroup.map(|plan| plan.location.clone());
     options.id = id.to_string();
     options.bundle = bundle.to_string_lossy().into_owned();
     LaunchPlan::create(spec, &shared.host, &options)
@@ -194,13 +242,19 @@ fn launch_plan(
 fn compile_cgroup(hierarchies: &Hierarchies, spec: &ValidSpec, id: &ContainerId) -> Result<CgroupPlan> {
     let none = LinuxResources::default();
     let resources = spec.resources.as_ref().unwrap_or(&none);
-    CgroupPlan::compile(hierarchies.view(), spec.cgroups_path.as_deref(), id.as_str(), resources)
-        .map_err(Error::all)
+    CgroupPlan::compile(
+        hierarchies.view(),
+        spec.cgroups_path.as_deref(),
+        id.as_str(),
+        resources,
+    )
+    .map_err(Error::all)
 }
 
 /// The parent lane of a create.
 struct Lane<'a> {
     plan: &'a CreatePlan,
+    privileged: bool,
     cgroup: &'a Cgroup,
     entry: &'a Entry,
     record: &'a mut Record,
@@ -212,16 +266,23 @@ impl ParentLane for Lane<'_> {
     }
 
     fn apply_limits(&mut self) -> Result<()> {
-        self.plan.cgroup.as_ref().map_or(Ok(()), |plan| self.cgroup.apply(plan))
+        self.plan
+            .cgroup
+            .as_ref()
+            .map_or(Ok(()), |plan| self.cgroup.apply(plan))
     }
 
     fn attach_devices(&mut self) -> Result<()> {
         Ok(())
     }
 
+    fn privileged(&self) -> bool {
+        self.privileged
+    }
+
     fn reached(&mut self, point: Point, child: &Child<'_>) -> Result<Option<OwnedFd>> {
         match point {
-            Point::CgroupJoined => Ok(None),
+            Point::CgroupJoined | Point::IdMaps => Ok(None),
             Point::RuntimeHooks => self.run_hooks(child),
             Point::Created => {
                 self.record.init = Some(Identity::of(child.pid())?);

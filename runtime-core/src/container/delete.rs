@@ -30,7 +30,10 @@ impl Container {
             // As runc: engines delete containers that they never started.
             Status::Created => self.end(&record)?,
             status => {
-                return Err(self.wrong_state(format!("cannot delete container {} that is not stopped: {status}", self.id)));
+                return Err(self.wrong_state(format!(
+                    "cannot delete container {} that is not stopped: {status}",
+                    self.id
+                )));
             }
         }
         self.remove(Some(&record))
@@ -64,14 +67,20 @@ impl Container {
     }
 
     fn remove(&self, record: Option<&Record>) -> Result<()> {
-        let Some(record) = record else { return self.entry.remove() };
+        let Some(record) = record else {
+            return self.entry.remove();
+        };
         // Without a private pid namespace processes may outlive the init.
         let cgroup = self.cgroup(record)?;
         if !cgroup.is_none() {
             cgroup.kill_all()?;
             cgroup.remove()?;
         }
-        let hooks = if record.poststop { self.spec()?.hooks.poststop } else { Vec::new() };
+        let hooks = if record.poststop {
+            self.spec()?.hooks.poststop
+        } else {
+            Vec::new()
+        };
         self.entry.remove()?;
         launch::run_hooks(&hooks, &State::new(record, Status::Stopped))
     }
@@ -84,9 +93,11 @@ fn await_end(init: &OwnedFd) -> Result<()> {
         let left = PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX);
         match poll(&mut [PollFd::new(init.as_fd(), PollFlags::POLLIN)], left) {
             Ok(0) => {
-                return Err(Error::new(ErrorKind::Timeout, "wait for the end of the container's init")
-                    .reason(format!("it was killed {} s ago", END_LIMIT.as_secs()))
-                    .hint("it may hang in the kernel: see /proc/PID/stack"));
+                return Err(
+                    Error::new(ErrorKind::Timeout, "wait for the end of the container's init")
+                        .reason(format!("it was killed {} s ago", END_LIMIT.as_secs()))
+                        .hint("it may hang in the kernel: see /proc/PID/stack"),
+                );
             }
             Ok(_) => return Ok(()),
             Err(Errno::EINTR) => {}

@@ -24,9 +24,13 @@ impl Container {
     pub fn exec(&self, process: &ValidProcess, options: &ExecOptions) -> Result<Process> {
         let record = self.entry.record()?;
         match self.status()? {
-            Status::Stopped | Status::Creating => return Err(self.wrong_state("cannot exec in a stopped container")),
+            Status::Stopped | Status::Creating => {
+                return Err(self.wrong_state("cannot exec in a stopped container"));
+            }
             Status::Paused if !options.ignore_paused => {
-                return Err(self.wrong_state("cannot exec in a paused container (use --ignore-paused to override)"));
+                return Err(
+                    self.wrong_state("cannot exec in a paused container (use --ignore-paused to override)")
+                );
             }
             _ => {}
         }
@@ -72,7 +76,9 @@ impl Container {
 }
 
 fn own_cgroup(cgroup: &Cgroup, record: &Record) -> Result<Cgroup> {
-    let init = record.init.ok_or_else(|| Error::system("find the cgroup of the container's init", Errno::ESRCH))?;
+    let init = record
+        .init
+        .ok_or_else(|| Error::system("find the cgroup of the container's init", Errno::ESRCH))?;
     cgroup.of_process(init.pid)
 }
 
@@ -92,6 +98,10 @@ impl ParentLane for Lane<'_> {
 
     fn attach_devices(&mut self) -> Result<()> {
         Ok(())
+    }
+
+    fn privileged(&self) -> bool {
+        false
     }
 
     fn reached(&mut self, _: Point, _: &Child<'_>) -> Result<Option<OwnedFd>> {

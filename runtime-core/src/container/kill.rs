@@ -14,7 +14,8 @@ use crate::sys::process;
 pub(super) fn signal_process(pidfd: &OwnedFd, signal: i32) -> Result<()> {
     match process::pidfd_send_signal(pidfd.as_fd(), signal) {
         Err(Errno::ESRCH) => Err(not_running()),
-        other => other.map_err(|errno| Error::system(format!("send signal {signal} to the container's init"), errno)),
+        other => other
+            .map_err(|errno| Error::system(format!("send signal {signal} to the container's init"), errno)),
     }
 }
 
@@ -34,7 +35,7 @@ impl Container {
     /// init has ended.
     pub fn kill(&self, signal: i32) -> Result<()> {
         let record = self.entry.record()?;
-        if signal == libc::SIGKILL && !self.spec()?.namespaces.is_new(Kind::Pid) {
+        if signal == libc::SIGKILL && !self.spec()?.namespaces.makes(Kind::Pid) {
             return self.signal_everything(&record, signal);
         }
         let init = self.live_init(&record)?.ok_or_else(not_running)?;

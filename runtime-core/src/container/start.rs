@@ -45,14 +45,14 @@ impl Container {
         let hooks = self.spec()?.hooks;
         launch::open_gate(&connection, &record.start_steps, limit(&hooks.start_container))?;
         let state = State::new(&record, Status::Running);
-        launch::run_hooks(&hooks.poststart, &state).map_err(|error| match self.end(&record) {
+        launch::run_hooks(&hooks.poststart, &state).map_err(|error| match self.kill_init(&record) {
             Ok(()) => error,
             Err(second) => error.hint(format!("the container could not be killed: {second}")),
         })
     }
 
     /// Kills the init of a container whose poststart hook failed.
-    fn end(&self, record: &crate::state::Record) -> Result<()> {
+    fn kill_init(&self, record: &crate::state::Record) -> Result<()> {
         match record.init.map_or(Ok(None), alive)? {
             Some(init) => super::kill::signal_process(&init, libc::SIGKILL),
             None => Ok(()),
@@ -63,6 +63,7 @@ impl Container {
 /// The time for the hooks and the program's execve; `None` when a hook has no limit.
 fn limit(hooks: &[Hook]) -> Option<Duration> {
     hooks.iter().try_fold(EXECUTE_LIMIT, |sum, hook| {
-        hook.timeout.map(|seconds| sum + Duration::from_secs(u64::from(seconds)))
+        hook.timeout
+            .map(|seconds| sum + Duration::from_secs(u64::from(seconds)))
     })
 }

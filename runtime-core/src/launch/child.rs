@@ -44,7 +44,14 @@ pub(crate) struct Kept {
 impl<'a> Child<'a> {
     pub(super) fn new(plan: &'a LaunchPlan, cloned: Cloned, socket: OwnedFd) -> Self {
         let Cloned { pid, pidfd, memory } = cloned;
-        Self { plan, pid, pidfd: Some(pidfd), socket, memory: Some(memory), console: None }
+        Self {
+            plan,
+            pid,
+            pidfd: Some(pidfd),
+            socket,
+            memory: Some(memory),
+            console: None,
+        }
     }
 
     /// Pid in the caller's pid namespace.
@@ -59,9 +66,20 @@ impl<'a> Child<'a> {
 
     /// Takes the process out: from now on its owner ends it.
     pub(crate) fn keep(mut self) -> Result<Kept> {
-        let pidfd = self.pidfd.take().ok_or_else(|| Error::system("keep the init", Errno::ECHILD))?;
-        let socket = self.socket.try_clone().map_err(|error| Error::io("dup", &error))?;
-        Ok(Kept { pid: self.pid, pidfd, console: self.console.take(), socket })
+        let pidfd = self
+            .pidfd
+            .take()
+            .ok_or_else(|| Error::system("keep the init", Errno::ECHILD))?;
+        let socket = self
+            .socket
+            .try_clone()
+            .map_err(|error| Error::io("dup", &error))?;
+        Ok(Kept {
+            pid: self.pid,
+            pidfd,
+            console: self.console.take(),
+            socket,
+        })
     }
 
     /// Lets the child go on, with descriptors.
@@ -77,7 +95,9 @@ impl<'a> Child<'a> {
     /// Waits until the child is at `point`.
     pub(crate) fn expect(&mut self, point: Point) -> Result<()> {
         loop {
-            let Some(report) = self.next()? else { return Err(self.ended()) };
+            let Some(report) = self.next()? else {
+                return Err(self.ended());
+            };
             match self.plan.child.ops().get(report.step as usize) {
                 Some(Op::Sync { point: reached }) if *reached == point => return Ok(()),
                 // The console and the fork report too; `next` has taken what they brought.
@@ -176,11 +196,16 @@ impl<'a> Child<'a> {
 
     /// The child ended without a word.
     fn ended(&mut self) -> Error {
-        let status = self.pidfd.as_ref().map(|pidfd| process::wait(pidfd.as_fd(), true));
+        let status = self
+            .pidfd
+            .as_ref()
+            .map(|pidfd| process::wait(pidfd.as_fd(), true));
         self.pidfd = None;
         let error = Error::new(ErrorKind::System, "start the container's init");
         match status {
-            Some(Ok(Some((libc::CLD_EXITED, status)))) => error.reason(format!("it exited with status {status}")),
+            Some(Ok(Some((libc::CLD_EXITED, status)))) => {
+                error.reason(format!("it exited with status {status}"))
+            }
             Some(Ok(Some((_, libc::SIGKILL)))) => error
                 .reason("it was killed by signal 9")
                 .hint("the memory limit may be too low for the process to start"),
@@ -192,11 +217,14 @@ impl<'a> Child<'a> {
 
 /// The time that the hooks of the child lane may take; `None` when one of them has no limit.
 fn hook_time(plan: &LaunchPlan) -> Option<Duration> {
-    plan.child.ops().iter().try_fold(Duration::ZERO, |sum, op| match op {
-        Op::Hook { timeout: 0, .. } => None,
-        Op::Hook { timeout, .. } => Some(sum + Duration::from_millis(u64::from(*timeout))),
-        _ => Some(sum),
-    })
+    plan.child
+        .ops()
+        .iter()
+        .try_fold(Duration::ZERO, |sum, op| match op {
+            Op::Hook { timeout: 0, .. } => None,
+            Op::Hook { timeout, .. } => Some(sum + Duration::from_millis(u64::from(*timeout))),
+            _ => Some(sum),
+        })
 }
 
 fn protocol_error() -> Error {

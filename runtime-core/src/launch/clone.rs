@@ -88,8 +88,8 @@ pub(super) fn clone(request: &Request<'_>) -> Result<Cloned> {
         args.flags |= CLONE_INTO_CGROUP;
         args.cgroup = cgroup.as_raw_fd() as u64;
     }
-    let pid = with_signals_blocked(|| clone3(&args, &memory.orders))
-        .map_err(|errno| explain(errno, request))?;
+    let pid =
+        with_signals_blocked(|| clone3(&args, &memory.orders)).map_err(|errno| explain(errno, request))?;
     // SAFETY: CLONE_PIDFD has put a new descriptor there.
     let pidfd = unsafe { OwnedFd::from_raw_fd(pidfd) };
     Ok(Cloned { pid, pidfd, memory })
@@ -114,7 +114,11 @@ fn prepare(request: &Request<'_>) -> Result<ChildMemory> {
         argv: [c"runtime-init".as_ptr(), base.as_ptr(), std::ptr::null()],
         envp: [std::ptr::null()],
     });
-    Ok(ChildMemory { orders, stack: vec![0; STACK_BYTES / size_of::<u128>()], base })
+    Ok(ChildMemory {
+        orders,
+        stack: vec![0; STACK_BYTES / size_of::<u128>()],
+        base,
+    })
 }
 
 /// Calls with every signal of this thread blocked: a handler must not run in the child, on the
@@ -166,7 +170,11 @@ fn clone3(args: &CloneArgs, orders: &Orders) -> Result<i32, Errno> {
             in("x1") size_of::<CloneArgs>(), in("x20") orders, lateout("x30") _,
         );
     }
-    if result < 0 { Err(Errno::from_raw(-result as i32)) } else { Ok(result as i32) }
+    if result < 0 {
+        Err(Errno::from_raw(-result as i32))
+    } else {
+        Ok(result as i32)
+    }
 }
 
 /// The reasons that clone3 has for its refusals.
@@ -178,8 +186,12 @@ fn explain(errno: Errno, request: &Request<'_>) -> Error {
             "unprivileged user namespaces may be off: see sysctl kernel.unprivileged_userns_clone or \
              kernel.apparmor_restrict_unprivileged_userns",
         ),
-        Errno::EPERM => error.hint("making namespaces needs CAP_SYS_ADMIN, or a user namespace in the configuration"),
-        Errno::ENOSPC => error.hint("a limit of /proc/sys/user/max_*_namespaces or of 32 nested namespaces is reached"),
+        Errno::EPERM => {
+            error.hint("making namespaces needs CAP_SYS_ADMIN, or a user namespace in the configuration")
+        }
+        Errno::ENOSPC => {
+            error.hint("a limit of /proc/sys/user/max_*_namespaces or of 32 nested namespaces is reached")
+        }
         Errno::ENOSYS => error.hint("a seccomp filter around the runtime denies clone3"),
         Errno::EBUSY if request.cgroup.is_some() => {
             error.hint("the cgroup has controllers enabled for its children and cannot hold processes itself")
@@ -198,13 +210,18 @@ impl AsFd for Cloned {
 
 /// A child that only holds a new user namespace, until it is killed.
 pub(super) fn pause_in_user_namespace() -> Result<Cloned> {
-    let program = std::fs::File::open("/dev/null").map_err(|error| Error::io("open \"/dev/null\"", &error))?;
-    let (ours, theirs) = crate::sys::socket::pair(false).map_err(|errno| Error::system("socketpair", errno))?;
+    let program =
+        std::fs::File::open("/dev/null").map_err(|error| Error::io("open \"/dev/null\"", &error))?;
+    let (ours, theirs) =
+        crate::sys::socket::pair(false).map_err(|errno| Error::system("socketpair", errno))?;
     // It waits for id maps that it is never told of: the socket stays open in itself.
     let gives = [&ours, &theirs]
         .into_iter()
         .enumerate()
-        .map(|(at, fd)| Give { from: fd.as_raw_fd(), to: 3 + at as i32 })
+        .map(|(at, fd)| Give {
+            from: fd.as_raw_fd(),
+            to: 3 + at as i32,
+        })
         .collect::<Vec<_>>();
     clone(&Request {
         namespaces: libc::CLONE_NEWUSER as u64,

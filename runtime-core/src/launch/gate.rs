@@ -37,12 +37,15 @@ fn await_readable(connection: &OwnedFd, limit: Option<Duration>) -> Result<()> {
     let deadline = limit.map(|limit| Instant::now() + limit);
     loop {
         let left = deadline.map_or(PollTimeout::NONE, |deadline| {
-            PollTimeout::try_from(deadline.saturating_duration_since(Instant::now())).unwrap_or(PollTimeout::MAX)
+            PollTimeout::try_from(deadline.saturating_duration_since(Instant::now()))
+                .unwrap_or(PollTimeout::MAX)
         });
         match poll(&mut [PollFd::new(connection.as_fd(), PollFlags::POLLIN)], left) {
             Ok(0) => {
-                return Err(Error::new(ErrorKind::Timeout, "wait for the program to be executed")
-                    .hint("a file system of the container may hang"));
+                return Err(
+                    Error::new(ErrorKind::Timeout, "wait for the program to be executed")
+                        .hint("a file system of the container may hang"),
+                );
             }
             Ok(_) => return Ok(()),
             Err(Errno::EINTR) => {}

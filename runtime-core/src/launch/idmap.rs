@@ -77,7 +77,9 @@ fn write_file(pid: i32, file: &str, text: &str, origin: &'static str) -> Result<
     let failed = |error: std::io::Error| {
         let described = Error::io(format!("write {:?} to {path}", text.trim_end()), &error).origin(origin);
         match described.raw_errno() {
-            Some(Errno::EPERM) => described.hint("the host ids must be mapped in the runtime's own user namespace"),
+            Some(Errno::EPERM) => {
+                described.hint("the host ids must be mapped in the runtime's own user namespace")
+            }
             _ => described,
         }
     };

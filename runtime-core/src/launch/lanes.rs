@@ -19,6 +19,8 @@ pub(crate) trait ParentLane {
     fn apply_limits(&mut self) -> Result<()>;
     /// Loads and attaches the device program.
     fn attach_devices(&mut self) -> Result<()>;
+    /// Whether the caller may write any id map itself.
+    fn privileged(&self) -> bool;
     /// Does what belongs to a point (hooks); a memory file with the state goes to the child.
     fn reached(&mut self, point: Point, child: &Child<'_>) -> Result<Option<OwnedFd>>;
 }
@@ -36,10 +38,40 @@ pub(crate) fn run(plan: &LaunchPlan, child: &mut Child<'_>, lane: &mut dyn Paren
                 fds.extend(network.sysfs.as_ref().map(AsRawFd::as_raw_fd));
                 child.release(&fds)?;
             }
-            ParentOp::SendTree { source, recursive, nofollow, idmap, origin } => {
+            ParentOp::SendTree {
+                source,
+                recursive,
+                nofollow,
+                idmap,
+                origin,
+            } => {
                 let tree = tree(source, *recursive, *nofollow, idmap.as_ref(), child)
                     .map_err(|error| error.origin(origin.clone()))?;
                 child.release(&[tree.as_raw_fd()])?;
+            }
+            ParentOp::Rlimit {
+                resource,
+                soft,
+                hard,
+                origin,
+            } => {
+                process::set_limit(child.pid(), *resource, (*soft, *hard)).map_err(|errno| {
+                    Error::system(format!("set resource limit {resource} to {soft}:{hard}"), errno)
+                        .origin(origin.clone())
+                })?;
+            }
+            ParentOp::OomScoreAdj { value, origin } => {
+                let path = format!("/proc/{}/oom_score_adj", child.pid());
+                std::fs::write(&path, value.to_string()).map_err(|error| {
+                    Error::io(format!("write {value} to {path}"), &error).origin(origin.clone())
+                })?;
+            }
+            ParentOp::Answer(Point::IdMaps) => {
+                child.expect(Point::IdMaps)?;
+                if let Some(maps) = &plan.id_maps {
+                    idmap::write(child.pid(), maps, lane.privileged())?;
+                }
+                child.release(&[])?;
             }
             ParentOp::Answer(point) => {
                 child.expect(*point)?;
@@ -78,7 +110,11 @@ fn tree(
         None => {}
         Some(MountIdMap::Container { recursive }) => mapped(*recursive, user_namespace_of(child.pid())?)?,
         Some(MountIdMap::Own { uid, gid, recursive }) => {
-            let maps = IdMaps { uid: uid.clone(), gid: gid.clone(), deny_setgroups: false };
+            let maps = IdMaps {
+                uid: uid.clone(),
+                gid: gid.clone(),
+                deny_setgroups: false,
+            };
             mapped(*recursive, user_namespace(&maps)?)?;
         }
     }
@@ -87,7 +123,9 @@ fn tree(
 
 fn user_namespace_of(pid: i32) -> Result<OwnedFd> {
     let path = format!("/proc/{pid}/ns/user");
-    std::fs::File::open(&path).map(OwnedFd::from).map_err(|error| Error::io(format!("open {path:?}"), &error))
+    std::fs::File::open(&path)
+        .map(OwnedFd::from)
+        .map_err(|error| Error::io(format!("open {path:?}"), &error))
 }
 
 /// A user namespace with these maps, held by its descriptor only.

@@ -64,24 +64,40 @@ pub(crate) fn spawn<'a>(plan: &'a LaunchPlan, inputs: &Inputs<'_>) -> Result<Chi
     check_preserved(inputs.preserved)?;
     let joins = plan.joins.iter().map(open_join).collect::<Result<Vec<_>>>()?;
     let image = sealed(&plan.child.image(base), Purpose::Data)?;
-    let forks = plan.child.ops().iter().any(|op| matches!(op, Op::ForkIntoPidNamespace));
+    let forks = plan
+        .child
+        .ops()
+        .iter()
+        .any(|op| matches!(op, Op::ForkIntoPidNamespace));
     let (ours, theirs) = socket::pair(forks).map_err(|errno| Error::system("socketpair", errno))?;
     let null = missing_stdio(inputs)?;
 
     let mut gives = Vec::with_capacity(kid::DESCRIPTORS);
     for (stream, given) in inputs.stdio.iter().enumerate() {
         let own = is_open(stream as i32).then_some(stream as i32);
-        let from = given.map(|fd| fd.as_raw_fd()).or(own).or(null.as_ref().map(AsRawFd::as_raw_fd));
-        gives.push(Give { from: from.unwrap_or(-1), to: stream as i32 });
+        let from = given
+            .map(|fd| fd.as_raw_fd())
+            .or(own)
+            .or(null.as_ref().map(AsRawFd::as_raw_fd));
+        gives.push(Give {
+            from: from.unwrap_or(-1),
+            to: stream as i32,
+        });
     }
     let mut give = |slot: Slot, fd: BorrowedFd<'_>| {
-        gives.push(Give { from: fd.as_raw_fd(), to: base + slot.0 as i32 });
+        gives.push(Give {
+            from: fd.as_raw_fd(),
+            to: base + slot.0 as i32,
+        });
     };
     give(Slot::PLAN, image.as_fd());
     give(Slot::SYNC, theirs.as_fd());
     inputs.gate.into_iter().for_each(|fd| give(Slot::GATE, fd));
     inputs.target.into_iter().for_each(|fd| give(Slot::TARGET, fd));
-    plan.joins.iter().zip(&joins).for_each(|(join, fd)| give(join.slot, fd.as_fd()));
+    plan.joins
+        .iter()
+        .zip(&joins)
+        .for_each(|(join, fd)| give(join.slot, fd.as_fd()));
 
     let cloned = clone::clone(&Request {
         namespaces: plan.clone_flags,
@@ -89,15 +105,20 @@ pub(crate) fn spawn<'a>(plan: &'a LaunchPlan, inputs: &Inputs<'_>) -> Result<Chi
         program: inputs.program.as_fd(),
         gives: &gives,
         base,
-        await_id_maps: plan.id_maps.is_some(),
+        await_id_maps: maps_at_clone(plan),
     })?;
     drop(theirs);
     let mut child = Child::new(plan, cloned, ours);
-    if let Some(maps) = &plan.id_maps {
+    if let Some(maps) = plan.id_maps.as_ref().filter(|_| maps_at_clone(plan)) {
         idmap::write(child.pid(), maps, inputs.privileged)?;
         child.release(&[])?;
     }
     Ok(child)
+}
+
+/// Whether clone3 makes the user namespace; otherwise the child does, after joining others.
+fn maps_at_clone(plan: &LaunchPlan) -> bool {
+    plan.id_maps.is_some() && plan.clone_flags & libc::CLONE_NEWUSER as u64 != 0
 }
 
 /// Opens a namespace to join and verifies that it is one, of the right kind.
@@ -108,8 +129,13 @@ fn open_join(join: &Join) -> Result<OwnedFd> {
         .map_err(|errno| Error::system(call(), errno).origin(join.origin.clone()))?;
     match namespace::kind(file.as_fd()) {
         Ok(kind) if kind == join.kind => Ok(file),
-        Ok(_) => Err(Error::invalid(join.origin.clone(), format!("{:?} is a namespace of another type", join.path))),
-        Err(errno) => Err(Error::system(call(), errno).reason("not a namespace").origin(join.origin.clone())),
+        Ok(_) => Err(Error::invalid(
+            join.origin.clone(),
+            format!("{:?} is a namespace of another type", join.path),
+        )),
+        Err(errno) => Err(Error::system(call(), errno)
+            .reason("not a namespace")
+            .origin(join.origin.clone())),
     }
 }
 
@@ -123,8 +149,10 @@ fn is_open(fd: i32) -> bool {
 fn check_preserved(count: u32) -> Result<()> {
     match (3..3 + count as i32).find(|fd| !is_open(*fd)) {
         None => Ok(()),
-        Some(missing) => Err(Error::system(format!("preserve descriptor {missing}"), Errno::EBADF)
-            .hint("--preserve-fds N needs the descriptors 3 to 2+N to be open")),
+        Some(missing) => Err(
+            Error::system(format!("preserve descriptor {missing}"), Errno::EBADF)
+                .hint("--preserve-fds N needs the descriptors 3 to 2+N to be open"),
+        ),
     }
 }
 

@@ -19,18 +19,22 @@ pub(crate) struct Network {
 /// of the process stays where it is.
 pub(crate) fn make(sysfs: Option<u64>) -> Result<Network> {
     const NEWNET: i32 = CloneFlags::CLONE_NEWNET.bits();
-    let failed = |call: &'static str| move |errno: Errno| Error::system(call, errno).origin("linux.namespaces");
+    let failed =
+        |call: &'static str| move |errno: Errno| Error::system(call, errno).origin("linux.namespaces");
     let outside = namespace::inet_socket().map_err(failed("socket"))?;
-    let outside = namespace::network_of(&outside).map_err(failed("open the network namespace of the caller"))?;
+    let outside =
+        namespace::network_of(&outside).map_err(failed("open the network namespace of the caller"))?;
     namespace::unshare(NEWNET).map_err(failed("unshare of the network namespace"))?;
     let made = inside(sysfs);
     // A thread that stayed inside would act on the wrong network from now on, unnoticed.
-    namespace::setns(outside.as_fd(), NEWNET).map_err(failed("setns back to the caller's network namespace"))?;
+    namespace::setns(outside.as_fd(), NEWNET)
+        .map_err(failed("setns back to the caller's network namespace"))?;
     made
 }
 
 fn inside(sysfs: Option<u64>) -> Result<Network> {
-    let failed = |call: &'static str| move |errno: Errno| Error::system(call, errno).origin("linux.namespaces");
+    let failed =
+        |call: &'static str| move |errno: Errno| Error::system(call, errno).origin("linux.namespaces");
     let socket = namespace::inet_socket().map_err(failed("socket"))?;
     namespace::loopback_up(&socket).map_err(failed("bring the loopback interface up"))?;
     let sysfs = sysfs.map(|attributes| {

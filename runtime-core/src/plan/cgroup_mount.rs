@@ -2,9 +2,9 @@
 
 use super::lanes::{Context, Lanes, Tree};
 use super::rootfs::finish;
+use crate::cgroup::{Mode, Place, Version};
 use crate::child::ops::{Node, Op};
 use crate::error::Result;
-use crate::host::{CgroupMode, V1Mount};
 use crate::spec::{Kind, Mount, mount_options as attribute};
 
 /// Where the host has its cgroup file systems.
@@ -13,9 +13,9 @@ const HOST: &str = "/sys/fs/cgroup";
 const ATTRIBUTES: u64 = attribute::NOSUID | attribute::NODEV | attribute::NOEXEC;
 
 pub(super) fn cgroup(lanes: &mut Lanes, context: Context<'_>, mount: &Mount, origin: &str) -> Result<()> {
-    match context.host.cgroup().mode {
-        CgroupMode::Unified => unified(lanes, context, mount, origin),
-        CgroupMode::Hybrid | CgroupMode::Legacy => by_controller(lanes, context, mount, origin),
+    match context.host.cgroup_mode() {
+        Mode::Unified => unified(lanes, context, mount, origin),
+        Mode::Hybrid | Mode::Legacy => by_controller(lanes, context, mount, origin),
     }
 }
 
@@ -61,12 +61,22 @@ fn by_controller(lanes: &mut Lanes, context: Context<'_>, mount: &Mount, origin:
     };
     lanes.push_from(op, origin);
     finish(lanes, mount, origin, Node::Directory)?;
-    for hierarchy in &context.host.cgroup().v1 {
-        hierarchy_mount(lanes, context, mount, hierarchy, origin);
-        for link in hierarchy.links.iter().filter(|link| **link != hierarchy.dir_name) {
+    let places = context
+        .options
+        .cgroup
+        .iter()
+        .flat_map(|location| &location.places);
+    for place in places.filter(|place| place.version == Version::V1) {
+        let name = directory_name(place);
+        hierarchy_mount(lanes, context, mount, place, origin);
+        for link in place
+            .controllers
+            .iter()
+            .filter(|link| *link != name && !link.starts_with("name="))
+        {
             let op = Op::MakeSymlink {
                 path: lanes.child.string(format!("{}/{link}", mount.destination)),
-                target: lanes.child.string(&hierarchy.dir_name),
+                target: lanes.child.string(name),
                 keep: true,
             };
             lanes.push_from(op, origin);
@@ -86,24 +96,18 @@ fn by_controller(lanes: &mut Lanes, context: Context<'_>, mount: &Mount, origin:
     Ok(())
 }
 
-fn hierarchy_mount(
-    lanes: &mut Lanes,
-    context: Context<'_>,
-    mount: &Mount,
-    hierarchy: &V1Mount,
-    origin: &str,
-) {
+fn hierarchy_mount(lanes: &mut Lanes, context: Context<'_>, mount: &Mount, place: &Place, origin: &str) {
     let mut attributes = ATTRIBUTES | mount.options.attributes();
     if context.namespaces().has(Kind::Cgroup) {
         let op = Op::NewFilesystem {
             kind: lanes.child.string("cgroup"),
             source: lanes.child.string("cgroup"),
-            parameters: lanes.child.parameters(&hierarchy.options),
+            parameters: lanes.child.parameters(&place.controllers),
             attributes,
         };
         lanes.push_from(op, origin);
     } else {
-        bind(lanes, &hierarchy.own_path, origin);
+        bind(lanes, &place.absolute(), origin);
         if !is_allowed_to_mount(context) {
             attributes |= attribute::RDONLY;
         }
@@ -118,7 +122,7 @@ fn hierarchy_mount(
     }
     let destination = lanes
         .child
-        .string(format!("{}/{}", mount.destination, hierarchy.dir_name));
+        .string(format!("{}/{}", mount.destination, directory_name(place)));
     lanes.push_from(
         Op::Attach {
             destination,
@@ -126,6 +130,11 @@ fn hierarchy_mount(
         },
         origin,
     );
+}
+
+/// The name of a hierarchy's directory: `cpu,cpuacct`, `memory`, `systemd`.
+fn directory_name(place: &Place) -> &str {
+    place.mount.rsplit('/').next().unwrap_or(&place.mount)
 }
 
 fn bind(lanes: &mut Lanes, path: &str, origin: &str) {

@@ -70,6 +70,7 @@ impl ChildPlan {
             | Op::ChangeDirectory { .. }
             | Op::Umask { .. }
             | Op::DropBounding { .. }
+            | Op::StdioOwner { .. }
             | Op::SetUser { .. }
             | Op::SetCapabilities { .. }
             | Op::SetAmbient { .. }
@@ -257,6 +258,7 @@ impl ChildPlan {
             Op::ChangeDirectory { path } => format!("chdir to {}", self.quote(path)),
             Op::Umask { mask } => format!("set umask {mask:04o}"),
             Op::DropBounding { mask } => format!("drop from the bounding set {}", caps::names(mask)),
+            Op::StdioOwner { uid } => format!("give the standard streams to user {uid}"),
             Op::SetUser { uid, gid, groups, .. } if groups.len == 0 => format!("set user {uid}:{gid}"),
             Op::SetUser { uid, gid, groups, .. } => {
                 format!("set user {uid}:{gid} with groups {}", self.numbers_text(groups))

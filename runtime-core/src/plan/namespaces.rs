@@ -2,9 +2,9 @@
 
 use super::lanes::{Context, Lanes};
 use super::{IdMaps, Join};
+use crate::cgroup::Mode;
 use crate::child::ops::{Op, Point, Slice, Slot};
 use crate::error::{Error, Result};
-use crate::host::CgroupMode;
 use crate::spec::{Kind, Namespace};
 
 /// How the namespaces of a container come to be.
@@ -138,7 +138,7 @@ fn cgroup(lanes: &mut Lanes, context: Context<'_>) {
     if !context.namespaces().makes(Kind::Cgroup) {
         return;
     }
-    if context.host.cgroup().mode != CgroupMode::Unified {
+    if context.host.cgroup_mode() != Mode::Unified {
         lanes.sync(Point::CgroupJoined);
     }
     lanes.push_from(

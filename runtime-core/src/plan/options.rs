@@ -1,5 +1,7 @@
 //! What a caller chooses besides the configuration.
 
+use crate::cgroup::Location;
+
 /// Choices of `create` and `run`.
 #[derive(Debug, Clone)]
 pub struct CreateOptions {
@@ -12,6 +14,8 @@ pub struct CreateOptions {
     pub(crate) notify_socket: Option<String>,
     pub(crate) gate: bool,
     pub(crate) rootless: bool,
+    /// Where the container's cgroups will be: what its cgroup mount shows.
+    pub(crate) cgroup: Option<Location>,
 }
 
 impl CreateOptions {
@@ -27,6 +31,7 @@ impl CreateOptions {
             notify_socket: None,
             gate: true,
             rootless: false,
+            cgroup: None,
         }
     }
 

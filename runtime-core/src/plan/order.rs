@@ -9,9 +9,10 @@ use super::{
     CreateOptions, ExecOptions, LaunchPlan, ParentOp, devices, hooks, io, lsm, process, scheduler, seccomp,
     sysctl,
 };
+use crate::cgroup::Mode;
 use crate::child::ops::{Op, Point, RootSwitch, Slot};
 use crate::error::{Error, Result};
-use crate::host::{CgroupMode, Host};
+use crate::host::Host;
 use crate::spec::{Kind, ValidProcess, ValidSpec};
 
 /// The plan of `create` and `run`.
@@ -87,7 +88,7 @@ pub(super) fn exec(
         &process.affinity_initial,
         format!("{}execCPUAffinity.initial", process.origin),
     );
-    if host.cgroup().mode != CgroupMode::Unified {
+    if host.cgroup_mode() != Mode::Unified {
         lanes.parent.push(ParentOp::JoinCgroup);
         lanes.sync(Point::CgroupJoined);
     }

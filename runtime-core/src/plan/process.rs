@@ -32,6 +32,10 @@ pub(super) fn make_working_directory(lanes: &mut Lanes, process: &ValidProcess) 
 /// Bounding set and user.
 pub(super) fn change_user(lanes: &mut Lanes, process: &ValidProcess, granted: &Granted, set_groups: bool) {
     let origin = process.origin;
+    // A terminal is made for the user; the caller's streams may be another's.
+    if !process.terminal && process.uid != 0 {
+        lanes.push_from(Op::StdioOwner { uid: process.uid }, &format!("{origin}user.uid"));
+    }
     if granted.drop_bounding != 0 {
         let op = Op::DropBounding {
             mask: granted.drop_bounding,

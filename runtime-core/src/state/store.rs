@@ -59,16 +59,28 @@ impl Store {
     }
 
     fn root(&self) -> Result<Option<OwnedFd>> {
-        match open(&self.path, OFlag::O_DIRECTORY | OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty()) {
+        match open(
+            &self.path,
+            OFlag::O_DIRECTORY | OFlag::O_PATH | OFlag::O_CLOEXEC,
+            Mode::empty(),
+        ) {
             Ok(root) => Ok(Some(root)),
             Err(Errno::ENOENT) => Ok(None),
-            Err(errno) => Err(Error::system(format!("open the state root {:?}", self.path), errno)),
+            Err(errno) => Err(Error::system(
+                format!("open the state root {:?}", self.path),
+                errno,
+            )),
         }
     }
 
     /// Makes the directory of a new container.
     pub(crate) fn create(&self, id: &ContainerId) -> Result<(Entry, Lock)> {
-        let call = |errno| Error::system(format!("make the state directory of {id} in {:?}", self.path), errno);
+        let call = |errno| {
+            Error::system(
+                format!("make the state directory of {id} in {:?}", self.path),
+                errno,
+            )
+        };
         let root = match self.root()? {
             Some(root) => root,
             None => {
@@ -78,8 +90,11 @@ impl Store {
         };
         match mkdirat(&root, id.as_str(), Mode::S_IRWXU) {
             Err(Errno::EEXIST) => {
-                return Err(Error::new(ErrorKind::AlreadyExists, format!("container with id exists: {id}"))
-                    .hint("delete it, or choose another id"));
+                return Err(Error::new(
+                    ErrorKind::AlreadyExists,
+                    format!("container with id exists: {id}"),
+                )
+                .hint("delete it, or choose another id"));
             }
             other => other.map_err(call)?,
         }
@@ -90,7 +105,10 @@ impl Store {
 
     /// Opens the directory of a container.
     pub(crate) fn entry(&self, id: &ContainerId) -> Result<Entry> {
-        let missing = || Error::new(ErrorKind::NotFound, format!("container {id:?}", id = id.as_str())).reason("container does not exist");
+        let missing = || {
+            Error::new(ErrorKind::NotFound, format!("container {id:?}", id = id.as_str()))
+                .reason("container does not exist")
+        };
         let root = self.root()?.ok_or_else(missing)?;
         self.open(&root, id).map_err(|error| match error.raw_errno() {
             Some(Errno::ENOENT) => missing(),
@@ -100,14 +118,20 @@ impl Store {
 
     fn open(&self, root: &OwnedFd, id: &ContainerId) -> Result<Entry> {
         let path = self.path.join(id.as_str());
-        let directory = below(root.as_fd(), id.as_str(), OFlag::O_DIRECTORY | OFlag::O_RDONLY, Mode::empty())
-            .map_err(|errno| Error::system(format!("open the state directory {path:?}"), errno))?;
+        let directory = below(
+            root.as_fd(),
+            id.as_str(),
+            OFlag::O_DIRECTORY | OFlag::O_RDONLY,
+            Mode::empty(),
+        )
+        .map_err(|errno| Error::system(format!("open the state directory {path:?}"), errno))?;
         Ok(Entry { path, directory })
     }
 
     /// The ids of all containers, sorted. What is no container's directory is left out.
     pub(crate) fn ids(&self) -> Result<Vec<ContainerId>> {
-        let failed = |error: &std::io::Error| Error::io(format!("list the state root {:?}", self.path), error);
+        let failed =
+            |error: &std::io::Error| Error::io(format!("list the state root {:?}", self.path), error);
         let entries = match std::fs::read_dir(&self.path) {
             Ok(entries) => entries,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
@@ -117,7 +141,10 @@ impl Store {
         for entry in entries {
             let entry = entry.map_err(|error| failed(&error))?;
             if entry.file_type().is_ok_and(|kind| kind.is_dir())
-                && let Some(id) = entry.file_name().to_str().and_then(|name| ContainerId::new(name).ok())
+                && let Some(id) = entry
+                    .file_name()
+                    .to_str()
+                    .and_then(|name| ContainerId::new(name).ok())
             {
                 ids.push(id);
             }
@@ -145,10 +172,9 @@ fn make_root(path: &Path) -> Result<()> {
 
 /// Opens a name in a directory; no links, no way out.
 fn below(directory: BorrowedFd<'_>, name: &str, flags: OFlag, mode: Mode) -> Result<OwnedFd, Errno> {
-    let how = OpenHow::new()
-        .flags(flags | OFlag::O_CLOEXEC)
-        .mode(mode)
-        .resolve(ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_SYMLINKS | ResolveFlag::RESOLVE_NO_MAGICLINKS);
+    let how = OpenHow::new().flags(flags | OFlag::O_CLOEXEC).mode(mode).resolve(
+        ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_SYMLINKS | ResolveFlag::RESOLVE_NO_MAGICLINKS,
+    );
     loop {
         match openat2(directory, name, how) {
             Err(Errno::EAGAIN | Errno::EINTR) => {}
@@ -167,12 +193,19 @@ impl Entry {
     pub(crate) fn lock(&self) -> Result<Lock> {
         let deadline = Instant::now() + LOCK_LIMIT;
         // A lock belongs to an open file description: a new one for each.
-        let file = below(self.directory.as_fd(), ".", OFlag::O_DIRECTORY | OFlag::O_RDONLY, Mode::empty())
-            .map_err(self.call("open", ""))?;
+        let file = below(
+            self.directory.as_fd(),
+            ".",
+            OFlag::O_DIRECTORY | OFlag::O_RDONLY,
+            Mode::empty(),
+        )
+        .map_err(self.call("open", ""))?;
         loop {
             match file::try_lock(file.as_fd()) {
                 Ok(()) => return Ok(Lock(file)),
-                Err(Errno::EWOULDBLOCK) if Instant::now() < deadline => std::thread::sleep(Duration::from_millis(2)),
+                Err(Errno::EWOULDBLOCK) if Instant::now() < deadline => {
+                    std::thread::sleep(Duration::from_millis(2))
+                }
                 Err(Errno::EWOULDBLOCK) => {
                     return Err(Error::new(ErrorKind::Timeout, format!("lock {:?}", self.path))
                         .reason("another call on this container is still running"));
@@ -184,8 +217,13 @@ impl Entry {
 
     /// Whether another call holds the lock now.
     pub(crate) fn is_locked(&self) -> Result<bool> {
-        let file = below(self.directory.as_fd(), ".", OFlag::O_DIRECTORY | OFlag::O_RDONLY, Mode::empty())
-            .map_err(self.call("open", ""))?;
+        let file = below(
+            self.directory.as_fd(),
+            ".",
+            OFlag::O_DIRECTORY | OFlag::O_RDONLY,
+            Mode::empty(),
+        )
+        .map_err(self.call("open", ""))?;
         match file::try_lock(file.as_fd()) {
             Ok(()) => Ok(false),
             Err(Errno::EWOULDBLOCK) => Ok(true),
@@ -204,7 +242,9 @@ impl Entry {
         let record: Record = serde_json::from_slice(&bytes).map_err(|error| damaged(error.to_string()))?;
         match record.schema {
             SCHEMA => Ok(record),
-            other => Err(damaged(format!("it has version {other} of the layout, not {SCHEMA}"))),
+            other => Err(damaged(format!(
+                "it has version {other} of the layout, not {SCHEMA}"
+            ))),
         }
     }
 
@@ -227,7 +267,8 @@ impl Entry {
     }
 
     fn read(&self, name: &str) -> Result<Vec<u8>> {
-        let file = below(self.directory.as_fd(), name, OFlag::O_RDONLY, Mode::empty()).map_err(self.call("open", name))?;
+        let file = below(self.directory.as_fd(), name, OFlag::O_RDONLY, Mode::empty())
+            .map_err(self.call("open", name))?;
         let mut bytes = Vec::new();
         std::fs::File::from(file)
             .take(FILE_LIMIT)
@@ -273,7 +314,9 @@ impl Entry {
     /// Connects to the gate.
     pub(crate) fn open_gate(&self) -> Result<OwnedFd, Errno> {
         let gate = gate_socket()?;
-        let address = self.gate_address().map_err(|error| error.raw_errno().unwrap_or(Errno::EINVAL))?;
+        let address = self
+            .gate_address()
+            .map_err(|error| error.raw_errno().unwrap_or(Errno::EINVAL))?;
         connect(gate.as_raw_fd(), &address)?;
         Ok(gate)
     }
@@ -303,5 +346,10 @@ impl Entry {
 }
 
 fn gate_socket() -> Result<OwnedFd, Errno> {
-    socket(AddressFamily::Unix, SockType::SeqPacket, SockFlag::SOCK_CLOEXEC, None)
+    socket(
+        AddressFamily::Unix,
+        SockType::SeqPacket,
+        SockFlag::SOCK_CLOEXEC,
+        None,
+    )
 }

@@ -31,8 +31,12 @@ pub(crate) fn kind(namespace: BorrowedFd<'_>) -> Result<u32, Errno> {
 pub(crate) fn inet_socket() -> Result<OwnedFd, Errno> {
     // SAFETY: plain numbers; a new descriptor that nobody else owns.
     unsafe {
-        Errno::result(libc::socket(libc::AF_INET, libc::SOCK_DGRAM | libc::SOCK_CLOEXEC, 0))
-            .map(|fd| OwnedFd::from_raw_fd(fd))
+        Errno::result(libc::socket(
+            libc::AF_INET,
+            libc::SOCK_DGRAM | libc::SOCK_CLOEXEC,
+            0,
+        ))
+        .map(|fd| OwnedFd::from_raw_fd(fd))
     }
 }
 
@@ -52,5 +56,6 @@ pub(crate) fn loopback_up(socket: &OwnedFd) -> Result<(), Errno> {
     request.ifr_name[1] = b'o' as libc::c_char;
     request.ifr_ifru.ifru_flags = libc::IFF_UP as libc::c_short;
     // SAFETY: the request reads an ifreq.
-    Errno::result(unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS, &raw const request) }).map(drop)
+    Errno::result(unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS, &raw const request) })
+        .map(drop)
 }

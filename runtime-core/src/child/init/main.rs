@@ -34,7 +34,7 @@ mod start;
 mod sync;
 mod view;
 
-use child::ops::{Op, Slot};
+use child::ops::{Op, Point, Slot};
 use child::report::{Detail, Report, STEP_PRELUDE};
 use child::syscall::nr;
 use view::View;
@@ -156,6 +156,7 @@ impl Init {
             Op::DomainName { name } => namespace::host_name(self, name, nr::SETDOMAINNAME),
             Op::Sysctl { path, value } => process::sysctl(self, path, value),
 
+            Op::Sync { point: Point::IdMaps } => sync::await_id_maps(self),
             Op::Sync { point: _ } => sync::reach(self),
             Op::Receive { into, count } => sync::receive(self, into, count),
 
@@ -176,6 +177,9 @@ impl Init {
             Op::MountPropagation { flags, recursive } => {
                 mount::attributes(self.fd(Slot::MOUNT), 0, 0, flags, recursive)
             }
+            Op::CopyMode { destination } => mount::copy_mode(self, destination),
+            Op::VerifyProc => mount::verify_proc(self),
+            Op::RemountAt { destination, set, clear } => mount::remount_at(self, destination, set, clear),
             Op::CopyUp { destination } => copyup::copy_up(self, destination),
             Op::Attach { destination, node } => mount::attach(self, destination, node),
             Op::OpenHost { path, slot } => mount::open_host(self, path, slot),

@@ -6,7 +6,7 @@ use crate::child::ops::{Node, Parameter, RootSwitch, Slice, Slot, Str};
 use crate::child::report::Detail;
 use crate::child::syscall::{common, nr};
 use crate::file::{self, AT_EMPTY_PATH, AT_FDCWD, AT_SYMLINK_NOFOLLOW, O_CLOEXEC, O_DIRECTORY, O_NOFOLLOW, O_PATH};
-use crate::{At, Failure, Init, Step, call, errno};
+use crate::{At, Failure, Init, Step, call, errno, namespace};
 
 const OPEN_TREE_CLONE: usize = 1;
 const AT_RECURSIVE: usize = 0x8000;
@@ -210,6 +210,39 @@ pub fn attach(init: &mut Init, destination: Str, node: Node) -> Step {
     moved?;
     init.set(Slot::MOUNT, -1);
     Ok(())
+}
+
+/// `CopyMode`.
+pub fn copy_mode(init: &Init, destination: Str) -> Step {
+    let path = file::relative(init.plan.text(destination));
+    let image = match file::in_root(init.fd(Slot::ROOT), path, O_DIRECTORY) {
+        Err(errno::ENOENT | errno::ENOTDIR) => return Ok(()),
+        other => other.at(Detail::Open)?,
+    };
+    let stat = file::stat(image, c"").at(Detail::Stat);
+    file::close(image);
+    let resolve = file::RESOLVE_BENEATH | file::RESOLVE_NO_SYMLINKS;
+    let root = file::open(init.fd(Slot::MOUNT), c".", O_DIRECTORY, 0, resolve).at(Detail::Open)?;
+    let changed = call!(nr::FCHMOD, root, stat?.mode as u32 & 0o7777).at(Detail::Chmod);
+    file::close(root);
+    changed.map(drop)
+}
+
+/// `VerifyProc`.
+pub fn verify_proc(init: &Init) -> Step {
+    match namespace::is_proc_root(init.fd(Slot::MOUNT)) {
+        true => Ok(()),
+        false => Err(Failure { errno: errno::EINVAL, detail: Detail::NotProcfs as u32 }),
+    }
+}
+
+/// `RemountAt`.
+pub fn remount_at(init: &Init, destination: Str, set: u64, clear: u64) -> Step {
+    let path = file::relative(init.plan.text(destination));
+    let target = file::in_root(init.fd(Slot::ROOT), path, 0).at(Detail::Open)?;
+    let changed = attributes(target, set, clear, 0, false);
+    file::close(target);
+    changed
 }
 
 /// A directory without a symbolic link on the way, made when missing.

@@ -17,9 +17,7 @@ const SIGCHLD: usize = 17;
 /// `OpenProc`: the host's procfs, before any mount of the container can be in the way.
 pub fn open_host_proc(init: &mut Init) -> Step {
     let proc = call!(nr::OPENAT, AT_FDCWD, c"/proc".as_ptr(), O_PATH | O_DIRECTORY | O_CLOEXEC).at(Detail::Open)? as i32;
-    let clean = file::filesystem(proc) == Ok(PROC_SUPER_MAGIC)
-        && file::stat(proc, c"").is_ok_and(|stat| stat.inode == PROC_ROOT_INODE);
-    if clean {
+    if is_proc_root(proc) {
         init.set(Slot::PROC, proc);
         return Ok(());
     }
@@ -27,6 +25,12 @@ pub fn open_host_proc(init: &mut Init) -> Step {
     let private = private_proc(true)?;
     init.set(Slot::PROC, private);
     Ok(())
+}
+
+/// Whether a descriptor is the root of a procfs.
+pub fn is_proc_root(fd: i32) -> bool {
+    file::filesystem(fd) == Ok(PROC_SUPER_MAGIC)
+        && file::stat(fd, c"").is_ok_and(|stat| stat.inode == PROC_ROOT_INODE)
 }
 
 /// A procfs that is mounted nowhere; `whole` has more than the processes.

@@ -107,6 +107,15 @@ pub fn reach(init: &Init) -> Step {
     await_word(socket)
 }
 
+/// The wait for the id maps: an unprivileged parent may write them only while this process is
+/// dumpable, and nothing of a container is shared yet.
+pub fn await_id_maps(init: &Init) -> Step {
+    call!(nr::PRCTL, crate::PR_SET_DUMPABLE, 1).at(Detail::Prctl)?;
+    let reached = reach(init);
+    call!(nr::PRCTL, crate::PR_SET_DUMPABLE, 0).at(Detail::Prctl)?;
+    reached
+}
+
 /// `Receive`.
 pub fn receive(init: &mut Init, into: Slot, count: u32) -> Step {
     let Some((_, rights)) = receive_message(init.fd(Slot::SYNC))? else { crate::exit(crate::EXIT_FAILED) };
