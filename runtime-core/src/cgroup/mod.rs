@@ -52,6 +52,7 @@ mod mountinfo;
 mod plan;
 mod processes;
 mod remove;
+pub mod stats;
 
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
