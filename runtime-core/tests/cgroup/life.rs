@@ -410,3 +410,63 @@ fn usage_is_counted() {
     }
     println!("{}", serde_json::to_string(&last).unwrap());
 }
+
+in_views!(a_delegated_cgroup_has_a_new_owner: hybrid, v2);
+fn a_delegated_cgroup_has_a_new_owner() {
+    use std::os::unix::fs::MetadataExt;
+    let scratch = Scratch::at(&unique());
+    scratch.cgroup.delegate(65534, None).unwrap();
+    let directory = scratch.directory("cgroup");
+    let owner = |file: &str| {
+        let data = std::fs::metadata(format!("{directory}/{file}")).unwrap();
+        (data.uid(), data.gid())
+    };
+    assert_eq!(
+        (owner(""), owner("cgroup.procs"), owner("cgroup.subtree_control")),
+        ((65534, 0), (65534, 0), (65534, 0))
+    );
+    assert_eq!(owner("cgroup.freeze"), (0, 0));
+}
+
+in_views!(another_file_system_is_not_opened: hybrid, v1, v2);
+fn another_file_system_is_not_opened() {
+    let scratch = Scratch::at(&unique());
+    let mut location = scratch.cgroup.location();
+    location.places[0].mount = "/proc".to_owned();
+    location.places[0].path = "self".to_owned();
+    assert!(
+        Cgroup::open(&location)
+            .unwrap_err()
+            .to_string()
+            .contains("not a cgroup file system")
+    );
+}
+
+in_views!(what_the_container_made_goes_too: hybrid, v1, v2);
+fn what_the_container_made_goes_too() {
+    let scratch = Scratch::at(&unique());
+    for place in scratch.cgroup.location().places {
+        for name in ["a/b/c", "a/d", "e"] {
+            std::fs::create_dir_all(format!("{}/{name}", place.absolute())).unwrap();
+        }
+    }
+    scratch.cgroup.remove().unwrap();
+    assert_eq!(scratch.left(), [""; 0]);
+}
+
+in_views!(a_busy_cgroup_is_not_removed: hybrid, v1, v2);
+fn a_busy_cgroup_is_not_removed() {
+    let mut scratch = Scratch::at(&unique());
+    scratch.spawn("exec sleep 60");
+    let begin = Instant::now();
+    assert_eq!(
+        scratch.cgroup.remove().unwrap_err().raw_errno(),
+        Some(nix::errno::Errno::EBUSY)
+    );
+    assert!(begin.elapsed() < LIMIT, "it took {:?}", begin.elapsed());
+    assert_eq!(
+        scratch.cgroup.processes(true).unwrap().len(),
+        1,
+        "the process is still there"
+    );
+}
