@@ -223,6 +223,7 @@ fn make_path(
             let path = place.path.get(..end).unwrap_or_default();
             let base = current.as_ref().unwrap_or(root);
             match base.mkdir(name) {
+                Ok(()) if made.iter().any(|known| known == path) => {}
                 Ok(()) => made.push(path.to_owned()),
                 Err(Errno::EEXIST) => {}
                 Err(errno) => break Err(Failure::new(format!("mkdir {:?}", base.path_of(name)), errno)),

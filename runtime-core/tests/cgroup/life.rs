@@ -35,6 +35,7 @@ fn a_frozen_process_stands_still() {
 
     scratch.cgroup.freeze(LIMIT).unwrap();
     assert!(scratch.cgroup.is_frozen().unwrap());
+    assert!(scratch.cgroup.location().is_frozen().unwrap());
     let before = cpu_time(pid);
     std::thread::sleep(Duration::from_millis(200));
     assert_eq!(cpu_time(pid), before, "it ran while frozen");

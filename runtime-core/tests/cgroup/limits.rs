@@ -1,8 +1,9 @@
 //! Each limit is read back from the kernel.
 
+use runtime_core::cgroup::Cgroup;
 use serde_json::{Value, json};
 
-use crate::view::{Scratch, in_views, unique};
+use crate::view::{Scratch, compile, in_views, unique};
 
 /// Applies `resources` and compares `(file, text)` if the view has `controller` in v1.
 fn check_v1(controller: &str, resources: Value, files: &[(&str, &str)]) {
@@ -263,5 +264,87 @@ fn a_refused_value_names_its_origin() {
     assert!(
         error.contains("invalid argument (linux.resources.cpu.quota)"),
         "{error}"
+    );
+}
+
+/// A v2 controller of this machine with a limit for it.
+fn some_v2_limit(scratch: &Scratch) -> Option<(&'static str, Value)> {
+    [
+        ("pids", json!({"pids": {"limit": 9}})),
+        ("memory", json!({"memory": {"limit": 67108864}})),
+        (
+            "hugetlb",
+            json!({"hugepageLimits": [{"pageSize": "2MB", "limit": 0}]}),
+        ),
+    ]
+    .into_iter()
+    .find(|(controller, _)| scratch.has(controller) && !scratch.is_v1(controller))
+}
+
+in_views!(controllers_are_enabled_on_every_level: hybrid, v2);
+fn controllers_are_enabled_on_every_level() {
+    let upper = Scratch::at(&unique());
+    let Some((controller, limit)) = some_v2_limit(&upper) else {
+        println!("skipped: no v2 controller");
+        return;
+    };
+    let path = format!("{}/a/b", upper.path);
+    let plan = compile(&upper.hierarchies, &path, &limit);
+    let cgroup = Cgroup::create(&upper.hierarchies, &plan).expect("the cgroup is made");
+    cgroup.apply(&plan).expect("the limit applies");
+    assert!(
+        upper
+            .read("cgroup", "cgroup.subtree_control")
+            .contains(controller)
+    );
+    assert!(
+        upper
+            .read("cgroup", "a/cgroup.subtree_control")
+            .contains(controller)
+    );
+    assert_eq!(
+        upper.read("cgroup", "a/b/cgroup.subtree_control"),
+        "",
+        "the leaf holds processes"
+    );
+    cgroup.remove().expect("it is removed");
+
+    // A limit that comes later enables what it needs, too.
+    let plain = compile(&upper.hierarchies, &format!("{}/c/d", upper.path), &json!({}));
+    let cgroup = Cgroup::create(&upper.hierarchies, &plain).expect("the cgroup is made");
+    cgroup
+        .apply(&compile(
+            &upper.hierarchies,
+            &format!("{}/c/d", upper.path),
+            &limit,
+        ))
+        .expect("the limit applies");
+    assert!(
+        upper
+            .read("cgroup", "c/cgroup.subtree_control")
+            .contains(controller)
+    );
+}
+
+in_views!(a_parent_with_processes_is_explained: hybrid, v2);
+fn a_parent_with_processes_is_explained() {
+    let mut upper = Scratch::at(&unique());
+    let Some((_, limit)) = some_v2_limit(&upper) else {
+        println!("skipped: no v2 controller");
+        return;
+    };
+    upper.spawn("exec sleep 60");
+    let plan = compile(&upper.hierarchies, &format!("{}/below", upper.path), &limit);
+    let error = Cgroup::create(&upper.hierarchies, &plan)
+        .expect_err("the parent has processes")
+        .to_string();
+    assert!(
+        error.contains("cgroup.subtree_control") && error.contains("hint: processes are in this cgroup"),
+        "{error}"
+    );
+    let below = format!("{}/below", upper.directory("cgroup"));
+    assert!(
+        !std::path::Path::new(&below).exists(),
+        "a failed creation leaves nothing"
     );
 }
