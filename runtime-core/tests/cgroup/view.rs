@@ -125,9 +125,12 @@ impl Scratch {
         }
     }
 
+    /// Applies limits as `update` does.
     pub(crate) fn apply(&self, resources: &Value) -> Result<()> {
-        self.cgroup
-            .apply(&compile(&self.hierarchies, &self.path, resources))
+        let resources: LinuxResources =
+            serde_json::from_value(resources.clone()).expect("the resources parse");
+        let plan = CgroupPlan::update(self.hierarchies.view(), self.cgroup.location(), &resources);
+        self.cgroup.apply(&plan.expect("the plan compiles"))
     }
 
     /// The absolute directory that holds `controller` (`cgroup`: the v2 one).
