@@ -160,6 +160,7 @@ impl Member {
             root: self.root.clone(),
             directory,
             made: Vec::new(),
+            enabled: Vec::new(),
         })
     }
 }

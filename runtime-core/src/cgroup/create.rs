@@ -1,6 +1,7 @@
 //! Making the directories, and enabling v2 controllers on the way to them.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use nix::errno::Errno;
 
@@ -8,7 +9,7 @@ use super::directory::{Directory, failed};
 use super::hierarchy::{Hierarchies, Version};
 use super::location::Place;
 use super::plan::CgroupPlan;
-use super::remove::{remove_single, remove_tree};
+use super::remove::{BUSY_LIMIT, remove_single, remove_tree};
 use super::{Cgroup, Member};
 use crate::error::{Error, ErrorKind, Result};
 
@@ -71,8 +72,8 @@ impl Cgroup {
 
     /// Refuses a cgroup that was there already if it is in use (runtime-spec: "fit for purpose"), and
     /// enables controllers.
-    fn check_last(&self, plan: &CgroupPlan) -> Result<()> {
-        let Some(member) = self.members.last() else {
+    fn check_last(&mut self, plan: &CgroupPlan) -> Result<()> {
+        let Some(member) = self.members.last_mut() else {
             return Ok(());
         };
         if !member.made.contains(&member.place.path) {
@@ -89,28 +90,30 @@ impl Cgroup {
             }
         }
         if member.is_unified() {
-            enable(member, &plan.needed(), &plan.accounting)
-        } else {
-            Ok(())
+            let needed = plan.needed();
+            enable(member, &needed, &plan.accounting)?;
+            member.enabled = needed.into_iter().map(str::to_owned).collect();
         }
+        Ok(())
     }
 
-    /// As [`create`](Self::create) does, for limits that come later: enables the v2 controllers that
-    /// the writes of `plan` need.
+    /// Enables the v2 controllers that the writes of `plan` need and [`create`](Self::create) has not
+    /// seen to: those of limits that come later.
     pub(super) fn enable_for(&self, plan: &CgroupPlan) -> Result<()> {
-        let needed: Vec<&str> = plan
-            .writes
-            .iter()
-            .map(|write| write.controller.as_ref())
-            .filter(|name| *name != "cgroup")
-            .collect();
-        match self.unified() {
-            Some(member) if !needed.is_empty() => {
-                let needed: Vec<&str> = needed.into_iter().filter(|name| member.holds(name)).collect();
-                enable(member, &needed, &[])
+        let Some(member) = self.unified() else {
+            return Ok(());
+        };
+        let mut needed: Vec<&str> = Vec::new();
+        for write in &plan.writes {
+            let name = write.controller.as_ref();
+            if member.holds(name)
+                && !member.enabled.iter().any(|done| done == name)
+                && !needed.contains(&name)
+            {
+                needed.push(name);
             }
-            _ => Ok(()),
         }
+        enable(member, &needed, &[])
     }
 }
 
@@ -168,6 +171,7 @@ fn make_member(root: &Arc<Directory>, place: &Place, plan: &CgroupPlan) -> Resul
             root: root.clone(),
             directory,
             made,
+            enabled: Vec::new(),
         }),
         Err(failure) => {
             unmake(root, place, &made);
@@ -179,9 +183,10 @@ fn make_member(root: &Arc<Directory>, place: &Place, plan: &CgroupPlan) -> Resul
 /// Removes the directories `made` on the way to `place`. Only in the last one may there be cgroups of
 /// the container; an upper one that has others by now stays.
 fn unmake(root: &Directory, place: &Place, made: &[String]) {
+    let deadline = Instant::now() + BUSY_LIMIT;
     for path in made.iter().rev() {
         let removed = if *path == place.path {
-            remove_tree(root, path)
+            remove_tree(root, path, deadline)
         } else {
             remove_single(root, path)
         };
@@ -218,6 +223,7 @@ fn make_path(
             let path = place.path.get(..end).unwrap_or_default();
             let base = current.as_ref().unwrap_or(root);
             match base.mkdir(name) {
+                Ok(()) if made.iter().any(|known| known == path) => {}
                 Ok(()) => made.push(path.to_owned()),
                 Err(Errno::EEXIST) => {}
                 Err(errno) => break Err(Failure::new(format!("mkdir {:?}", base.path_of(name)), errno)),
@@ -286,8 +292,7 @@ fn enable(member: &Member, needed: &[&str], wished: &[&str]) -> Result<()> {
         )
     })?;
     let is_missing = |name: &&str| !listed.split_whitespace().any(|held| held == *name);
-    let mut missing: Vec<&str> = needed.iter().copied().filter(is_missing).collect();
-    missing.dedup();
+    let missing: Vec<&str> = needed.iter().copied().filter(is_missing).collect();
     let wished: Vec<&str> = wished
         .into_iter()
         .filter(is_missing)

@@ -14,7 +14,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::uio::pread;
 
 use super::directory::{failed, unless_gone};
-use super::{Cgroup, Member, no_cgroup};
+use super::{Cgroup, Location, Member, Place, Version, no_cgroup};
 use crate::error::{Error, ErrorKind, Result};
 
 /// How long the v1 freezer is left trying before it is thawed for a moment, so that processes stuck
@@ -70,6 +70,22 @@ impl Cgroup {
         self.unified()
             .filter(|member| member.directory.has("cgroup.freeze"))
             .or_else(|| self.member("freezer").filter(|member| !member.is_unified()))
+    }
+}
+
+impl Location {
+    /// As [`Cgroup::is_frozen`], for a caller that wants to know nothing else: it opens only the
+    /// hierarchies that can freeze.
+    pub fn is_frozen(&self) -> Result<bool> {
+        let can_freeze = |place: &&Place| {
+            place.version == Version::V2 || place.controllers.iter().any(|name| name == "freezer")
+        };
+        let places = self.places.iter().filter(can_freeze).cloned().collect();
+        Cgroup::open(&Location {
+            mode: self.mode,
+            places,
+        })?
+        .is_frozen()
     }
 }
 

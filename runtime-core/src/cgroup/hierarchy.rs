@@ -351,6 +351,22 @@ fn magic(directory: &Directory) -> Result<i64> {
     Ok(stat.filesystem_type().0)
 }
 
+/// Refuses a directory that is not on a cgroup file system of `version`: the mount may have changed
+/// since the state file was written.
+pub(super) fn verify(directory: &Directory, version: Version) -> Result<()> {
+    let wanted = match version {
+        Version::V1 => CGROUP_SUPER_MAGIC,
+        Version::V2 => CGROUP2_SUPER_MAGIC,
+    };
+    if magic(directory)? == wanted.0 {
+        return Ok(());
+    }
+    Err(
+        Error::new(ErrorKind::Cgroup, format!("open {:?}", directory.text()))
+            .reason("it is not a cgroup file system of the version that the container was made with"),
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -370,6 +386,37 @@ mod tests {
         assert_eq!(view.version_of("hugetlb"), Some(Version::V2));
         assert_eq!(view.version_of("io"), None);
         assert_eq!(view.unified().unwrap().mount, "/sys/fs/cgroup/unified");
+    }
+
+    #[test]
+    fn names_and_mountinfo_agree() {
+        let (Ok(by_name), Ok(by_mountinfo)) = (Hierarchies::detect(), Hierarchies::from_mountinfo()) else {
+            return;
+        };
+        let facts = |found: &Hierarchies| {
+            let mut facts: Vec<_> = found
+                .view
+                .hierarchies
+                .iter()
+                .map(|one| (one.mount.clone(), one.controllers.clone()))
+                .collect();
+            facts.sort();
+            (found.mode(), facts)
+        };
+        assert_eq!(facts(&by_name), facts(&by_mountinfo));
+    }
+
+    #[test]
+    fn the_own_cgroup_is_found_when_needed() {
+        let Ok(found) = Hierarchies::detect_for(Some("relative")) else {
+            return;
+        };
+        assert!(
+            found.view.hierarchies.iter().all(|one| one.own.is_some()),
+            "{found:?}"
+        );
+        let found = Hierarchies::detect_for(Some("/absolute")).unwrap();
+        assert!(found.view.hierarchies.iter().all(|one| one.own.is_none()));
     }
 
     #[test]

@@ -9,7 +9,7 @@ use nix::errno::Errno;
 use super::Cgroup;
 use super::directory::{failed, unless_gone};
 use crate::error::{Error, ErrorKind, Result};
-use crate::sys::signal::{pidfd_open, pidfd_send_signal};
+use crate::sys::process::{pidfd_open, pidfd_send_signal};
 
 /// How long a freeze on the way to a signal may take. Without it the signal is sent all the same.
 const FREEZE_LIMIT: Duration = Duration::from_millis(500);

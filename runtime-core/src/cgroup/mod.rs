@@ -42,6 +42,7 @@
 mod apply;
 mod attach;
 mod create;
+mod delegate;
 mod directory;
 mod freeze;
 mod hierarchy;
@@ -52,6 +53,7 @@ mod mountinfo;
 mod plan;
 mod processes;
 mod remove;
+pub mod stats;
 
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
@@ -81,6 +83,8 @@ struct Member {
     directory: Directory,
     /// The paths below the root that `create` made, shortest first.
     made: Vec<String>,
+    /// The v2 controllers that `create` has seen to.
+    enabled: Vec<String>,
 }
 
 impl Member {
@@ -119,21 +123,22 @@ impl Cgroup {
         location.validate()?;
         let mut members = Vec::with_capacity(location.places.len());
         for place in &location.places {
-            let Some(root) = directory::unless_gone(Directory::open_absolute(&place.mount), || {
-                format!("open {:?}", place.mount)
-            })?
-            else {
+            let root = Directory::open_absolute(&place.mount);
+            let Some(root) = directory::unless_gone(root, || format!("open {:?}", place.mount))? else {
                 continue;
             };
+            hierarchy::verify(&root, place.version)?;
             let opened = directory::unless_gone(root.open_dir(&place.path), || {
                 format!("open {:?}", place.absolute())
             })?;
             if let Some(directory) = opened {
+                let (place, root) = (place.clone(), Arc::new(root));
                 members.push(Member {
-                    place: place.clone(),
-                    root: Arc::new(root),
+                    place,
+                    root,
                     directory,
                     made: Vec::new(),
+                    enabled: Vec::new(),
                 });
             }
         }

@@ -98,40 +98,50 @@ impl CgroupPlan {
         id: &str,
         resources: &LinuxResources,
     ) -> Result<Self, Vec<Error>> {
-        let mut compiler = Compiler {
-            view,
-            writes: Vec::new(),
-            guards: Vec::new(),
-            errors: Vec::new(),
-        };
+        let (limits, mut errors) = Limits::compile(view, resources);
         let location = match Location::compile(view, cgroups_path, id) {
-            Ok(location) => Some(location),
+            Ok(location) => location,
             Err(error) => {
-                compiler.errors.push(error);
-                None
+                errors.insert(0, error);
+                return Err(errors);
             }
         };
-        limits::compile(&mut compiler, resources);
-        let Compiler {
-            writes,
-            guards,
-            errors,
-            ..
-        } = compiler;
+        if !errors.is_empty() {
+            return Err(errors);
+        }
         let placed = cgroups_path.is_some_and(|path| !path.is_empty());
-        match location {
-            Some(location) if errors.is_empty() => {
-                let accounting = if placed { METERED.to_vec() } else { Vec::new() };
-                Ok(Self {
-                    location,
-                    placed,
-                    guards,
-                    writes,
-                    devices: Vec::new(),
-                    accounting,
-                })
-            }
-            _ => Err(errors),
+        let accounting = if placed { METERED.to_vec() } else { Vec::new() };
+        Ok(Self::new(location, placed, limits, accounting))
+    }
+
+    /// The plan for new limits of an existing cgroup, for [`Cgroup::apply`](super::Cgroup::apply).
+    ///
+    /// What `resources` leaves out stays as it is, with one exception: on v2 a period without a quota
+    /// lifts the quota, because the kernel takes both in one line. A caller that updates single fields
+    /// merges them into the container's resources first, as runc does; that also lets swap be compared
+    /// with the memory limit it belongs to.
+    ///
+    /// # Errors
+    ///
+    /// As [`compile`](Self::compile).
+    pub fn update(view: &View, location: Location, resources: &LinuxResources) -> Result<Self, Vec<Error>> {
+        let (limits, errors) = Limits::compile(view, resources);
+        if errors.is_empty() {
+            Ok(Self::new(location, true, limits, Vec::new()))
+        } else {
+            Err(errors)
+        }
+    }
+
+    fn new(location: Location, placed: bool, limits: Limits, accounting: Vec<&'static str>) -> Self {
+        let Limits { writes, guards } = limits;
+        Self {
+            location,
+            placed,
+            guards,
+            writes,
+            devices: Vec::new(),
+            accounting,
         }
     }
 
@@ -168,6 +178,31 @@ impl CgroupPlan {
             }
         }
         needed
+    }
+}
+
+/// What `linux.resources` asks for.
+struct Limits {
+    writes: Vec<Write>,
+    guards: Vec<Guard>,
+}
+
+impl Limits {
+    fn compile(view: &View, resources: &LinuxResources) -> (Self, Vec<Error>) {
+        let mut compiler = Compiler {
+            view,
+            writes: Vec::new(),
+            guards: Vec::new(),
+            errors: Vec::new(),
+        };
+        limits::compile(&mut compiler, resources);
+        let Compiler {
+            writes,
+            guards,
+            errors,
+            ..
+        } = compiler;
+        (Self { writes, guards }, errors)
     }
 }
 

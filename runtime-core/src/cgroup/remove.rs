@@ -11,7 +11,7 @@ use super::processes::DEPTH;
 use crate::error::Result;
 
 /// How long a cgroup may stay busy: killed processes need a moment to leave it.
-const BUSY_LIMIT: Duration = Duration::from_secs(2);
+pub(super) const BUSY_LIMIT: Duration = Duration::from_secs(2);
 
 impl Cgroup {
     /// Removes the cgroup from every hierarchy, with the sub-cgroups that the container made. What has
@@ -23,8 +23,9 @@ impl Cgroup {
     /// tried before the first error is returned.
     pub fn remove(&self) -> Result<()> {
         let mut result = Ok(());
+        let deadline = Instant::now() + BUSY_LIMIT;
         for member in &self.members {
-            let removed = remove_tree(&member.root, &member.place.path)
+            let removed = remove_tree(&member.root, &member.place.path, deadline)
                 .map_err(|errno| failed(format!("rmdir {:?}", member.directory.text()), errno));
             if result.is_ok() {
                 result = removed;
@@ -34,14 +35,14 @@ impl Cgroup {
     }
 }
 
-/// Removes the directory `path` below `root` and all below it, waiting for processes to leave.
-pub(super) fn remove_tree(root: &Directory, path: &str) -> nix::Result<()> {
+/// Removes the directory `path` below `root` and all below it, waiting until `deadline` for processes
+/// to leave.
+pub(super) fn remove_tree(root: &Directory, path: &str, deadline: Instant) -> nix::Result<()> {
     let (parent, name) = match parent_of(root, path) {
         Err(Errno::ENOENT) => return Ok(()),
         other => other?,
     };
     let parent = parent.as_ref().unwrap_or(root);
-    let deadline = Instant::now() + BUSY_LIMIT;
     let mut pause = Duration::from_micros(50);
     loop {
         match remove_now(parent, name, DEPTH) {

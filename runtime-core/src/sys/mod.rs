@@ -8,7 +8,6 @@ pub(crate) mod mount;
 pub(crate) mod namespace;
 pub(crate) mod process;
 pub(crate) mod raw;
-pub(crate) mod signal;
 pub(crate) mod socket;
 
 use nix::errno::Errno;
