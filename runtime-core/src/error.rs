@@ -59,7 +59,14 @@ impl Error {
     /// An error of `kind` in `operation`; the operation is a call with its arguments, such as
     /// `mount "proc" on "/proc"`.
     pub fn new(kind: ErrorKind, operation: impl Into<Cow<'static, str>>) -> Self {
-        Self(Box::new(Inner { kind, operation: operation.into(), reason: None, errno: None, origin: None, hint: None }))
+        Self(Box::new(Inner {
+            kind,
+            operation: operation.into(),
+            reason: None,
+            errno: None,
+            origin: None,
+            hint: None,
+        }))
     }
 
     /// A failed system call.
@@ -180,8 +187,13 @@ mod tests {
 
     #[test]
     fn one_line_with_every_part() {
-        let error = Error::system("mount \"proc\" on \"/proc\"", Errno::EPERM).origin("mounts[1]").hint("ask");
-        assert_eq!(error.to_string(), "mount \"proc\" on \"/proc\": operation not permitted (mounts[1]); hint: ask");
+        let error = Error::system("mount \"proc\" on \"/proc\"", Errno::EPERM)
+            .origin("mounts[1]")
+            .hint("ask");
+        assert_eq!(
+            error.to_string(),
+            "mount \"proc\" on \"/proc\": operation not permitted (mounts[1]); hint: ask"
+        );
     }
 
     #[test]

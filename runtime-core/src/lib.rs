@@ -3,5 +3,7 @@
 #![deny(unsafe_code)]
 
 mod error;
+pub mod seccomp;
+mod sys;
 
 pub use error::{Error, ErrorKind, Result};

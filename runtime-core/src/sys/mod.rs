@@ -1,0 +1,4 @@
+//! Thin system-call wrappers.
+#![allow(unsafe_code)]
+
+pub(crate) mod seccomp;
