@@ -2,6 +2,7 @@
 
 #![deny(unsafe_code)]
 
+pub mod cgroup;
 mod error;
 pub mod seccomp;
 mod sys;
