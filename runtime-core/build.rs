@@ -10,12 +10,8 @@ use std::process::Command;
 
 const SOURCE: &str = "src/child/init/main.rs";
 
-const LINK_ARGUMENTS: &[&str] = &[
-    "-nostartfiles",
-    "-nostdlib",
-    "-static",
-    "-Wl,--build-id=none,-z,noseparate-code,-z,norelro",
-];
+const LINK_ARGUMENTS: &[&str] =
+    &["-nostartfiles", "-nostdlib", "-static", "-Wl,--build-id=none,-z,noseparate-code,-z,norelro"];
 
 const CODEGEN_OPTIONS: &[&str] = &[
     "panic=abort",

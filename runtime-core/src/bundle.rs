@@ -41,15 +41,9 @@ impl Bundle {
             }
             _ => failed(&error),
         })?;
-        file.take(CONFIG_LIMIT)
-            .read_to_end(&mut bytes)
-            .map_err(|error| failed(&error))?;
+        file.take(CONFIG_LIMIT).read_to_end(&mut bytes).map_err(|error| failed(&error))?;
         let spec = ValidSpec::parse(&bytes)?;
-        Ok(Self {
-            directory: absolute,
-            config: bytes,
-            spec,
-        })
+        Ok(Self { directory: absolute, config: bytes, spec })
     }
 
     /// The absolute path of the bundle.

@@ -199,9 +199,8 @@ mod tests {
 
     #[test]
     fn one_line_with_every_part() {
-        let error = Error::system("mount \"proc\" on \"/proc\"", Errno::EPERM)
-            .origin("mounts[1]")
-            .hint("ask");
+        let error =
+            Error::system("mount \"proc\" on \"/proc\"", Errno::EPERM).origin("mounts[1]").hint("ask");
         assert_eq!(
             error.to_string(),
             "mount \"proc\" on \"/proc\": operation not permitted (mounts[1]); hint: ask"

@@ -54,11 +54,7 @@ impl Host {
             cpus: OnceLock::from(2),
             effective_ids: OnceLock::from((0, 0)),
             in_user_namespace: OnceLock::from(false),
-            capabilities: OnceLock::from(OwnCapabilities {
-                permitted: all,
-                bounding: all,
-                inheritable: 0,
-            }),
+            capabilities: OnceLock::from(OwnCapabilities { permitted: all, bounding: all, inheritable: 0 }),
             kernel: OnceLock::from((6, 12)),
             apparmor: OnceLock::from(false),
             selinux: OnceLock::from(false),
@@ -78,20 +74,16 @@ impl Host {
 
     /// Effective user and group id of the caller.
     pub fn effective_ids(&self) -> (u32, u32) {
-        *self
-            .effective_ids
-            .get_or_init(|| (geteuid().as_raw(), getegid().as_raw()))
+        *self.effective_ids.get_or_init(|| (geteuid().as_raw(), getegid().as_raw()))
     }
 
     /// True if the caller is in another user namespace than the initial one.
     pub fn in_user_namespace(&self) -> bool {
-        *self
-            .in_user_namespace
-            .get_or_init(|| match nix::sys::stat::stat("/proc/self/ns/user") {
-                Ok(stat) => stat.st_ino != INITIAL_USER_NAMESPACE,
-                // Without procfs or without user namespaces.
-                Err(_) => false,
-            })
+        *self.in_user_namespace.get_or_init(|| match nix::sys::stat::stat("/proc/self/ns/user") {
+            Ok(stat) => stat.st_ino != INITIAL_USER_NAMESPACE,
+            // Without procfs or without user namespaces.
+            Err(_) => false,
+        })
     }
 
     /// True if the caller is root of the initial user namespace.
@@ -104,9 +96,7 @@ impl Host {
         *self.capabilities.get_or_init(|| {
             let mask = |set| {
                 let capabilities = caps::read(None, set).unwrap_or_default();
-                capabilities
-                    .iter()
-                    .fold(0, |mask, capability| mask | capability.bitmask())
+                capabilities.iter().fold(0, |mask, capability| mask | capability.bitmask())
             };
             OwnCapabilities {
                 permitted: mask(CapSet::Permitted),
@@ -122,9 +112,8 @@ impl Host {
             let release = nix::sys::utsname::uname()
                 .map(|name| name.release().to_string_lossy().into_owned())
                 .unwrap_or_default();
-            let mut numbers = release
-                .split(|c: char| !c.is_ascii_digit())
-                .map(|part| part.parse().unwrap_or(0));
+            let mut numbers =
+                release.split(|c: char| !c.is_ascii_digit()).map(|part| part.parse().unwrap_or(0));
             (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0))
         })
     }
@@ -138,9 +127,7 @@ impl Host {
 
     /// True if SELinux is enabled.
     pub fn selinux(&self) -> bool {
-        *self
-            .selinux
-            .get_or_init(|| std::fs::exists("/sys/fs/selinux/enforce").unwrap_or(false))
+        *self.selinux.get_or_init(|| std::fs::exists("/sys/fs/selinux/enforce").unwrap_or(false))
     }
 
     /// How the cgroup file systems are mounted.

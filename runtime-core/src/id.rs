@@ -24,10 +24,7 @@ impl ContainerId {
             other if !other.bytes().all(allowed) => "only letters, digits and \"_+-.\" are allowed",
             _ => return Ok(Self(id.to_owned())),
         };
-        Err(Error::invalid(
-            format!("invalid container ID format: {id:?}"),
-            reason,
-        ))
+        Err(Error::invalid(format!("invalid container ID format: {id:?}"), reason))
     }
 
     /// The id.
@@ -52,19 +49,7 @@ mod tests {
             assert!(ContainerId::new(good).is_ok(), "{good}");
         }
         let long = "x".repeat(256);
-        for bad in [
-            "",
-            ".",
-            "..",
-            "a/b",
-            "a b",
-            "a\nb",
-            "a\0b",
-            "é",
-            "\\x2d",
-            "a:b",
-            long.as_str(),
-        ] {
+        for bad in ["", ".", "..", "a/b", "a b", "a\nb", "a\0b", "é", "\\x2d", "a:b", long.as_str()] {
             assert!(ContainerId::new(bad).is_err(), "{bad}");
         }
     }

@@ -13,6 +13,7 @@ mod launch;
 pub mod plan;
 mod process;
 mod runtime;
+pub mod seccomp;
 pub mod spec;
 mod state;
 mod sys;

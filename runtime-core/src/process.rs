@@ -48,11 +48,7 @@ pub struct Process {
 
 impl Process {
     pub(crate) fn new(kept: Kept) -> Self {
-        Self {
-            pid: kept.pid,
-            pidfd: kept.pidfd,
-            console: kept.console,
-        }
+        Self { pid: kept.pid, pidfd: kept.pidfd, console: kept.console }
     }
 
     /// Pid in the caller's pid namespace.

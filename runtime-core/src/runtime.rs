@@ -81,23 +81,17 @@ impl RuntimeBuilder {
     /// [`ErrorKind::Unsupported`] for the systemd driver, which this version does not have.
     pub fn build(self) -> Result<Runtime> {
         if self.systemd {
-            return Err(
-                Error::new(ErrorKind::Unsupported, "use the systemd cgroup driver")
-                    .reason("this version makes cgroups itself")
-                    .hint(
-                        "leave out --systemd-cgroup; with containerd set SystemdCgroup = false, with Docker \
+            return Err(Error::new(ErrorKind::Unsupported, "use the systemd cgroup driver")
+                .reason("this version makes cgroups itself")
+                .hint(
+                    "leave out --systemd-cgroup; with containerd set SystemdCgroup = false, with Docker \
                        native.cgroupdriver=cgroupfs, with Podman --cgroup-manager cgroupfs",
-                    ),
-            );
+                ));
         }
         let path = self.state_root.unwrap_or_else(|| DEFAULT_STATE_ROOT.into());
         let path = std::path::absolute(&path).map_err(|error| Error::io(format!("find {path:?}"), &error))?;
         let store = Store::new(path);
-        Ok(Runtime(Arc::new(Shared {
-            store,
-            host: self.host.unwrap_or_default(),
-            init: OnceLock::new(),
-        })))
+        Ok(Runtime(Arc::new(Shared { store, host: self.host.unwrap_or_default(), init: OnceLock::new() })))
     }
 }
 
@@ -153,13 +147,7 @@ impl Runtime {
     pub fn list(&self) -> Result<Vec<Listed>> {
         let ids = self.0.store.ids()?;
         let state = |id: &ContainerId| Container::open(&self.0, id.clone())?.state();
-        Ok(ids
-            .into_iter()
-            .map(|id| Listed {
-                state: state(&id),
-                id,
-            })
-            .collect())
+        Ok(ids.into_iter().map(|id| Listed { state: state(&id), id }).collect())
     }
 
     /// Removes what is left of a container, whatever its state: kills its processes, removes its

@@ -40,25 +40,19 @@ impl Cgroup {
     /// The v1 devices lines. A hierarchy that an unprivileged caller went without has none.
     fn apply_devices(&self, plan: &CgroupPlan) -> Result<()> {
         match self.member("devices") {
-            Some(_) => plan
-                .devices
-                .iter()
-                .try_for_each(|write| match self.write(write)? {
-                    Outcome::Done => Ok(()),
-                    Outcome::Refused => Err(refused(self.member_for(write)?, write, Errno::EINVAL)),
-                }),
+            Some(_) => plan.devices.iter().try_for_each(|write| match self.write(write)? {
+                Outcome::Done => Ok(()),
+                Outcome::Refused => Err(refused(self.member_for(write)?, write, Errno::EINVAL)),
+            }),
             None => Ok(()),
         }
     }
 
     fn member_for(&self, write: &Write) -> Result<&Member> {
         self.member(&write.controller).ok_or_else(|| {
-            Error::new(
-                ErrorKind::Cgroup,
-                format!("cannot set {} limit", write.controller),
-            )
-            .reason("container could not join or create cgroup")
-            .origin(write.origin.clone())
+            Error::new(ErrorKind::Cgroup, format!("cannot set {} limit", write.controller))
+                .reason("container could not join or create cgroup")
+                .origin(write.origin.clone())
         })
     }
 
@@ -73,11 +67,7 @@ impl Cgroup {
             (Errno::ENOENT, Missing::Instead(file, value)) => match member.directory.write(file, value) {
                 Ok(()) => Ok(Outcome::Done),
                 Err(errno) => {
-                    let other = Write {
-                        file: (*file).into(),
-                        value: value.clone(),
-                        ..write.clone()
-                    };
+                    let other = Write { file: (*file).into(), value: value.clone(), ..write.clone() };
                     Err(refused(member, &other, errno))
                 }
             },
@@ -88,15 +78,10 @@ impl Cgroup {
 
     /// Refuses a limit below the present usage. A kernel without the usage file has nothing to compare.
     fn check(&self, guard: &Guard) -> Result<()> {
-        let usage = self
-            .member(guard.controller)
-            .and_then(|member| member.number(guard.file));
+        let usage = self.member(guard.controller).and_then(|member| member.number(guard.file));
         match usage {
             Some(usage) if guard.limit <= usage => Err(Error::new(ErrorKind::Cgroup, "update cgroup")
-                .reason(format!(
-                    "rejecting {} limit {} <= usage {usage}",
-                    guard.name, guard.limit
-                ))
+                .reason(format!("rejecting {} limit {} <= usage {usage}", guard.name, guard.limit))
                 .origin(guard.origin)),
             _ => Ok(()),
         }
@@ -110,19 +95,11 @@ enum Outcome {
 }
 
 fn refused(member: &Member, write: &Write, errno: Errno) -> Error {
-    let operation = format!(
-        "write {:?} to {:?}",
-        write.value,
-        member.directory.path_of(&write.file)
-    );
+    let operation = format!("write {:?} to {:?}", write.value, member.directory.path_of(&write.file));
     let error = failed(operation, errno).origin(write.origin.clone());
     match (errno, write.controller.as_ref()) {
         (Errno::EBUSY, "memory") => {
-            let number = |file| {
-                member
-                    .number(file)
-                    .map_or("unknown".to_owned(), |value| value.to_string())
-            };
+            let number = |file| member.number(file).map_or("unknown".to_owned(), |value| value.to_string());
             error.hint(format!(
                 "current usage: {}, peak usage: {}",
                 number("memory.usage_in_bytes"),

@@ -17,10 +17,7 @@ const ATTEMPTS: u32 = 5;
 impl Cgroup {
     /// Puts `pid` into the hierarchies that `CLONE_INTO_CGROUP` does not reach: those of v1.
     pub fn join(&self, pid: i32) -> Result<()> {
-        self.members
-            .iter()
-            .filter(|member| !member.is_unified())
-            .try_for_each(|member| member.join(pid))
+        self.members.iter().filter(|member| !member.is_unified()).try_for_each(|member| member.join(pid))
     }
 
     /// Puts `pid` into the cgroup in every hierarchy.
@@ -67,10 +64,7 @@ impl Cgroup {
                     .reason(format!("{path:?} is not below {:?}", member.place.path))
             })?)?);
         }
-        Ok(Self {
-            mode: self.mode,
-            members,
-        })
+        Ok(Self { mode: self.mode, members })
     }
 
     /// Existing sub-cgroups by the form of `exec --cgroup`: `PATH` for every hierarchy, or
@@ -97,13 +91,10 @@ impl Cgroup {
                 None => chosen.fill(path),
                 Some(names) => {
                     for name in names.split(',') {
-                        let position = self
-                            .members
-                            .iter()
-                            .position(|member| member.holds(name) && !member.is_unified());
-                        let slot = position
-                            .and_then(|position| chosen.get_mut(position))
-                            .ok_or_else(|| {
+                        let position =
+                            self.members.iter().position(|member| member.holds(name) && !member.is_unified());
+                        let slot =
+                            position.and_then(|position| chosen.get_mut(position)).ok_or_else(|| {
                                 Error::invalid("cgroup", format!("unknown controller {name:?} in {text:?}"))
                             })?;
                         slot.clone_from(&path);
@@ -111,16 +102,9 @@ impl Cgroup {
                 }
             }
         }
-        let members = self
-            .members
-            .iter()
-            .zip(&chosen)
-            .map(|(member, path)| member.sub(path))
-            .collect::<Result<_>>()?;
-        Ok(Self {
-            mode: self.mode,
-            members,
-        })
+        let members =
+            self.members.iter().zip(&chosen).map(|(member, path)| member.sub(path)).collect::<Result<_>>()?;
+        Ok(Self { mode: self.mode, members })
     }
 }
 
@@ -155,13 +139,7 @@ impl Member {
         if !path.is_empty() {
             place.path = format!("{}/{path}", place.path);
         }
-        Ok(Self {
-            place,
-            root: self.root.clone(),
-            directory,
-            made: Vec::new(),
-            enabled: Vec::new(),
-        })
+        Ok(Self { place, root: self.root.clone(), directory, made: Vec::new(), enabled: Vec::new() })
     }
 }
 
@@ -195,10 +173,7 @@ mod tests {
     #[test]
     fn the_part_below_the_container() {
         assert_eq!(sub_path("web", "web"), Some(""));
-        assert_eq!(
-            sub_path("docker/web/init.scope", "docker/web"),
-            Some("init.scope")
-        );
+        assert_eq!(sub_path("docker/web/init.scope", "docker/web"), Some("init.scope"));
         assert_eq!(sub_path("outer/docker/web/a/b", "docker/web"), Some("a/b"));
         assert_eq!(sub_path("web/a", "docker/web"), Some("a"));
         assert_eq!(sub_path("webster/a", "web"), None);

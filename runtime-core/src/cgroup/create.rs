@@ -30,10 +30,8 @@ impl Cgroup {
     ///
     /// Kind [`ErrorKind::Cgroup`]; whatever was made by then is removed.
     pub fn create(hierarchies: &Hierarchies, plan: &CgroupPlan) -> Result<Self> {
-        let mut cgroup = Self {
-            mode: plan.location.mode,
-            members: Vec::with_capacity(plan.location.places.len()),
-        };
+        let mut cgroup =
+            Self { mode: plan.location.mode, members: Vec::with_capacity(plan.location.places.len()) };
         match cgroup.make_all(hierarchies, plan) {
             Ok(()) => Ok(cgroup),
             Err(error) => {
@@ -80,9 +78,8 @@ impl Cgroup {
             let count = member.processes(true)?.len();
             let operation = || format!("create cgroup {:?}", member.directory.text());
             if count > 0 {
-                return Err(Error::new(ErrorKind::Cgroup, operation()).reason(format!(
-                    "container's cgroup is not empty: {count} process(es) found"
-                )));
+                return Err(Error::new(ErrorKind::Cgroup, operation())
+                    .reason(format!("container's cgroup is not empty: {count} process(es) found")));
             }
             if member.is_frozen()? {
                 return Err(Error::new(ErrorKind::Cgroup, operation())
@@ -125,10 +122,7 @@ struct Failure {
 
 impl Failure {
     fn new(operation: String, errno: Errno) -> Self {
-        Self {
-            errno,
-            error: failed(operation, errno),
-        }
+        Self { errno, error: failed(operation, errno) }
     }
 }
 
@@ -166,13 +160,9 @@ fn is_unprivileged() -> bool {
 fn make_member(root: &Arc<Directory>, place: &Place, plan: &CgroupPlan) -> Result<Member, Failure> {
     let mut made = Vec::new();
     match make_path(root, place, plan, &mut made) {
-        Ok(directory) => Ok(Member {
-            place: place.clone(),
-            root: root.clone(),
-            directory,
-            made,
-            enabled: Vec::new(),
-        }),
+        Ok(directory) => {
+            Ok(Member { place: place.clone(), root: root.clone(), directory, made, enabled: Vec::new() })
+        }
         Err(failure) => {
             unmake(root, place, &made);
             Err(failure)
@@ -185,11 +175,8 @@ fn make_member(root: &Arc<Directory>, place: &Place, plan: &CgroupPlan) -> Resul
 fn unmake(root: &Directory, place: &Place, made: &[String]) {
     let deadline = Instant::now() + BUSY_LIMIT;
     for path in made.iter().rev() {
-        let removed = if *path == place.path {
-            remove_tree(root, path, deadline)
-        } else {
-            remove_single(root, path)
-        };
+        let removed =
+            if *path == place.path { remove_tree(root, path, deadline) } else { remove_single(root, path) };
         if removed.is_err() {
             return;
         }
@@ -259,16 +246,12 @@ fn fill_cpuset(parent: &Directory, child: &Directory, plan: Option<&CgroupPlan>)
             continue;
         }
         let read = |from: &Directory| {
-            from.read(file)
-                .map_err(|errno| Failure::new(format!("read {:?}", from.path_of(file)), errno))
+            from.read(file).map_err(|errno| Failure::new(format!("read {:?}", from.path_of(file)), errno))
         };
         if read(child)?.trim().is_empty() {
             let list = read(parent)?;
             child.write(file, list.trim()).map_err(|errno| {
-                Failure::new(
-                    format!("write {:?} to {:?}", list.trim(), child.path_of(file)),
-                    errno,
-                )
+                Failure::new(format!("write {:?} to {:?}", list.trim(), child.path_of(file)), errno)
             })?;
         }
     }
@@ -286,26 +269,18 @@ fn enable(member: &Member, needed: &[&str], wished: &[&str]) -> Result<()> {
         return Ok(());
     }
     let listed = member.directory.read("cgroup.controllers").map_err(|errno| {
-        failed(
-            format!("read {:?}", member.directory.path_of("cgroup.controllers")),
-            errno,
-        )
+        failed(format!("read {:?}", member.directory.path_of("cgroup.controllers")), errno)
     })?;
     let is_missing = |name: &&str| !listed.split_whitespace().any(|held| held == *name);
     let missing: Vec<&str> = needed.iter().copied().filter(is_missing).collect();
-    let wished: Vec<&str> = wished
-        .into_iter()
-        .filter(is_missing)
-        .filter(|name| !missing.contains(name))
-        .collect();
+    let wished: Vec<&str> =
+        wished.into_iter().filter(is_missing).filter(|name| !missing.contains(name)).collect();
     if missing.is_empty() && wished.is_empty() {
         return Ok(());
     }
 
-    let mut level = member
-        .root
-        .open_dir("")
-        .map_err(|errno| failed(format!("open {:?}", member.root.text()), errno))?;
+    let mut level =
+        member.root.open_dir("").map_err(|errno| failed(format!("open {:?}", member.root.text()), errno))?;
     let mut wished = wished;
     for name in member.place.path.split('/') {
         enable_at(&level, &missing)?;
@@ -313,36 +288,25 @@ fn enable(member: &Member, needed: &[&str], wished: &[&str]) -> Result<()> {
         if !wished.is_empty() && level.write("cgroup.subtree_control", &plus(&wished)).is_err() {
             wished.retain(|name| level.write("cgroup.subtree_control", &plus(&[*name])).is_ok());
         }
-        level = level
-            .open_dir(name)
-            .map_err(|errno| failed(format!("open {:?}", level.path_of(name)), errno))?;
+        level =
+            level.open_dir(name).map_err(|errno| failed(format!("open {:?}", level.path_of(name)), errno))?;
     }
     Ok(())
 }
 
 /// `+a +b`, as `cgroup.subtree_control` takes it.
 fn plus(controllers: &[&str]) -> String {
-    controllers
-        .iter()
-        .map(|name| format!("+{name}"))
-        .collect::<Vec<_>>()
-        .join(" ")
+    controllers.iter().map(|name| format!("+{name}")).collect::<Vec<_>>().join(" ")
 }
 
 fn enable_at(level: &Directory, controllers: &[&str]) -> Result<()> {
     if controllers.is_empty() {
         return Ok(());
     }
-    let value = controllers
-        .iter()
-        .map(|name| format!("+{name}"))
-        .collect::<Vec<_>>()
-        .join(" ");
+    let value = controllers.iter().map(|name| format!("+{name}")).collect::<Vec<_>>().join(" ");
     level.write("cgroup.subtree_control", &value).map_err(|errno| {
-        let error = failed(
-            format!("write {value:?} to {:?}", level.path_of("cgroup.subtree_control")),
-            errno,
-        );
+        let error =
+            failed(format!("write {value:?} to {:?}", level.path_of("cgroup.subtree_control")), errno);
         match errno {
             Errno::EBUSY => {
                 error.hint("processes are in this cgroup itself: move them into a cgroup below it")

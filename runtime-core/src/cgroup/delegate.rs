@@ -28,10 +28,7 @@ impl Cgroup {
         let chown = |name: &str, flags| match fchownat(&member.directory, name, owner, group, flags) {
             Ok(()) => Ok(()),
             Err(Errno::ENOENT) if !name.is_empty() => Ok(()),
-            Err(errno) => Err(failed(
-                format!("chown {:?} to {uid}", member.directory.path_of(name)),
-                errno,
-            )),
+            Err(errno) => Err(failed(format!("chown {:?} to {uid}", member.directory.path_of(name)), errno)),
         };
         chown("", AtFlags::AT_EMPTY_PATH)?;
         let list = std::fs::read_to_string(LIST).unwrap_or_else(|_| DEFAULT.join("\n"));

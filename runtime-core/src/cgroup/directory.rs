@@ -26,10 +26,7 @@ impl Directory {
     /// Opens a directory by its absolute path. Only for mount points, which no container names.
     pub(crate) fn open_absolute(path: &str) -> nix::Result<Self> {
         let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
-        Ok(Self {
-            fd: openat(AT_FDCWD, path, flags, Mode::empty())?,
-            text: path.to_owned(),
-        })
+        Ok(Self { fd: openat(AT_FDCWD, path, flags, Mode::empty())?, text: path.to_owned() })
     }
 
     /// Opens the directory `path` below this one; the empty path is this directory again.
@@ -41,10 +38,7 @@ impl Directory {
         } else {
             open_beneath(self.fd.as_fd(), path, OFlag::O_PATH | OFlag::O_DIRECTORY)?
         };
-        Ok(Self {
-            fd,
-            text: self.path_of(path),
-        })
+        Ok(Self { fd, text: self.path_of(path) })
     }
 
     /// The path, for messages.
@@ -73,12 +67,7 @@ impl Directory {
 
     /// Opens the control file `name`.
     pub(crate) fn open_file(&self, name: &str, flags: OFlag) -> nix::Result<OwnedFd> {
-        openat(
-            &self.fd,
-            name,
-            flags | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW,
-            Mode::empty(),
-        )
+        openat(&self.fd, name, flags | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW, Mode::empty())
     }
 
     /// Writes `value` in one write(2), as the kernel wants it.
@@ -110,23 +99,14 @@ impl Directory {
 
     /// The names in the directory.
     pub(crate) fn entries(&self) -> nix::Result<Vec<Entry>> {
-        let fd = openat(
-            &self.fd,
-            ".",
-            OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC,
-            Mode::empty(),
-        )?;
+        let fd =
+            openat(&self.fd, ".", OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())?;
         read_dir(fd.as_fd())
     }
 
     /// The names of the cgroups directly below.
     pub(crate) fn children(&self) -> nix::Result<Vec<String>> {
-        Ok(self
-            .entries()?
-            .into_iter()
-            .filter(|entry| entry.is_dir)
-            .map(|entry| entry.name)
-            .collect())
+        Ok(self.entries()?.into_iter().filter(|entry| entry.is_dir).map(|entry| entry.name).collect())
     }
 }
 

@@ -34,11 +34,7 @@ impl Cgroup {
             false => Error::new(ErrorKind::Unsupported, "freeze")
                 .reason("no hierarchy of the cgroup has a freezer"),
         })?;
-        let result = if member.is_unified() {
-            member.freeze_v2(limit)
-        } else {
-            member.freeze_v1(limit)
-        };
+        let result = if member.is_unified() { member.freeze_v2(limit) } else { member.freeze_v1(limit) };
         if result.is_err() {
             member.thaw()?;
         }
@@ -61,9 +57,7 @@ impl Cgroup {
     }
 
     fn freezers(&self) -> impl Iterator<Item = &Member> {
-        self.members
-            .iter()
-            .filter(|member| member.is_unified() || member.holds("freezer"))
+        self.members.iter().filter(|member| member.is_unified() || member.holds("freezer"))
     }
 
     fn freezer(&self) -> Option<&Member> {
@@ -81,11 +75,7 @@ impl Location {
             place.version == Version::V2 || place.controllers.iter().any(|name| name == "freezer")
         };
         let places = self.places.iter().filter(can_freeze).cloned().collect();
-        Cgroup::open(&Location {
-            mode: self.mode,
-            places,
-        })?
-        .is_frozen()
+        Cgroup::open(&Location { mode: self.mode, places })?.is_frozen()
     }
 }
 
@@ -100,10 +90,8 @@ impl Member {
     pub(super) fn wait_event(&self, wanted: &str, deadline: Instant) -> Result<()> {
         const FILE: &str = "cgroup.events";
         let operation = || format!("wait for {wanted:?} in {:?}", self.directory.path_of(FILE));
-        let file = self
-            .directory
-            .open_file(FILE, OFlag::O_RDONLY)
-            .map_err(|errno| failed(operation(), errno))?;
+        let file =
+            self.directory.open_file(FILE, OFlag::O_RDONLY).map_err(|errno| failed(operation(), errno))?;
         let mut buffer = [0u8; 256];
         loop {
             let length = pread(&file, &mut buffer, 0).map_err(|errno| failed(operation(), errno))?;
@@ -144,10 +132,8 @@ impl Member {
                 self.write_state(FILE, "FROZEN")?;
             }
             if Instant::now() >= deadline {
-                return Err(
-                    Error::new(ErrorKind::Timeout, format!("freeze {:?}", self.directory.text()))
-                        .reason("the deadline has passed"),
-                );
+                return Err(Error::new(ErrorKind::Timeout, format!("freeze {:?}", self.directory.text()))
+                    .reason("the deadline has passed"));
             }
             self.write_state(FILE, "THAWED")?;
             sleep(Duration::from_millis(10));
@@ -155,20 +141,14 @@ impl Member {
     }
 
     fn write_state(&self, file: &str, state: &str) -> Result<()> {
-        self.directory.write(file, state).map_err(|errno| {
-            failed(
-                format!("write {state:?} to {:?}", self.directory.path_of(file)),
-                errno,
-            )
-        })
+        self.directory
+            .write(file, state)
+            .map_err(|errno| failed(format!("write {state:?} to {:?}", self.directory.path_of(file)), errno))
     }
 
     fn thaw(&self) -> Result<()> {
-        let (file, state) = if self.is_unified() {
-            ("cgroup.freeze", "0")
-        } else {
-            ("freezer.state", "THAWED")
-        };
+        let (file, state) =
+            if self.is_unified() { ("cgroup.freeze", "0") } else { ("freezer.state", "THAWED") };
         let operation = || format!("write {state:?} to {:?}", self.directory.path_of(file));
         unless_gone(self.directory.write(file, state), operation).map(drop)
     }

@@ -115,18 +115,9 @@ impl View {
             }));
         }
         if mode != Mode::Legacy {
-            let mount = if mode == Mode::Unified {
-                MOUNT.to_owned()
-            } else {
-                format!("{MOUNT}/unified")
-            };
+            let mount = if mode == Mode::Unified { MOUNT.to_owned() } else { format!("{MOUNT}/unified") };
             let controllers = v2.iter().map(|&name| name.to_owned()).collect();
-            hierarchies.push(Hierarchy {
-                version: Version::V2,
-                controllers,
-                mount,
-                own: None,
-            });
+            hierarchies.push(Hierarchy { version: Version::V2, controllers, mount, own: None });
         }
         Self { mode, hierarchies }
     }
@@ -142,9 +133,7 @@ impl View {
 
     /// The cgroup2 hierarchy.
     pub fn unified(&self) -> Option<&Hierarchy> {
-        self.hierarchies
-            .iter()
-            .find(|hierarchy| hierarchy.version == Version::V2)
+        self.hierarchies.iter().find(|hierarchy| hierarchy.version == Version::V2)
     }
 }
 
@@ -224,11 +213,7 @@ impl Hierarchies {
 
     /// The root of the hierarchy mounted on `mount`.
     pub(crate) fn root(&self, mount: &str) -> Option<&Arc<Directory>> {
-        let position = self
-            .view
-            .hierarchies
-            .iter()
-            .position(|hierarchy| hierarchy.mount == mount)?;
+        let position = self.view.hierarchies.iter().position(|hierarchy| hierarchy.mount == mount)?;
         self.roots.get(position)
     }
 
@@ -239,10 +224,9 @@ impl Hierarchies {
         for hierarchy in &mut self.view.hierarchies {
             let path = match hierarchy.version {
                 Version::V2 => mountinfo::own_cgroup(&own, ""),
-                Version::V1 => hierarchy
-                    .controllers
-                    .iter()
-                    .find_map(|name| mountinfo::own_cgroup(&own, name)),
+                Version::V1 => {
+                    hierarchy.controllers.iter().find_map(|name| mountinfo::own_cgroup(&own, name))
+                }
             };
             // Without a cgroup namespace of its own, a nested runtime sees host paths, while the mount
             // shows only what lies below its root.
@@ -278,20 +262,13 @@ impl Found {
     }
 
     fn add(&mut self, version: Version, controllers: Vec<String>, root: Directory) {
-        self.hierarchies.push(Hierarchy {
-            version,
-            controllers,
-            mount: root.text().to_owned(),
-            own: None,
-        });
+        self.hierarchies.push(Hierarchy { version, controllers, mount: root.text().to_owned(), own: None });
         self.roots.push(Arc::new(root));
     }
 
     /// Adds the hierarchies mounted below `root`; false if a name does not tell its controllers.
     fn add_children(&mut self, root: &Directory) -> Result<bool> {
-        let mut names = root
-            .children()
-            .map_err(|errno| failed(format!("read {:?}", root.text()), errno))?;
+        let mut names = root.children().map_err(|errno| failed(format!("read {:?}", root.text()), errno))?;
         names.sort_unstable();
         for name in names {
             // A mount point is crossed here on purpose, so this is not Directory::open_dir.
@@ -312,11 +289,7 @@ impl Found {
     }
 
     fn mode(&self) -> Mode {
-        let has = |version| {
-            self.hierarchies
-                .iter()
-                .any(|hierarchy| hierarchy.version == version)
-        };
+        let has = |version| self.hierarchies.iter().any(|hierarchy| hierarchy.version == version);
         match (has(Version::V1), has(Version::V2)) {
             (true, true) => Mode::Hybrid,
             (true, false) => Mode::Legacy,
@@ -325,13 +298,7 @@ impl Found {
     }
 
     fn finish(self, mode: Mode) -> Hierarchies {
-        Hierarchies {
-            view: View {
-                mode,
-                hierarchies: self.hierarchies,
-            },
-            roots: self.roots,
-        }
+        Hierarchies { view: View { mode, hierarchies: self.hierarchies }, roots: self.roots }
     }
 }
 
@@ -340,9 +307,7 @@ fn controllers_of(name: &str) -> Option<Vec<String>> {
     if name == "systemd" {
         return Some(vec!["name=systemd".to_owned()]);
     }
-    name.split(',')
-        .map(|part| V1_CONTROLLERS.contains(&part).then(|| part.to_owned()))
-        .collect()
+    name.split(',').map(|part| V1_CONTROLLERS.contains(&part).then(|| part.to_owned())).collect()
 }
 
 fn magic(directory: &Directory) -> Result<i64> {
@@ -361,10 +326,8 @@ pub(super) fn verify(directory: &Directory, version: Version) -> Result<()> {
     if magic(directory)? == wanted.0 {
         return Ok(());
     }
-    Err(
-        Error::new(ErrorKind::Cgroup, format!("open {:?}", directory.text()))
-            .reason("it is not a cgroup file system of the version that the container was made with"),
-    )
+    Err(Error::new(ErrorKind::Cgroup, format!("open {:?}", directory.text()))
+        .reason("it is not a cgroup file system of the version that the container was made with"))
 }
 
 #[cfg(test)]
@@ -411,10 +374,7 @@ mod tests {
         let Ok(found) = Hierarchies::detect_for(Some("relative")) else {
             return;
         };
-        assert!(
-            found.view.hierarchies.iter().all(|one| one.own.is_some()),
-            "{found:?}"
-        );
+        assert!(found.view.hierarchies.iter().all(|one| one.own.is_some()), "{found:?}");
         let found = Hierarchies::detect_for(Some("/absolute")).unwrap();
         assert!(found.view.hierarchies.iter().all(|one| one.own.is_none()));
     }
@@ -423,13 +383,7 @@ mod tests {
     fn this_machine_is_recognised() {
         if let Ok(found) = Hierarchies::detect() {
             assert_eq!(found.view.hierarchies.len(), found.roots.len());
-            assert!(
-                found
-                    .view
-                    .hierarchies
-                    .iter()
-                    .all(|one| found.root(&one.mount).is_some())
-            );
+            assert!(found.view.hierarchies.iter().all(|one| found.root(&one.mount).is_some()));
         }
     }
 }

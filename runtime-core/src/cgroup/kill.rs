@@ -152,17 +152,9 @@ impl Cgroup {
     }
 
     fn thaw_v1(&self) -> Result<()> {
-        let freezer = self
-            .members
-            .iter()
-            .find(|member| !member.is_unified() && member.holds("freezer"));
+        let freezer = self.members.iter().find(|member| !member.is_unified() && member.holds("freezer"));
         let Some(member) = freezer else { return Ok(()) };
-        let operation = || {
-            format!(
-                "write \"THAWED\" to {:?}",
-                member.directory.path_of("freezer.state")
-            )
-        };
+        let operation = || format!("write \"THAWED\" to {:?}", member.directory.path_of("freezer.state"));
         unless_gone(member.directory.write("freezer.state", "THAWED"), operation).map(drop)
     }
 }

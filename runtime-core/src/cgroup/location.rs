@@ -40,9 +40,7 @@ impl Place {
 impl Location {
     /// The place that holds `controller`.
     pub fn place_of(&self, controller: &str) -> Option<&Place> {
-        self.places
-            .iter()
-            .find(|place| place.controllers.iter().any(|held| held == controller))
+        self.places.iter().find(|place| place.controllers.iter().any(|held| held == controller))
     }
 
     /// The place in the cgroup2 hierarchy.
@@ -52,15 +50,10 @@ impl Location {
 
     /// Refuses paths that could leave the hierarchy: a state file may have been edited.
     pub(super) fn validate(&self) -> Result<()> {
-        match self
-            .places
-            .iter()
-            .find(|place| clean(&place.path) != place.path || place.path.is_empty())
-        {
-            Some(place) => Err(Error::invalid(
-                "cgroup",
-                format!("{:?} is not a clean cgroup path", place.path),
-            )),
+        match self.places.iter().find(|place| clean(&place.path) != place.path || place.path.is_empty()) {
+            Some(place) => {
+                Err(Error::invalid("cgroup", format!("{:?} is not a clean cgroup path", place.path)))
+            }
             None => Ok(()),
         }
     }
@@ -94,10 +87,7 @@ impl Location {
                 path: clean(&format!("{parent}/{inner}")),
             });
         }
-        Ok(Self {
-            mode: view.mode,
-            places,
-        })
+        Ok(Self { mode: view.mode, places })
     }
 }
 
@@ -105,9 +95,9 @@ impl Location {
 /// be enabled while the runtime itself is in it (cgroups(7), "no internal processes"); else below it.
 fn parent_for_relative(version: Version, mode: Mode, own: &str) -> String {
     match (version, mode) {
-        (Version::V2, Mode::Unified) => own
-            .rsplit_once('/')
-            .map_or(String::new(), |(parent, _)| parent.to_owned()),
+        (Version::V2, Mode::Unified) => {
+            own.rsplit_once('/').map_or(String::new(), |(parent, _)| parent.to_owned())
+        }
         _ => own.to_owned(),
     }
 }
@@ -176,10 +166,7 @@ mod tests {
         assert_eq!(at(&view, Some("../../x")).unwrap(), ["/sys/fs/cgroup/user/x"]);
         let mut view = View::new(Mode::Legacy, &["memory"], &[]);
         view.hierarchies[0].own = Some("user/session".to_owned());
-        assert_eq!(
-            at(&view, Some("x")).unwrap(),
-            ["/sys/fs/cgroup/memory/user/session/x"]
-        );
+        assert_eq!(at(&view, Some("x")).unwrap(), ["/sys/fs/cgroup/memory/user/session/x"]);
     }
 
     #[test]
@@ -194,12 +181,8 @@ mod tests {
 
     #[test]
     fn survives_the_state_file() {
-        let location = Location::compile(
-            &View::new(Mode::Hybrid, &["cpu,cpuacct"], &["hugetlb"]),
-            None,
-            "web",
-        )
-        .unwrap();
+        let location =
+            Location::compile(&View::new(Mode::Hybrid, &["cpu,cpuacct"], &["hugetlb"]), None, "web").unwrap();
         let text = serde_json::to_string(&location).unwrap();
         assert_eq!(serde_json::from_str::<Location>(&text).unwrap(), location);
     }

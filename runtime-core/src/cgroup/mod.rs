@@ -43,6 +43,7 @@ mod apply;
 mod attach;
 mod create;
 mod delegate;
+pub mod devices;
 mod directory;
 mod freeze;
 mod hierarchy;
@@ -102,10 +103,7 @@ impl Cgroup {
     /// except that [`freeze`](Self::freeze) is an error and [`signal_all`](Self::signal_all) finds
     /// nobody.
     pub fn none() -> Self {
-        Self {
-            mode: Mode::Unified,
-            members: Vec::new(),
-        }
+        Self { mode: Mode::Unified, members: Vec::new() }
     }
 
     /// Whether there is no cgroup.
@@ -133,27 +131,15 @@ impl Cgroup {
             })?;
             if let Some(directory) = opened {
                 let (place, root) = (place.clone(), Arc::new(root));
-                members.push(Member {
-                    place,
-                    root,
-                    directory,
-                    made: Vec::new(),
-                    enabled: Vec::new(),
-                });
+                members.push(Member { place, root, directory, made: Vec::new(), enabled: Vec::new() });
             }
         }
-        Ok(Self {
-            mode: location.mode,
-            members,
-        })
+        Ok(Self { mode: location.mode, members })
     }
 
     /// Where the cgroup is, for the state file.
     pub fn location(&self) -> Location {
-        Location {
-            mode: self.mode,
-            places: self.members.iter().map(|member| member.place.clone()).collect(),
-        }
+        Location { mode: self.mode, places: self.members.iter().map(|member| member.place.clone()).collect() }
     }
 
     /// The cgroup2 directory, to attach a BPF program to; `None` if the machine or the cgroup has none.
@@ -188,11 +174,7 @@ impl Cgroup {
     /// a process begins its life there.
     fn principal(&self) -> Option<&Member> {
         self.unified()
-            .or_else(|| {
-                ["freezer", "devices", "pids", "memory"]
-                    .iter()
-                    .find_map(|name| self.member(name))
-            })
+            .or_else(|| ["freezer", "devices", "pids", "memory"].iter().find_map(|name| self.member(name)))
             .or_else(|| self.members.first())
     }
 }

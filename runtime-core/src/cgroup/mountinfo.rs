@@ -41,27 +41,14 @@ fn cgroup_mount(line: &str) -> Option<CgroupMount> {
         _ => return None,
     };
     let options = fields.nth(1)?.split(',');
-    const NOT_CONTROLLERS: [&str; 8] = [
-        "rw",
-        "ro",
-        "xattr",
-        "noprefix",
-        "clone_children",
-        "cpuset_v2_mode",
-        "favordynmods",
-        "none",
-    ];
+    const NOT_CONTROLLERS: [&str; 8] =
+        ["rw", "ro", "xattr", "noprefix", "clone_children", "cpuset_v2_mode", "favordynmods", "none"];
     let controllers = options
         .filter(|option| version == Version::V1 && !NOT_CONTROLLERS.contains(option))
         .filter(|option| !option.contains('=') || option.starts_with("name="))
         .map(str::to_owned)
         .collect();
-    Some(CgroupMount {
-        version,
-        controllers,
-        root,
-        mount_point,
-    })
+    Some(CgroupMount { version, controllers, root, mount_point })
 }
 
 /// Undoes the octal escapes of mountinfo (`\040` is a space).
@@ -69,10 +56,7 @@ fn unescape(text: &str) -> String {
     let mut parts = text.split('\\');
     let mut plain = parts.next().unwrap_or_default().to_owned();
     for part in parts {
-        match part
-            .get(..3)
-            .and_then(|digits| u8::from_str_radix(digits, 8).ok())
-        {
+        match part.get(..3).and_then(|digits| u8::from_str_radix(digits, 8).ok()) {
             Some(byte) if byte.is_ascii() => {
                 plain.push(char::from(byte));
                 plain.push_str(part.get(3..).unwrap_or_default());

@@ -126,33 +126,18 @@ impl CgroupPlan {
     /// As [`compile`](Self::compile).
     pub fn update(view: &View, location: Location, resources: &LinuxResources) -> Result<Self, Vec<Error>> {
         let (limits, errors) = Limits::compile(view, resources);
-        if errors.is_empty() {
-            Ok(Self::new(location, true, limits, Vec::new()))
-        } else {
-            Err(errors)
-        }
+        if errors.is_empty() { Ok(Self::new(location, true, limits, Vec::new())) } else { Err(errors) }
     }
 
     fn new(location: Location, placed: bool, limits: Limits, accounting: Vec<&'static str>) -> Self {
         let Limits { writes, guards } = limits;
-        Self {
-            location,
-            placed,
-            guards,
-            writes,
-            devices: Vec::new(),
-            accounting,
-        }
+        Self { location, placed, guards, writes, devices: Vec::new(), accounting }
     }
 
     /// Adds the lines of the v1 devices controller (file, value); without effect if the view has none.
     #[must_use]
     pub fn with_device_lines(mut self, lines: impl IntoIterator<Item = (String, String)>) -> Self {
-        if self
-            .location
-            .place_of("devices")
-            .is_some_and(|place| place.version == Version::V1)
-        {
+        if self.location.place_of("devices").is_some_and(|place| place.version == Version::V1) {
             self.devices.extend(lines.into_iter().map(|(file, value)| Write {
                 controller: "devices".into(),
                 file: file.into(),
@@ -189,19 +174,9 @@ struct Limits {
 
 impl Limits {
     fn compile(view: &View, resources: &LinuxResources) -> (Self, Vec<Error>) {
-        let mut compiler = Compiler {
-            view,
-            writes: Vec::new(),
-            guards: Vec::new(),
-            errors: Vec::new(),
-        };
+        let mut compiler = Compiler { view, writes: Vec::new(), guards: Vec::new(), errors: Vec::new() };
         limits::compile(&mut compiler, resources);
-        let Compiler {
-            writes,
-            guards,
-            errors,
-            ..
-        } = compiler;
+        let Compiler { writes, guards, errors, .. } = compiler;
         (Self { writes, guards }, errors)
     }
 }
@@ -225,11 +200,7 @@ impl Compiler<'_> {
         if self.view.version_of(v1) == Some(Version::V1) {
             return Some(Version::V1);
         }
-        let name = if self.view.mode == Mode::Unified {
-            v2.unwrap_or(v1)
-        } else {
-            v1
-        };
+        let name = if self.view.mode == Mode::Unified { v2.unwrap_or(v1) } else { v1 };
         self.errors.push(
             Error::new(ErrorKind::Unsupported, format!("cannot set {name} limit"))
                 .reason(format!(

@@ -14,8 +14,7 @@ impl Cgroup {
     /// The processes in the cgroup, as seen from the caller's pid namespace (without those it does not
     /// see), in ascending order; with `recursive` also those in sub-cgroups.
     pub fn processes(&self, recursive: bool) -> Result<Vec<i32>> {
-        self.principal()
-            .map_or(Ok(Vec::new()), |member| member.processes(recursive))
+        self.principal().map_or(Ok(Vec::new()), |member| member.processes(recursive))
     }
 }
 

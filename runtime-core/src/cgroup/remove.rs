@@ -77,14 +77,9 @@ fn remove_now(parent: &Directory, name: &str, depth: u32) -> nix::Result<()> {
         Err(Errno::EBUSY | Errno::ENOTEMPTY) if depth > 0 => {}
         Err(errno) => return Err(errno),
     }
-    let children = match parent
-        .open_dir(name)
-        .and_then(|directory| Ok((directory.children()?, directory)))
-    {
+    let children = match parent.open_dir(name).and_then(|directory| Ok((directory.children()?, directory))) {
         Ok((children, directory)) => {
-            children
-                .iter()
-                .try_for_each(|child| remove_now(&directory, child, depth - 1))?;
+            children.iter().try_for_each(|child| remove_now(&directory, child, depth - 1))?;
             children
         }
         Err(Errno::ENOENT | Errno::ENODEV) => return Ok(()),

@@ -4,7 +4,8 @@
 //! source, compiled by `build.rs` into a static program without libc and embedded here.
 
 #[allow(dead_code, reason = "the init reads what the library only writes")]
-pub mod ops;
-pub mod report;
+pub(crate) mod ops;
+#[allow(dead_code, reason = "the init makes what the library only names")]
+pub(crate) mod report;
 #[allow(missing_docs, dead_code)]
-pub mod syscall;
+pub(crate) mod syscall;

@@ -187,19 +187,10 @@ pub enum Op {
     OpenRoot { path: Str, slot: Slot },
     /// fsopen, fsconfig, fsmount: a new detached file system in [`Slot::MOUNT`]. Values that
     /// fsconfig cannot carry take mount(2) on a private directory instead.
-    NewFilesystem {
-        kind: Str,
-        source: Str,
-        parameters: Slice,
-        attributes: u64,
-    },
+    NewFilesystem { kind: Str, source: Str, parameters: Slice, attributes: u64 },
     /// open_tree(OPEN_TREE_CLONE) of a path of the host (absolute) into [`Slot::MOUNT`].
     /// `nofollow` does not follow a final symbolic link.
-    CloneTree {
-        path: Str,
-        recursive: bool,
-        nofollow: bool,
-    },
+    CloneTree { path: Str, recursive: bool, nofollow: bool },
     /// Copies the descriptor of one slot into [`Slot::MOUNT`] (a mount of the parent lane).
     TakeMount { slot: Slot },
     /// mount_setattr(2) on [`Slot::MOUNT`]: MOUNT_ATTR_* to set and to clear.
@@ -226,14 +217,7 @@ pub enum Op {
     /// Makes a device node, FIFO or file below the root; `mode` has type and permissions.
     /// An existing node of the same type and number is kept. With `bind`, the host's node of the
     /// same path is bind-mounted instead (no mknod in a user namespace).
-    MakeDevice {
-        path: Str,
-        mode: u32,
-        device: u64,
-        uid: u32,
-        gid: u32,
-        bind: bool,
-    },
+    MakeDevice { path: Str, mode: u32, device: u64, uid: u32, gid: u32, bind: bool },
     /// Makes a symbolic link below the root; an existing equal link, or any existing node when
     /// `keep` is set, is left.
     MakeSymlink { path: Str, target: Str, keep: bool },
@@ -244,13 +228,7 @@ pub enum Op {
     ReadOnly { path: Str },
     /// Allocates the terminal of the container, sends its master to the parent, and makes the
     /// slave the standard streams; `mount` puts it on /dev/console too.
-    Console {
-        rows: u16,
-        columns: u16,
-        uid: u32,
-        gid: u32,
-        mount: bool,
-    },
+    Console { rows: u16, columns: u16, uid: u32, gid: u32, mount: bool },
     /// Gives the standard streams to the user, so that it may reopen them by name (/dev/stdout);
     /// /dev/null and what cannot be given away are left.
     StdioOwner { uid: u32 },
@@ -296,18 +274,9 @@ pub enum Op {
     KeepCapabilities,
     /// setgroups, setresgid, setresuid; each read back. `set_groups` is false where the user
     /// namespace denies setgroups(2).
-    SetUser {
-        uid: u32,
-        gid: u32,
-        groups: Slice,
-        set_groups: bool,
-    },
+    SetUser { uid: u32, gid: u32, groups: Slice, set_groups: bool },
     /// capset(2), and reads back.
-    SetCapabilities {
-        effective: u64,
-        permitted: u64,
-        inheritable: u64,
-    },
+    SetCapabilities { effective: u64, permitted: u64, inheritable: u64 },
     /// Clears the ambient set and raises each capability of `mask`.
     SetAmbient { mask: u64 },
     /// prctl(PR_SET_NO_NEW_PRIVS).
@@ -319,12 +288,7 @@ pub enum Op {
     FindProgram { candidates: Slice },
     /// Runs a hook to its end: `args` and `env` are arrays of [`Str`]; `timeout` in milliseconds,
     /// 0 for none; standard input is [`Slot::STATE`].
-    Hook {
-        path: Str,
-        args: Slice,
-        env: Slice,
-        timeout: u32,
-    },
+    Hook { path: Str, args: Slice, env: Slice, timeout: u32 },
     /// Waits for a connection on [`Slot::GATE`] and its word; the connection becomes
     /// [`Slot::SYNC`].
     AwaitStart,

@@ -46,11 +46,7 @@ pub unsafe fn syscall(nr: usize, a: [usize; 6]) -> Result {
 }
 
 fn result(value: isize) -> Result {
-    if (-4095..0).contains(&value) {
-        Err(-value as i32)
-    } else {
-        Ok(value as usize)
-    }
+    if (-4095..0).contains(&value) { Err(-value as i32) } else { Ok(value as usize) }
 }
 
 /// `call!(NR, args…)`: a system call with its arguments cast to words.

@@ -9,6 +9,7 @@ use oci_spec::runtime::LinuxResources;
 
 use super::Container;
 use crate::bundle::Bundle;
+use crate::cgroup::devices::DeviceRules;
 use crate::cgroup::{Cgroup, CgroupPlan, Hierarchies};
 use crate::child::ops::Point;
 use crate::error::{Error, ErrorKind, Result};
@@ -31,6 +32,7 @@ pub struct CreatePlan {
     options: CreateOptions,
     hierarchies: Option<Arc<Hierarchies>>,
     cgroup: Option<CgroupPlan>,
+    devices: DeviceRules,
     launch: LaunchPlan,
     warnings: Vec<String>,
 }
@@ -44,23 +46,14 @@ impl CreatePlan {
     ) -> Result<Self> {
         let (bundle, config, spec) = bundle.into_parts();
         let hierarchies = shared.host.hierarchies(spec.cgroups_path.as_deref())?;
+        let devices = device_rules(&spec)?;
         let cgroup = match &hierarchies {
-            Some(hierarchies) => Some(compile_cgroup(hierarchies, &spec, &id)?),
+            Some(hierarchies) => Some(compile_cgroup(hierarchies, &spec, &id, &devices)?),
             None => None,
         };
         let launch = launch_plan(shared, &id, &bundle, &spec, &options, cgroup.as_ref())?;
         let warnings = spec.warnings().iter().chain(&launch.warnings).cloned().collect();
-        Ok(Self {
-            id,
-            bundle,
-            config,
-            spec,
-            options,
-            hierarchies,
-            cgroup,
-            launch,
-            warnings,
-        })
+        Ok(Self { id, bundle, config, spec, options, hierarchies, cgroup, devices, launch, warnings })
     }
 
     /// What the user should know before the container is made, such as capabilities that cannot be
@@ -76,29 +69,19 @@ impl CreatePlan {
 
     /// Whether the container gets a terminal.
     pub fn terminal(&self) -> bool {
-        self.spec.process.as_ref().is_some_and(|process| process.terminal)
+        self.launch.terminal
     }
 
     pub(crate) fn create(mut self, shared: &Arc<Shared>) -> Result<Container> {
         self.set_gate(shared, true)?;
         let (entry, kept) = self.make(shared)?;
-        Ok(Container {
-            shared: shared.clone(),
-            id: self.id,
-            entry,
-            init: Some(Process::new(kept)),
-        })
+        Ok(Container { shared: shared.clone(), id: self.id, entry, init: Some(Process::new(kept)) })
     }
 
     pub(crate) fn run(mut self, shared: &Arc<Shared>) -> Result<(Container, Process)> {
         self.set_gate(shared, false)?;
         let (entry, kept) = self.make(shared)?;
-        let container = Container {
-            shared: shared.clone(),
-            id: self.id,
-            entry,
-            init: None,
-        };
+        let container = Container { shared: shared.clone(), id: self.id, entry, init: None };
         Ok((container, Process::new(kept)))
     }
 
@@ -107,14 +90,8 @@ impl CreatePlan {
     fn set_gate(&mut self, shared: &Shared, gate: bool) -> Result<()> {
         if self.options.gate != gate {
             self.options.gate = gate;
-            self.launch = launch_plan(
-                shared,
-                &self.id,
-                &self.bundle,
-                &self.spec,
-                &self.options,
-                self.cgroup.as_ref(),
-            )?;
+            self.launch =
+                launch_plan(shared, &self.id, &self.bundle, &self.spec, &self.options, self.cgroup.as_ref())?;
         }
         Ok(())
     }
@@ -146,15 +123,11 @@ impl CreatePlan {
         });
         record.cgroup = (!cgroup.is_none()).then(|| cgroup.location());
 
-        let gate = if self.options.gate {
-            Some(entry.make_gate()?)
-        } else {
-            None
-        };
+        let gate = if self.options.gate { Some(entry.make_gate()?) } else { None };
         let inputs = Inputs {
             program: shared.init()?,
             stdio: [None; 3],
-            preserved: self.options.preserve_fds + self.options.listen_fds.unwrap_or(0),
+            preserved: self.launch.preserved,
             cgroup: cgroup.clone_target(),
             gate: gate.as_ref().map(AsFd::as_fd),
             target: None,
@@ -162,13 +135,7 @@ impl CreatePlan {
         };
         let mut child = launch::spawn(&self.launch, &inputs)?;
         let privileged = inputs.privileged;
-        let mut lane = Lane {
-            plan: self,
-            privileged,
-            cgroup: &cgroup,
-            entry: &entry,
-            record: &mut record,
-        };
+        let mut lane = Lane { plan: self, privileged, cgroup: &cgroup, entry: &entry, record: &mut record };
         launch::run(&self.launch, &mut child, &mut lane)?;
         if !self.options.gate {
             child.expect_executed()?;
@@ -200,11 +167,7 @@ impl CreatePlan {
             annotations: self.spec.annotations.clone(),
             cgroup: self.cgroup.as_ref().map(|plan| plan.location.clone()),
             poststop: !self.spec.hooks.poststop.is_empty(),
-            start_steps: if self.options.gate {
-                StepText::after_gate(&self.launch)
-            } else {
-                Vec::new()
-            },
+            start_steps: if self.options.gate { StepText::after_gate(&self.launch) } else { Vec::new() },
         }
     }
 
@@ -239,16 +202,23 @@ fn launch_plan(
 }
 
 /// The plan of the cgroup; all that is wrong with `linux.resources` in one error.
-fn compile_cgroup(hierarchies: &Hierarchies, spec: &ValidSpec, id: &ContainerId) -> Result<CgroupPlan> {
+fn compile_cgroup(
+    hierarchies: &Hierarchies,
+    spec: &ValidSpec,
+    id: &ContainerId,
+    devices: &DeviceRules,
+) -> Result<CgroupPlan> {
     let none = LinuxResources::default();
     let resources = spec.resources.as_ref().unwrap_or(&none);
-    CgroupPlan::compile(
-        hierarchies.view(),
-        spec.cgroups_path.as_deref(),
-        id.as_str(),
-        resources,
-    )
-    .map_err(Error::all)
+    let lines = devices.v1_lines().into_iter().map(|(file, line)| (file.to_owned(), line));
+    CgroupPlan::compile(hierarchies.view(), spec.cgroups_path.as_deref(), id.as_str(), resources)
+        .map_err(Error::all)
+        .map(|plan| plan.with_device_lines(lines))
+}
+
+fn device_rules(spec: &ValidSpec) -> Result<DeviceRules> {
+    let devices = spec.resources.as_ref().and_then(|resources| resources.devices().as_deref());
+    DeviceRules::from_resources(devices)
 }
 
 /// The parent lane of a create.
@@ -266,14 +236,20 @@ impl ParentLane for Lane<'_> {
     }
 
     fn apply_limits(&mut self) -> Result<()> {
-        self.plan
-            .cgroup
-            .as_ref()
-            .map_or(Ok(()), |plan| self.cgroup.apply(plan))
+        self.plan.cgroup.as_ref().map_or(Ok(()), |plan| self.cgroup.apply(plan))
     }
 
+    /// With the devices controller of v1 the limits have had the rules already. Without privilege
+    /// there are none: such a container can make no device node, and has no more access to those of
+    /// the host than its user.
     fn attach_devices(&mut self) -> Result<()> {
-        Ok(())
+        let by_v1 = self.cgroup.location().place_of("devices").is_some();
+        match self.cgroup.directory() {
+            Some(cgroup) if !by_v1 && self.privileged && !self.plan.devices.allows_everything() => {
+                self.plan.devices.attach(cgroup)
+            }
+            _ => Ok(()),
+        }
     }
 
     fn privileged(&self) -> bool {

@@ -76,11 +76,7 @@ impl Container {
             cgroup.kill_all()?;
             cgroup.remove()?;
         }
-        let hooks = if record.poststop {
-            self.spec()?.hooks.poststop
-        } else {
-            Vec::new()
-        };
+        let hooks = if record.poststop { self.spec()?.hooks.poststop } else { Vec::new() };
         self.entry.remove()?;
         launch::run_hooks(&hooks, &State::new(record, Status::Stopped))
     }
@@ -93,11 +89,9 @@ fn await_end(init: &OwnedFd) -> Result<()> {
         let left = PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX);
         match poll(&mut [PollFd::new(init.as_fd(), PollFlags::POLLIN)], left) {
             Ok(0) => {
-                return Err(
-                    Error::new(ErrorKind::Timeout, "wait for the end of the container's init")
-                        .reason(format!("it was killed {} s ago", END_LIMIT.as_secs()))
-                        .hint("it may hang in the kernel: see /proc/PID/stack"),
-                );
+                return Err(Error::new(ErrorKind::Timeout, "wait for the end of the container's init")
+                    .reason(format!("it was killed {} s ago", END_LIMIT.as_secs()))
+                    .hint("it may hang in the kernel: see /proc/PID/stack"));
             }
             Ok(_) => return Ok(()),
             Err(Errno::EINTR) => {}

@@ -43,26 +43,20 @@ impl Container {
             Some(path) => cgroup.sub(&[path.as_str()])?,
             None => cgroup,
         };
-        match self.launch(&plan, options, &init, &cgroup) {
+        match self.launch(&plan, &init, &cgroup) {
             // The container has sub-cgroups with controllers: where its init is, a process may be.
             Err(error) if error.raw_errno() == Some(Errno::EBUSY) && options.cgroup.is_none() => {
-                self.launch(&plan, options, &init, &own_cgroup(&cgroup, &record)?)
+                self.launch(&plan, &init, &own_cgroup(&cgroup, &record)?)
             }
             other => other,
         }
     }
 
-    fn launch(
-        &self,
-        plan: &LaunchPlan,
-        options: &ExecOptions,
-        init: &OwnedFd,
-        cgroup: &Cgroup,
-    ) -> Result<Process> {
+    fn launch(&self, plan: &LaunchPlan, init: &OwnedFd, cgroup: &Cgroup) -> Result<Process> {
         let inputs = Inputs {
             program: self.shared.init()?,
             stdio: [None; 3],
-            preserved: options.preserve_fds + options.listen_fds.unwrap_or(0),
+            preserved: plan.preserved,
             cgroup: cgroup.clone_target(),
             gate: None,
             target: Some(init.as_fd()),
@@ -76,9 +70,8 @@ impl Container {
 }
 
 fn own_cgroup(cgroup: &Cgroup, record: &Record) -> Result<Cgroup> {
-    let init = record
-        .init
-        .ok_or_else(|| Error::system("find the cgroup of the container's init", Errno::ESRCH))?;
+    let init =
+        record.init.ok_or_else(|| Error::system("find the cgroup of the container's init", Errno::ESRCH))?;
     cgroup.of_process(init.pid)
 }
 

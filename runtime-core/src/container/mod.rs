@@ -36,12 +36,7 @@ pub struct Container {
 impl Container {
     pub(crate) fn open(shared: &Arc<Shared>, id: ContainerId) -> Result<Self> {
         let entry = shared.store.entry(&id)?;
-        Ok(Self {
-            shared: shared.clone(),
-            id,
-            entry,
-            init: None,
-        })
+        Ok(Self { shared: shared.clone(), id, entry, init: None })
     }
 
     /// Its id.
@@ -88,10 +83,7 @@ impl Container {
     }
 
     fn cgroup(&self, record: &Record) -> Result<Cgroup> {
-        record
-            .cgroup
-            .as_ref()
-            .map_or_else(|| Ok(Cgroup::none()), Cgroup::open)
+        record.cgroup.as_ref().map_or_else(|| Ok(Cgroup::none()), Cgroup::open)
     }
 
     /// An operation that the status does not allow. The words are runc's: engines look for them.

@@ -1,6 +1,6 @@
 //! The conversation with the tiny init.
 
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, OwnedFd, RawFd};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
@@ -37,21 +37,12 @@ pub(crate) struct Kept {
     pub(crate) pid: i32,
     pub(crate) pidfd: OwnedFd,
     pub(crate) console: Option<OwnedFd>,
-    /// Still open: its end says that the program was executed.
-    pub(crate) socket: OwnedFd,
 }
 
 impl<'a> Child<'a> {
     pub(super) fn new(plan: &'a LaunchPlan, cloned: Cloned, socket: OwnedFd) -> Self {
         let Cloned { pid, pidfd, memory } = cloned;
-        Self {
-            plan,
-            pid,
-            pidfd: Some(pidfd),
-            socket,
-            memory: Some(memory),
-            console: None,
-        }
+        Self { plan, pid, pidfd: Some(pidfd), socket, memory: Some(memory), console: None }
     }
 
     /// Pid in the caller's pid namespace.
@@ -59,27 +50,10 @@ impl<'a> Child<'a> {
         self.pid
     }
 
-    /// The pidfd.
-    pub(crate) fn pidfd(&self) -> Option<BorrowedFd<'_>> {
-        self.pidfd.as_ref().map(AsFd::as_fd)
-    }
-
     /// Takes the process out: from now on its owner ends it.
     pub(crate) fn keep(mut self) -> Result<Kept> {
-        let pidfd = self
-            .pidfd
-            .take()
-            .ok_or_else(|| Error::system("keep the init", Errno::ECHILD))?;
-        let socket = self
-            .socket
-            .try_clone()
-            .map_err(|error| Error::io("dup", &error))?;
-        Ok(Kept {
-            pid: self.pid,
-            pidfd,
-            console: self.console.take(),
-            socket,
-        })
+        let pidfd = self.pidfd.take().ok_or_else(|| Error::system("keep the init", Errno::ECHILD))?;
+        Ok(Kept { pid: self.pid, pidfd, console: self.console.take() })
     }
 
     /// Lets the child go on, with descriptors.
@@ -196,10 +170,7 @@ impl<'a> Child<'a> {
 
     /// The child ended without a word.
     fn ended(&mut self) -> Error {
-        let status = self
-            .pidfd
-            .as_ref()
-            .map(|pidfd| process::wait(pidfd.as_fd(), true));
+        let status = self.pidfd.as_ref().map(|pidfd| process::wait(pidfd.as_fd(), true));
         self.pidfd = None;
         let error = Error::new(ErrorKind::System, "start the container's init");
         match status {
@@ -217,14 +188,11 @@ impl<'a> Child<'a> {
 
 /// The time that the hooks of the child lane may take; `None` when one of them has no limit.
 fn hook_time(plan: &LaunchPlan) -> Option<Duration> {
-    plan.child
-        .ops()
-        .iter()
-        .try_fold(Duration::ZERO, |sum, op| match op {
-            Op::Hook { timeout: 0, .. } => None,
-            Op::Hook { timeout, .. } => Some(sum + Duration::from_millis(u64::from(*timeout))),
-            _ => Some(sum),
-        })
+    plan.child.ops().iter().try_fold(Duration::ZERO, |sum, op| match op {
+        Op::Hook { timeout: 0, .. } => None,
+        Op::Hook { timeout, .. } => Some(sum + Duration::from_millis(u64::from(*timeout))),
+        _ => Some(sum),
+    })
 }
 
 fn protocol_error() -> Error {

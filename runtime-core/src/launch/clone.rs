@@ -114,11 +114,7 @@ fn prepare(request: &Request<'_>) -> Result<ChildMemory> {
         argv: [c"runtime-init".as_ptr(), base.as_ptr(), std::ptr::null()],
         envp: [std::ptr::null()],
     });
-    Ok(ChildMemory {
-        orders,
-        stack: vec![0; STACK_BYTES / size_of::<u128>()],
-        base,
-    })
+    Ok(ChildMemory { orders, stack: vec![0; STACK_BYTES / size_of::<u128>()], base })
 }
 
 /// Calls with every signal of this thread blocked: a handler must not run in the child, on the
@@ -170,11 +166,7 @@ fn clone3(args: &CloneArgs, orders: &Orders) -> Result<i32, Errno> {
             in("x1") size_of::<CloneArgs>(), in("x20") orders, lateout("x30") _,
         );
     }
-    if result < 0 {
-        Err(Errno::from_raw(-result as i32))
-    } else {
-        Ok(result as i32)
-    }
+    if result < 0 { Err(Errno::from_raw(-result as i32)) } else { Ok(result as i32) }
 }
 
 /// The reasons that clone3 has for its refusals.
@@ -218,10 +210,7 @@ pub(super) fn pause_in_user_namespace() -> Result<Cloned> {
     let gives = [&ours, &theirs]
         .into_iter()
         .enumerate()
-        .map(|(at, fd)| Give {
-            from: fd.as_raw_fd(),
-            to: 3 + at as i32,
-        })
+        .map(|(at, fd)| Give { from: fd.as_raw_fd(), to: 3 + at as i32 })
         .collect::<Vec<_>>();
     clone(&Request {
         namespaces: libc::CLONE_NEWUSER as u64,

@@ -52,21 +52,12 @@ impl StepText {
             _ => StepKind::Call,
         };
         let origin = plan.child.origin(step).map(str::to_owned);
-        Some(Self {
-            step: step as u32,
-            operation: plan.child.explain(step),
-            origin,
-            kind,
-        })
+        Some(Self { step: step as u32, operation: plan.child.explain(step), origin, kind })
     }
 
     /// The steps after the start gate.
     pub(crate) fn after_gate(plan: &LaunchPlan) -> Vec<Self> {
-        let gate = plan
-            .child
-            .ops()
-            .iter()
-            .position(|op| matches!(op, Op::AwaitStart));
+        let gate = plan.child.ops().iter().position(|op| matches!(op, Op::AwaitStart));
         let steps = gate.map_or(0..0, |gate| gate..plan.child.ops().len());
         steps.filter_map(|step| Self::of(plan, step)).collect()
     }
@@ -119,9 +110,7 @@ fn hook_error(operation: String, report: Report, output: Option<OwnedFd>) -> Err
         detail if detail == Detail::HookStatus as u32 => format!("exit status {status}"),
         detail => {
             let errno = Errno::from_raw(report.errno);
-            return Error::system(operation, errno)
-                .reason(Detail::text(detail))
-                .kind_of(ErrorKind::Hook);
+            return Error::system(operation, errno).reason(Detail::text(detail)).kind_of(ErrorKind::Hook);
         }
     };
     let printed = output.map(printed).filter(|text| !text.is_empty());
@@ -135,10 +124,7 @@ fn hook_error(operation: String, report: Report, output: Option<OwnedFd>) -> Err
 pub(crate) fn printed(output: OwnedFd) -> String {
     let mut file = std::fs::File::from(output);
     let mut text = Vec::new();
-    match file
-        .rewind()
-        .and_then(|()| file.take(HOOK_OUTPUT_LIMIT).read_to_end(&mut text))
-    {
+    match file.rewind().and_then(|()| file.take(HOOK_OUTPUT_LIMIT).read_to_end(&mut text)) {
         Ok(_) => String::from_utf8_lossy(&text).trim().replace('\n', "; "),
         Err(_) => String::new(),
     }

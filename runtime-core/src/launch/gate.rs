@@ -42,10 +42,8 @@ fn await_readable(connection: &OwnedFd, limit: Option<Duration>) -> Result<()> {
         });
         match poll(&mut [PollFd::new(connection.as_fd(), PollFlags::POLLIN)], left) {
             Ok(0) => {
-                return Err(
-                    Error::new(ErrorKind::Timeout, "wait for the program to be executed")
-                        .hint("a file system of the container may hang"),
-                );
+                return Err(Error::new(ErrorKind::Timeout, "wait for the program to be executed")
+                    .hint("a file system of the container may hang"));
             }
             Ok(_) => return Ok(()),
             Err(Errno::EINTR) => {}

@@ -38,15 +38,11 @@ pub(crate) fn run_hooks(hooks: &[Hook], state: &State) -> Result<()> {
 fn run(hook: &Hook, state: &File) -> Result<()> {
     let call = || format!("hook {:?}", hook.path);
     let failed = |error: std::io::Error| {
-        Error::io(call(), &error)
-            .kind_of(ErrorKind::Hook)
-            .origin(hook.origin.clone())
+        Error::io(call(), &error).kind_of(ErrorKind::Hook).origin(hook.origin.clone())
     };
     let mut input = state.try_clone().map_err(failed)?;
     input.seek(SeekFrom::Start(0)).map_err(failed)?;
-    let output = memfd::create(Purpose::Data)
-        .map(File::from)
-        .map_err(|errno| failed(errno.into()))?;
+    let output = memfd::create(Purpose::Data).map(File::from).map_err(|errno| failed(errno.into()))?;
 
     let mut command = Command::new(&hook.path);
     command
@@ -58,9 +54,7 @@ fn run(hook: &Hook, state: &File) -> Result<()> {
         command.arg0(name);
     }
     if let Some(env) = &hook.env {
-        command
-            .env_clear()
-            .envs(env.iter().filter_map(|variable| variable.split_once('=')));
+        command.env_clear().envs(env.iter().filter_map(|variable| variable.split_once('=')));
     }
     let mut child = command.spawn().map_err(failed)?;
     let reason = match wait(&mut child, hook.timeout).map_err(failed)? {
@@ -70,20 +64,11 @@ fn run(hook: &Hook, state: &File) -> Result<()> {
             (_, Some(signal)) => format!("killed by signal {signal}"),
             _ => "failed".to_owned(),
         },
-        None => format!(
-            "it ran past its timeout of {} s and was killed",
-            hook.timeout.unwrap_or_default()
-        ),
+        None => format!("it ran past its timeout of {} s and was killed", hook.timeout.unwrap_or_default()),
     };
     let text = printed(output.into());
-    let reason = if text.is_empty() {
-        reason
-    } else {
-        format!("{reason}: {text}")
-    };
-    Err(Error::new(ErrorKind::Hook, call())
-        .reason(reason)
-        .origin(hook.origin.clone()))
+    let reason = if text.is_empty() { reason } else { format!("{reason}: {text}") };
+    Err(Error::new(ErrorKind::Hook, call()).reason(reason).origin(hook.origin.clone()))
 }
 
 /// The status, or `None` when the time is over and the hook was killed.

@@ -59,12 +59,7 @@ pub(super) unsafe extern "C" fn kid(orders: *const Orders) -> ! {
         Ok(()) => (0, Detail::Execve),
         Err(failure) => failure,
     };
-    let report = Report {
-        step: STEP_CLONE,
-        errno,
-        detail: detail as u32,
-    }
-    .to_bytes();
+    let report = Report { step: STEP_CLONE, errno, detail: detail as u32 }.to_bytes();
     send(orders.socket, &report);
     loop {
         call!(nr::EXIT_GROUP, 1).ok();
@@ -96,16 +91,9 @@ fn follow(orders: &Orders) -> Step {
     if orders.await_id_maps {
         await_id_maps(orders.socket)?;
     }
-    call!(
-        nr::EXECVEAT,
-        orders.top,
-        c"".as_ptr(),
-        orders.argv.as_ptr(),
-        orders.envp.as_ptr(),
-        AT_EMPTY_PATH
-    )
-    .map_err(at(Detail::Execve))
-    .map(drop)
+    call!(nr::EXECVEAT, orders.top, c"".as_ptr(), orders.argv.as_ptr(), orders.envp.as_ptr(), AT_EMPTY_PATH)
+        .map_err(at(Detail::Execve))
+        .map(drop)
 }
 
 /// Without the maps an exec would lose all capabilities in the new user namespace.
@@ -126,10 +114,7 @@ fn await_id_maps(socket: i32) -> Step {
 
 /// sendmsg(2) without control data, on a socket that may be closed at the other end.
 fn send(socket: i32, bytes: &[u8; REPORT_BYTES]) {
-    let mut vector = libc::iovec {
-        iov_base: bytes.as_ptr().cast_mut().cast(),
-        iov_len: bytes.len(),
-    };
+    let mut vector = libc::iovec { iov_base: bytes.as_ptr().cast_mut().cast(), iov_len: bytes.len() };
     // `struct msghdr` without libc's constructors: seven words.
     let message = [0usize, 0, &raw mut vector as usize, 1, 0, 0, 0];
     call!(nr::SENDMSG, socket, message.as_ptr(), MSG_NOSIGNAL).ok();

@@ -38,23 +38,12 @@ pub(crate) fn run(plan: &LaunchPlan, child: &mut Child<'_>, lane: &mut dyn Paren
                 fds.extend(network.sysfs.as_ref().map(AsRawFd::as_raw_fd));
                 child.release(&fds)?;
             }
-            ParentOp::SendTree {
-                source,
-                recursive,
-                nofollow,
-                idmap,
-                origin,
-            } => {
+            ParentOp::SendTree { source, recursive, nofollow, idmap, origin } => {
                 let tree = tree(source, *recursive, *nofollow, idmap.as_ref(), child)
                     .map_err(|error| error.origin(origin.clone()))?;
                 child.release(&[tree.as_raw_fd()])?;
             }
-            ParentOp::Rlimit {
-                resource,
-                soft,
-                hard,
-                origin,
-            } => {
+            ParentOp::Rlimit { resource, soft, hard, origin } => {
                 process::set_limit(child.pid(), *resource, (*soft, *hard)).map_err(|errno| {
                     Error::system(format!("set resource limit {resource} to {soft}:{hard}"), errno)
                         .origin(origin.clone())
@@ -110,11 +99,7 @@ fn tree(
         None => {}
         Some(MountIdMap::Container { recursive }) => mapped(*recursive, user_namespace_of(child.pid())?)?,
         Some(MountIdMap::Own { uid, gid, recursive }) => {
-            let maps = IdMaps {
-                uid: uid.clone(),
-                gid: gid.clone(),
-                deny_setgroups: false,
-            };
+            let maps = IdMaps { uid: uid.clone(), gid: gid.clone(), deny_setgroups: false };
             mapped(*recursive, user_namespace(&maps)?)?;
         }
     }
@@ -123,9 +108,7 @@ fn tree(
 
 fn user_namespace_of(pid: i32) -> Result<OwnedFd> {
     let path = format!("/proc/{pid}/ns/user");
-    std::fs::File::open(&path)
-        .map(OwnedFd::from)
-        .map_err(|error| Error::io(format!("open {path:?}"), &error))
+    std::fs::File::open(&path).map(OwnedFd::from).map_err(|error| Error::io(format!("open {path:?}"), &error))
 }
 
 /// A user namespace with these maps, held by its descriptor only.

@@ -64,40 +64,24 @@ pub(crate) fn spawn<'a>(plan: &'a LaunchPlan, inputs: &Inputs<'_>) -> Result<Chi
     check_preserved(inputs.preserved)?;
     let joins = plan.joins.iter().map(open_join).collect::<Result<Vec<_>>>()?;
     let image = sealed(&plan.child.image(base), Purpose::Data)?;
-    let forks = plan
-        .child
-        .ops()
-        .iter()
-        .any(|op| matches!(op, Op::ForkIntoPidNamespace));
+    let forks = plan.child.ops().iter().any(|op| matches!(op, Op::ForkIntoPidNamespace));
     let (ours, theirs) = socket::pair(forks).map_err(|errno| Error::system("socketpair", errno))?;
     let null = missing_stdio(inputs)?;
 
     let mut gives = Vec::with_capacity(kid::DESCRIPTORS);
     for (stream, given) in inputs.stdio.iter().enumerate() {
         let own = is_open(stream as i32).then_some(stream as i32);
-        let from = given
-            .map(|fd| fd.as_raw_fd())
-            .or(own)
-            .or(null.as_ref().map(AsRawFd::as_raw_fd));
-        gives.push(Give {
-            from: from.unwrap_or(-1),
-            to: stream as i32,
-        });
+        let from = given.map(|fd| fd.as_raw_fd()).or(own).or(null.as_ref().map(AsRawFd::as_raw_fd));
+        gives.push(Give { from: from.unwrap_or(-1), to: stream as i32 });
     }
     let mut give = |slot: Slot, fd: BorrowedFd<'_>| {
-        gives.push(Give {
-            from: fd.as_raw_fd(),
-            to: base + slot.0 as i32,
-        });
+        gives.push(Give { from: fd.as_raw_fd(), to: base + slot.0 as i32 });
     };
     give(Slot::PLAN, image.as_fd());
     give(Slot::SYNC, theirs.as_fd());
     inputs.gate.into_iter().for_each(|fd| give(Slot::GATE, fd));
     inputs.target.into_iter().for_each(|fd| give(Slot::TARGET, fd));
-    plan.joins
-        .iter()
-        .zip(&joins)
-        .for_each(|(join, fd)| give(join.slot, fd.as_fd()));
+    plan.joins.iter().zip(&joins).for_each(|(join, fd)| give(join.slot, fd.as_fd()));
 
     let cloned = clone::clone(&Request {
         namespaces: plan.clone_flags,
@@ -133,9 +117,7 @@ fn open_join(join: &Join) -> Result<OwnedFd> {
             join.origin.clone(),
             format!("{:?} is a namespace of another type", join.path),
         )),
-        Err(errno) => Err(Error::system(call(), errno)
-            .reason("not a namespace")
-            .origin(join.origin.clone())),
+        Err(errno) => Err(Error::system(call(), errno).reason("not a namespace").origin(join.origin.clone())),
     }
 }
 
@@ -149,10 +131,8 @@ fn is_open(fd: i32) -> bool {
 fn check_preserved(count: u32) -> Result<()> {
     match (3..3 + count as i32).find(|fd| !is_open(*fd)) {
         None => Ok(()),
-        Some(missing) => Err(
-            Error::system(format!("preserve descriptor {missing}"), Errno::EBADF)
-                .hint("--preserve-fds N needs the descriptors 3 to 2+N to be open"),
-        ),
+        Some(missing) => Err(Error::system(format!("preserve descriptor {missing}"), Errno::EBADF)
+            .hint("--preserve-fds N needs the descriptors 3 to 2+N to be open")),
     }
 }
 

@@ -38,7 +38,7 @@ fn inside(sysfs: Option<u64>) -> Result<Network> {
     let socket = namespace::inet_socket().map_err(failed("socket"))?;
     namespace::loopback_up(&socket).map_err(failed("bring the loopback interface up"))?;
     let sysfs = sysfs.map(|attributes| {
-        mount::filesystem(c"sysfs", &[], attributes)
+        mount::filesystem(c"sysfs", &[(c"source", Some(c"sysfs"))], attributes)
             .map_err(|errno| Error::system("mount \"sysfs\" of the container's network namespace", errno))
     });
     Ok(Network {

@@ -13,9 +13,7 @@ impl<T, U: FnOnce(T)> Guard<T, U> {
     /// Guards `value`, which `undo` takes back. Undoing reports nothing: the failure that led to it
     /// is what the user must see.
     pub(crate) fn new(value: T, undo: U) -> Self {
-        Self {
-            change: Some((value, undo)),
-        }
+        Self { change: Some((value, undo)) }
     }
 
     /// The change stays.

@@ -49,28 +49,17 @@ pub(super) fn grant(
     let ambient = keep("ambient", asked.ambient, permitted & inheritable);
     let can_drop = own.permitted & SETPCAP != 0;
     if !can_drop && own.bounding & !bounding != 0 {
-        lanes.warnings.push(format!(
-            "{origin}capabilities.bounding: cannot be reduced without CAP_SETPCAP"
-        ));
+        lanes.warnings.push(format!("{origin}capabilities.bounding: cannot be reduced without CAP_SETPCAP"));
     }
     Granted {
-        sets: CapabilitySets {
-            bounding,
-            effective,
-            permitted,
-            inheritable,
-            ambient,
-        },
+        sets: CapabilitySets { bounding, effective, permitted, inheritable, ambient },
         drop_bounding: if can_drop { ALL & !bounding } else { 0 },
     }
 }
 
 /// What a process has after it entered a user namespace: all.
-pub(super) const IN_USER_NAMESPACE: OwnCapabilities = OwnCapabilities {
-    permitted: ALL,
-    bounding: ALL,
-    inheritable: 0,
-};
+pub(super) const IN_USER_NAMESPACE: OwnCapabilities =
+    OwnCapabilities { permitted: ALL, bounding: ALL, inheritable: 0 };
 
 /// Names of the capabilities in `mask`, for people.
 pub(super) fn names(mask: u64) -> String {

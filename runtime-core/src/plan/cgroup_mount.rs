@@ -35,14 +35,7 @@ fn unified(lanes: &mut Lanes, context: Context<'_>, mount: &Mount, origin: &str)
     // the container could move processes of that user (CVE-2023-25809).
     bind(lanes, HOST, origin);
     let set = mount.options.attributes() | attribute::RDONLY;
-    lanes.push_from(
-        Op::MountAttributes {
-            set,
-            clear: 0,
-            recursive: true,
-        },
-        origin,
-    );
+    lanes.push_from(Op::MountAttributes { set, clear: 0, recursive: true }, origin);
     finish(lanes, mount, origin, Node::Directory)
 }
 
@@ -61,19 +54,11 @@ fn by_controller(lanes: &mut Lanes, context: Context<'_>, mount: &Mount, origin:
     };
     lanes.push_from(op, origin);
     finish(lanes, mount, origin, Node::Directory)?;
-    let places = context
-        .options
-        .cgroup
-        .iter()
-        .flat_map(|location| &location.places);
+    let places = context.options.cgroup.iter().flat_map(|location| &location.places);
     for place in places.filter(|place| place.version == Version::V1) {
         let name = directory_name(place);
         hierarchy_mount(lanes, context, mount, place, origin);
-        for link in place
-            .controllers
-            .iter()
-            .filter(|link| *link != name && !link.starts_with("name="))
-        {
+        for link in place.controllers.iter().filter(|link| *link != name && !link.starts_with("name=")) {
             let op = Op::MakeSymlink {
                 path: lanes.child.string(format!("{}/{link}", mount.destination)),
                 target: lanes.child.string(name),
@@ -84,14 +69,7 @@ fn by_controller(lanes: &mut Lanes, context: Context<'_>, mount: &Mount, origin:
     }
     if mount.options.read_only() {
         let destination = lanes.child.string(&mount.destination);
-        lanes.push_from(
-            Op::RemountAt {
-                destination,
-                set: attribute::RDONLY,
-                clear: 0,
-            },
-            origin,
-        );
+        lanes.push_from(Op::RemountAt { destination, set: attribute::RDONLY, clear: 0 }, origin);
     }
     Ok(())
 }
@@ -111,25 +89,10 @@ fn hierarchy_mount(lanes: &mut Lanes, context: Context<'_>, mount: &Mount, place
         if !is_allowed_to_mount(context) {
             attributes |= attribute::RDONLY;
         }
-        lanes.push_from(
-            Op::MountAttributes {
-                set: attributes,
-                clear: 0,
-                recursive: false,
-            },
-            origin,
-        );
+        lanes.push_from(Op::MountAttributes { set: attributes, clear: 0, recursive: false }, origin);
     }
-    let destination = lanes
-        .child
-        .string(format!("{}/{}", mount.destination, directory_name(place)));
-    lanes.push_from(
-        Op::Attach {
-            destination,
-            node: Node::Directory,
-        },
-        origin,
-    );
+    let destination = lanes.child.string(format!("{}/{}", mount.destination, directory_name(place)));
+    lanes.push_from(Op::Attach { destination, node: Node::Directory }, origin);
 }
 
 /// The name of a hierarchy's directory: `cpu,cpuacct`, `memory`, `systemd`.
@@ -139,11 +102,5 @@ fn directory_name(place: &Place) -> &str {
 
 fn bind(lanes: &mut Lanes, path: &str, origin: &str) {
     let path = path.to_owned();
-    lanes.clone_tree(Tree {
-        path,
-        recursive: true,
-        nofollow: false,
-        idmap: None,
-        origin,
-    });
+    lanes.clone_tree(Tree { path, recursive: true, nofollow: false, idmap: None, origin });
 }

@@ -25,11 +25,7 @@ const LINKS: &[(&str, &str)] = &[
 /// Makes the devices, unless /dev is that of the host.
 pub(super) fn devices(lanes: &mut Lanes, context: Context<'_>) {
     let spec = context.spec;
-    if spec
-        .mounts
-        .iter()
-        .any(|mount| mount.options.bind.is_some() && mount.destination == "/dev")
-    {
+    if spec.mounts.iter().any(|mount| mount.options.bind.is_some() && mount.destination == "/dev") {
         return;
     }
     for (path, major, minor) in DEFAULT {
@@ -75,10 +71,6 @@ fn make(lanes: &mut Lanes, context: Context<'_>, device: &Device, origin: Option
 }
 
 fn link(lanes: &mut Lanes, path: &str, target: &str, keep: bool) {
-    let op = Op::MakeSymlink {
-        path: lanes.child.string(path),
-        target: lanes.child.string(target),
-        keep,
-    };
+    let op = Op::MakeSymlink { path: lanes.child.string(path), target: lanes.child.string(target), keep };
     lanes.push(op);
 }

@@ -83,21 +83,14 @@ impl ChildPlan {
 
     fn namespace(&self, op: &Op) -> String {
         match *op {
-            Op::JoinNamespaces {
-                slot: Slot::NETWORK, ..
-            } => "join the new network namespace".to_owned(),
-            Op::JoinNamespaces {
-                slot: Slot::TARGET,
-                flags,
-            } => {
+            Op::JoinNamespaces { slot: Slot::NETWORK, .. } => "join the new network namespace".to_owned(),
+            Op::JoinNamespaces { slot: Slot::TARGET, flags } => {
                 format!("join the container's namespaces {}", namespaces(flags))
             }
             Op::JoinNamespaces { flags, .. } => format!("join the namespace {}", namespaces(flags)),
             Op::Unshare { flags } => format!("make the namespaces {}", namespaces(flags)),
             Op::TimeNamespace { offsets } => {
-                let text = String::from_utf8_lossy(self.slice(offsets))
-                    .trim_end()
-                    .replace('\n', ", ");
+                let text = String::from_utf8_lossy(self.slice(offsets)).trim_end().replace('\n', ", ");
                 format!("make the time namespace with offsets {text:?}")
             }
             Op::HostName { name } => format!("set host name {}", self.quote(name)),
@@ -116,12 +109,7 @@ impl ChildPlan {
             Op::HostPropagation { flags } => format!("set propagation of \"/\" to {}", propagation(flags)),
             Op::OpenRoot { path: Str::NONE, .. } => "open the root file system".to_owned(),
             Op::OpenRoot { path, .. } => format!("open the root file system {}", self.quote(path)),
-            Op::NewFilesystem {
-                kind,
-                source,
-                parameters,
-                attributes,
-            } => {
+            Op::NewFilesystem { kind, source, parameters, attributes } => {
                 let target = self.target(step);
                 let options = [attribute_texts(attributes), self.parameter_texts(parameters)].concat();
                 let source = if source == kind || source == Str::NONE {
@@ -129,62 +117,30 @@ impl ChildPlan {
                 } else {
                     format!(" of {}", self.quote(source))
                 };
-                format!(
-                    "mount {}{source}{target}{}",
-                    self.quote(kind),
-                    in_brackets(&options)
-                )
+                format!("mount {}{source}{target}{}", self.quote(kind), in_brackets(&options))
             }
-            Op::CloneTree {
-                path,
-                recursive,
-                nofollow,
-            } => {
+            Op::CloneTree { path, recursive, nofollow } => {
                 let call = if recursive { "bind recursively" } else { "bind" };
                 let follow = if nofollow { " (not following links)" } else { "" };
                 format!("{call} {}{}{follow}", self.quote(path), self.target(step))
             }
             Op::TakeMount { slot } => format!("take {}{}", slot_text(slot), self.target(step)),
-            Op::MountAttributes {
-                set,
-                clear,
-                recursive,
-            } => {
-                format!(
-                    "change {}attributes{}{}",
-                    all(recursive),
-                    changes(set, clear),
-                    self.target(step)
-                )
+            Op::MountAttributes { set, clear, recursive } => {
+                format!("change {}attributes{}{}", all(recursive), changes(set, clear), self.target(step))
             }
             Op::MountPropagation { flags, recursive } => {
-                format!(
-                    "set {}propagation to {}{}",
-                    all(recursive),
-                    propagation(flags),
-                    self.target(step)
-                )
+                format!("set {}propagation to {}{}", all(recursive), propagation(flags), self.target(step))
             }
             Op::CopyMode { destination } => format!("copy the mode of {}", self.quote(destination)),
             Op::CopyUp { destination } => format!("copy up the content of {}", self.quote(destination)),
             Op::Attach { destination, .. } => format!("mount on {}", self.quote(destination)),
-            Op::RemountAt {
-                destination,
-                set,
-                clear,
-            } => {
+            Op::RemountAt { destination, set, clear } => {
                 format!("remount {}{}", self.quote(destination), changes(set, clear))
             }
             Op::OpenHost { path, .. } => format!("open {}", self.quote(path)),
-            Op::SwitchRoot {
-                how: RootSwitch::Pivot,
-            } => "pivot_root into the root file system".to_owned(),
-            Op::SwitchRoot {
-                how: RootSwitch::Move,
-            } => "move the root file system to \"/\"".to_owned(),
-            Op::SwitchRoot {
-                how: RootSwitch::Chroot,
-            } => "chroot into the root file system".to_owned(),
+            Op::SwitchRoot { how: RootSwitch::Pivot } => "pivot_root into the root file system".to_owned(),
+            Op::SwitchRoot { how: RootSwitch::Move } => "move the root file system to \"/\"".to_owned(),
+            Op::SwitchRoot { how: RootSwitch::Chroot } => "chroot into the root file system".to_owned(),
             Op::RootAttributes { set } => format!("remount \"/\"{}", changes(set, 0)),
             Op::RootPropagation { flags } => format!("set propagation of the root to {}", propagation(flags)),
             _ => String::new(),
@@ -197,14 +153,7 @@ impl ChildPlan {
                 format!("make directory {} with mode {mode:04o}", self.quote(path))
             }
             Op::MakeDevice { path, bind: true, .. } => format!("bind device {}", self.quote(path)),
-            Op::MakeDevice {
-                path,
-                mode,
-                device,
-                uid,
-                gid,
-                ..
-            } => format!(
+            Op::MakeDevice { path, mode, device, uid, gid, .. } => format!(
                 "make {} {} {}:{} with mode {:04o} for {uid}:{gid}",
                 node_text(mode),
                 self.quote(path),
@@ -217,9 +166,7 @@ impl ChildPlan {
             }
             Op::Mask { path } => format!("mask {}", self.quote(path)),
             Op::ReadOnly { path } => format!("make {} read-only", self.quote(path)),
-            Op::Console {
-                rows, columns, mount, ..
-            } => {
+            Op::Console { rows, columns, mount, .. } => {
                 let place = if mount { " on \"/dev/console\"" } else { "" };
                 format!("make a terminal of {columns}x{rows}{place}")
             }
@@ -241,10 +188,7 @@ impl ChildPlan {
             }
             Op::CpuAffinity { mask } => format!("set cpu affinity {}", bits(self.slice(mask))),
             Op::MemoryPolicy { mode, nodes, .. } => {
-                format!(
-                    "set memory policy {mode:#x} for nodes {}",
-                    bits(self.slice(nodes))
-                )
+                format!("set memory policy {mode:#x} for nodes {}", bits(self.slice(nodes)))
             }
             _ => String::new(),
         }
@@ -263,11 +207,7 @@ impl ChildPlan {
             Op::SetUser { uid, gid, groups, .. } => {
                 format!("set user {uid}:{gid} with groups {}", self.numbers_text(groups))
             }
-            Op::SetCapabilities {
-                effective,
-                permitted,
-                inheritable,
-            } => format!(
+            Op::SetCapabilities { effective, permitted, inheritable } => format!(
                 "set capabilities: effective {}, permitted {}, inheritable {}",
                 set_text(effective),
                 set_text(permitted),
@@ -278,19 +218,9 @@ impl ChildPlan {
             Op::FindProgram { candidates } => {
                 format!("find the program among {}", self.strings_text(candidates))
             }
-            Op::Hook {
-                path, args, timeout, ..
-            } => {
-                let limit = if timeout == 0 {
-                    String::new()
-                } else {
-                    format!(" within {timeout} ms")
-                };
-                format!(
-                    "run hook {} as {}{limit}",
-                    self.quote(path),
-                    self.strings_text(args)
-                )
+            Op::Hook { path, args, timeout, .. } => {
+                let limit = if timeout == 0 { String::new() } else { format!(" within {timeout} ms") };
+                format!("run hook {} as {}{limit}", self.quote(path), self.strings_text(args))
             }
             Op::Execute { args, .. } => format!("execute {}", self.strings_text(args)),
             _ => String::new(),
@@ -317,14 +247,9 @@ impl ChildPlan {
     }
 
     fn words(&self, words: Slice, each: u32) -> Vec<u32> {
-        let bytes = Slice {
-            len: words.len * each * 4,
-            ..words
-        };
+        let bytes = Slice { len: words.len * each * 4, ..words };
         let bytes = self.slice(bytes).chunks_exact(4);
-        bytes
-            .map(|word| u32::from_ne_bytes([word[0], word[1], word[2], word[3]]))
-            .collect()
+        bytes.map(|word| u32::from_ne_bytes([word[0], word[1], word[2], word[3]])).collect()
     }
 
     fn numbers_text(&self, numbers: Slice) -> String {
@@ -333,11 +258,7 @@ impl ChildPlan {
     }
 
     fn strings_text(&self, strings: Slice) -> String {
-        let texts: Vec<String> = self
-            .words(strings, 1)
-            .iter()
-            .map(|at| self.quote(Str(*at)))
-            .collect();
+        let texts: Vec<String> = self.words(strings, 1).iter().map(|at| self.quote(Str(*at))).collect();
         texts.join(" ")
     }
 
@@ -382,11 +303,8 @@ fn namespaces(flags: u32) -> String {
         (libc::CLONE_NEWCGROUP, "cgroup"),
         (libc::CLONE_NEWTIME, "time"),
     ];
-    let names: Vec<&str> = known
-        .iter()
-        .filter(|(flag, _)| flags & *flag as u32 != 0)
-        .map(|(_, name)| *name)
-        .collect();
+    let names: Vec<&str> =
+        known.iter().filter(|(flag, _)| flags & *flag as u32 != 0).map(|(_, name)| *name).collect();
     names.join(", ")
 }
 
@@ -459,11 +377,7 @@ fn changes(set: u64, clear: u64) -> String {
 }
 
 fn in_brackets(texts: &[String]) -> String {
-    if texts.is_empty() {
-        String::new()
-    } else {
-        format!(" ({})", texts.join(","))
-    }
+    if texts.is_empty() { String::new() } else { format!(" ({})", texts.join(",")) }
 }
 
 fn bits(mask: &[u8]) -> String {
@@ -473,11 +387,7 @@ fn bits(mask: &[u8]) -> String {
 }
 
 fn set_text(mask: u64) -> String {
-    if mask == 0 {
-        "none".to_owned()
-    } else {
-        caps::names(mask)
-    }
+    if mask == 0 { "none".to_owned() } else { caps::names(mask) }
 }
 
 fn rlimit_text(resource: u32, soft: u64, hard: u64) -> String {
@@ -501,11 +411,7 @@ fn rlimit_text(resource: u32, soft: u64, hard: u64) -> String {
     ];
     let name = names.get(resource as usize).copied().unwrap_or("?");
     let limit = |value: u64| {
-        if value == u64::MAX {
-            "unlimited".to_owned()
-        } else {
-            value.to_string()
-        }
+        if value == u64::MAX { "unlimited".to_owned() } else { value.to_string() }
     };
     format!("set RLIMIT_{name} to {}:{}", limit(soft), limit(hard))
 }
@@ -518,21 +424,10 @@ impl ParentOp {
             ParentOp::ApplyLimits => "write the limits of the cgroup".to_owned(),
             ParentOp::AttachDevices => "attach the device filter to the cgroup".to_owned(),
             ParentOp::MakeNetwork { sysfs: None } => "make a network namespace".to_owned(),
-            ParentOp::MakeNetwork {
-                sysfs: Some(attributes),
-            } => {
-                format!(
-                    "make a network namespace and its sysfs{}",
-                    changes(*attributes, 0)
-                )
+            ParentOp::MakeNetwork { sysfs: Some(attributes) } => {
+                format!("make a network namespace and its sysfs{}", changes(*attributes, 0))
             }
-            ParentOp::SendTree {
-                source,
-                recursive,
-                nofollow,
-                idmap,
-                ..
-            } => {
+            ParentOp::SendTree { source, recursive, nofollow, idmap, .. } => {
                 let call = if *recursive { "bind recursively" } else { "bind" };
                 let follow = if *nofollow { " (not following links)" } else { "" };
                 let map = match idmap {
@@ -542,9 +437,7 @@ impl ParentOp {
                 };
                 format!("{call} {source:?}{map}{follow}")
             }
-            ParentOp::Rlimit {
-                resource, soft, hard, ..
-            } => rlimit_text(*resource, *soft, *hard),
+            ParentOp::Rlimit { resource, soft, hard, .. } => rlimit_text(*resource, *soft, *hard),
             ParentOp::OomScoreAdj { value, .. } => format!("set oom_score_adj to \"{value}\""),
             ParentOp::Answer(point) => format!("let go on from {}", point_text(*point)),
         }

@@ -13,10 +13,7 @@ pub(super) fn runtime_hooks(lanes: &mut Lanes, context: Context<'_>) {
         lanes.sync(Point::RuntimeHooks);
     }
     if in_child {
-        lanes.push(Op::Receive {
-            into: Slot::STATE,
-            count: 1,
-        });
+        lanes.push(Op::Receive { into: Slot::STATE, count: 1 });
     }
 }
 
@@ -39,13 +36,5 @@ fn run(lanes: &mut Lanes, hook: &Hook, default_env: &[String]) {
     let args = lanes.child.strings(&hook.args);
     let env: Slice = lanes.child.strings(hook.env.as_deref().unwrap_or(default_env));
     let timeout = hook.timeout.map_or(0, |seconds| seconds.saturating_mul(1000));
-    lanes.push_from(
-        Op::Hook {
-            path,
-            args,
-            env,
-            timeout,
-        },
-        &hook.origin,
-    );
+    lanes.push_from(Op::Hook { path, args, env, timeout }, &hook.origin);
 }

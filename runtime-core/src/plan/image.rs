@@ -61,14 +61,14 @@ impl ChildPlan {
         at
     }
 
-    /// An optional string.
-    pub(crate) fn optional(&mut self, text: Option<&str>) -> Str {
-        text.map_or(Str::NONE, |text| self.string(text))
-    }
-
     /// A copy of `bytes`, aligned to 8.
     pub(crate) fn bytes(&mut self, bytes: &[u8]) -> Slice {
         self.array(bytes.len(), bytes)
+    }
+
+    /// A copy of `bytes` as an array of elements of 8 bytes.
+    pub(crate) fn instructions(&mut self, bytes: &[u8]) -> Slice {
+        self.array(bytes.len() / 8, bytes)
     }
 
     /// An array of numbers.
@@ -104,10 +104,7 @@ impl ChildPlan {
         self.arena.resize(self.arena.len().next_multiple_of(8), 0);
         let offset = self.arena.len() as u32;
         self.arena.extend_from_slice(bytes);
-        Slice {
-            offset,
-            len: len as u32,
-        }
+        Slice { offset, len: len as u32 }
     }
 
     /// The operations, in order.
@@ -129,9 +126,7 @@ impl ChildPlan {
 
     /// The bytes of a byte array, for messages.
     pub(crate) fn slice(&self, slice: Slice) -> &[u8] {
-        self.arena
-            .get(slice.offset as usize..(slice.offset + slice.len) as usize)
-            .unwrap_or_default()
+        self.arena.get(slice.offset as usize..(slice.offset + slice.len) as usize).unwrap_or_default()
     }
 
     /// The whole image. `base` is the number of the first inherited slot.
@@ -140,9 +135,7 @@ impl ChildPlan {
         let arena = (size_of::<Header>() + ops).next_multiple_of(8);
         let header = [MAGIC, self.ops.len() as u32, arena as u32, base as u32];
         let mut image = Vec::with_capacity(arena + self.arena.len());
-        header
-            .iter()
-            .for_each(|word| image.extend_from_slice(&word.to_ne_bytes()));
+        header.iter().for_each(|word| image.extend_from_slice(&word.to_ne_bytes()));
         image.extend_from_slice(crate::sys::raw::op_bytes(&self.ops));
         image.resize(arena, 0);
         image.extend_from_slice(&self.arena);

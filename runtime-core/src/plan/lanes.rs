@@ -79,10 +79,7 @@ impl Lanes {
 
     /// The child waits for a tree that the parent clones, in [`Slot::MOUNT`].
     pub(super) fn receive_tree(&mut self, tree: Tree<'_>) {
-        let receive = Op::Receive {
-            into: Slot::MOUNT,
-            count: 1,
-        };
+        let receive = Op::Receive { into: Slot::MOUNT, count: 1 };
         self.child.push_from(receive, tree.origin);
         self.parent.push(ParentOp::SendTree {
             source: tree.path,
@@ -96,11 +93,7 @@ impl Lanes {
     /// The child clones a tree itself, into [`Slot::MOUNT`].
     pub(super) fn clone_tree(&mut self, tree: Tree<'_>) {
         let path = self.child.string(&tree.path);
-        let op = Op::CloneTree {
-            path,
-            recursive: tree.recursive,
-            nofollow: tree.nofollow,
-        };
+        let op = Op::CloneTree { path, recursive: tree.recursive, nofollow: tree.nofollow };
         self.child.push_from(op, tree.origin);
     }
 
@@ -108,10 +101,7 @@ impl Lanes {
     /// for its sysfs with these MOUNT_ATTR_*.
     pub(super) fn receive_network(&mut self, sysfs: Option<u64>) {
         let count = 1 + u32::from(sysfs.is_some());
-        self.child.push(Op::Receive {
-            into: Slot::NETWORK,
-            count,
-        });
+        self.child.push(Op::Receive { into: Slot::NETWORK, count });
         self.parent.push(ParentOp::MakeNetwork { sysfs });
     }
 }

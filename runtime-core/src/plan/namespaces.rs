@@ -56,11 +56,8 @@ impl Layout {
 }
 
 fn joins(context: Context<'_>) -> Vec<Join> {
-    let mut requests: Vec<&Namespace> = context
-        .namespaces()
-        .iter()
-        .filter(|request| request.path.is_some())
-        .collect();
+    let mut requests: Vec<&Namespace> =
+        context.namespaces().iter().filter(|request| request.path.is_some()).collect();
     // Root can join all from outside, and nothing from the outside once it entered the user
     // namespace; others get their rights by entering it.
     let user_first = context.host.effective_ids().0 != 0;
@@ -85,31 +82,18 @@ fn joins(context: Context<'_>) -> Vec<Join> {
 /// Enters and makes the namespaces.
 pub(super) fn enter(lanes: &mut Lanes, context: Context<'_>, layout: &Layout) {
     for join in &layout.joins {
-        let op = Op::JoinNamespaces {
-            slot: join.slot,
-            flags: join.kind,
-        };
+        let op = Op::JoinNamespaces { slot: join.slot, flags: join.kind };
         lanes.push_from(op, &join.origin);
     }
     if layout.own_user_namespace {
-        lanes.push_from(
-            Op::Unshare {
-                flags: Kind::User.flag(),
-            },
-            "linux.namespaces",
-        );
+        lanes.push_from(Op::Unshare { flags: Kind::User.flag() }, "linux.namespaces");
         lanes.sync(Point::IdMaps);
     }
     if context.namespaces().has(Kind::User) {
         lanes.push(Op::BecomeRoot);
     }
     if layout.unshare != 0 {
-        lanes.push_from(
-            Op::Unshare {
-                flags: layout.unshare,
-            },
-            "linux.namespaces",
-        );
+        lanes.push_from(Op::Unshare { flags: layout.unshare }, "linux.namespaces");
     }
     cgroup(lanes, context);
     if context.namespaces().makes(Kind::Time) {
@@ -125,11 +109,7 @@ pub(super) fn enter(lanes: &mut Lanes, context: Context<'_>, layout: &Layout) {
 }
 
 fn time_offsets(lanes: &mut Lanes, text: &str) -> Slice {
-    if text.is_empty() {
-        Slice::EMPTY
-    } else {
-        lanes.child.bytes(text.as_bytes())
-    }
+    if text.is_empty() { Slice::EMPTY } else { lanes.child.bytes(text.as_bytes()) }
 }
 
 /// A cgroup namespace has its root where its maker is. clone3 would take the caller's cgroup for it
@@ -141,12 +121,7 @@ fn cgroup(lanes: &mut Lanes, context: Context<'_>) {
     if context.host.cgroup_mode() != Mode::Unified {
         lanes.sync(Point::CgroupJoined);
     }
-    lanes.push_from(
-        Op::Unshare {
-            flags: Kind::Cgroup.flag(),
-        },
-        "linux.namespaces",
-    );
+    lanes.push_from(Op::Unshare { flags: Kind::Cgroup.flag() }, "linux.namespaces");
 }
 
 /// The id maps of a new user namespace.
@@ -155,10 +130,7 @@ pub(super) fn id_maps(context: Context<'_>) -> Result<Option<IdMaps>> {
         return Ok(None);
     }
     let spec = context.spec;
-    for (origin, map) in [
-        ("linux.uidMappings", &spec.uid_map),
-        ("linux.gidMappings", &spec.gid_map),
-    ] {
+    for (origin, map) in [("linux.uidMappings", &spec.uid_map), ("linux.gidMappings", &spec.gid_map)] {
         if !map.iter().any(|range| range.container == 0) {
             return Err(Error::invalid(origin, "id 0 of the container is not mapped"));
         }

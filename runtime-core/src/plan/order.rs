@@ -52,18 +52,12 @@ pub(super) fn create(spec: &ValidSpec, host: &Host, options: &CreateOptions) -> 
     become_program(lanes, &run)?;
 
     let id_maps = namespaces::id_maps(context)?;
-    Ok(finish(
-        std::mem::take(lanes),
-        process,
-        options.preserve_fds,
-        options.listen_fds,
-        |plan| {
-            plan.clone_flags = layout.clone_flags;
-            plan.joins = layout.joins;
-            plan.id_maps = id_maps;
-            plan.warnings.splice(0..0, spec.warnings().iter().cloned());
-        },
-    ))
+    Ok(finish(std::mem::take(lanes), process, options.preserve_fds, options.listen_fds, |plan| {
+        plan.clone_flags = layout.clone_flags;
+        plan.joins = layout.joins;
+        plan.id_maps = id_maps;
+        plan.warnings.splice(0..0, spec.warnings().iter().cloned());
+    }))
 }
 
 /// The plan of `exec`.
@@ -76,11 +70,7 @@ pub(super) fn exec(
     let mut lanes = Lanes::default();
     let lanes = &mut lanes;
     let enters_user_namespace = spec.namespaces.has(Kind::User);
-    let by = if enters_user_namespace {
-        By::EarlyChild
-    } else {
-        By::Child
-    };
+    let by = if enters_user_namespace { By::EarlyChild } else { By::Child };
 
     lanes.push(Op::OpenProc);
     scheduler::affinity(
@@ -92,11 +82,7 @@ pub(super) fn exec(
         lanes.parent.push(ParentOp::JoinCgroup);
         lanes.sync(Point::CgroupJoined);
     }
-    scheduler::affinity(
-        lanes,
-        &process.affinity_final,
-        format!("{}execCPUAffinity.final", process.origin),
-    );
+    scheduler::affinity(lanes, &process.affinity_final, format!("{}execCPUAffinity.final", process.origin));
     rlimits::oom_score_adj(lanes, process, by);
     if by == By::EarlyChild {
         rlimits::rlimits(lanes, process, by);
@@ -118,13 +104,7 @@ pub(super) fn exec(
         listen_fds: options.listen_fds,
     };
     become_program(lanes, &run)?;
-    Ok(finish(
-        std::mem::take(lanes),
-        process,
-        options.preserve_fds,
-        options.listen_fds,
-        |_| {},
-    ))
+    Ok(finish(std::mem::take(lanes), process, options.preserve_fds, options.listen_fds, |_| {}))
 }
 
 fn limits_by(context: Context<'_>, layout: &Layout) -> By {
@@ -173,15 +153,9 @@ fn make_root(lanes: &mut Lanes, context: Context<'_>, layout: &Layout) -> Result
     rootfs::restrict(lanes, context, &waits, false);
     if layout.parent_makes_network {
         lanes.receive_network(waits.sysfs.map(|(_, attributes)| attributes));
-        lanes.push(Op::JoinNamespaces {
-            slot: Slot::NETWORK,
-            flags: Kind::Network.flag(),
-        });
+        lanes.push(Op::JoinNamespaces { slot: Slot::NETWORK, flags: Kind::Network.flag() });
         for mount in spec.mounts.iter().filter(|mount| waits.has(mount)) {
-            let ready = waits
-                .sysfs
-                .filter(|(index, _)| *index == mount.index)
-                .map(|_| Slot::SYSFS);
+            let ready = waits.sysfs.filter(|(index, _)| *index == mount.index).map(|_| Slot::SYSFS);
             rootfs::mount(lanes, context, mount, ready)?;
         }
         rootfs::restrict(lanes, context, &waits, true);
@@ -201,15 +175,9 @@ fn limit(lanes: &mut Lanes, process: &ValidProcess, by: By) {
 
 /// Joins all namespaces that the container has of its own.
 fn join_container(lanes: &mut Lanes, spec: &ValidSpec, enters_user_namespace: bool) {
-    let flags = spec
-        .namespaces
-        .iter()
-        .fold(0, |flags, namespace| flags | namespace.kind.flag());
+    let flags = spec.namespaces.iter().fold(0, |flags, namespace| flags | namespace.kind.flag());
     if flags != 0 {
-        lanes.push(Op::JoinNamespaces {
-            slot: Slot::TARGET,
-            flags,
-        });
+        lanes.push(Op::JoinNamespaces { slot: Slot::TARGET, flags });
     }
     if enters_user_namespace {
         lanes.push(Op::BecomeRoot);
@@ -230,19 +198,8 @@ fn exec_root(lanes: &mut Lanes, spec: &ValidSpec, options: &ExecOptions) {
         false => format!("{}/{}", options.bundle.trim_end_matches('/'), spec.root),
     };
     let path = lanes.child.string(path);
-    lanes.push_from(
-        Op::OpenHost {
-            path,
-            slot: Slot::ROOT,
-        },
-        "root.path",
-    );
-    lanes.push_from(
-        Op::SwitchRoot {
-            how: RootSwitch::Chroot,
-        },
-        "root.path",
-    );
+    lanes.push_from(Op::OpenHost { path, slot: Slot::ROOT }, "root.path");
+    lanes.push_from(Op::SwitchRoot { how: RootSwitch::Chroot }, "root.path");
 }
 
 /// What `create` and `exec` end with.
@@ -275,11 +232,7 @@ impl Run<'_> {
 /// From root of the container to its program.
 fn become_program(lanes: &mut Lanes, run: &Run<'_>) -> Result<()> {
     let (spec, process) = (run.spec, run.process);
-    let own = if run.enters_user_namespace {
-        caps::IN_USER_NAMESPACE
-    } else {
-        run.host.capabilities()
-    };
+    let own = if run.enters_user_namespace { caps::IN_USER_NAMESPACE } else { run.host.capabilities() };
     let granted = caps::grant(lanes, process.capabilities, own, process.origin);
     let env = run.env();
 

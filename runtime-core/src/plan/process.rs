@@ -37,9 +37,7 @@ pub(super) fn change_user(lanes: &mut Lanes, process: &ValidProcess, granted: &G
         lanes.push_from(Op::StdioOwner { uid: process.uid }, &format!("{origin}user.uid"));
     }
     if granted.drop_bounding != 0 {
-        let op = Op::DropBounding {
-            mask: granted.drop_bounding,
-        };
+        let op = Op::DropBounding { mask: granted.drop_bounding };
         lanes.push_from(op, &format!("{origin}capabilities.bounding"));
     }
     lanes.push(Op::KeepCapabilities);
@@ -78,10 +76,7 @@ pub(super) fn set_ambient(lanes: &mut Lanes, process: &ValidProcess, sets: &Capa
 pub(super) fn find_program(lanes: &mut Lanes, process: &ValidProcess) {
     let candidates = candidates(process);
     let candidates = lanes.child.strings(&candidates);
-    lanes.push_from(
-        Op::FindProgram { candidates },
-        &format!("{}args[0]", process.origin),
-    );
+    lanes.push_from(Op::FindProgram { candidates }, &format!("{}args[0]", process.origin));
 }
 
 fn candidates(process: &ValidProcess) -> Vec<String> {
@@ -92,11 +87,7 @@ fn candidates(process: &ValidProcess) -> Vec<String> {
     if program.contains('/') {
         return vec![program.to_owned()];
     }
-    let path = process
-        .env
-        .iter()
-        .find_map(|entry| entry.strip_prefix("PATH="))
-        .unwrap_or_default();
+    let path = process.env.iter().find_map(|entry| entry.strip_prefix("PATH=")).unwrap_or_default();
     path.split(':')
         .map(|directory| match directory.trim_end_matches('/') {
             "" if directory.is_empty() => format!("./{program}"),
@@ -107,13 +98,8 @@ fn candidates(process: &ValidProcess) -> Vec<String> {
 
 /// execve(2). Without a HOME, the one of the user is looked up.
 pub(super) fn execute(lanes: &mut Lanes, process: &ValidProcess, env: &[String]) {
-    let has_home = env
-        .iter()
-        .any(|entry| entry.strip_prefix("HOME=").is_some_and(|home| !home.is_empty()));
-    let env: Vec<&String> = env
-        .iter()
-        .filter(|entry| has_home || !entry.starts_with("HOME="))
-        .collect();
+    let has_home = env.iter().any(|entry| entry.strip_prefix("HOME=").is_some_and(|home| !home.is_empty()));
+    let env: Vec<&String> = env.iter().filter(|entry| has_home || !entry.starts_with("HOME=")).collect();
     let op = Op::Execute {
         args: lanes.child.strings(&process.args),
         env: lanes.child.strings(&env),

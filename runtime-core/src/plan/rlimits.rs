@@ -25,12 +25,7 @@ pub(super) fn rlimits(lanes: &mut Lanes, process: &ValidProcess, by: By) {
         let origin = format!("{}rlimits[{}]", process.origin, limit.index);
         let (resource, soft, hard) = (limit.resource, limit.soft, limit.hard);
         match by {
-            By::Parent => lanes.parent.push(ParentOp::Rlimit {
-                resource,
-                soft,
-                hard,
-                origin,
-            }),
+            By::Parent => lanes.parent.push(ParentOp::Rlimit { resource, soft, hard, origin }),
             By::Child | By::EarlyChild => lanes.push_from(Op::Rlimit { resource, soft, hard }, &origin),
         }
     }

@@ -12,45 +12,21 @@ pub(super) fn open_root(lanes: &mut Lanes, context: Context<'_>) {
     let path = context.host_path(&context.spec.root);
     if !context.namespaces().has(Kind::Mount) {
         let path = lanes.child.string(&path);
-        lanes.push_from(
-            Op::OpenHost {
-                path,
-                slot: Slot::ROOT,
-            },
-            "root.path",
-        );
+        lanes.push_from(Op::OpenHost { path, slot: Slot::ROOT }, "root.path");
         return;
     }
     let slave = libc::MS_SLAVE | libc::MS_REC;
     let flags = context.spec.root_propagation.unwrap_or(slave);
     lanes.push_from(Op::HostPropagation { flags }, "linux.rootfsPropagation");
     if context.parent_is_stronger() {
-        let tree = Tree {
-            path,
-            recursive: true,
-            nofollow: false,
-            idmap: None,
-            origin: "root.path",
-        };
+        let tree = Tree { path, recursive: true, nofollow: false, idmap: None, origin: "root.path" };
         lanes.receive_tree(tree);
-        lanes.push(Op::MountPropagation {
-            flags: libc::MS_SLAVE,
-            recursive: true,
-        });
-        let op = Op::OpenRoot {
-            path: Str::NONE,
-            slot: Slot::MOUNT,
-        };
+        lanes.push(Op::MountPropagation { flags: libc::MS_SLAVE, recursive: true });
+        let op = Op::OpenRoot { path: Str::NONE, slot: Slot::MOUNT };
         lanes.push_from(op, "root.path");
     } else {
         let path = lanes.child.string(&path);
-        lanes.push_from(
-            Op::OpenRoot {
-                path,
-                slot: Slot::MOUNT,
-            },
-            "root.path",
-        );
+        lanes.push_from(Op::OpenRoot { path, slot: Slot::MOUNT }, "root.path");
     }
 }
 
@@ -66,11 +42,7 @@ pub(super) struct Deferred {
 impl Deferred {
     /// Nothing waits.
     pub(super) fn none() -> Self {
-        Self {
-            destinations: Vec::new(),
-            mounts: Vec::new(),
-            sysfs: None,
-        }
+        Self { destinations: Vec::new(), mounts: Vec::new(), sysfs: None }
     }
 
     pub(super) fn new(mounts: &[Mount]) -> Self {
@@ -99,12 +71,9 @@ impl Deferred {
     /// True if what is at `path` depends on a mount that waits.
     pub(super) fn has_path(&self, path: &str) -> bool {
         let below = |path: &str, parent: &str| {
-            path.strip_prefix(parent)
-                .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+            path.strip_prefix(parent).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
         };
-        self.destinations
-            .iter()
-            .any(|other| below(path, other) || below(other, path))
+        self.destinations.iter().any(|other| below(path, other) || below(other, path))
     }
 }
 
@@ -141,12 +110,7 @@ fn remount(lanes: &mut Lanes, mount: &Mount, origin: &str) {
     let op = Op::RemountAt {
         destination: lanes.child.string(&mount.destination),
         set: options.attributes(),
-        clear: options.clear
-            | if options.atime.is_some() {
-                attribute::ATIME
-            } else {
-                0
-            },
+        clear: options.clear | if options.atime.is_some() { attribute::ATIME } else { 0 },
     };
     lanes.push_from(op, origin);
 }
@@ -163,13 +127,7 @@ fn bind(lanes: &mut Lanes, context: Context<'_>, mount: &Mount, origin: &str) ->
     if tree.idmap.is_some() || context.parent_is_stronger() {
         lanes.receive_tree(tree);
         // What the parent cloned is a peer of the host's mount: nothing may go back to the host.
-        lanes.push_from(
-            Op::MountPropagation {
-                flags: libc::MS_SLAVE,
-                recursive: true,
-            },
-            origin,
-        );
+        lanes.push_from(Op::MountPropagation { flags: libc::MS_SLAVE, recursive: true }, origin);
     } else {
         lanes.clone_tree(tree);
     }
@@ -195,14 +153,7 @@ fn bind_attributes(lanes: &mut Lanes, context: Context<'_>, mount: &Mount, origi
         options.clear
     };
     let clear = clear | if atime { attribute::ATIME } else { 0 };
-    lanes.push_from(
-        Op::MountAttributes {
-            set,
-            clear,
-            recursive: false,
-        },
-        origin,
-    );
+    lanes.push_from(Op::MountAttributes { set, clear, recursive: false }, origin);
 }
 
 fn idmap(context: Context<'_>, mount: &Mount, origin: &str) -> Result<Option<MountIdMap>> {
@@ -211,19 +162,13 @@ fn idmap(context: Context<'_>, mount: &Mount, origin: &str) -> Result<Option<Mou
         return Ok(None);
     }
     if context.options.rootless || context.host.effective_ids().0 != 0 {
-        let error = Error::invalid(
-            origin.to_owned(),
-            "id-mapped mounts are not supported for rootless containers",
-        );
+        let error =
+            Error::invalid(origin.to_owned(), "id-mapped mounts are not supported for rootless containers");
         return Err(error.kind_of(ErrorKind::Unsupported));
     }
     let recursive = mount.options.idmap == Some(true);
     Ok(Some(if own {
-        MountIdMap::Own {
-            uid: mount.uid_map.clone(),
-            gid: mount.gid_map.clone(),
-            recursive,
-        }
+        MountIdMap::Own { uid: mount.uid_map.clone(), gid: mount.gid_map.clone(), recursive }
     } else {
         MountIdMap::Container { recursive }
     }))
@@ -237,12 +182,7 @@ fn filesystem(lanes: &mut Lanes, context: Context<'_>, mount: &Mount, origin: &s
     if options.read_only() && !in_memory(&mount.kind) {
         parameters.push("ro".to_owned());
     }
-    if let Some(label) = context
-        .spec
-        .mount_label
-        .as_ref()
-        .filter(|_| takes_label(&mount.kind))
-    {
+    if let Some(label) = context.spec.mount_label.as_ref().filter(|_| takes_label(&mount.kind)) {
         if context.host.selinux() {
             parameters.push(format!("context={label}"));
         }
@@ -252,11 +192,7 @@ fn filesystem(lanes: &mut Lanes, context: Context<'_>, mount: &Mount, origin: &s
         kind: lanes.child.string(&mount.kind),
         source: lanes.child.string(&mount.source),
         parameters: lanes.child.parameters(&parameters),
-        attributes: if is_read_only_late(mount) {
-            attributes & !attribute::RDONLY
-        } else {
-            attributes
-        },
+        attributes: if is_read_only_late(mount) { attributes & !attribute::RDONLY } else { attributes },
     };
     lanes.push_from(op, origin);
     let destination = lanes.child.string(&mount.destination);
@@ -274,10 +210,7 @@ fn filesystem(lanes: &mut Lanes, context: Context<'_>, mount: &Mount, origin: &s
 }
 
 fn in_memory(kind: &str) -> bool {
-    matches!(
-        kind,
-        "proc" | "sysfs" | "tmpfs" | "devpts" | "mqueue" | "cgroup" | "cgroup2" | "ramfs"
-    )
+    matches!(kind, "proc" | "sysfs" | "tmpfs" | "devpts" | "mqueue" | "cgroup" | "cgroup2" | "ramfs")
 }
 
 fn takes_label(kind: &str) -> bool {
@@ -288,21 +221,11 @@ fn takes_label(kind: &str) -> bool {
 pub(super) fn finish(lanes: &mut Lanes, mount: &Mount, origin: &str, node: Node) -> Result<()> {
     let options = &mount.options;
     if options.set_all | options.clear_all != 0 {
-        let op = Op::MountAttributes {
-            set: options.set_all,
-            clear: options.clear_all,
-            recursive: true,
-        };
+        let op = Op::MountAttributes { set: options.set_all, clear: options.clear_all, recursive: true };
         lanes.push_from(op, origin);
     }
     for (flags, recursive) in &options.propagation {
-        lanes.push_from(
-            Op::MountPropagation {
-                flags: *flags,
-                recursive: *recursive,
-            },
-            origin,
-        );
+        lanes.push_from(Op::MountPropagation { flags: *flags, recursive: *recursive }, origin);
     }
     let destination = lanes.child.string(&mount.destination);
     lanes.push_from(Op::Attach { destination, node }, origin);
@@ -318,18 +241,9 @@ fn is_read_only_late(mount: &Mount) -> bool {
 
 /// Makes what was written until now read-only.
 pub(super) fn late_read_only(lanes: &mut Lanes, context: Context<'_>) {
-    for mount in context
-        .spec
-        .mounts
-        .iter()
-        .filter(|mount| is_read_only_late(mount))
-    {
+    for mount in context.spec.mounts.iter().filter(|mount| is_read_only_late(mount)) {
         let destination = lanes.child.string(&mount.destination);
-        let op = Op::RemountAt {
-            destination,
-            set: attribute::RDONLY,
-            clear: 0,
-        };
+        let op = Op::RemountAt { destination, set: attribute::RDONLY, clear: 0 };
         lanes.push_from(op, &mount.origin());
     }
 }
@@ -337,23 +251,11 @@ pub(super) fn late_read_only(lanes: &mut Lanes, context: Context<'_>) {
 /// Read-only and masked paths; `deferred` selects those that depend on mounts that waited.
 pub(super) fn restrict(lanes: &mut Lanes, context: Context<'_>, waits: &Deferred, deferred: bool) {
     let selected = |path: &&String| waits.has_path(path) == deferred;
-    for (index, path) in context
-        .spec
-        .readonly_paths
-        .iter()
-        .enumerate()
-        .filter(|(_, path)| selected(path))
-    {
+    for (index, path) in context.spec.readonly_paths.iter().enumerate().filter(|(_, path)| selected(path)) {
         let path = lanes.child.string(path);
         lanes.push_from(Op::ReadOnly { path }, &format!("linux.readonlyPaths[{index}]"));
     }
-    for (index, path) in context
-        .spec
-        .masked_paths
-        .iter()
-        .enumerate()
-        .filter(|(_, path)| selected(path))
-    {
+    for (index, path) in context.spec.masked_paths.iter().enumerate().filter(|(_, path)| selected(path)) {
         let path = lanes.child.string(path);
         lanes.push_from(Op::Mask { path }, &format!("linux.maskedPaths[{index}]"));
     }
@@ -376,18 +278,10 @@ pub(super) fn switch_root(lanes: &mut Lanes, context: Context<'_>) -> Result<()>
     lanes.push_from(Op::SwitchRoot { how }, "root");
     // Private and slave are what the root is already; the others must not reach the host.
     if own_mounts && propagation & (libc::MS_SHARED | libc::MS_UNBINDABLE) != 0 {
-        lanes.push_from(
-            Op::RootPropagation { flags: propagation },
-            "linux.rootfsPropagation",
-        );
+        lanes.push_from(Op::RootPropagation { flags: propagation }, "linux.rootfsPropagation");
     }
     if spec.root_readonly {
-        lanes.push_from(
-            Op::RootAttributes {
-                set: attribute::RDONLY,
-            },
-            "root.readonly",
-        );
+        lanes.push_from(Op::RootAttributes { set: attribute::RDONLY }, "root.readonly");
     }
     Ok(())
 }

@@ -15,10 +15,7 @@ pub(super) fn names_and_sysctls(lanes: &mut Lanes, context: Context<'_>) {
         lanes.push_from(Op::DomainName { name }, "domainname");
     }
     for (path, value) in &spec.sysctl {
-        let op = Op::Sysctl {
-            path: lanes.child.string(path),
-            value: lanes.child.bytes(value.as_bytes()),
-        };
+        let op = Op::Sysctl { path: lanes.child.string(path), value: lanes.child.bytes(value.as_bytes()) };
         lanes.push_from(op, &format!("linux.sysctl.{}", path.replace('/', ".")));
     }
 }

@@ -45,20 +45,13 @@ fn make_rootless(spec: &mut Spec, uid: u32, gid: u32) -> Result<()> {
         linux.set_resources(None);
     }
     add_namespace(spec, LinuxNamespaceType::User);
-    spec.mounts_mut()
-        .iter_mut()
-        .flatten()
-        .for_each(without_privileges);
+    spec.mounts_mut().iter_mut().flatten().for_each(without_privileges);
     Ok(())
 }
 
 fn single(id: u32) -> Result<LinuxIdMapping> {
-    let line = LinuxIdMappingBuilder::default()
-        .container_id(0u32)
-        .host_id(id)
-        .size(1u32);
-    line.build()
-        .map_err(|error| Error::invalid("default.json", error.to_string()))
+    let line = LinuxIdMappingBuilder::default().container_id(0u32).host_id(id).size(1u32);
+    line.build().map_err(|error| Error::invalid("default.json", error.to_string()))
 }
 
 /// A sysfs needs a network namespace of one's own, so the host's is bound; ids other than the one

@@ -63,10 +63,7 @@ pub(super) fn devices(devices: &[LinuxDevice], findings: &mut Findings) -> Vec<D
             known.path == device.path && (known.kind, known.number) != (device.kind, device.number)
         });
         if conflict {
-            findings.error(
-                device.origin(),
-                format!("another device has the path {:?}", device.path),
-            );
+            findings.error(device.origin(), format!("another device has the path {:?}", device.path));
         }
         all.push(device);
     }
@@ -82,10 +79,7 @@ fn one(index: usize, device: &LinuxDevice, findings: &mut Findings) -> Option<De
         LinuxDeviceType::B => DeviceKind::Block,
         LinuxDeviceType::P => DeviceKind::Fifo,
         LinuxDeviceType::A => {
-            findings.error(
-                format_args!("{origin}.type"),
-                "\"a\" is not the type of one device",
-            );
+            findings.error(format_args!("{origin}.type"), "\"a\" is not the type of one device");
             return None;
         }
     };
@@ -109,10 +103,7 @@ fn device_number(origin: &str, field: &str, value: i64, limit: u32, findings: &m
     match u32::try_from(value) {
         Ok(value) if value <= limit => value,
         _ => {
-            findings.error(
-                format_args!("{origin}.{field}"),
-                format!("{value} is not in 0 to {limit}"),
-            );
+            findings.error(format_args!("{origin}.{field}"), format!("{value} is not in 0 to {limit}"));
             0
         }
     }

@@ -40,8 +40,7 @@ impl Findings {
     /// Forgets findings about fields at, above or below one of `origins`: their values were
     /// refused already, so what follows from that is no news.
     pub(super) fn forget(&mut self, origins: &[String]) {
-        self.errors
-            .retain(|(origin, _)| !origins.iter().any(|other| related(origin, other)));
+        self.errors.retain(|(origin, _)| !origins.iter().any(|other| related(origin, other)));
     }
 
     /// The warnings, or one error with all errors, which begin with `earlier`.
@@ -52,13 +51,11 @@ impl Findings {
         let all: Vec<String> = earlier
             .iter()
             .chain(&self.errors)
-            .map(|(origin, reason)| {
-                if origin.is_empty() {
-                    reason.clone()
-                } else {
-                    format!("{origin}: {reason}")
-                }
-            })
+            .map(
+                |(origin, reason)| {
+                    if origin.is_empty() { reason.clone() } else { format!("{origin}: {reason}") }
+                },
+            )
             .collect();
         Err(Error::new(ErrorKind::InvalidInput, file).reason(all.join("; ")))
     }
@@ -77,13 +74,7 @@ fn related(one: &str, other: &str) -> bool {
 fn one_line(text: String) -> String {
     if text.contains(|c: char| c.is_control()) {
         text.chars()
-            .flat_map(|c| {
-                if c.is_control() {
-                    c.escape_default().collect::<Vec<_>>()
-                } else {
-                    vec![c]
-                }
-            })
+            .flat_map(|c| if c.is_control() { c.escape_default().collect::<Vec<_>>() } else { vec![c] })
             .collect()
     } else {
         text

@@ -54,9 +54,7 @@ pub(super) fn hooks(hooks: Option<&oci::Hooks>, findings: &mut Findings) -> Hook
 
 fn convert(kind: &str, hooks: &Option<Vec<oci::Hook>>, findings: &mut Findings) -> Vec<Hook> {
     let hooks = hooks.iter().flatten().enumerate();
-    hooks
-        .map(|(index, hook)| one(format!("hooks.{kind}[{index}]"), hook, findings))
-        .collect()
+    hooks.map(|(index, hook)| one(format!("hooks.{kind}[{index}]"), hook, findings)).collect()
 }
 
 fn one(origin: String, hook: &oci::Hook, findings: &mut Findings) -> Hook {
@@ -79,11 +77,5 @@ fn one(origin: String, hook: &oci::Hook, findings: &mut Findings) -> Hook {
         }
     });
     let args = hook.args().clone().filter(|args| !args.is_empty());
-    Hook {
-        args: args.unwrap_or_else(|| vec![path.clone()]),
-        env: hook.env().clone(),
-        path,
-        timeout,
-        origin,
-    }
+    Hook { args: args.unwrap_or_else(|| vec![path.clone()]), env: hook.env().clone(), path, timeout, origin }
 }

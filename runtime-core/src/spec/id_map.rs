@@ -14,11 +14,7 @@ const BYTES: usize = 4096;
 pub(super) fn convert(origin: &str, lines: &[LinuxIdMapping], findings: &mut Findings) -> Vec<IdRange> {
     let mut ranges: Vec<IdRange> = Vec::with_capacity(lines.len());
     for (index, line) in lines.iter().enumerate() {
-        let range = IdRange {
-            container: line.container_id(),
-            host: line.host_id(),
-            size: line.size(),
-        };
+        let range = IdRange { container: line.container_id(), host: line.host_id(), size: line.size() };
         if let Some(reason) = fault(range) {
             findings.error(format!("{origin}[{index}]"), reason);
             continue;
@@ -51,15 +47,12 @@ fn continues(last: IdRange, next: IdRange) -> bool {
 }
 
 fn overlaps(origin: &str, ranges: &[IdRange], findings: &mut Findings) {
-    for (field, first) in [
-        ("containerID", (|range| range.container) as fn(&IdRange) -> u32),
-        ("hostID", |range| range.host),
-    ] {
+    for (field, first) in
+        [("containerID", (|range| range.container) as fn(&IdRange) -> u32), ("hostID", |range| range.host)]
+    {
         let mut sorted: Vec<&IdRange> = ranges.iter().collect();
         sorted.sort_by_key(|range| first(range));
-        let overlap = sorted
-            .windows(2)
-            .find(|pair| first(pair[0]) + pair[0].size > first(pair[1]));
+        let overlap = sorted.windows(2).find(|pair| first(pair[0]) + pair[0].size > first(pair[1]));
         if let Some(pair) = overlap {
             findings.error(origin, format!("{field} {} is mapped twice", first(pair[1])));
         }
@@ -68,26 +61,17 @@ fn overlaps(origin: &str, ranges: &[IdRange], findings: &mut Findings) {
 
 fn limits(origin: &str, ranges: &[IdRange], findings: &mut Findings) {
     if ranges.len() > EXTENTS {
-        findings.error(
-            origin,
-            format!("has {} extents, the kernel takes {EXTENTS}", ranges.len()),
-        );
+        findings.error(origin, format!("has {} extents, the kernel takes {EXTENTS}", ranges.len()));
     }
     let bytes = text(ranges).len();
     if bytes >= BYTES {
-        findings.error(
-            origin,
-            format!("is a text of {bytes} bytes, the kernel takes less than {BYTES}"),
-        );
+        findings.error(origin, format!("is a text of {bytes} bytes, the kernel takes less than {BYTES}"));
     }
 }
 
 /// The map as the kernel reads it.
 pub(crate) fn text(ranges: &[IdRange]) -> String {
-    ranges
-        .iter()
-        .map(|range| format!("{} {} {}\n", range.container, range.host, range.size))
-        .collect()
+    ranges.iter().map(|range| format!("{} {} {}\n", range.container, range.host, range.size)).collect()
 }
 
 #[cfg(test)]
@@ -97,18 +81,14 @@ mod tests {
     use super::*;
 
     fn line(container: u32, host: u32, size: u32) -> LinuxIdMapping {
-        let line = LinuxIdMappingBuilder::default()
-            .container_id(container)
-            .host_id(host);
+        let line = LinuxIdMappingBuilder::default().container_id(container).host_id(host);
         line.size(size).build().unwrap()
     }
 
     fn errors(lines: &[LinuxIdMapping]) -> String {
         let mut findings = Findings::default();
         convert("m", lines, &mut findings);
-        findings
-            .finish("f", Vec::new())
-            .map_or_else(|error| error.to_string(), |_| String::new())
+        findings.finish("f", Vec::new()).map_or_else(|error| error.to_string(), |_| String::new())
     }
 
     #[test]
@@ -124,9 +104,7 @@ mod tests {
         let scattered = |count: u32| -> Vec<_> { (0..count).map(|i| line(i * 2, i * 3, 1)).collect() };
         assert_eq!(errors(&scattered(340)), "");
         assert!(errors(&scattered(341)).contains("has 341 extents"));
-        let long: Vec<_> = (0..340)
-            .map(|i| line(1_000_000 + i * 2, 1_000_000 + i * 3, 1))
-            .collect();
+        let long: Vec<_> = (0..340).map(|i| line(1_000_000 + i * 2, 1_000_000 + i * 3, 1)).collect();
         assert!(errors(&long).contains("bytes"));
         // A thousand adjacent lines are one extent.
         let adjacent: Vec<_> = (0..1000).map(|i| line(i, 1000 + i, 1)).collect();

@@ -25,9 +25,7 @@ impl<'a> Parts<'a> {
     }
 
     fn list<T>(&self, field: impl FnOnce(&'a oci::Linux) -> &'a Option<Vec<T>>) -> &'a [T] {
-        self.0
-            .and_then(|linux| field(linux).as_deref())
-            .unwrap_or_default()
+        self.0.and_then(|linux| field(linux).as_deref()).unwrap_or_default()
     }
 
     pub(super) fn namespaces(&self) -> &'a [LinuxNamespace] {
@@ -72,10 +70,7 @@ pub(super) fn paths(
     findings: &mut Findings,
 ) -> Vec<String> {
     if !paths.is_empty() && !namespaces.has(Kind::Mount) {
-        findings.error(
-            field,
-            "unable to restrict sys entries without a private MNT namespace",
-        );
+        findings.error(field, "unable to restrict sys entries without a private MNT namespace");
     }
     for (index, path) in paths.iter().enumerate() {
         findings.absolute(format_args!("{field}[{index}]"), path);
@@ -87,19 +82,13 @@ pub(super) fn root_propagation(linux: &Parts<'_>, findings: &mut Findings) -> Op
     let text = non_empty(linux.get(|linux| linux.rootfs_propagation().as_ref()))?;
     let flags = mount_options::propagation(&text);
     if flags.is_none() {
-        findings.error(
-            "linux.rootfsPropagation",
-            format!("rootfsPropagation={text} is not supported"),
-        );
+        findings.error("linux.rootfsPropagation", format!("rootfsPropagation={text} is not supported"));
     }
     flags
 }
 
 pub(super) fn cgroups_path(linux: &Parts<'_>, findings: &mut Findings) -> Option<String> {
-    let path = linux
-        .get(|linux| linux.cgroups_path().as_ref())?
-        .to_string_lossy()
-        .into_owned();
+    let path = linux.get(|linux| linux.cgroups_path().as_ref())?.to_string_lossy().into_owned();
     findings.text("linux.cgroupsPath", &path);
     Some(path).filter(|path| !path.is_empty())
 }
@@ -117,25 +106,15 @@ pub(super) fn unsupported(linux: &Parts<'_>, findings: &mut Findings) {
     if linux.get(|linux| linux.intel_rdt().as_ref()).is_some() {
         findings.error("linux.intelRdt", "is not supported by this runtime");
     }
-    if linux
-        .get(|linux| linux.net_devices().as_ref())
-        .is_some_and(|devices| !devices.is_empty())
-    {
+    if linux.get(|linux| linux.net_devices().as_ref()).is_some_and(|devices| !devices.is_empty()) {
         findings.error("linux.netDevices", "is not supported by this runtime");
     }
 }
 
 pub(super) fn personality(linux: &Parts<'_>, findings: &mut Findings) -> Option<u64> {
     let personality = linux.get(|linux| linux.personality().as_ref())?;
-    if personality
-        .flags()
-        .as_ref()
-        .is_some_and(|flags| !flags.is_empty())
-    {
-        findings.warning(
-            "linux.personality.flags",
-            "no flag of a personality is supported: ignored",
-        );
+    if personality.flags().as_ref().is_some_and(|flags| !flags.is_empty()) {
+        findings.warning("linux.personality.flags", "no flag of a personality is supported: ignored");
     }
     Some(match personality.domain() {
         LinuxPersonalityDomain::PerLinux => 0,
@@ -156,22 +135,13 @@ pub(super) fn memory_policy(linux: &Parts<'_>, findings: &mut Findings) -> Optio
             findings.error("linux.memoryPolicy.nodes", "memory policy mode requires 0 nodes");
         }
         Some(true) if nodes.is_empty() => {
-            findings.error(
-                "linux.memoryPolicy.nodes",
-                "memory policy mode requires at least one node but got 0",
-            );
+            findings
+                .error("linux.memoryPolicy.nodes", "memory policy mode requires at least one node but got 0");
         }
         _ => {}
     }
-    let flags = policy
-        .flags()
-        .iter()
-        .flatten()
-        .fold(0, |all, flag| all | mode_flag(*flag));
-    Some(MemoryPolicy {
-        mode: mode | flags,
-        nodes,
-    })
+    let flags = policy.flags().iter().flatten().fold(0, |all, flag| all | mode_flag(*flag));
+    Some(MemoryPolicy { mode: mode | flags, nodes })
 }
 
 /// The number of a mode, and whether it needs nodes (`Some(true)`) or refuses them.
@@ -203,9 +173,7 @@ pub(super) fn bit_mask(text: &str, limit: usize) -> Result<Vec<u8>, String> {
     let mut mask = Vec::new();
     let number = |part: &str| match part.trim().parse::<usize>() {
         Ok(number) if number < limit => Ok(number),
-        _ => Err(format!(
-            "{text:?} is not a list such as \"0-3,7\" of numbers below {limit}"
-        )),
+        _ => Err(format!("{text:?} is not a list such as \"0-3,7\" of numbers below {limit}")),
     };
     for part in text.split(',').filter(|part| !part.trim().is_empty()) {
         let (first, last) = part.split_once('-').unwrap_or((part, part));

@@ -2,11 +2,8 @@
 
 /// The JSON path of the value that `line` and `column` (from 1, in bytes) are in or just behind.
 pub(super) fn path_at(text: &[u8], line: usize, column: usize) -> String {
-    let start: usize = text
-        .split_inclusive(|byte| *byte == b'\n')
-        .take(line.saturating_sub(1))
-        .map(<[u8]>::len)
-        .sum();
+    let start: usize =
+        text.split_inclusive(|byte| *byte == b'\n').take(line.saturating_sub(1)).map(<[u8]>::len).sum();
     let end = (start + column).min(text.len());
     let mut walk = Walk::default();
     let mut at = 0;
@@ -37,10 +34,7 @@ impl Walk {
             self.closed = false;
         }
         match rest[0] {
-            b'{' => self.open.push(Container::Object {
-                key: String::new(),
-                expects_key: true,
-            }),
+            b'{' => self.open.push(Container::Object { key: String::new(), expects_key: true }),
             b'[' => self.open.push(Container::Array { index: 0 }),
             b'}' | b']' => {
                 // The path is that of the container itself.
@@ -77,11 +71,7 @@ impl Walk {
             at += if rest[at] == b'\\' { 2 } else { 1 };
         }
         let inside = &rest[1..at.min(rest.len())];
-        if let Some(Container::Object {
-            key,
-            expects_key: true,
-        }) = self.open.last_mut()
-        {
+        if let Some(Container::Object { key, expects_key: true }) = self.open.last_mut() {
             *key = String::from_utf8_lossy(inside).into_owned();
         }
         at + 1
@@ -114,10 +104,7 @@ mod tests {
         let text = br#"{"a": {"b": [1, {"c": "x"}, true], "d": 5},
 "e": 7}"#;
         let at = |needle: &str| {
-            let offset = text
-                .windows(needle.len())
-                .position(|w| w == needle.as_bytes())
-                .unwrap();
+            let offset = text.windows(needle.len()).position(|w| w == needle.as_bytes()).unwrap();
             path_at(text, 1, offset + needle.len())
         };
         assert_eq!(at("\"x\""), "a.b[1].c");

@@ -164,10 +164,7 @@ impl ValidSpec {
         let namespaces = namespace::namespaces(&linux, findings);
         let (root, root_readonly) = root(spec, &namespaces, findings);
         linux::unsupported(&linux, findings);
-        let process = spec
-            .process()
-            .as_ref()
-            .map(|process| process::convert(process, "process.", findings));
+        let process = spec.process().as_ref().map(|process| process::convert(process, "process.", findings));
         Self {
             root,
             root_readonly,
@@ -228,14 +225,8 @@ fn version(text: &str, findings: &mut Findings) {
     }
     let core = text.split(['-', '+']).next().unwrap_or_default();
     let numbers: Vec<Option<u32>> = core.split('.').map(|part| part.parse().ok()).collect();
-    if !matches!(
-        numbers.as_slice(),
-        [Some(1), Some(_), Some(_)] | [Some(1), Some(_)]
-    ) {
-        findings.error(
-            "ociVersion",
-            format!("{text:?} is not a supported version: 1.x is"),
-        );
+    if !matches!(numbers.as_slice(), [Some(1), Some(_), Some(_)] | [Some(1), Some(_)]) {
+        findings.error("ociVersion", format!("{text:?} is not a supported version: 1.x is"));
     }
 }
 
@@ -251,10 +242,7 @@ fn root(spec: &Spec, namespaces: &Namespaces, findings: &mut Findings) -> (Strin
     findings.text("root.path", &path);
     let readonly = root.readonly().unwrap_or(false);
     if readonly && !namespaces.has(Kind::Mount) {
-        findings.error(
-            "root.readonly",
-            "unable to make the root read-only without a private MNT namespace",
-        );
+        findings.error("root.readonly", "unable to make the root read-only without a private MNT namespace");
     }
     (path, readonly)
 }
@@ -264,9 +252,7 @@ fn annotations(spec: &Spec, findings: &mut Findings) -> BTreeMap<String, String>
     if annotations.clone().any(|(key, _)| key.is_empty()) {
         findings.error("annotations", "a key is empty");
     }
-    annotations
-        .map(|(key, value)| (key.clone(), value.clone()))
-        .collect()
+    annotations.map(|(key, value)| (key.clone(), value.clone())).collect()
 }
 
 /// The value, unless it is missing or empty: engines write both for "not set".

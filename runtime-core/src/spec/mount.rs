@@ -70,10 +70,7 @@ fn convert(index: usize, mount: &oci::Mount, namespaces: &Namespaces, findings: 
     for (at, option) in mount.options().iter().flatten().enumerate() {
         findings.text(format_args!("{origin}.options[{at}]"), option);
     }
-    let source = mount
-        .source()
-        .as_ref()
-        .map(|path| path.to_string_lossy().into_owned());
+    let source = mount.source().as_ref().map(|path| path.to_string_lossy().into_owned());
     let kind = mount.typ().clone().unwrap_or_default();
     let mut mount = Mount {
         destination: destination(&origin, &mount.destination().to_string_lossy(), findings),
@@ -148,10 +145,7 @@ fn check(origin: &str, mount: &Mount, namespaces: &Namespaces, findings: &mut Fi
         findings.error(format_args!("{origin}.source"), "a bind mount needs a source");
     }
     if !bind && mount.kind.is_empty() && !options.remount {
-        findings.error(
-            format_args!("{origin}.type"),
-            "is required for a mount that is no bind mount",
-        );
+        findings.error(format_args!("{origin}.type"), "is required for a mount that is no bind mount");
     }
     if bind && !options.data.is_empty() {
         findings.error(
@@ -163,16 +157,10 @@ fn check(origin: &str, mount: &Mount, namespaces: &Namespaces, findings: &mut Fi
         );
     }
     if options.copy_up && mount.kind != "tmpfs" {
-        findings.error(
-            format_args!("{origin}.options"),
-            "\"tmpcopyup\" is only possible for tmpfs",
-        );
+        findings.error(format_args!("{origin}.options"), "\"tmpcopyup\" is only possible for tmpfs");
     }
     if options.source_nofollow && !bind {
-        findings.error(
-            format_args!("{origin}.options"),
-            "\"src-nofollow\" is only possible for bind mounts",
-        );
+        findings.error(format_args!("{origin}.options"), "\"src-nofollow\" is only possible for bind mounts");
     }
     check_idmap(origin, mount, namespaces, findings);
     check_proc(origin, mount, findings);
@@ -188,10 +176,7 @@ fn check_idmap(origin: &str, mount: &Mount, namespaces: &Namespaces, findings: &
     }
     let both = !mount.uid_map.is_empty() && !mount.gid_map.is_empty();
     if own && !both || !own && !namespaces.has(Kind::User) {
-        findings.error(
-            origin,
-            "id-mapped mounts must have both uid and gid mappings specified",
-        );
+        findings.error(origin, "id-mapped mounts must have both uid and gid mappings specified");
     }
 }
 
@@ -200,16 +185,10 @@ fn check_proc(origin: &str, mount: &Mount, findings: &mut Findings) {
     let field = format!("{origin}.destination");
     if path == "/proc" {
         if !matches!(mount.kind.as_str(), "proc" | "bind") && !mount.options.remount {
-            findings.error(
-                &field,
-                format!("{path:?} cannot be mounted because it is not of type proc"),
-            );
+            findings.error(&field, format!("{path:?} cannot be mounted because it is not of type proc"));
         }
     } else if path.starts_with("/proc/") && !BELOW_PROC.contains(&path) {
-        findings.error(
-            &field,
-            format!("{path:?} cannot be mounted because it is inside /proc"),
-        );
+        findings.error(&field, format!("{path:?} cannot be mounted because it is inside /proc"));
     }
 }
 

@@ -196,8 +196,7 @@ impl MountOptions {
             Propagation(flag, all) => self.propagation.push((flag, all)),
             Bind(all) => self.bind = Some(all || self.bind == Some(true)),
             Superblock(name) => {
-                self.superblock
-                    .retain(|known| *known != name && *known != opposite(name));
+                self.superblock.retain(|known| *known != name && *known != opposite(name));
                 self.superblock.push(name);
             }
             Remount => self.remount = true,
@@ -279,24 +278,15 @@ mod tests {
         let options = MountOptions::parse(&["ro", "nosuid", "rw", "noatime", "strictatime"]);
         assert_eq!((options.set, options.clear), (NOSUID, RDONLY));
         assert_eq!(options.attributes(), NOSUID | STRICTATIME);
-        assert_eq!(
-            MountOptions::parse(&["strictatime", "nostrictatime"]).atime,
-            Some(RELATIME)
-        );
-        assert_eq!(
-            MountOptions::parse(&["noatime", "nostrictatime"]).atime,
-            Some(NOATIME)
-        );
+        assert_eq!(MountOptions::parse(&["strictatime", "nostrictatime"]).atime, Some(RELATIME));
+        assert_eq!(MountOptions::parse(&["noatime", "nostrictatime"]).atime, Some(NOATIME));
     }
 
     #[test]
     fn options_of_the_tree_are_kept_apart() {
         let options = MountOptions::parse(&["rbind", "rro", "rnosuid", "rsuid", "rnoatime"]);
         assert_eq!(options.bind, Some(true));
-        assert_eq!(
-            (options.set_all, options.clear_all),
-            (RDONLY | NOATIME, NOSUID | ATIME)
-        );
+        assert_eq!((options.set_all, options.clear_all), (RDONLY | NOATIME, NOSUID | ATIME));
         assert!(!options.names_attributes());
     }
 

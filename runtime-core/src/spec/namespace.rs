@@ -125,10 +125,7 @@ pub(super) fn namespaces(linux: &Parts<'_>, findings: &mut Findings) -> Namespac
             findings.error(&origin, format!("duplicated namespace {:?}", kind.name()));
             continue;
         }
-        let path = namespace
-            .path()
-            .as_ref()
-            .map(|path| path.to_string_lossy().into_owned());
+        let path = namespace.path().as_ref().map(|path| path.to_string_lossy().into_owned());
         let path = path.filter(|path| !path.is_empty());
         if let Some(path) = &path {
             findings.absolute(format_args!("{origin}.path"), path);
@@ -161,11 +158,8 @@ pub(super) fn mapping(
 
 /// Text of timens_offsets: one line for each clock (time_namespaces(7)).
 pub(super) fn time_offsets(linux: &Parts<'_>, namespaces: &Namespaces, findings: &mut Findings) -> String {
-    let mut offsets: Vec<_> = linux
-        .get(|linux| linux.time_offsets().as_ref())
-        .into_iter()
-        .flatten()
-        .collect();
+    let mut offsets: Vec<_> =
+        linux.get(|linux| linux.time_offsets().as_ref()).into_iter().flatten().collect();
     offsets.sort_by_key(|(clock, _)| *clock);
     if !offsets.is_empty() && !namespaces.has(Kind::Time) {
         findings.error(
@@ -184,10 +178,7 @@ pub(super) fn time_offsets(linux: &Parts<'_>, namespaces: &Namespaces, findings:
         let (seconds, nanoseconds) = (offset.secs().unwrap_or(0), offset.nanosecs().unwrap_or(0));
         let origin = format!("linux.timeOffsets.{clock}");
         if !matches!(clock.as_str(), "monotonic" | "boottime") {
-            findings.error(
-                &origin,
-                "is not a clock with an offset: monotonic and boottime are",
-            );
+            findings.error(&origin, "is not a clock with an offset: monotonic and boottime are");
         }
         if nanoseconds >= 1_000_000_000 {
             findings.error(format!("{origin}.nanosecs"), "is a second or more");
@@ -209,16 +200,10 @@ pub(super) fn host_name(
 ) -> Option<String> {
     let name = non_empty(name.as_ref())?;
     if !namespaces.has(Kind::Uts) {
-        findings.error(
-            field,
-            format!("unable to set {field} without a private UTS namespace"),
-        );
+        findings.error(field, format!("unable to set {field} without a private UTS namespace"));
     }
     if name.len() > 64 {
-        findings.error(
-            field,
-            format!("has {} bytes, at most 64 are possible", name.len()),
-        );
+        findings.error(field, format!("has {} bytes, at most 64 are possible", name.len()));
     }
     findings.text(field, &name);
     Some(name)

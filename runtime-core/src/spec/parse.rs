@@ -83,28 +83,15 @@ fn retry<T: DeserializeOwned>(
             break;
         }
     }
-    let all: Vec<String> = parsed
-        .errors
-        .iter()
-        .map(|(path, reason)| format!("{path}: {reason}"))
-        .collect();
+    let all: Vec<String> = parsed.errors.iter().map(|(path, reason)| format!("{path}: {reason}")).collect();
     Err(Error::invalid(file, all.join("; ")))
 }
 
 /// JSON path and text of an error.
 fn describe(text: &[u8], error: &serde_json::Error) -> (String, String) {
     let path = path_at(text, error.line(), error.column());
-    let at = if path.is_empty() || error.is_data() {
-        String::new()
-    } else {
-        format!(" in {path}")
-    };
-    let reason = format!(
-        "{}{at} at line {} column {}",
-        without_place(error),
-        error.line(),
-        error.column()
-    );
+    let at = if path.is_empty() || error.is_data() { String::new() } else { format!(" in {path}") };
+    let reason = format!("{}{at} at line {} column {}", without_place(error), error.line(), error.column());
     (path, reason)
 }
 
@@ -154,9 +141,8 @@ fn repair(value: &mut Value, warnings: &mut Vec<(String, String)>) {
             capabilities(&format!("{origin}capabilities.{set}"), names, warnings);
         }
     }
-    if let Some(Value::Array(flags)) = process
-        .get_mut("scheduler")
-        .and_then(|scheduler| scheduler.get_mut("flags"))
+    if let Some(Value::Array(flags)) =
+        process.get_mut("scheduler").and_then(|scheduler| scheduler.get_mut("flags"))
     {
         flags.iter_mut().for_each(scheduler_flag);
     }
@@ -177,10 +163,7 @@ fn capabilities(origin: &str, names: &mut Value, warnings: &mut Vec<(String, Str
         };
         let known = serde_json::from_value::<oci_spec::runtime::Capability>(name.clone()).is_ok();
         if !known {
-            warnings.push((
-                origin.to_owned(),
-                format!("unknown capability {text:?} is ignored"),
-            ));
+            warnings.push((origin.to_owned(), format!("unknown capability {text:?} is ignored")));
         }
         known
     });

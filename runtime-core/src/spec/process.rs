@@ -92,19 +92,9 @@ pub(super) fn convert(process: &oci::Process, origin: &'static str, findings: &m
         apparmor_profile: label("apparmorProfile", process.apparmor_profile(), origin, findings),
         selinux_label: label("selinuxLabel", process.selinux_label(), origin, findings),
         oom_score_adj: oom_score_adj(process, origin, findings),
-        scheduler: process
-            .scheduler()
-            .as_ref()
-            .map(|given| scheduler(given, origin, findings)),
-        io_priority: process
-            .io_priority()
-            .map(|given| io_priority(&given, origin, findings)),
-        affinity_initial: cpus(
-            "initial",
-            affinity.and_then(|a| a.initial().as_ref()),
-            origin,
-            findings,
-        ),
+        scheduler: process.scheduler().as_ref().map(|given| scheduler(given, origin, findings)),
+        io_priority: process.io_priority().map(|given| io_priority(&given, origin, findings)),
+        affinity_initial: cpus("initial", affinity.and_then(|a| a.initial().as_ref()), origin, findings),
         affinity_final: cpus(
             "final",
             affinity.and_then(|a| a.cpu_affinity_final().as_ref()),
@@ -117,9 +107,7 @@ pub(super) fn convert(process: &oci::Process, origin: &'static str, findings: &m
 
 fn console_size(process: &oci::Process) -> (u16, u16) {
     let cells = |count: u64| u16::try_from(count).unwrap_or(u16::MAX);
-    process
-        .console_size()
-        .map_or((0, 0), |size| (cells(size.height()), cells(size.width())))
+    process.console_size().map_or((0, 0), |size| (cells(size.height()), cells(size.width())))
 }
 
 fn groups(user: &oci::User, origin: &str, findings: &mut Findings) -> Vec<u32> {
@@ -129,10 +117,7 @@ fn groups(user: &oci::User, origin: &str, findings: &mut Findings) -> Vec<u32> {
     }
     // NGROUPS_MAX of the kernel.
     if groups.len() > 65536 {
-        findings.error(
-            format_args!("{origin}user.additionalGids"),
-            "has more than 65536 groups",
-        );
+        findings.error(format_args!("{origin}user.additionalGids"), "has more than 65536 groups");
     }
     groups
 }
@@ -140,10 +125,7 @@ fn groups(user: &oci::User, origin: &str, findings: &mut Findings) -> Vec<u32> {
 fn umask(user: &oci::User, origin: &str, findings: &mut Findings) -> Option<u32> {
     let mask = user.umask()?;
     if mask > 0o777 {
-        findings.error(
-            format_args!("{origin}user.umask"),
-            format!("{mask} is more than 511 (octal 0777)"),
-        );
+        findings.error(format_args!("{origin}user.umask"), format!("{mask} is more than 511 (octal 0777)"));
     }
     Some(mask)
 }
@@ -175,10 +157,7 @@ pub(crate) fn set_variable(env: &mut Vec<String>, entry: String) {
     let name = |entry: &str| entry.split('=').next().unwrap_or_default().len();
     let known = entry
         .contains('=')
-        .then(|| {
-            env.iter()
-                .position(|old| old.contains('=') && old[..name(old)] == entry[..name(&entry)])
-        })
+        .then(|| env.iter().position(|old| old.contains('=') && old[..name(old)] == entry[..name(&entry)]))
         .flatten();
     match known {
         Some(at) => env[at] = entry,
@@ -206,9 +185,7 @@ fn label(field: &str, label: &Option<String>, origin: &str, findings: &mut Findi
 
 fn capabilities(sets: &oci::LinuxCapabilities) -> CapabilitySets {
     let mask = |set: &Option<oci::Capabilities>| {
-        set.iter()
-            .flatten()
-            .fold(0, |mask, capability| mask | 1 << number(*capability))
+        set.iter().flatten().fold(0, |mask, capability| mask | 1 << number(*capability))
     };
     CapabilitySets {
         bounding: mask(sets.bounding()),
@@ -279,19 +256,10 @@ fn rlimits(process: &oci::Process, origin: &str, findings: &mut Findings) -> Vec
         if limit.soft() > limit.hard() {
             findings.error(
                 &origin,
-                format!(
-                    "soft limit {} is above the hard limit {}",
-                    limit.soft(),
-                    limit.hard()
-                ),
+                format!("soft limit {} is above the hard limit {}", limit.soft(), limit.hard()),
             );
         }
-        all.push(Rlimit {
-            resource,
-            soft: limit.soft(),
-            hard: limit.hard(),
-            index,
-        });
+        all.push(Rlimit { resource, soft: limit.soft(), hard: limit.hard(), index });
     }
     all
 }
@@ -322,10 +290,7 @@ fn resource(kind: PosixRlimitType) -> u32 {
 fn oom_score_adj(process: &oci::Process, origin: &str, findings: &mut Findings) -> Option<i32> {
     let score = process.oom_score_adj()?;
     if !(-1000..=1000).contains(&score) {
-        findings.error(
-            format_args!("{origin}oomScoreAdj"),
-            format!("{score} is not in -1000 to 1000"),
-        );
+        findings.error(format_args!("{origin}oomScoreAdj"), format!("{score} is not in -1000 to 1000"));
     }
     Some(score)
 }
@@ -354,11 +319,7 @@ fn scheduler(given: &oci::Scheduler, origin: &str, findings: &mut Findings) -> S
             "scheduler runtime/deadline/period can only be specified for SchedDeadline policy",
         );
     }
-    let flags = given
-        .flags()
-        .iter()
-        .flatten()
-        .fold(0, |all, flag| all | scheduler_flag(*flag));
+    let flags = given.flags().iter().flatten().fold(0, |all, flag| all | scheduler_flag(*flag));
     Scheduler {
         policy: scheduler_policy(policy),
         flags,

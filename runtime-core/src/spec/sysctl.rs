@@ -75,9 +75,9 @@ fn refusal(path: &str, name: &str, namespaces: &Namespaces) -> Option<String> {
     }
     match path {
         "kernel/domainname" if namespaces.has(Kind::Uts) => None,
-        "kernel/hostname" if namespaces.has(Kind::Uts) => Some(format!(
-            "sysctl {name:?} is not allowed as it conflicts with the OCI \"hostname\" field"
-        )),
+        "kernel/hostname" if namespaces.has(Kind::Uts) => {
+            Some(format!("sysctl {name:?} is not allowed as it conflicts with the OCI \"hostname\" field"))
+        }
         _ => Some(format!("sysctl {name:?} is not in a separate kernel namespace")),
     }
 }
@@ -89,13 +89,7 @@ mod tests {
     #[test]
     fn the_first_separator_counts() {
         assert_eq!(path("net.ipv4.ip_forward"), "net/ipv4/ip_forward");
-        assert_eq!(
-            path("net/ipv4/conf/eth0.100/rp_filter"),
-            "net/ipv4/conf/eth0.100/rp_filter"
-        );
-        assert_eq!(
-            path("net.ipv4.conf.eth0/100.rp_filter"),
-            "net/ipv4/conf/eth0.100/rp_filter"
-        );
+        assert_eq!(path("net/ipv4/conf/eth0.100/rp_filter"), "net/ipv4/conf/eth0.100/rp_filter");
+        assert_eq!(path("net.ipv4.conf.eth0/100.rp_filter"), "net/ipv4/conf/eth0.100/rp_filter");
     }
 }

@@ -71,10 +71,7 @@ pub const OCI_VERSION: &str = "1.3.0";
 impl State {
     /// The state with a given status.
     pub(crate) fn new(record: &Record, status: Status) -> Self {
-        let pid = record
-            .init
-            .filter(|_| status != Status::Stopped)
-            .map_or(0, |init| init.pid);
+        let pid = record.init.filter(|_| status != Status::Stopped).map_or(0, |init| init.pid);
         Self {
             oci_version: OCI_VERSION,
             id: record.id.clone(),
@@ -92,11 +89,7 @@ impl State {
 /// Asks the kernel for the status.
 pub(crate) fn status_of(entry: &Entry, record: &Record) -> Result<Status> {
     let Some(init) = record.init else {
-        return Ok(if entry.is_locked()? {
-            Status::Creating
-        } else {
-            Status::Stopped
-        });
+        return Ok(if entry.is_locked()? { Status::Creating } else { Status::Stopped });
     };
     if alive(init)?.is_none() {
         return Ok(Status::Stopped);
@@ -104,11 +97,7 @@ pub(crate) fn status_of(entry: &Entry, record: &Record) -> Result<Status> {
     if frozen(record)? {
         return Ok(Status::Paused);
     }
-    Ok(if entry.has_gate()? {
-        Status::Created
-    } else {
-        Status::Running
-    })
+    Ok(if entry.has_gate()? { Status::Created } else { Status::Running })
 }
 
 fn frozen(record: &Record) -> Result<bool> {
@@ -136,14 +125,8 @@ impl Identity {
     /// The process that has this pid now.
     pub(crate) fn of(pid: i32) -> Result<Self> {
         match Stat::read(pid)? {
-            Some(stat) => Ok(Self {
-                pid,
-                start_time: stat.start_time,
-            }),
-            None => Err(Error::system(
-                format!("read the start time of process {pid}"),
-                Errno::ESRCH,
-            )),
+            Some(stat) => Ok(Self { pid, start_time: stat.start_time }),
+            None => Err(Error::system(format!("read the start time of process {pid}"), Errno::ESRCH)),
         }
     }
 }
@@ -176,10 +159,7 @@ impl Stat {
         let mut fields = text.split_ascii_whitespace();
         let state = fields.next()?;
         let start_time = fields.nth(18)?.parse().ok()?;
-        Some(Self {
-            ended: matches!(state, "Z" | "X"),
-            start_time,
-        })
+        Some(Self { ended: matches!(state, "Z" | "X"), start_time })
     }
 }
 
@@ -203,14 +183,7 @@ mod tests {
     fn this_process_lives() {
         let own = Identity::of(std::process::id() as i32).unwrap();
         assert!(alive(own).unwrap().is_some());
-        assert!(
-            alive(Identity {
-                start_time: own.start_time + 1,
-                ..own
-            })
-            .unwrap()
-            .is_none()
-        );
+        assert!(alive(Identity { start_time: own.start_time + 1, ..own }).unwrap().is_none());
     }
 
     #[test]

@@ -59,28 +59,17 @@ impl Store {
     }
 
     fn root(&self) -> Result<Option<OwnedFd>> {
-        match open(
-            &self.path,
-            OFlag::O_DIRECTORY | OFlag::O_PATH | OFlag::O_CLOEXEC,
-            Mode::empty(),
-        ) {
+        match open(&self.path, OFlag::O_DIRECTORY | OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty()) {
             Ok(root) => Ok(Some(root)),
             Err(Errno::ENOENT) => Ok(None),
-            Err(errno) => Err(Error::system(
-                format!("open the state root {:?}", self.path),
-                errno,
-            )),
+            Err(errno) => Err(Error::system(format!("open the state root {:?}", self.path), errno)),
         }
     }
 
     /// Makes the directory of a new container.
     pub(crate) fn create(&self, id: &ContainerId) -> Result<(Entry, Lock)> {
-        let call = |errno| {
-            Error::system(
-                format!("make the state directory of {id} in {:?}", self.path),
-                errno,
-            )
-        };
+        let call =
+            |errno| Error::system(format!("make the state directory of {id} in {:?}", self.path), errno);
         let root = match self.root()? {
             Some(root) => root,
             None => {
@@ -90,11 +79,8 @@ impl Store {
         };
         match mkdirat(&root, id.as_str(), Mode::S_IRWXU) {
             Err(Errno::EEXIST) => {
-                return Err(Error::new(
-                    ErrorKind::AlreadyExists,
-                    format!("container with id exists: {id}"),
-                )
-                .hint("delete it, or choose another id"));
+                return Err(Error::new(ErrorKind::AlreadyExists, format!("container with id exists: {id}"))
+                    .hint("delete it, or choose another id"));
             }
             other => other.map_err(call)?,
         }
@@ -118,13 +104,8 @@ impl Store {
 
     fn open(&self, root: &OwnedFd, id: &ContainerId) -> Result<Entry> {
         let path = self.path.join(id.as_str());
-        let directory = below(
-            root.as_fd(),
-            id.as_str(),
-            OFlag::O_DIRECTORY | OFlag::O_RDONLY,
-            Mode::empty(),
-        )
-        .map_err(|errno| Error::system(format!("open the state directory {path:?}"), errno))?;
+        let directory = below(root.as_fd(), id.as_str(), OFlag::O_DIRECTORY | OFlag::O_RDONLY, Mode::empty())
+            .map_err(|errno| Error::system(format!("open the state directory {path:?}"), errno))?;
         Ok(Entry { path, directory })
     }
 
@@ -141,10 +122,7 @@ impl Store {
         for entry in entries {
             let entry = entry.map_err(|error| failed(&error))?;
             if entry.file_type().is_ok_and(|kind| kind.is_dir())
-                && let Some(id) = entry
-                    .file_name()
-                    .to_str()
-                    .and_then(|name| ContainerId::new(name).ok())
+                && let Some(id) = entry.file_name().to_str().and_then(|name| ContainerId::new(name).ok())
             {
                 ids.push(id);
             }
@@ -193,13 +171,8 @@ impl Entry {
     pub(crate) fn lock(&self) -> Result<Lock> {
         let deadline = Instant::now() + LOCK_LIMIT;
         // A lock belongs to an open file description: a new one for each.
-        let file = below(
-            self.directory.as_fd(),
-            ".",
-            OFlag::O_DIRECTORY | OFlag::O_RDONLY,
-            Mode::empty(),
-        )
-        .map_err(self.call("open", ""))?;
+        let file = below(self.directory.as_fd(), ".", OFlag::O_DIRECTORY | OFlag::O_RDONLY, Mode::empty())
+            .map_err(self.call("open", ""))?;
         loop {
             match file::try_lock(file.as_fd()) {
                 Ok(()) => return Ok(Lock(file)),
@@ -217,13 +190,8 @@ impl Entry {
 
     /// Whether another call holds the lock now.
     pub(crate) fn is_locked(&self) -> Result<bool> {
-        let file = below(
-            self.directory.as_fd(),
-            ".",
-            OFlag::O_DIRECTORY | OFlag::O_RDONLY,
-            Mode::empty(),
-        )
-        .map_err(self.call("open", ""))?;
+        let file = below(self.directory.as_fd(), ".", OFlag::O_DIRECTORY | OFlag::O_RDONLY, Mode::empty())
+            .map_err(self.call("open", ""))?;
         match file::try_lock(file.as_fd()) {
             Ok(()) => Ok(false),
             Err(Errno::EWOULDBLOCK) => Ok(true),
@@ -242,9 +210,7 @@ impl Entry {
         let record: Record = serde_json::from_slice(&bytes).map_err(|error| damaged(error.to_string()))?;
         match record.schema {
             SCHEMA => Ok(record),
-            other => Err(damaged(format!(
-                "it has version {other} of the layout, not {SCHEMA}"
-            ))),
+            other => Err(damaged(format!("it has version {other} of the layout, not {SCHEMA}"))),
         }
     }
 
@@ -314,9 +280,7 @@ impl Entry {
     /// Connects to the gate.
     pub(crate) fn open_gate(&self) -> Result<OwnedFd, Errno> {
         let gate = gate_socket()?;
-        let address = self
-            .gate_address()
-            .map_err(|error| error.raw_errno().unwrap_or(Errno::EINVAL))?;
+        let address = self.gate_address().map_err(|error| error.raw_errno().unwrap_or(Errno::EINVAL))?;
         connect(gate.as_raw_fd(), &address)?;
         Ok(gate)
     }
@@ -346,10 +310,5 @@ impl Entry {
 }
 
 fn gate_socket() -> Result<OwnedFd, Errno> {
-    socket(
-        AddressFamily::Unix,
-        SockType::SeqPacket,
-        SockFlag::SOCK_CLOEXEC,
-        None,
-    )
+    socket(AddressFamily::Unix, SockType::SeqPacket, SockFlag::SOCK_CLOEXEC, None)
 }

@@ -73,12 +73,7 @@ pub(crate) fn read_dir(dir: BorrowedFd<'_>) -> nix::Result<Vec<Entry>> {
     loop {
         // SAFETY: the buffer is ours, lives through the call, and its length is passed along.
         let length = unsafe {
-            libc::syscall(
-                libc::SYS_getdents64,
-                dir.as_raw_fd(),
-                buffer.as_mut_ptr(),
-                buffer.len(),
-            )
+            libc::syscall(libc::SYS_getdents64, dir.as_raw_fd(), buffer.as_mut_ptr(), buffer.len())
         };
         let length = usize::try_from(Errno::result(length)?).map_err(|_| Errno::EIO)?;
         if length == 0 {
@@ -101,10 +96,7 @@ fn parse_dirents(mut records: &[u8], entries: &mut Vec<Entry>) {
             && name != "."
             && name != ".."
         {
-            entries.push(Entry {
-                name: name.to_owned(),
-                is_dir: kind == libc::DT_DIR,
-            });
+            entries.push(Entry { name: name.to_owned(), is_dir: kind == libc::DT_DIR });
         }
         records = rest;
     }
@@ -124,10 +116,7 @@ mod tests {
         symlink("sub", dir.path().join("link")).unwrap();
         let mut entries = read_dir(File::open(dir.path()).unwrap().as_fd()).unwrap();
         entries.sort_by(|a, b| a.name.cmp(&b.name));
-        let seen: Vec<_> = entries
-            .iter()
-            .map(|entry| (entry.name.as_str(), entry.is_dir))
-            .collect();
+        let seen: Vec<_> = entries.iter().map(|entry| (entry.name.as_str(), entry.is_dir)).collect();
         assert_eq!(seen, [("file", false), ("link", false), ("sub", true)]);
     }
 
@@ -138,13 +127,7 @@ mod tests {
         symlink("a", dir.path().join("link")).unwrap();
         let root = File::open(dir.path()).unwrap();
         for way in [open_beneath, open_stepwise] {
-            let open = |path| {
-                way(
-                    root.as_fd(),
-                    path,
-                    OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_DIRECTORY,
-                )
-            };
+            let open = |path| way(root.as_fd(), path, OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_DIRECTORY);
             assert!(open("a/b").is_ok());
             assert!(open("link/b").is_err());
             assert!(open("link").is_err());

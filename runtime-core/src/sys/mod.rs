@@ -1,6 +1,7 @@
 //! Thin system-call wrappers: with `child` and `launch` the only unsafe code of the library.
 #![allow(unsafe_code)]
 
+pub(crate) mod bpf;
 pub(crate) mod file;
 pub(crate) mod fs;
 pub(crate) mod memfd;
@@ -8,6 +9,7 @@ pub(crate) mod mount;
 pub(crate) mod namespace;
 pub(crate) mod process;
 pub(crate) mod raw;
+pub(crate) mod seccomp;
 pub(crate) mod socket;
 
 use nix::errno::Errno;

@@ -36,15 +36,8 @@ pub(crate) fn filesystem(
         let context = Errno::result(libc::syscall(libc::SYS_fsopen, kind.as_ptr(), FSOPEN_CLOEXEC))?;
         let context = OwnedFd::from_raw_fd(context as i32);
         let configure = |command: u32, key: *const libc::c_char, value: *const libc::c_char| {
-            Errno::result(libc::syscall(
-                libc::SYS_fsconfig,
-                context.as_raw_fd(),
-                command,
-                key,
-                value,
-                0,
-            ))
-            .map(drop)
+            Errno::result(libc::syscall(libc::SYS_fsconfig, context.as_raw_fd(), command, key, value, 0))
+                .map(drop)
         };
         for (key, value) in options {
             match value {
@@ -53,12 +46,7 @@ pub(crate) fn filesystem(
             }
         }
         configure(FSCONFIG_CMD_CREATE, std::ptr::null(), std::ptr::null())?;
-        let mount = libc::syscall(
-            libc::SYS_fsmount,
-            context.as_raw_fd(),
-            FSMOUNT_CLOEXEC,
-            attributes,
-        );
+        let mount = libc::syscall(libc::SYS_fsmount, context.as_raw_fd(), FSMOUNT_CLOEXEC, attributes);
         Errno::result(mount).map(|fd| OwnedFd::from_raw_fd(fd as i32))
     }
 }
@@ -70,24 +58,15 @@ pub(crate) fn clone_tree(path: &CStr, recursive: bool, nofollow: bool) -> Result
     flags |= if nofollow { libc::AT_SYMLINK_NOFOLLOW } else { 0 };
     // SAFETY: the path is a C string; the descriptor is new.
     unsafe {
-        Errno::result(libc::syscall(
-            libc::SYS_open_tree,
-            libc::AT_FDCWD,
-            path.as_ptr(),
-            flags,
-        ))
-        .map(|fd| OwnedFd::from_raw_fd(fd as i32))
+        Errno::result(libc::syscall(libc::SYS_open_tree, libc::AT_FDCWD, path.as_ptr(), flags))
+            .map(|fd| OwnedFd::from_raw_fd(fd as i32))
     }
 }
 
 /// Gives a detached mount the id map of a user namespace.
 pub(crate) fn idmap(mount: BorrowedFd<'_>, userns: BorrowedFd<'_>, recursive: bool) -> Result<(), Errno> {
-    let attr = MountAttr {
-        set: MOUNT_ATTR_IDMAP,
-        clear: 0,
-        propagation: 0,
-        userns: userns.as_raw_fd() as u64,
-    };
+    let attr =
+        MountAttr { set: MOUNT_ATTR_IDMAP, clear: 0, propagation: 0, userns: userns.as_raw_fd() as u64 };
     let flags = libc::AT_EMPTY_PATH | if recursive { AT_RECURSIVE } else { 0 };
     // SAFETY: `attr` outlives the call, which only reads it.
     let set = unsafe {

@@ -31,12 +31,8 @@ pub(crate) fn kind(namespace: BorrowedFd<'_>) -> Result<u32, Errno> {
 pub(crate) fn inet_socket() -> Result<OwnedFd, Errno> {
     // SAFETY: plain numbers; a new descriptor that nobody else owns.
     unsafe {
-        Errno::result(libc::socket(
-            libc::AF_INET,
-            libc::SOCK_DGRAM | libc::SOCK_CLOEXEC,
-            0,
-        ))
-        .map(|fd| OwnedFd::from_raw_fd(fd))
+        Errno::result(libc::socket(libc::AF_INET, libc::SOCK_DGRAM | libc::SOCK_CLOEXEC, 0))
+            .map(|fd| OwnedFd::from_raw_fd(fd))
     }
 }
 

@@ -45,10 +45,7 @@ pub(crate) fn wait(pidfd: BorrowedFd<'_>, block: bool) -> Result<Option<(i32, i3
 
 /// prlimit(2): soft and hard limit of another process.
 pub(crate) fn set_limit(pid: i32, resource: u32, limit: (u64, u64)) -> Result<(), Errno> {
-    let limit = libc::rlimit64 {
-        rlim_cur: limit.0,
-        rlim_max: limit.1,
-    };
+    let limit = libc::rlimit64 { rlim_cur: limit.0, rlim_max: limit.1 };
     // SAFETY: `limit` outlives the call, which only reads it; no old value is asked for.
     let set = unsafe { libc::syscall(libc::SYS_prlimit64, pid, resource, &raw const limit, 0usize) };
     Errno::result(set).map(drop)

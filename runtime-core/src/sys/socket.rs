@@ -15,12 +15,7 @@ use super::retry;
 /// A connected pair that keeps message borders. With `credentials` the first end receives the
 /// sender's pid in its own pid namespace.
 pub(crate) fn pair(credentials: bool) -> Result<(OwnedFd, OwnedFd), Errno> {
-    let pair = socketpair(
-        AddressFamily::Unix,
-        SockType::SeqPacket,
-        None,
-        SockFlag::SOCK_CLOEXEC,
-    )?;
+    let pair = socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC)?;
     if credentials {
         setsockopt(&pair.0, sockopt::PassCred, &true)?;
     }
@@ -43,26 +38,16 @@ pub(crate) fn receive(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> Result<Recei
     let mut control = cmsg_space!([RawFd; 4], UnixCredentials);
     let mut vector = [IoSliceMut::new(buffer)];
     let message = retry(|| {
-        recvmsg::<()>(
-            socket.as_raw_fd(),
-            &mut vector,
-            Some(&mut control),
-            MsgFlags::MSG_CMSG_CLOEXEC,
-        )
-        .map(|message| (message.bytes, message.cmsgs().map(Iterator::collect::<Vec<_>>)))
+        recvmsg::<()>(socket.as_raw_fd(), &mut vector, Some(&mut control), MsgFlags::MSG_CMSG_CLOEXEC)
+            .map(|message| (message.bytes, message.cmsgs().map(Iterator::collect::<Vec<_>>)))
     });
     let (len, control) = message?;
-    let mut received = Received {
-        len,
-        ..Received::default()
-    };
+    let mut received = Received { len, ..Received::default() };
     for part in control? {
         match part {
             ControlMessageOwned::ScmRights(fds) => {
                 // SAFETY: the kernel has just made these descriptors for this process.
-                received
-                    .fds
-                    .extend(fds.into_iter().map(|fd| unsafe { OwnedFd::from_raw_fd(fd) }));
+                received.fds.extend(fds.into_iter().map(|fd| unsafe { OwnedFd::from_raw_fd(fd) }));
             }
             ControlMessageOwned::ScmCredentials(credentials) => received.pid = Some(credentials.pid()),
             _ => {}
@@ -75,14 +60,6 @@ pub(crate) fn receive(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> Result<Recei
 pub(crate) fn send(socket: BorrowedFd<'_>, bytes: &[u8], fds: &[RawFd]) -> Result<(), Errno> {
     let rights = [ControlMessage::ScmRights(fds)];
     let control = if fds.is_empty() { &rights[..0] } else { &rights[..] };
-    retry(|| {
-        sendmsg::<()>(
-            socket.as_raw_fd(),
-            &[IoSlice::new(bytes)],
-            control,
-            MsgFlags::MSG_NOSIGNAL,
-            None,
-        )
-    })
-    .map(drop)
+    retry(|| sendmsg::<()>(socket.as_raw_fd(), &[IoSlice::new(bytes)], control, MsgFlags::MSG_NOSIGNAL, None))
+        .map(drop)
 }

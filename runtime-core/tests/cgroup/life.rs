@@ -19,11 +19,7 @@ const LIMIT: Duration = Duration::from_secs(10);
 fn cpu_time(pid: i32) -> u64 {
     let text = std::fs::read_to_string(format!("/proc/{pid}/stat")).expect("the process lives");
     let (_, rest) = text.rsplit_once(')').expect("a stat line");
-    rest.split(' ')
-        .skip(12)
-        .take(2)
-        .map(|field| field.parse::<u64>().expect("a number"))
-        .sum()
+    rest.split(' ').skip(12).take(2).map(|field| field.parse::<u64>().expect("a number")).sum()
 }
 
 in_views!(a_frozen_process_stands_still: hybrid, v1, v2);
@@ -54,11 +50,7 @@ in_views!(a_freeze_through_v1_is_seen_and_killed: hybrid);
 fn a_freeze_through_v1_is_seen_and_killed() {
     let mut scratch = Scratch::at(&unique());
     scratch.spawn("while :; do :; done");
-    std::fs::write(
-        format!("{}/freezer.state", scratch.directory("freezer")),
-        "FROZEN",
-    )
-    .unwrap();
+    std::fs::write(format!("{}/freezer.state", scratch.directory("freezer")), "FROZEN").unwrap();
     assert!(scratch.cgroup.is_frozen().unwrap());
     scratch.cgroup.kill_all().unwrap();
     scratch.reap();
@@ -114,21 +106,14 @@ fn signals_reach_sub_cgroups() {
             continue;
         }
         std::fs::create_dir(format!("{}/inner", place.absolute())).unwrap();
-        std::fs::write(
-            format!("{}/inner/cgroup.procs", place.absolute()),
-            lower.to_string(),
-        )
-        .unwrap();
+        std::fs::write(format!("{}/inner/cgroup.procs", place.absolute()), lower.to_string()).unwrap();
     }
     assert!(scratch.cgroup.processes(false).unwrap().contains(&upper));
     assert!(!scratch.cgroup.processes(false).unwrap().contains(&lower));
     assert!(scratch.cgroup.processes(true).unwrap().contains(&lower));
     assert_eq!(scratch.cgroup.signal_all(libc::SIGTERM).unwrap(), 2);
     scratch.reap();
-    assert!(
-        scratch.cgroup.signal_all(12345).is_ok(),
-        "nobody is left to refuse the number"
-    );
+    assert!(scratch.cgroup.signal_all(12345).is_ok(), "nobody is left to refuse the number");
     scratch.cgroup.remove().unwrap();
     assert_eq!(scratch.left(), [""; 0]);
     scratch.cgroup.remove().expect("what has gone is fine");
@@ -140,26 +125,13 @@ fn a_used_cgroup_is_refused() {
     let plan = compile(&scratch.hierarchies, &scratch.path, &json!({}));
     drop(Cgroup::create(&scratch.hierarchies, &plan).expect("an empty one is taken"));
     scratch.cgroup.freeze(LIMIT).unwrap();
-    let error = Cgroup::create(&scratch.hierarchies, &plan)
-        .unwrap_err()
-        .to_string();
-    assert!(
-        error.contains("container's cgroup unexpectedly frozen"),
-        "{error}"
-    );
+    let error = Cgroup::create(&scratch.hierarchies, &plan).unwrap_err().to_string();
+    assert!(error.contains("container's cgroup unexpectedly frozen"), "{error}");
     scratch.cgroup.thaw().unwrap();
     scratch.spawn("exec sleep 60");
-    let error = Cgroup::create(&scratch.hierarchies, &plan)
-        .unwrap_err()
-        .to_string();
-    assert!(
-        error.contains("container's cgroup is not empty: 1 process(es) found"),
-        "{error}"
-    );
-    assert!(
-        !scratch.left().is_empty(),
-        "the refused creation removed what it had not made"
-    );
+    let error = Cgroup::create(&scratch.hierarchies, &plan).unwrap_err().to_string();
+    assert!(error.contains("container's cgroup is not empty: 1 process(es) found"), "{error}");
+    assert!(!scratch.left().is_empty(), "the refused creation removed what it had not made");
 }
 
 in_views!(undo_takes_only_what_was_made: hybrid, v1, v2);
@@ -189,10 +161,7 @@ fn the_state_file_is_enough() {
     let text = serde_json::to_string(&scratch.cgroup.location()).unwrap();
     let location: Location = serde_json::from_str(&text).unwrap();
     let opened = Cgroup::open(&location).unwrap();
-    assert_eq!(
-        opened.processes(true).unwrap(),
-        scratch.cgroup.processes(true).unwrap()
-    );
+    assert_eq!(opened.processes(true).unwrap(), scratch.cgroup.processes(true).unwrap());
     opened.kill_all().unwrap();
     scratch.reap();
     opened.remove().unwrap();
@@ -232,20 +201,9 @@ fn born_inside() {
     }
     let seen = std::fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap();
     for place in scratch.cgroup.location().places {
-        let name = if place.controllers.is_empty() {
-            ""
-        } else {
-            place.controllers[0].as_str()
-        };
-        let name = if place.version == runtime_core::cgroup::Version::V2 {
-            ""
-        } else {
-            name
-        };
-        let line = seen
-            .lines()
-            .find(|line| line.split(':').nth(1) == Some(name))
-            .unwrap();
+        let name = if place.controllers.is_empty() { "" } else { place.controllers[0].as_str() };
+        let name = if place.version == runtime_core::cgroup::Version::V2 { "" } else { name };
+        let line = seen.lines().find(|line| line.split(':').nth(1) == Some(name)).unwrap();
         assert!(line.ends_with(&scratch.path), "{line}");
     }
     scratch.cgroup.kill_all().unwrap();
@@ -259,26 +217,15 @@ fn exec_goes_where_init_is() {
         println!("skipped: no domain controller");
         return;
     }
-    let controller = if scratch.has("memory") {
-        "memory"
-    } else {
-        "hugetlb"
-    };
+    let controller = if scratch.has("memory") { "memory" } else { "hugetlb" };
     let init = scratch.spawn("exec sleep 60");
     let directory = scratch.directory("cgroup");
     // As a container does that manages cgroups itself.
-    std::fs::write(
-        Path::new(&directory).with_file_name("cgroup.subtree_control"),
-        format!("+{controller}"),
-    )
-    .unwrap();
+    std::fs::write(Path::new(&directory).with_file_name("cgroup.subtree_control"), format!("+{controller}"))
+        .unwrap();
     std::fs::create_dir(format!("{directory}/init.scope")).unwrap();
     std::fs::write(format!("{directory}/init.scope/cgroup.procs"), init.to_string()).unwrap();
-    std::fs::write(
-        format!("{directory}/cgroup.subtree_control"),
-        format!("+{controller}"),
-    )
-    .unwrap();
+    std::fs::write(format!("{directory}/cgroup.subtree_control"), format!("+{controller}")).unwrap();
 
     assert_eq!(clone_into(&scratch.cgroup), Err(nix::errno::Errno::EBUSY));
     let beside = scratch.cgroup.of_process(init).unwrap();
@@ -288,10 +235,7 @@ fn exec_goes_where_init_is() {
 
     let mut other = Command::new("sleep").arg("60").spawn().unwrap();
     let id = i32::try_from(other.id()).unwrap();
-    assert_eq!(
-        scratch.cgroup.attach(id).unwrap_err().raw_errno(),
-        Some(nix::errno::Errno::EBUSY)
-    );
+    assert_eq!(scratch.cgroup.attach(id).unwrap_err().raw_errno(), Some(nix::errno::Errno::EBUSY));
     scratch.cgroup.attach_beside(id, init).unwrap();
     assert!(cgroup(id).trim().ends_with("/init.scope"));
     scratch.cgroup.kill_all().unwrap();
@@ -311,30 +255,17 @@ fn sub_cgroups_by_path() {
         assert!(scratch.cgroup.sub(&[bad]).is_err(), "{bad}");
     }
     let inner = scratch.cgroup.sub(&["/inner"]).unwrap();
-    assert!(
-        inner
-            .location()
-            .places
-            .iter()
-            .all(|place| place.path.ends_with("/inner"))
-    );
+    assert!(inner.location().places.iter().all(|place| place.path.ends_with("/inner")));
     if scratch.is_v1("pids") {
         let mixed = scratch.cgroup.sub(&["pids:inner"]).unwrap();
         mixed.attach(pid).unwrap();
         let seen = std::fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap();
-        assert_eq!(
-            seen.lines().filter(|line| line.ends_with("/inner")).count(),
-            1,
-            "{seen}"
-        );
+        assert_eq!(seen.lines().filter(|line| line.ends_with("/inner")).count(), 1, "{seen}");
         let found = scratch.cgroup.of_process(pid).unwrap();
         assert_eq!(found.location(), mixed.location());
     } else if scratch.cgroup.directory().is_some() {
         inner.attach(pid).unwrap();
-        assert_eq!(
-            scratch.cgroup.of_process(pid).unwrap().location().places,
-            inner.location().places
-        );
+        assert_eq!(scratch.cgroup.of_process(pid).unwrap().location().places, inner.location().places);
     }
 }
 
@@ -371,13 +302,8 @@ fn without_permission() {
     } else {
         json!({"hugepageLimits": [{"pageSize": "2MB", "limit": 0}]})
     };
-    let text = Cgroup::create(&hierarchies, &plan(None, limits))
-        .unwrap_err()
-        .to_string();
-    assert!(
-        text.contains("rootless needs no limits + no cgrouppath"),
-        "{text}"
-    );
+    let text = Cgroup::create(&hierarchies, &plan(None, limits)).unwrap_err().to_string();
+    assert!(text.contains("rootless needs no limits + no cgrouppath"), "{text}");
 }
 
 in_views!(usage_is_counted: hybrid, v1, v2);
@@ -391,23 +317,14 @@ fn usage_is_counted() {
     }));
     assert_eq!(last.pids.current, 1);
     if scratch.has("memory") {
-        assert!(
-            last.memory.usage.limit > 0 && last.memory.raw.len() > 10,
-            "{last:?}"
-        );
+        assert!(last.memory.usage.limit > 0 && last.memory.raw.len() > 10, "{last:?}");
         assert_eq!(scratch.cgroup.oom_kills().unwrap(), Some(0));
     }
     if scratch.has("cpuacct") {
-        assert!(
-            !last.cpu.usage.percpu.is_empty() && !last.cpuset.cpus.is_empty(),
-            "{last:?}"
-        );
+        assert!(!last.cpu.usage.percpu.is_empty() && !last.cpuset.cpus.is_empty(), "{last:?}");
     }
     if scratch.has("hugetlb") && Path::new("/sys/kernel/mm/hugepages/hugepages-2048kB").exists() {
-        assert!(
-            last.hugetlb.contains_key("2MB") || !scratch.is_v1("hugetlb"),
-            "{last:?}"
-        );
+        assert!(last.hugetlb.contains_key("2MB") || !scratch.is_v1("hugetlb"), "{last:?}");
     }
     println!("{}", serde_json::to_string(&last).unwrap());
 }
@@ -435,12 +352,7 @@ fn another_file_system_is_not_opened() {
     let mut location = scratch.cgroup.location();
     location.places[0].mount = "/proc".to_owned();
     location.places[0].path = "self".to_owned();
-    assert!(
-        Cgroup::open(&location)
-            .unwrap_err()
-            .to_string()
-            .contains("not a cgroup file system")
-    );
+    assert!(Cgroup::open(&location).unwrap_err().to_string().contains("not a cgroup file system"));
 }
 
 in_views!(what_the_container_made_goes_too: hybrid, v1, v2);
@@ -460,14 +372,7 @@ fn a_busy_cgroup_is_not_removed() {
     let mut scratch = Scratch::at(&unique());
     scratch.spawn("exec sleep 60");
     let begin = Instant::now();
-    assert_eq!(
-        scratch.cgroup.remove().unwrap_err().raw_errno(),
-        Some(nix::errno::Errno::EBUSY)
-    );
+    assert_eq!(scratch.cgroup.remove().unwrap_err().raw_errno(), Some(nix::errno::Errno::EBUSY));
     assert!(begin.elapsed() < LIMIT, "it took {:?}", begin.elapsed());
-    assert_eq!(
-        scratch.cgroup.processes(true).unwrap().len(),
-        1,
-        "the process is still there"
-    );
+    assert_eq!(scratch.cgroup.processes(true).unwrap().len(), 1, "the process is still there");
 }

@@ -43,11 +43,7 @@ fn v1_limits() {
             ("cpu.cfs_burst_us", "10000"),
         ],
     );
-    check_v1(
-        "cpu",
-        json!({"cpu": {"idle": 1, "shares": 512}}),
-        &[("cpu.idle", "1")],
-    );
+    check_v1("cpu", json!({"cpu": {"idle": 1, "shares": 512}}), &[("cpu.idle", "1")]);
     check_v1(
         "cpuset",
         json!({"cpu": {"cpus": "0", "mems": "0"}}),
@@ -61,11 +57,7 @@ fn v1_limits() {
 in_views!(disabled_oom_killer: hybrid, v1);
 fn disabled_oom_killer() {
     let scratch = Scratch::new(&json!({"memory": {"limit": 67108864, "disableOOMKiller": true}}));
-    assert!(
-        scratch
-            .read("memory", "memory.oom_control")
-            .contains("oom_kill_disable 1")
-    );
+    assert!(scratch.read("memory", "memory.oom_control").contains("oom_kill_disable 1"));
 }
 
 in_views!(throttled_devices: hybrid, v1, v2);
@@ -85,9 +77,7 @@ fn throttled_devices() {
     }
     let number = |text: &str| text.parse::<i64>().expect("a number");
     let rate = json!([{"major": number(major), "minor": number(minor), "rate": 1048576}]);
-    scratch
-        .apply(&json!({"blockIO": {"throttleReadBpsDevice": rate}}))
-        .expect("the limit applies");
+    scratch.apply(&json!({"blockIO": {"throttleReadBpsDevice": rate}})).expect("the limit applies");
     if scratch.is_v1("blkio") {
         assert_eq!(
             scratch.read("blkio", "blkio.throttle.read_bps_device"),
@@ -130,28 +120,12 @@ fn memory_and_swap_change_in_any_order() {
         return;
     }
     let mib = |count: i64| if count < 0 { -1 } else { count << 20 };
-    for (limit, swap) in [
-        (64, 64),
-        (128, 256),
-        (32, 32),
-        (512, 512),
-        (-1, -1),
-        (16, 32),
-        (-1, 0),
-    ] {
+    for (limit, swap) in [(64, 64), (128, 256), (32, 32), (512, 512), (-1, -1), (16, 32), (-1, 0)] {
         let resources = json!({"memory": {"limit": mib(limit), "swap": mib(swap)}});
-        scratch
-            .apply(&resources)
-            .unwrap_or_else(|error| panic!("{limit} {swap}: {error}"));
+        scratch.apply(&resources).unwrap_or_else(|error| panic!("{limit} {swap}: {error}"));
         if limit > 0 {
-            assert_eq!(
-                scratch.read("memory", "memory.limit_in_bytes"),
-                mib(limit).to_string()
-            );
-            assert_eq!(
-                scratch.read("memory", "memory.memsw.limit_in_bytes"),
-                mib(swap).to_string()
-            );
+            assert_eq!(scratch.read("memory", "memory.limit_in_bytes"), mib(limit).to_string());
+            assert_eq!(scratch.read("memory", "memory.memsw.limit_in_bytes"), mib(swap).to_string());
         }
     }
 }
@@ -163,16 +137,11 @@ fn quota_and_period_change_in_any_order() {
         println!("skipped: no cpu controller");
         return;
     }
-    for (quota, period, burst) in [
-        (50000, 100_000, 50000),
-        (10000, 10000, 0),
-        (1000, 1000, 1000),
-        (900_000, 1_000_000, 900_000),
-    ] {
+    for (quota, period, burst) in
+        [(50000, 100_000, 50000), (10000, 10000, 0), (1000, 1000, 1000), (900_000, 1_000_000, 900_000)]
+    {
         let resources = json!({"cpu": {"quota": quota, "period": period, "burst": burst}});
-        scratch
-            .apply(&resources)
-            .unwrap_or_else(|error| panic!("{quota} {period} {burst}: {error}"));
+        scratch.apply(&resources).unwrap_or_else(|error| panic!("{quota} {period} {burst}: {error}"));
         if scratch.is_v1("cpu") {
             assert_eq!(scratch.read("cpu", "cpu.cfs_quota_us"), quota.to_string());
             assert_eq!(scratch.read("cpu", "cpu.cfs_burst_us"), burst.to_string());
@@ -193,28 +162,13 @@ fn huge_pages() {
     scratch
         .apply(&json!({"hugepageLimits": [{"pageSize": "2MB", "limit": 4194304}]}))
         .expect("the limit applies");
-    let suffix = if scratch.is_v1("hugetlb") {
-        "limit_in_bytes"
-    } else {
-        "max"
-    };
-    assert_eq!(
-        scratch.read("hugetlb", &format!("hugetlb.2MB.{suffix}")),
-        "4194304"
-    );
-    assert_eq!(
-        scratch.read("hugetlb", &format!("hugetlb.2MB.rsvd.{suffix}")),
-        "4194304"
-    );
+    let suffix = if scratch.is_v1("hugetlb") { "limit_in_bytes" } else { "max" };
+    assert_eq!(scratch.read("hugetlb", &format!("hugetlb.2MB.{suffix}")), "4194304");
+    assert_eq!(scratch.read("hugetlb", &format!("hugetlb.2MB.rsvd.{suffix}")), "4194304");
     let error = scratch
         .apply(&json!({"hugepageLimits": [{"pageSize": "3MB", "limit": 1}]}))
         .expect_err("no such size");
-    assert!(
-        error
-            .to_string()
-            .contains("(linux.resources.hugepageLimits[0].limit)"),
-        "{error}"
-    );
+    assert!(error.to_string().contains("(linux.resources.hugepageLimits[0].limit)"), "{error}");
 }
 
 in_views!(v2_controllers: v2);
@@ -222,18 +176,8 @@ fn v2_controllers() {
     let scratch = Scratch::new(&json!({"unified": {"cgroup.max.depth": "3"}}));
     assert_eq!(scratch.read("cgroup", "cgroup.max.depth"), "3");
     for (controller, resources, file, text) in [
-        (
-            "memory",
-            json!({"memory": {"limit": 67108864, "swap": 67108864}}),
-            "memory.max",
-            "67108864",
-        ),
-        (
-            "cpu",
-            json!({"cpu": {"shares": 1024, "quota": 20000, "period": 50000}}),
-            "cpu.max",
-            "20000 50000",
-        ),
+        ("memory", json!({"memory": {"limit": 67108864, "swap": 67108864}}), "memory.max", "67108864"),
+        ("cpu", json!({"cpu": {"shares": 1024, "quota": 20000, "period": 50000}}), "cpu.max", "20000 50000"),
         ("pids", json!({"pids": {"limit": 17}}), "pids.max", "17"),
         ("cpuset", json!({"cpu": {"cpus": "0"}}), "cpuset.cpus", "0"),
     ] {
@@ -249,22 +193,11 @@ fn v2_controllers() {
 in_views!(a_refused_value_names_its_origin: hybrid, v1);
 fn a_refused_value_names_its_origin() {
     let scratch = Scratch::at(&unique());
-    let error = scratch
-        .apply(&json!({"cpu": {"cpus": "4000"}}))
-        .expect_err("there is no such CPU")
-        .to_string();
-    assert!(
-        error.contains("cpuset.cpus") && error.ends_with("(linux.resources.cpu.cpus)"),
-        "{error}"
-    );
-    let error = scratch
-        .apply(&json!({"cpu": {"quota": 1}}))
-        .expect_err("the least is 1 ms")
-        .to_string();
-    assert!(
-        error.contains("invalid argument (linux.resources.cpu.quota)"),
-        "{error}"
-    );
+    let error =
+        scratch.apply(&json!({"cpu": {"cpus": "4000"}})).expect_err("there is no such CPU").to_string();
+    assert!(error.contains("cpuset.cpus") && error.ends_with("(linux.resources.cpu.cpus)"), "{error}");
+    let error = scratch.apply(&json!({"cpu": {"quota": 1}})).expect_err("the least is 1 ms").to_string();
+    assert!(error.contains("invalid argument (linux.resources.cpu.quota)"), "{error}");
 }
 
 /// A v2 controller of this machine with a limit for it.
@@ -272,10 +205,7 @@ fn some_v2_limit(scratch: &Scratch) -> Option<(&'static str, Value)> {
     [
         ("pids", json!({"pids": {"limit": 9}})),
         ("memory", json!({"memory": {"limit": 67108864}})),
-        (
-            "hugetlb",
-            json!({"hugepageLimits": [{"pageSize": "2MB", "limit": 0}]}),
-        ),
+        ("hugetlb", json!({"hugepageLimits": [{"pageSize": "2MB", "limit": 0}]})),
     ]
     .into_iter()
     .find(|(controller, _)| scratch.has(controller) && !scratch.is_v1(controller))
@@ -292,38 +222,18 @@ fn controllers_are_enabled_on_every_level() {
     let plan = compile(&upper.hierarchies, &path, &limit);
     let cgroup = Cgroup::create(&upper.hierarchies, &plan).expect("the cgroup is made");
     cgroup.apply(&plan).expect("the limit applies");
-    assert!(
-        upper
-            .read("cgroup", "cgroup.subtree_control")
-            .contains(controller)
-    );
-    assert!(
-        upper
-            .read("cgroup", "a/cgroup.subtree_control")
-            .contains(controller)
-    );
-    assert_eq!(
-        upper.read("cgroup", "a/b/cgroup.subtree_control"),
-        "",
-        "the leaf holds processes"
-    );
+    assert!(upper.read("cgroup", "cgroup.subtree_control").contains(controller));
+    assert!(upper.read("cgroup", "a/cgroup.subtree_control").contains(controller));
+    assert_eq!(upper.read("cgroup", "a/b/cgroup.subtree_control"), "", "the leaf holds processes");
     cgroup.remove().expect("it is removed");
 
     // A limit that comes later enables what it needs, too.
     let plain = compile(&upper.hierarchies, &format!("{}/c/d", upper.path), &json!({}));
     let cgroup = Cgroup::create(&upper.hierarchies, &plain).expect("the cgroup is made");
     cgroup
-        .apply(&compile(
-            &upper.hierarchies,
-            &format!("{}/c/d", upper.path),
-            &limit,
-        ))
+        .apply(&compile(&upper.hierarchies, &format!("{}/c/d", upper.path), &limit))
         .expect("the limit applies");
-    assert!(
-        upper
-            .read("cgroup", "c/cgroup.subtree_control")
-            .contains(controller)
-    );
+    assert!(upper.read("cgroup", "c/cgroup.subtree_control").contains(controller));
 }
 
 in_views!(a_parent_with_processes_is_explained: hybrid, v2);
@@ -335,16 +245,11 @@ fn a_parent_with_processes_is_explained() {
     };
     upper.spawn("exec sleep 60");
     let plan = compile(&upper.hierarchies, &format!("{}/below", upper.path), &limit);
-    let error = Cgroup::create(&upper.hierarchies, &plan)
-        .expect_err("the parent has processes")
-        .to_string();
+    let error = Cgroup::create(&upper.hierarchies, &plan).expect_err("the parent has processes").to_string();
     assert!(
         error.contains("cgroup.subtree_control") && error.contains("hint: processes are in this cgroup"),
         "{error}"
     );
     let below = format!("{}/below", upper.directory("cgroup"));
-    assert!(
-        !std::path::Path::new(&below).exists(),
-        "a failed creation leaves nothing"
-    );
+    assert!(!std::path::Path::new(&below).exists(), "a failed creation leaves nothing");
 }

@@ -59,15 +59,7 @@ pub(crate) fn run(view: &str, test: &str, body: fn()) {
     // The name of a test is its path without the crate.
     let name = test.split_once("::").map_or(test, |(_, name)| name);
     let output = Command::new("unshare")
-        .args([
-            "-m",
-            "--propagation",
-            "private",
-            "sh",
-            "-c",
-            &format!("{script} && exec \"$@\""),
-            "_",
-        ])
+        .args(["-m", "--propagation", "private", "sh", "-c", &format!("{script} && exec \"$@\""), "_"])
         .arg(std::env::current_exe().expect("the test has a path"))
         .args(["--exact", name, "--nocapture", "--test-threads=1"])
         .env(INSIDE, view)
@@ -75,10 +67,7 @@ pub(crate) fn run(view: &str, test: &str, body: fn()) {
         .expect("unshare(1) runs");
     let text = String::from_utf8_lossy(&output.stdout);
     print!("{text}{}", String::from_utf8_lossy(&output.stderr));
-    assert!(
-        output.status.success() && text.contains("1 passed"),
-        "failed in the {view} view"
-    );
+    assert!(output.status.success() && text.contains("1 passed"), "failed in the {view} view");
 }
 
 /// A cgroup that ends with the test.
@@ -92,11 +81,7 @@ pub(crate) struct Scratch {
 /// A path that no other test has.
 pub(crate) fn unique() -> String {
     static COUNT: AtomicU32 = AtomicU32::new(0);
-    format!(
-        "/rt-test-{}-{}",
-        std::process::id(),
-        COUNT.fetch_add(1, Ordering::Relaxed)
-    )
+    format!("/rt-test-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed))
 }
 
 pub(crate) fn compile(hierarchies: &Hierarchies, path: &str, resources: &Value) -> CgroupPlan {
@@ -117,12 +102,7 @@ impl Scratch {
         let hierarchies = Hierarchies::detect().expect("the machine has cgroups");
         let plan = compile(&hierarchies, path, &Value::Object(Default::default()));
         let cgroup = Cgroup::create(&hierarchies, &plan).expect("the cgroup is made");
-        Self {
-            hierarchies,
-            path: path.to_owned(),
-            cgroup,
-            children: Vec::new(),
-        }
+        Self { hierarchies, path: path.to_owned(), cgroup, children: Vec::new() }
     }
 
     /// Applies limits as `update` does.
@@ -136,22 +116,13 @@ impl Scratch {
     /// The absolute directory that holds `controller` (`cgroup`: the v2 one).
     pub(crate) fn directory(&self, controller: &str) -> String {
         let location = self.cgroup.location();
-        let place = if controller == "cgroup" {
-            location.unified()
-        } else {
-            location.place_of(controller)
-        };
-        place
-            .unwrap_or_else(|| panic!("{controller} has no place"))
-            .absolute()
+        let place = if controller == "cgroup" { location.unified() } else { location.place_of(controller) };
+        place.unwrap_or_else(|| panic!("{controller} has no place")).absolute()
     }
 
     pub(crate) fn read(&self, controller: &str, file: &str) -> String {
         let path = format!("{}/{file}", self.directory(controller));
-        std::fs::read_to_string(&path)
-            .unwrap_or_else(|error| panic!("{path}: {error}"))
-            .trim()
-            .to_owned()
+        std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}")).trim().to_owned()
     }
 
     pub(crate) fn has(&self, controller: &str) -> bool {
@@ -201,11 +172,7 @@ impl Drop for Scratch {
         let ended = self.cgroup.thaw().and_then(|()| self.cgroup.kill_all());
         for mut child in self.children.drain(..) {
             // Ended above, or never in the cgroup because the test failed.
-            child
-                .kill()
-                .and_then(|()| child.wait())
-                .map(drop)
-                .unwrap_or_else(|error| eprintln!("{error}"));
+            child.kill().and_then(|()| child.wait()).map(drop).unwrap_or_else(|error| eprintln!("{error}"));
         }
         if let Err(error) = ended.and_then(|()| self.cgroup.remove()) {
             eprintln!("the cgroup stays: {error}");

@@ -19,10 +19,8 @@ pub(super) fn compile(compiler: &mut Compiler<'_>, cpu: &LinuxCpu) {
 
 fn bandwidth(compiler: &mut Compiler<'_>, cpu: &LinuxCpu) {
     let shares = cpu.shares().filter(|shares| *shares != 0);
-    let (quota, period) = (
-        cpu.quota().filter(|quota| *quota != 0),
-        cpu.period().filter(|period| *period != 0),
-    );
+    let (quota, period) =
+        (cpu.quota().filter(|quota| *quota != 0), cpu.period().filter(|period| *period != 0));
     let asked = [
         ("shares", shares.is_some()),
         ("period", period.is_some()),
@@ -48,29 +46,21 @@ fn bandwidth(compiler: &mut Compiler<'_>, cpu: &LinuxCpu) {
         Version::V1 => {
             // Any two of the three may contradict each other until the third is written.
             if let Some(period) = period {
-                compiler
-                    .write("cpu", "cpu.cfs_period_us", period, field(CPU, "period"))
-                    .reorder();
+                compiler.write("cpu", "cpu.cfs_period_us", period, field(CPU, "period")).reorder();
             }
             if let Some(burst) = cpu.burst() {
                 let write = compiler.write("cpu", "cpu.cfs_burst_us", burst, field(CPU, "burst"));
                 write.reorder().or(Missing::Ignored);
             }
             if let Some(quota) = quota {
-                compiler
-                    .write("cpu", "cpu.cfs_quota_us", quota, field(CPU, "quota"))
-                    .reorder();
+                compiler.write("cpu", "cpu.cfs_quota_us", quota, field(CPU, "quota")).reorder();
             }
         }
         Version::V2 => {
             if let Some(burst) = cpu.burst() {
-                compiler
-                    .write("cpu", "cpu.max.burst", burst, field(CPU, "burst"))
-                    .reorder();
+                compiler.write("cpu", "cpu.max.burst", burst, field(CPU, "burst")).reorder();
             }
-            let limit = quota
-                .filter(|quota| *quota > 0)
-                .map_or("max".to_owned(), |quota| quota.to_string());
+            let limit = quota.filter(|quota| *quota > 0).map_or("max".to_owned(), |quota| quota.to_string());
             match (quota, period) {
                 (_, Some(period)) => {
                     let origin = if quota.is_some() { "quota" } else { "period" };
@@ -80,9 +70,7 @@ fn bandwidth(compiler: &mut Compiler<'_>, cpu: &LinuxCpu) {
                 }
                 // Without a second number the kernel keeps the present period (at first 100 ms).
                 (Some(_), None) => {
-                    compiler
-                        .write("cpu", "cpu.max", limit, field(CPU, "quota"))
-                        .reorder();
+                    compiler.write("cpu", "cpu.max", limit, field(CPU, "quota")).reorder();
                 }
                 (None, None) => {}
             }
@@ -97,16 +85,10 @@ fn weight(compiler: &mut Compiler<'_>, version: Version, shares: u64) {
             compiler.write("cpu", "cpu.weight", shares_to_weight(shares), origin);
         }
         Version::V1 if shares < *SHARES.start() => {
-            compiler.invalid(
-                origin,
-                format!("the minimum allowed cpu-shares is {}", SHARES.start()),
-            );
+            compiler.invalid(origin, format!("the minimum allowed cpu-shares is {}", SHARES.start()));
         }
         Version::V1 if shares > *SHARES.end() => {
-            compiler.invalid(
-                origin,
-                format!("the maximum allowed cpu-shares is {}", SHARES.end()),
-            );
+            compiler.invalid(origin, format!("the maximum allowed cpu-shares is {}", SHARES.end()));
         }
         Version::V1 => {
             compiler.write("cpu", "cpu.shares", shares, origin);
@@ -137,42 +119,25 @@ fn realtime(compiler: &mut Compiler<'_>, cpu: &LinuxCpu) {
     if (period.is_none() && runtime.is_none()) || compiler.view.version_of("cpu") == Some(Version::V2) {
         return;
     }
-    let origin = field(
-        CPU,
-        if period.is_some() {
-            "realtimePeriod"
-        } else {
-            "realtimeRuntime"
-        },
-    );
+    let origin = field(CPU, if period.is_some() { "realtimePeriod" } else { "realtimeRuntime" });
     if compiler.view.mode == super::super::Mode::Unified || compiler.version("cpu", None, &origin).is_none() {
         return;
     }
     if let Some(period) = period {
-        compiler
-            .write("cpu", "cpu.rt_period_us", period, field(CPU, "realtimePeriod"))
-            .reorder();
+        compiler.write("cpu", "cpu.rt_period_us", period, field(CPU, "realtimePeriod")).reorder();
     }
     if let Some(runtime) = runtime {
-        compiler
-            .write("cpu", "cpu.rt_runtime_us", runtime, field(CPU, "realtimeRuntime"))
-            .reorder();
+        compiler.write("cpu", "cpu.rt_runtime_us", runtime, field(CPU, "realtimeRuntime")).reorder();
     }
 }
 
 fn cpuset(compiler: &mut Compiler<'_>, cpu: &LinuxCpu) {
-    for (name, file, list) in [
-        ("cpus", "cpuset.cpus", cpu.cpus()),
-        ("mems", "cpuset.mems", cpu.mems()),
-    ] {
+    for (name, file, list) in [("cpus", "cpuset.cpus", cpu.cpus()), ("mems", "cpuset.mems", cpu.mems())] {
         let Some(list) = list.as_deref().filter(|list| !list.is_empty()) else {
             continue;
         };
         let origin = field(CPU, name);
-        if list
-            .chars()
-            .any(|c| !c.is_ascii_digit() && !matches!(c, ',' | '-' | ':' | '/' | ' '))
-        {
+        if list.chars().any(|c| !c.is_ascii_digit() && !matches!(c, ',' | '-' | ':' | '/' | ' ')) {
             compiler.invalid(origin, format!("{list:?} is not a list such as \"0-3,7\""));
         } else if compiler.version("cpuset", Some("cpuset"), &origin).is_some() {
             compiler.write("cpuset", file, list, origin);
@@ -203,10 +168,7 @@ mod tests {
         let mut last = 0;
         for shares in (2..=262_144).step_by(97) {
             let weight = shares_to_weight(shares);
-            assert!(
-                weight >= last && (1..=10_000).contains(&weight),
-                "{shares} gave {weight}"
-            );
+            assert!(weight >= last && (1..=10_000).contains(&weight), "{shares} gave {weight}");
             last = weight;
         }
     }

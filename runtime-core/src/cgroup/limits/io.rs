@@ -19,29 +19,14 @@ pub(super) fn compile(compiler: &mut Compiler<'_>, io: &LinuxBlockIo) {
         }
     }
     if let Some(weight) = io.leaf_weight().filter(|weight| *weight != 0) {
-        leaf_weight(
-            compiler,
-            "blkio.leaf_weight",
-            weight.to_string(),
-            field(IO, "leafWeight"),
-        );
+        leaf_weight(compiler, "blkio.leaf_weight", weight.to_string(), field(IO, "leafWeight"));
     }
     for (index, device) in io.weight_device().iter().flatten().enumerate() {
         weight_device(compiler, device, &format!("{IO}.weightDevice[{index}]"));
     }
     let rates = [
-        (
-            "throttleReadBpsDevice",
-            "blkio.throttle.read_bps_device",
-            "rbps",
-            io.throttle_read_bps_device(),
-        ),
-        (
-            "throttleWriteBpsDevice",
-            "blkio.throttle.write_bps_device",
-            "wbps",
-            io.throttle_write_bps_device(),
-        ),
+        ("throttleReadBpsDevice", "blkio.throttle.read_bps_device", "rbps", io.throttle_read_bps_device()),
+        ("throttleWriteBpsDevice", "blkio.throttle.write_bps_device", "wbps", io.throttle_write_bps_device()),
         (
             "throttleReadIOPSDevice",
             "blkio.throttle.read_iops_device",
@@ -65,11 +50,7 @@ pub(super) fn compile(compiler: &mut Compiler<'_>, io: &LinuxBlockIo) {
 /// The controller's version if the weight is in range; else an error.
 fn checked(compiler: &mut Compiler<'_>, weight: u16, origin: &str) -> Option<Version> {
     if !WEIGHTS.contains(&weight) {
-        let range = format!(
-            "{weight} is not a weight of {} to {}",
-            WEIGHTS.start(),
-            WEIGHTS.end()
-        );
+        let range = format!("{weight} is not a weight of {} to {}", WEIGHTS.start(), WEIGHTS.end());
         compiler.invalid(origin.to_owned(), range);
         return None;
     }
@@ -105,27 +86,18 @@ fn weight_device(compiler: &mut Compiler<'_>, device: &LinuxWeightDevice, origin
             Some(Version::V1) => {
                 let value = format!("{id} {weight}");
                 let bfq = Missing::Instead("blkio.bfq.weight_device", value.clone());
-                compiler
-                    .write("blkio", "blkio.weight_device", value, origin)
-                    .or(bfq);
+                compiler.write("blkio", "blkio.weight_device", value, origin).or(bfq);
             }
             Some(Version::V2) => {
                 let other = Missing::Instead("io.weight", format!("{id} {}", io_weight(weight)));
-                compiler
-                    .write("io", "io.bfq.weight", format!("{id} {weight}"), origin)
-                    .or(other);
+                compiler.write("io", "io.bfq.weight", format!("{id} {weight}"), origin).or(other);
             }
             None => {}
         }
     }
     if let Some(weight) = device.leaf_weight().filter(|weight| *weight != 0) {
         let value = format!("{id} {weight}");
-        leaf_weight(
-            compiler,
-            "blkio.leaf_weight_device",
-            value,
-            field(origin, "leafWeight"),
-        );
+        leaf_weight(compiler, "blkio.leaf_weight_device", value, field(origin, "leafWeight"));
     }
 }
 
@@ -152,11 +124,7 @@ fn throttle(
             compiler.write("blkio", v1_file, format!("{id} {}", device.rate()), origin);
         }
         Some(Version::V2) => {
-            let rate = if device.rate() == 0 {
-                "max".to_owned()
-            } else {
-                device.rate().to_string()
-            };
+            let rate = if device.rate() == 0 { "max".to_owned() } else { device.rate().to_string() };
             compiler.write("io", "io.max", format!("{id} {v2_key}={rate}"), origin);
         }
         None => {}
@@ -167,9 +135,6 @@ fn device_id(compiler: &mut Compiler<'_>, major: i64, minor: i64, origin: &str) 
     if u32::try_from(major).is_ok() && u32::try_from(minor).is_ok() {
         return Some(format!("{major}:{minor}"));
     }
-    compiler.invalid(
-        origin.to_owned(),
-        format!("{major}:{minor} is not a device number"),
-    );
+    compiler.invalid(origin.to_owned(), format!("{major}:{minor} is not a device number"));
     None
 }

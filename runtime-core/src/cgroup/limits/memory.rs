@@ -42,12 +42,7 @@ pub(super) fn compile(compiler: &mut Compiler<'_>, memory: &LinuxMemory) {
         Some(Version::V1) => {
             v1(compiler, &limits);
             if no_killer {
-                compiler.write(
-                    "memory",
-                    "memory.oom_control",
-                    1,
-                    field(MEMORY, "disableOOMKiller"),
-                );
+                compiler.write("memory", "memory.oom_control", 1, field(MEMORY, "disableOOMKiller"));
             }
             match swappiness {
                 Some(value @ 0..=100) => {
@@ -75,19 +70,10 @@ fn swappiness(memory: &LinuxMemory) -> Option<u64> {
 fn v1(compiler: &mut Compiler<'_>, limits: &Limits) {
     const SWAP_FILE: &str = "memory.memsw.limit_in_bytes";
     if limits.limit != 0 {
-        compiler
-            .write(
-                "memory",
-                "memory.limit_in_bytes",
-                limits.limit,
-                field(MEMORY, "limit"),
-            )
-            .reorder();
+        compiler.write("memory", "memory.limit_in_bytes", limits.limit, field(MEMORY, "limit")).reorder();
     }
     if limits.swap != 0 {
-        compiler
-            .write("memory", SWAP_FILE, limits.swap, field(MEMORY, "swap"))
-            .reorder();
+        compiler.write("memory", SWAP_FILE, limits.swap, field(MEMORY, "swap")).reorder();
     } else if limits.limit == -1 {
         let write = compiler.write("memory", SWAP_FILE, -1, field(MEMORY, "limit"));
         write.reorder().or(Missing::Ignored);
@@ -104,12 +90,7 @@ fn v1(compiler: &mut Compiler<'_>, limits: &Limits) {
 
 fn v2(compiler: &mut Compiler<'_>, limits: &Limits, check: bool) {
     if check {
-        guard(
-            compiler,
-            limits.swap,
-            "memory+swap",
-            "linux.resources.memory.swap",
-        );
+        guard(compiler, limits.swap, "memory+swap", "linux.resources.memory.swap");
         guard(compiler, limits.limit, "memory", "linux.resources.memory.limit");
     }
     match swap_only(limits) {
@@ -124,10 +105,9 @@ fn v2(compiler: &mut Compiler<'_>, limits: &Limits, check: bool) {
         }
         Err(reason) => compiler.invalid(field(MEMORY, "swap"), reason),
     }
-    for (value, file, name) in [
-        (limits.limit, "memory.max", "limit"),
-        (limits.reservation, "memory.low", "reservation"),
-    ] {
+    for (value, file, name) in
+        [(limits.limit, "memory.max", "limit"), (limits.reservation, "memory.low", "reservation")]
+    {
         match value {
             0 => {}
             -1 | 1.. => {
@@ -140,22 +120,12 @@ fn v2(compiler: &mut Compiler<'_>, limits: &Limits, check: bool) {
 
 fn guard(compiler: &mut Compiler<'_>, limit: i64, name: &'static str, origin: &'static str) {
     if let Ok(limit @ 1..) = u64::try_from(limit) {
-        compiler.guards.push(Guard {
-            controller: "memory",
-            file: "memory.current",
-            limit,
-            name,
-            origin,
-        });
+        compiler.guards.push(Guard { controller: "memory", file: "memory.current", limit, name, origin });
     }
 }
 
 fn max(value: i64) -> String {
-    if value < 0 {
-        "max".to_owned()
-    } else {
-        value.to_string()
-    }
+    if value < 0 { "max".to_owned() } else { value.to_string() }
 }
 
 /// The specification's swap is memory+swap, v2's is swap alone. `None`: unset.

@@ -27,10 +27,7 @@ pub(super) fn compile(compiler: &mut Compiler<'_>, resources: &LinuxResources) {
     if let Some(cpu) = resources.cpu() {
         cpu::compile(compiler, cpu);
     }
-    other::hugetlb(
-        compiler,
-        resources.hugepage_limits().as_deref().unwrap_or_default(),
-    );
+    other::hugetlb(compiler, resources.hugepage_limits().as_deref().unwrap_or_default());
     if let Some(network) = resources.network() {
         other::network(compiler, network);
     }

@@ -16,11 +16,7 @@ pub(super) fn pids(compiler: &mut Compiler<'_>, limit: i64) {
         return;
     }
     if compiler.version("pids", Some("pids"), ORIGIN).is_some() {
-        let value = if limit < 0 {
-            "max".to_owned()
-        } else {
-            limit.max(1).to_string()
-        };
+        let value = if limit < 0 { "max".to_owned() } else { limit.max(1).to_string() };
         compiler.write("pids", "pids.max", value, ORIGIN);
     }
 }
@@ -30,10 +26,7 @@ pub(super) fn hugetlb(compiler: &mut Compiler<'_>, limits: &[LinuxHugepageLimit]
         let origin = format!("linux.resources.hugepageLimits[{index}]");
         let size = limit.page_size();
         if !is_page_size(size) {
-            compiler.invalid(
-                format!("{origin}.pageSize"),
-                format!("{size:?} is not a size such as \"2MB\""),
-            );
+            compiler.invalid(format!("{origin}.pageSize"), format!("{size:?} is not a size such as \"2MB\""));
             continue;
         }
         if limit.limit() < 0 {
@@ -53,23 +46,18 @@ pub(super) fn hugetlb(compiler: &mut Compiler<'_>, limits: &[LinuxHugepageLimit]
         );
         // Reservations count since Linux 5.7.
         let file = format!("hugetlb.{size}.rsvd.{suffix}");
-        compiler
-            .write("hugetlb", file, limit.limit(), format!("{origin}.limit"))
-            .or(Missing::Ignored);
+        compiler.write("hugetlb", file, limit.limit(), format!("{origin}.limit")).or(Missing::Ignored);
     }
 }
 
 /// Digits and `KB`, `MB` or `GB`: the size becomes part of a file name (runc #4103).
 fn is_page_size(size: &str) -> bool {
-    ["KB", "MB", "GB"]
-        .iter()
-        .filter_map(|unit| size.strip_suffix(unit))
-        .any(|digits| {
-            !digits.is_empty()
-                && digits.len() <= 20
-                && !digits.starts_with('0')
-                && digits.bytes().all(|byte| byte.is_ascii_digit())
-        })
+    ["KB", "MB", "GB"].iter().filter_map(|unit| size.strip_suffix(unit)).any(|digits| {
+        !digits.is_empty()
+            && digits.len() <= 20
+            && !digits.starts_with('0')
+            && digits.bytes().all(|byte| byte.is_ascii_digit())
+    })
 }
 
 /// Class and priorities exist on v1 only; runc ignores them on v2.
@@ -86,10 +74,7 @@ pub(super) fn network(compiler: &mut Compiler<'_>, network: &LinuxNetwork) {
     for (index, priority) in network.priorities().iter().flatten().enumerate() {
         let origin = format!("linux.resources.network.priorities[{index}]");
         if !is_word(priority.name()) {
-            compiler.invalid(
-                format!("{origin}.name"),
-                format!("{:?} is not an interface", priority.name()),
-            );
+            compiler.invalid(format!("{origin}.name"), format!("{:?} is not an interface", priority.name()));
         } else if compiler.version("net_prio", None, &origin).is_some() {
             let value = format!("{} {}", priority.name(), priority.priority());
             compiler.write("net_prio", "net_prio.ifpriomap", value, origin);
@@ -107,10 +92,7 @@ pub(super) fn rdma(compiler: &mut Compiler<'_>, devices: &HashMap<String, LinuxR
             continue;
         }
         let mut value = name.clone();
-        for (key, limit) in [
-            ("hca_handle", limits.hca_handles()),
-            ("hca_object", limits.hca_objects()),
-        ] {
+        for (key, limit) in [("hca_handle", limits.hca_handles()), ("hca_object", limits.hca_objects())] {
             if let Some(limit) = limit {
                 value.push_str(&format!(" {key}={limit}"));
             }

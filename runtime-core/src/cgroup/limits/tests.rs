@@ -54,18 +54,13 @@ fn lines(view: &View, resources: Value) -> Vec<String> {
                 Missing::Ignored => "?".to_owned(),
                 Missing::Instead(file, value) => format!(" or {file}={value}"),
             };
-            format!(
-                "{} {}={}{later}{missing}",
-                write.controller, write.file, write.value
-            )
+            format!("{} {}={}{later}{missing}", write.controller, write.file, write.value)
         })
         .collect()
 }
 
 fn errors(view: &View, resources: Value) -> Vec<String> {
-    plan(view, &resources)
-        .map(|plan| plan.writes.len())
-        .expect_err("the plan should be refused")
+    plan(view, &resources).map(|plan| plan.writes.len()).expect_err("the plan should be refused")
 }
 
 #[test]
@@ -78,10 +73,7 @@ fn unset_is_unset_everywhere() {
         "pids": {"limit": -1},
         "hugepageLimits": [],
     });
-    assert_eq!(
-        lines(&View::new(Mode::Unified, &[], &[]), docker.clone()),
-        [""; 0]
-    );
+    assert_eq!(lines(&View::new(Mode::Unified, &[], &[]), docker.clone()), [""; 0]);
     assert_eq!(lines(&View::new(Mode::Legacy, &[], &[]), docker), [""; 0]);
 }
 
@@ -95,34 +87,21 @@ fn memory() {
                 "memory memory.memsw.limit_in_bytes=300~",
                 "memory memory.soft_limit_in_bytes=50",
             ][..],
-            &[
-                "memory memory.swap.max=200",
-                "memory memory.max=100",
-                "memory memory.low=50",
-            ][..],
+            &["memory memory.swap.max=200", "memory memory.max=100", "memory memory.low=50"][..],
         ),
         (
             json!({"limit": -1}),
-            &[
-                "memory memory.limit_in_bytes=-1~",
-                "memory memory.memsw.limit_in_bytes=-1~?",
-            ],
+            &["memory memory.limit_in_bytes=-1~", "memory memory.memsw.limit_in_bytes=-1~?"],
             &["memory memory.swap.max=max?", "memory memory.max=max"],
         ),
         (
             json!({"limit": 100, "swap": -1}),
-            &[
-                "memory memory.limit_in_bytes=100~",
-                "memory memory.memsw.limit_in_bytes=-1~",
-            ],
+            &["memory memory.limit_in_bytes=100~", "memory memory.memsw.limit_in_bytes=-1~"],
             &["memory memory.swap.max=max?", "memory memory.max=100"],
         ),
         (
             json!({"limit": 100, "swap": 100}),
-            &[
-                "memory memory.limit_in_bytes=100~",
-                "memory memory.memsw.limit_in_bytes=100~",
-            ],
+            &["memory memory.limit_in_bytes=100~", "memory memory.memsw.limit_in_bytes=100~"],
             &["memory memory.swap.max=0?", "memory memory.max=100"],
         ),
         (
@@ -134,16 +113,8 @@ fn memory() {
             ],
             &["memory memory.max=100"],
         ),
-        (
-            json!({"swappiness": u64::MAX, "kernel": 5, "kernelTCP": 5}),
-            &[],
-            &[],
-        ),
-        (
-            json!({"reservation": -1}),
-            &["memory memory.soft_limit_in_bytes=-1"],
-            &["memory memory.low=max"],
-        ),
+        (json!({"swappiness": u64::MAX, "kernel": 5, "kernelTCP": 5}), &[], &[]),
+        (json!({"reservation": -1}), &["memory memory.soft_limit_in_bytes=-1"], &["memory memory.low=max"]),
     ];
     for (memory, v1, v2) in table {
         assert_eq!(lines(&legacy(), json!({"memory": memory})), v1, "{memory}");
@@ -160,21 +131,9 @@ fn memory_that_cannot_be() {
             json!({"swap": 5}),
             "unable to set swap limit without memory limit (linux.resources.memory.swap)",
         ),
-        (
-            unified(),
-            json!({"limit": 9, "swap": 5}),
-            "memory+swap limit should be >= memory limit",
-        ),
-        (
-            unified(),
-            json!({"limit": -5}),
-            "linux.resources.memory.limit: invalid memory value: -5",
-        ),
-        (
-            legacy(),
-            json!({"swappiness": 101}),
-            "invalid memory swappiness value: 101 (valid range is 0-100)",
-        ),
+        (unified(), json!({"limit": 9, "swap": 5}), "memory+swap limit should be >= memory limit"),
+        (unified(), json!({"limit": -5}), "linux.resources.memory.limit: invalid memory value: -5"),
+        (legacy(), json!({"swappiness": 101}), "invalid memory swappiness value: 101 (valid range is 0-100)"),
     ];
     for (view, memory, text) in table {
         let found = errors(&view, json!({"memory": memory})).join("\n");
@@ -188,10 +147,7 @@ fn usage_is_checked_only_when_asked() {
     assert_eq!(plan(&unified(), &with(false)).unwrap().guards, []);
     let guards = plan(&unified(), &with(true)).unwrap().guards;
     assert_eq!(
-        guards
-            .iter()
-            .map(|guard| (guard.name, guard.limit))
-            .collect::<Vec<_>>(),
+        guards.iter().map(|guard| (guard.name, guard.limit)).collect::<Vec<_>>(),
         [("memory+swap", 300), ("memory", 100)]
     );
     assert_eq!(plan(&legacy(), &with(true)).unwrap().guards, []);
@@ -200,35 +156,15 @@ fn usage_is_checked_only_when_asked() {
 #[test]
 fn cpu() {
     let table = [
-        (
-            json!({"shares": 1024}),
-            &["cpu cpu.shares=1024"][..],
-            &["cpu cpu.weight=100"][..],
-        ),
+        (json!({"shares": 1024}), &["cpu cpu.shares=1024"][..], &["cpu cpu.weight=100"][..]),
         (
             json!({"quota": 50000, "period": 100000, "burst": 0}),
-            &[
-                "cpu cpu.cfs_period_us=100000~",
-                "cpu cpu.cfs_burst_us=0~?",
-                "cpu cpu.cfs_quota_us=50000~",
-            ],
+            &["cpu cpu.cfs_period_us=100000~", "cpu cpu.cfs_burst_us=0~?", "cpu cpu.cfs_quota_us=50000~"],
             &["cpu cpu.max.burst=0~", "cpu cpu.max=50000 100000~"],
         ),
-        (
-            json!({"quota": -1}),
-            &["cpu cpu.cfs_quota_us=-1~"],
-            &["cpu cpu.max=max~"],
-        ),
-        (
-            json!({"period": 5000}),
-            &["cpu cpu.cfs_period_us=5000~"],
-            &["cpu cpu.max=max 5000~"],
-        ),
-        (
-            json!({"idle": 1, "shares": 10}),
-            &["cpu cpu.idle=1"],
-            &["cpu cpu.idle=1"],
-        ),
+        (json!({"quota": -1}), &["cpu cpu.cfs_quota_us=-1~"], &["cpu cpu.max=max~"]),
+        (json!({"period": 5000}), &["cpu cpu.cfs_period_us=5000~"], &["cpu cpu.max=max 5000~"]),
+        (json!({"idle": 1, "shares": 10}), &["cpu cpu.idle=1"], &["cpu cpu.idle=1"]),
         (
             json!({"idle": 0, "shares": 2}),
             &["cpu cpu.idle=0", "cpu cpu.shares=2"],
@@ -257,10 +193,7 @@ fn cpu() {
         errors(&legacy(), json!({"cpu": {"shares": 262145}}))[0]
             .contains("the maximum allowed cpu-shares is 262144")
     );
-    assert_eq!(
-        lines(&unified(), json!({"cpu": {"shares": 262145}})),
-        ["cpu cpu.weight=10000"]
-    );
+    assert_eq!(lines(&unified(), json!({"cpu": {"shares": 262145}})), ["cpu cpu.weight=10000"]);
 }
 
 #[test]
@@ -307,10 +240,7 @@ fn block_io() {
 fn pids_of_zero_are_one() {
     for (limit, value) in [(0, "1"), (7, "7"), (-1, "max"), (-9, "max")] {
         for view in [legacy(), hybrid(), unified()] {
-            assert_eq!(
-                lines(&view, json!({"pids": {"limit": limit}})),
-                [format!("pids pids.max={value}")]
-            );
+            assert_eq!(lines(&view, json!({"pids": {"limit": limit}})), [format!("pids pids.max={value}")]);
         }
     }
 }
@@ -318,31 +248,17 @@ fn pids_of_zero_are_one() {
 #[test]
 fn huge_pages() {
     let limit = json!({"hugepageLimits": [{"pageSize": "2MB", "limit": 4194304}]});
-    let v2 = [
-        "hugetlb hugetlb.2MB.max=4194304",
-        "hugetlb hugetlb.2MB.rsvd.max=4194304?",
-    ];
+    let v2 = ["hugetlb hugetlb.2MB.max=4194304", "hugetlb hugetlb.2MB.rsvd.max=4194304?"];
     assert_eq!(lines(&unified(), limit.clone()), v2);
     // On a hybrid machine the controller is where it is.
     assert_eq!(lines(&hybrid(), limit.clone()), v2);
     assert_eq!(
         lines(&legacy(), limit),
-        [
-            "hugetlb hugetlb.2MB.limit_in_bytes=4194304",
-            "hugetlb hugetlb.2MB.rsvd.limit_in_bytes=4194304?",
-        ]
+        ["hugetlb hugetlb.2MB.limit_in_bytes=4194304", "hugetlb hugetlb.2MB.rsvd.limit_in_bytes=4194304?",]
     );
-    for size in [
-        "../../x", "2MB/../x", "/2MB", "", "MB", "2mb", "02MB", "-2MB", "2 MB", "2MB\n", "2",
-    ] {
-        let found = errors(
-            &unified(),
-            json!({"hugepageLimits": [{"pageSize": size, "limit": 1}]}),
-        );
-        assert!(
-            found[0].starts_with("linux.resources.hugepageLimits[0].pageSize: "),
-            "{size:?}: {found:?}"
-        );
+    for size in ["../../x", "2MB/../x", "/2MB", "", "MB", "2mb", "02MB", "-2MB", "2 MB", "2MB\n", "2"] {
+        let found = errors(&unified(), json!({"hugepageLimits": [{"pageSize": size, "limit": 1}]}));
+        assert!(found[0].starts_with("linux.resources.hugepageLimits[0].pageSize: "), "{size:?}: {found:?}");
     }
 }
 
@@ -352,28 +268,14 @@ fn rdma_and_network() {
         "rdma": {"mlx5_1": {"hcaHandles": 3, "hcaObjects": 10000}, "mlx4_0": {"hcaObjects": 5}, "none": {}},
         "network": {"classID": 1048577, "priorities": [{"name": "eth0", "priority": 5}]},
     });
-    let rdma = [
-        "rdma rdma.max=mlx4_0 hca_object=5",
-        "rdma rdma.max=mlx5_1 hca_handle=3 hca_object=10000",
-    ];
-    let network = [
-        "net_cls net_cls.classid=1048577",
-        "net_prio net_prio.ifpriomap=eth0 5",
-    ];
+    let rdma = ["rdma rdma.max=mlx4_0 hca_object=5", "rdma rdma.max=mlx5_1 hca_handle=3 hca_object=10000"];
+    let network = ["net_cls net_cls.classid=1048577", "net_prio net_prio.ifpriomap=eth0 5"];
     assert_eq!(lines(&unified(), both.clone()), rdma);
     assert_eq!(lines(&legacy(), both), [network, rdma].concat());
     for name in ["", "a b", "../x", "a\nb"] {
+        assert_eq!(errors(&unified(), json!({"rdma": {name: {"hcaHandles": 1}}})).len(), 1, "{name:?}");
         assert_eq!(
-            errors(&unified(), json!({"rdma": {name: {"hcaHandles": 1}}})).len(),
-            1,
-            "{name:?}"
-        );
-        assert_eq!(
-            errors(
-                &legacy(),
-                json!({"network": {"priorities": [{"name": name, "priority": 1}]}})
-            )
-            .len(),
+            errors(&legacy(), json!({"network": {"priorities": [{"name": name, "priority": 1}]}})).len(),
             1
         );
     }
@@ -402,26 +304,16 @@ fn unified_entries() {
         "cgroup.procs",
         "cgroup.kill",
     ] {
-        assert_eq!(
-            errors(&unified(), json!({"unified": {key: "1"}})).len(),
-            1,
-            "{key:?}"
-        );
+        assert_eq!(errors(&unified(), json!({"unified": {key: "1"}})).len(), 1, "{key:?}");
     }
     let gone = errors(&unified(), json!({"unified": {"nosuch.max": "1"}}));
-    assert!(
-        gone[0].contains("controller \"nosuch\" not available"),
-        "{gone:?}"
-    );
+    assert!(gone[0].contains("controller \"nosuch\" not available"), "{gone:?}");
     for view in [legacy(), hybrid()] {
         assert!(
             errors(&view, json!({"unified": {"memory.min": "1"}}))[0].starts_with("invalid configuration: ")
         );
     }
-    assert_eq!(
-        lines(&hybrid(), json!({"unified": {"hugetlb.2MB.max": "0"}})),
-        ["hugetlb hugetlb.2MB.max=0"]
-    );
+    assert_eq!(lines(&hybrid(), json!({"unified": {"hugetlb.2MB.max": "0"}})), ["hugetlb hugetlb.2MB.max=0"]);
 }
 
 #[test]
@@ -470,26 +362,12 @@ fn only_what_is_needed_is_enabled() {
     let plan =
         CgroupPlan::compile(&unified(), Some("/engine/web"), "web", &LinuxResources::default()).unwrap();
     assert_eq!((plan.needed().len(), plan.accounting.len()), (0, 4));
-    assert!(
-        CgroupPlan::compile(&hybrid(), None, "web", &resources)
-            .unwrap()
-            .needed()
-            .is_empty()
-    );
+    assert!(CgroupPlan::compile(&hybrid(), None, "web", &resources).unwrap().needed().is_empty());
 }
 
 #[test]
 fn device_lines_go_to_v1_only() {
     let line = || [("devices.deny".to_owned(), "a".to_owned())];
-    let compile = |view: &View| {
-        plan(view, &json!({}))
-            .unwrap()
-            .with_device_lines(line())
-            .devices
-            .len()
-    };
-    assert_eq!(
-        (compile(&legacy()), compile(&hybrid()), compile(&unified())),
-        (1, 1, 0)
-    );
+    let compile = |view: &View| plan(view, &json!({})).unwrap().with_device_lines(line()).devices.len();
+    assert_eq!((compile(&legacy()), compile(&hybrid()), compile(&unified())), (1, 1, 0));
 }

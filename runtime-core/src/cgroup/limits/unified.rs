@@ -31,11 +31,8 @@ fn entry(compiler: &mut Compiler<'_>, controller: &str, key: &str, value: &str, 
         return;
     }
     let error = if compiler.view.mode == Mode::Unified {
-        Error::new(
-            ErrorKind::Unsupported,
-            format!("unified resource {key:?} can't be set"),
-        )
-        .reason(format!("controller {controller:?} not available"))
+        Error::new(ErrorKind::Unsupported, format!("unified resource {key:?} can't be set"))
+            .reason(format!("controller {controller:?} not available"))
     } else {
         Error::new(ErrorKind::Unsupported, "invalid configuration").reason(format!(
             "cannot use unified resource {key:?} in the {} cgroup view",

@@ -20,9 +20,7 @@ pub(super) fn text(directory: &Directory, file: &str) -> Result<Option<String>> 
 
 /// A file with one number; `max` is the largest.
 pub(super) fn number(directory: &Directory, file: &str) -> Result<Option<u64>> {
-    text(directory, file)?
-        .map(|text| parse(directory, file, text.trim()))
-        .transpose()
+    text(directory, file)?.map(|text| parse(directory, file, text.trim())).transpose()
 }
 
 /// Lines of a key and a number.
@@ -143,16 +141,12 @@ mod tests {
         assert_eq!(list("\n"), [0; 0]);
         let v1 = blkio_lines("8:0 Read 4096\n8:16 7\nTotal 4103\n");
         assert_eq!(
-            v1.iter()
-                .map(|entry| (entry.minor, entry.op.as_str(), entry.value))
-                .collect::<Vec<_>>(),
+            v1.iter().map(|entry| (entry.minor, entry.op.as_str(), entry.value)).collect::<Vec<_>>(),
             [(0, "Read", 4096), (16, "", 7)]
         );
         let v2 = io_stat("8:0 rbytes=1 wbytes=2 rios=3 wios=4\n253:1 \n", "rios", "wios");
         assert_eq!(
-            v2.iter()
-                .map(|entry| (entry.op.as_str(), entry.value))
-                .collect::<Vec<_>>(),
+            v2.iter().map(|entry| (entry.op.as_str(), entry.value)).collect::<Vec<_>>(),
             [("Read", 3), ("Write", 4)]
         );
         let psi = pressure(

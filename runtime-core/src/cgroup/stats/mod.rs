@@ -287,11 +287,7 @@ impl Cgroup {
         let Some(member) = self.member("memory") else {
             return Ok(None);
         };
-        let file = if member.is_unified() {
-            "memory.events"
-        } else {
-            "memory.oom_control"
-        };
+        let file = if member.is_unified() { "memory.events" } else { "memory.oom_control" };
         Ok(file::pairs(&member.directory, file)?.get("oom_kill").copied())
     }
 }
@@ -313,18 +309,12 @@ mod tests {
         statistics.cpu.throttling.throttled_periods = 2;
         statistics.hugetlb.insert("2MB".into(), HugePages::default());
         let text = serde_json::to_value(&statistics).unwrap();
-        assert_eq!(
-            text["memory"],
-            serde_json::json!({"kernelTCP": {"limit": 0, "usage": 1, "failcnt": 0}})
-        );
+        assert_eq!(text["memory"], serde_json::json!({"kernelTCP": {"limit": 0, "usage": 1, "failcnt": 0}}));
         assert_eq!(
             text["blkio"],
             serde_json::json!({"ioQueueRecursive": [{"major": 8, "op": "Read", "value": 3}]})
         );
-        assert_eq!(
-            text["cpu"]["throttling"],
-            serde_json::json!({"throttledPeriods": 2})
-        );
+        assert_eq!(text["cpu"]["throttling"], serde_json::json!({"throttledPeriods": 2}));
         assert_eq!(text["cpu"]["usage"], serde_json::json!({"kernel": 0, "user": 0}));
         assert_eq!(text["hugetlb"], serde_json::json!({"2MB": {"failcnt": 0}}));
         assert_eq!(text["pids"], serde_json::json!({}));

@@ -39,35 +39,17 @@ fn cpuacct(directory: &Directory, statistics: &mut Statistics) -> Result<()> {
     let usage = &mut statistics.cpu.usage;
     usage.total = number(directory, "cpuacct.usage")?.unwrap_or_default();
     let stat = pairs(directory, "cpuacct.stat")?;
-    let time = |key: &str| {
-        stat.get(key)
-            .copied()
-            .unwrap_or_default()
-            .saturating_mul(NANOSECONDS_PER_TICK)
-    };
+    let time = |key: &str| stat.get(key).copied().unwrap_or_default().saturating_mul(NANOSECONDS_PER_TICK);
     (usage.user, usage.kernel) = (time("user"), time("system"));
-    for value in text(directory, "cpuacct.usage_percpu")?
-        .unwrap_or_default()
-        .split_whitespace()
-    {
-        usage
-            .percpu
-            .push(parse(directory, "cpuacct.usage_percpu", value)?);
+    for value in text(directory, "cpuacct.usage_percpu")?.unwrap_or_default().split_whitespace() {
+        usage.percpu.push(parse(directory, "cpuacct.usage_percpu", value)?);
     }
     // A header, then: CPU, user, system.
-    for line in text(directory, "cpuacct.usage_all")?
-        .unwrap_or_default()
-        .lines()
-        .skip(1)
-    {
+    for line in text(directory, "cpuacct.usage_all")?.unwrap_or_default().lines().skip(1) {
         let mut fields = line.split_whitespace().skip(1);
         if let (Some(user), Some(kernel)) = (fields.next(), fields.next()) {
-            usage
-                .percpu_user
-                .push(parse(directory, "cpuacct.usage_all", user)?);
-            usage
-                .percpu_kernel
-                .push(parse(directory, "cpuacct.usage_all", kernel)?);
+            usage.percpu_user.push(parse(directory, "cpuacct.usage_all", user)?);
+            usage.percpu_kernel.push(parse(directory, "cpuacct.usage_all", kernel)?);
         }
     }
     Ok(())
@@ -89,9 +71,7 @@ fn cpuset(directory: &Directory, statistics: &mut Statistics) -> Result<()> {
         memory_spread_slab: flag("memory_spread_slab")?,
         memory_pressure: flag("memory_pressure")?,
         sched_load_balance: flag("sched_load_balance")?,
-        sched_relax_domain_level: level
-            .and_then(|text| text.trim().parse().ok())
-            .unwrap_or_default(),
+        sched_relax_domain_level: level.and_then(|text| text.trim().parse().ok()).unwrap_or_default(),
     };
     Ok(())
 }
@@ -119,9 +99,8 @@ fn memory(directory: &Directory, statistics: &mut Statistics) -> Result<()> {
 
 pub(super) fn pids(directory: &Directory, statistics: &mut Statistics) -> Result<()> {
     statistics.pids.current = number(directory, "pids.current")?.unwrap_or_default();
-    statistics.pids.limit = number(directory, "pids.max")?
-        .filter(|limit| *limit != u64::MAX)
-        .unwrap_or_default();
+    statistics.pids.limit =
+        number(directory, "pids.max")?.filter(|limit| *limit != u64::MAX).unwrap_or_default();
     Ok(())
 }
 
@@ -131,12 +110,9 @@ fn blkio(directory: &Directory, statistics: &mut Statistics) -> Result<()> {
     let read = |prefix: &str, name: &str| -> Result<Option<Vec<BlkioEntry>>> {
         Ok(text(directory, &format!("blkio.{prefix}{name}"))?.map(|text| blkio_lines(&text)))
     };
-    for (prefix, suffix) in [
-        ("bfq.", "_recursive"),
-        ("", "_recursive"),
-        ("throttle.", "_recursive"),
-        ("throttle.", ""),
-    ] {
+    for (prefix, suffix) in
+        [("bfq.", "_recursive"), ("", "_recursive"), ("throttle.", "_recursive"), ("throttle.", "")]
+    {
         let Some(serviced) = read(prefix, &format!("io_serviced{suffix}"))? else {
             continue;
         };
@@ -162,11 +138,7 @@ fn blkio(directory: &Directory, statistics: &mut Statistics) -> Result<()> {
 fn hugetlb(directory: &Directory, statistics: &mut Statistics) -> Result<()> {
     for size in super::v2::page_sizes(directory, "usage_in_bytes")? {
         let rsvd = number(directory, &format!("hugetlb.{size}.rsvd.usage_in_bytes"))?;
-        let prefix = if rsvd.is_some() {
-            format!("hugetlb.{size}.rsvd")
-        } else {
-            format!("hugetlb.{size}")
-        };
+        let prefix = if rsvd.is_some() { format!("hugetlb.{size}.rsvd") } else { format!("hugetlb.{size}") };
         let get = |file: &str| number(directory, &format!("{prefix}.{file}")).map(Option::unwrap_or_default);
         let pages = HugePages {
             usage: get("usage_in_bytes")?,

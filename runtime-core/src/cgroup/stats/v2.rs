@@ -55,12 +55,7 @@ fn memory(directory: &Directory, statistics: &mut Statistics) -> Result<()> {
     let entry = |name: &str| -> Result<MemoryEntry> {
         let get =
             |file: &str| number(directory, &format!("memory.{name}{file}")).map(Option::unwrap_or_default);
-        Ok(MemoryEntry {
-            limit: get("max")?,
-            usage: get("current")?,
-            max: get("peak")?,
-            failcnt: 0,
-        })
+        Ok(MemoryEntry { limit: get("max")?, usage: get("current")?, max: get("peak")?, failcnt: 0 })
     };
     let memory = &mut statistics.memory;
     memory.raw = pairs(directory, "memory.stat")?;
@@ -84,18 +79,9 @@ fn hugetlb(directory: &Directory, statistics: &mut Statistics) -> Result<()> {
             Some(usage) => usage,
             None => number(directory, &format!("hugetlb.{size}.current"))?.unwrap_or_default(),
         };
-        let failcnt = pairs(directory, &format!("hugetlb.{size}.events"))?
-            .get("max")
-            .copied()
-            .unwrap_or_default();
-        statistics.hugetlb.insert(
-            size,
-            HugePages {
-                usage,
-                max: 0,
-                failcnt,
-            },
-        );
+        let failcnt =
+            pairs(directory, &format!("hugetlb.{size}.events"))?.get("max").copied().unwrap_or_default();
+        statistics.hugetlb.insert(size, HugePages { usage, max: 0, failcnt });
     }
     Ok(())
 }
@@ -108,10 +94,7 @@ pub(super) fn page_sizes(directory: &Directory, suffix: &str) -> Result<Vec<Stri
         Err(errno) => return Err(failed(format!("read {:?}", directory.text()), errno)),
     };
     let size = |name: &str| {
-        let middle = name
-            .strip_prefix("hugetlb.")?
-            .strip_suffix(suffix)?
-            .strip_suffix('.')?;
+        let middle = name.strip_prefix("hugetlb.")?.strip_suffix(suffix)?.strip_suffix('.')?;
         (!middle.contains('.')).then(|| middle.to_owned())
     };
     Ok(entries.iter().filter_map(|entry| size(&entry.name)).collect())

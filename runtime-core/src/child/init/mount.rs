@@ -279,6 +279,7 @@ fn cover_directory(init: &mut Init, target: i32) -> Step {
         return moved;
     }
     let context = call!(common::FSOPEN, c"tmpfs".as_ptr(), CLOEXEC).at(Detail::Fsopen)? as i32;
+    set(context, c"source", c"tmpfs")?;
     set(context, c"nr_inodes", c"2")?;
     set(context, c"ro", c"")?;
     call!(common::FSCONFIG, context, FSCONFIG_CMD_CREATE, 0, 0, 0).at(Detail::FsconfigCreate)?;

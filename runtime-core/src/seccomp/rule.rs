@@ -1,0 +1,251 @@
+//! Argument conditions and the rules of one system call on one architecture.
+//!
+//! Where several rules of a call match, the order below decides; it is the order in which
+//! libseccomp's tree asks them, so that a profile means the same here and there.
+
+use std::cmp::Ordering;
+
+use oci_spec::runtime::{LinuxSeccompArg, LinuxSeccompOperator};
+
+use crate::error::{Error, Result};
+
+/// More rules than this for one call cannot fit into the 4096 instructions of a program.
+const MAX_RULES: usize = 4096;
+
+/// How an argument is compared with the value; a masked comparison is `Eq` with a mask.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Compare {
+    Eq,
+    Ne,
+    Lt,
+    Le,
+    Gt,
+    Ge,
+}
+
+/// One condition on one argument.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct Condition {
+    pub(super) argument: u8,
+    pub(super) compare: Compare,
+    pub(super) mask: u64,
+    /// Already masked.
+    pub(super) value: u64,
+}
+
+/// What to do if all conditions hold.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) struct Rule {
+    /// Ascending by argument, each argument at most once.
+    pub(super) conditions: Vec<Condition>,
+    pub(super) action: u32,
+}
+
+impl Condition {
+    /// A condition of the profile. The masked operator has its mask in `value` and the value to
+    /// compare with in `valueTwo` (specification, config-linux.md, seccomp).
+    pub(super) fn from_oci(argument: &LinuxSeccompArg, origin: impl Fn() -> String) -> Result<Self> {
+        let index = match u8::try_from(argument.index()) {
+            Ok(index) if index < 6 => index,
+            _ => {
+                return Err(Error::invalid(
+                    format!("{}.index", origin()),
+                    "an argument has an index of 0 to 5",
+                ));
+            }
+        };
+        let (compare, mask, value) = match argument.op() {
+            LinuxSeccompOperator::ScmpCmpNe => (Compare::Ne, u64::MAX, argument.value()),
+            LinuxSeccompOperator::ScmpCmpLt => (Compare::Lt, u64::MAX, argument.value()),
+            LinuxSeccompOperator::ScmpCmpLe => (Compare::Le, u64::MAX, argument.value()),
+            LinuxSeccompOperator::ScmpCmpEq => (Compare::Eq, u64::MAX, argument.value()),
+            LinuxSeccompOperator::ScmpCmpGe => (Compare::Ge, u64::MAX, argument.value()),
+            LinuxSeccompOperator::ScmpCmpGt => (Compare::Gt, u64::MAX, argument.value()),
+            LinuxSeccompOperator::ScmpCmpMaskedEq => {
+                (Compare::Eq, argument.value(), argument.value_two().unwrap_or(0))
+            }
+        };
+        Ok(Self { argument: index, compare, mask, value: value & mask })
+    }
+
+    pub(super) const fn equals(argument: u8, value: u64) -> Self {
+        Self { argument, compare: Compare::Eq, mask: u64::MAX, value }
+    }
+
+    /// The condition as an architecture sees it: without the upper half on a 32-bit one. `None` if it
+    /// always holds (nothing left of the mask).
+    fn narrowed(mut self, is_64_bit: bool) -> Option<Self> {
+        if !is_64_bit {
+            self.mask &= 0xffff_ffff;
+            self.value &= 0xffff_ffff;
+        }
+        (self.mask != 0).then_some(self)
+    }
+
+    /// What `value` must be for the condition to hold; the reference for the tests.
+    #[cfg(test)]
+    pub(super) fn holds(&self, value: u64) -> bool {
+        let value = value & self.mask;
+        match self.compare {
+            Compare::Eq => value == self.value,
+            Compare::Ne => value != self.value,
+            Compare::Lt => value < self.value,
+            Compare::Le => value <= self.value,
+            Compare::Gt => value > self.value,
+            Compare::Ge => value >= self.value,
+        }
+    }
+
+    /// The upper-half and the lower-half question of this condition.
+    fn questions(self, is_64_bit: bool) -> impl Iterator<Item = Question> {
+        let class = match self.compare {
+            Compare::Eq | Compare::Ne => 2,
+            Compare::Lt | Compare::Le => 1,
+            Compare::Gt | Compare::Ge => 0,
+        };
+        let kind = match self.compare {
+            Compare::Eq | Compare::Ne => 0,
+            Compare::Gt | Compare::Le => 1,
+            Compare::Ge | Compare::Lt => 2,
+        };
+        let upper = Question {
+            half: self.argument * 2 + 1,
+            class,
+            value: (self.value >> 32) as u32,
+            mask: (self.mask >> 32) as u32,
+            kind: kind.min(1),
+        };
+        let lower = Question {
+            half: self.argument * 2,
+            class,
+            value: self.value as u32,
+            mask: self.mask as u32,
+            kind,
+        };
+        is_64_bit.then_some(upper).into_iter().chain([lower])
+    }
+}
+
+/// A 32-bit comparison, as far as it matters for the order of rules.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Question {
+    half: u8,
+    class: u8,
+    value: u32,
+    mask: u32,
+    kind: u8,
+}
+
+impl Question {
+    /// Which question comes first: of the later argument, then equality before "less" before "greater",
+    /// then the value that is harder to satisfy.
+    fn order(&self, other: &Self) -> Ordering {
+        let values =
+            if self.class == 1 { self.value.cmp(&other.value) } else { other.value.cmp(&self.value) };
+        other.half.cmp(&self.half).then(other.class.cmp(&self.class)).then(values)
+    }
+}
+
+/// What a profile says of one call.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(super) enum Entry {
+    /// Nothing: the default action.
+    #[default]
+    Default,
+    /// The same whatever the arguments.
+    Always(u32),
+    /// By the arguments, in the order of the profile.
+    Rules(Vec<Rule>),
+}
+
+impl Entry {
+    /// Adds a rule. An unconditional rule replaces conditional ones, of two unconditional ones the first
+    /// counts. `Err` holds the reason why the rule contradicts an earlier one.
+    pub(super) fn add(
+        &mut self,
+        conditions: &[Condition],
+        action: u32,
+        is_64_bit: bool,
+    ) -> Result<(), &'static str> {
+        if matches!(self, Self::Always(_)) {
+            return Ok(());
+        }
+        let mut narrowed: Vec<Condition> =
+            conditions.iter().filter_map(|condition| condition.narrowed(is_64_bit)).collect();
+        if narrowed.is_empty() {
+            *self = Self::Always(action);
+            return Ok(());
+        }
+        narrowed.sort_by_key(|condition| condition.argument);
+        match self {
+            Self::Rules(rules) => push(rules, Rule { conditions: narrowed, action }),
+            _ => {
+                *self = Self::Rules(vec![Rule { conditions: narrowed, action }]);
+                Ok(())
+            }
+        }
+    }
+}
+
+fn push(rules: &mut Vec<Rule>, new: Rule) -> Result<(), &'static str> {
+    for old in rules.iter() {
+        if old.conditions.starts_with(&new.conditions) {
+            if old.action != new.action {
+                return Err("contradicts an earlier rule for the same arguments with another action");
+            }
+            if old.conditions.len() == new.conditions.len() {
+                return Ok(());
+            }
+        }
+    }
+    if rules.len() == MAX_RULES {
+        return Err("one system call has more rules than a program can hold");
+    }
+    rules.push(new);
+    Ok(())
+}
+
+/// Puts rules into the order in which they are asked; the first match counts.
+pub(super) fn ordered(rules: &[Rule], is_64_bit: bool) -> Vec<&Rule> {
+    if let [rule] = rules {
+        return vec![rule];
+    }
+    let keyed = rules
+        .iter()
+        .map(|rule| {
+            let questions = rule
+                .conditions
+                .iter()
+                .flat_map(|condition| condition.questions(is_64_bit))
+                .collect::<Vec<_>>();
+            (rule, questions)
+        })
+        .collect();
+    let mut out = Vec::with_capacity(rules.len());
+    order_level(keyed, 0, &mut out);
+    out
+}
+
+/// A rule and what it asks.
+type Asked<'a> = (&'a Rule, Vec<Question>);
+
+/// Rules that begin with the same question stay together, so that the order is total even where two
+/// different questions are equal in rank (then the earlier in the profile is asked first).
+fn order_level<'a>(rules: Vec<Asked<'a>>, depth: usize, out: &mut Vec<&'a Rule>) {
+    let mut groups: Vec<(Question, Vec<Asked<'a>>)> = Vec::new();
+    for (rule, questions) in rules {
+        let Some(&question) = questions.get(depth) else {
+            // The shorter rule says everything that the longer ones could.
+            out.push(rule);
+            continue;
+        };
+        match groups.iter_mut().find(|(first, _)| *first == question) {
+            Some((_, members)) => members.push((rule, questions)),
+            None => groups.push((question, vec![(rule, questions)])),
+        }
+    }
+    groups.sort_by(|a, b| a.0.order(&b.0));
+    for (_, members) in groups {
+        order_level(members, depth + 1, out);
+    }
+}

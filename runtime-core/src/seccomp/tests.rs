@@ -1,0 +1,209 @@
+//! The compiler against a direct reading of the rules.
+
+use oci_spec::runtime::{LinuxSeccomp, Spec};
+
+use super::rule::Entry;
+use super::*;
+
+const CONFIGS: [&str; 5] = [
+    include_str!("../../tests/fixtures/configs/docker-config.json"),
+    include_str!("../../tests/fixtures/configs/docker-config-userns.json"),
+    include_str!("../../tests/fixtures/configs/containerd-2.4-cri-container-config.json"),
+    include_str!("../../tests/fixtures/configs/podman-config.json"),
+    include_str!("../../tests/fixtures/configs/podman-rootless-config.json"),
+];
+
+fn recorded(config: &str) -> LinuxSeccomp {
+    let spec: Spec = serde_json::from_str(config).unwrap();
+    spec.linux().as_ref().unwrap().seccomp().clone().unwrap()
+}
+
+fn profile(json: &str) -> LinuxSeccomp {
+    serde_json::from_str(json).unwrap()
+}
+
+fn filter(json: &str) -> Filter {
+    Filter::from_profile_on(&profile(json), Architecture::X86_64).unwrap()
+}
+
+fn call(number: u32, arguments: &[u64]) -> Call {
+    let mut all = [0; 6];
+    all[..arguments.len()].copy_from_slice(arguments);
+    Call { number, arch: Architecture::X86_64.audit_token(), arguments: all }
+}
+
+/// The verdict read straight from the tables, without the compiler.
+fn model(resolved: &profile::Resolved, call: &Call) -> u32 {
+    let of = |wanted| resolved.tables.iter().find(|table| table.architecture == wanted);
+    let x86_64 = Architecture::X86_64.audit_token();
+    let (table, number) = if call.arch == x86_64 && of(Architecture::X32).is_none() {
+        if call.number == u32::MAX {
+            return resolved.default;
+        }
+        if call.number >= arch::X32_BIT
+            && (call.number & arch::X32_BIT != 0 || resolved.tables[0].last.is_none())
+        {
+            return action::KILL_THREAD;
+        }
+        (of(Architecture::X86_64), call.number)
+    } else if call.arch == x86_64 && call.number & arch::X32_BIT != 0 {
+        (of(Architecture::X32), call.number & !arch::X32_BIT)
+    } else {
+        let found = resolved
+            .tables
+            .iter()
+            .find(|t| t.architecture.audit_token() == call.arch && t.architecture != Architecture::X32);
+        (found, call.number)
+    };
+    let Some(table) = table else {
+        return action::KILL_THREAD;
+    };
+    if table.last.is_some_and(|last| number > last) {
+        return action::ENOSYS;
+    }
+    match table.low.get(number as usize).or_else(|| table.high.get(&number)) {
+        None | Some(Entry::Default) => resolved.default,
+        Some(Entry::Always(action)) => *action,
+        Some(Entry::Rules(rules)) => rule::ordered(rules, table.architecture.is_64_bit())
+            .into_iter()
+            .find(|rule| {
+                rule.conditions
+                    .iter()
+                    .all(|condition| condition.holds(call.arguments[usize::from(condition.argument)]))
+            })
+            .map_or(resolved.default, |rule| rule.action),
+    }
+}
+
+#[test]
+fn recorded_profiles_are_small_and_right() {
+    for config in CONFIGS {
+        let profile = recorded(config);
+        let filter = Filter::from_profile_on(&profile, Architecture::X86_64).unwrap();
+        let resolved = profile::resolve(&profile, Architecture::X86_64).unwrap();
+        println!("{} instructions, warnings {:?}", filter.program().len(), filter.warnings());
+        assert!(filter.program().len() <= 650, "{}", filter.program().len());
+        assert_eq!(filter.flags(), FLAG_SPEC_ALLOW);
+        for architecture in Architecture::ALL {
+            let bases = [0, arch::X32_BIT, 0x8000_0000, 0xc000_0000, 0xffff_ff00];
+            for number in
+                bases.into_iter().flat_map(|base| (0..600).filter_map(move |n: u32| n.checked_add(base)))
+            {
+                for argument in [0, 8, 39, 40, 41, 0x20000, 0xffff_ffff, 0x1_0000_0000, 0x7e02_0000, u64::MAX]
+                {
+                    let call = Call { number, arch: architecture.audit_token(), arguments: [argument; 6] };
+                    assert_eq!(filter.verdict(&call), model(&resolved, &call), "{call:?}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn time_to_compile() {
+    let profile = recorded(CONFIGS[0]);
+    let start = std::time::Instant::now();
+    for _ in 0..1000 {
+        std::hint::black_box(Filter::from_profile_on(&profile, Architecture::X86_64).unwrap());
+    }
+    println!("{:?} for one compilation of Docker's profile", start.elapsed() / 1000);
+}
+
+#[test]
+fn conditions_of_a_rule_are_all_needed() {
+    let filter = filter(
+        r#"{"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{"names": ["write"], "action": "SCMP_ACT_ERRNO",
+            "errnoRet": 7, "args": [{"index": 0, "value": 4294967297, "op": "SCMP_CMP_EQ"},
+            {"index": 2, "value": 10, "op": "SCMP_CMP_GT"}]}]}"#,
+    );
+    assert_eq!(filter.verdict(&call(1, &[0x1_0000_0001, 0, 11])), 0x0005_0007);
+    assert_eq!(filter.verdict(&call(1, &[1, 0, 11])), 0x7fff_0000);
+    assert_eq!(filter.verdict(&call(1, &[0x1_0000_0001, 0, 10])), 0x7fff_0000);
+    assert_eq!(filter.verdict(&call(1, &[0x1_0000_0001, 0, 1 << 32])), 0x0005_0007);
+}
+
+#[test]
+fn two_conditions_on_one_argument_are_two_rules() {
+    let filter = filter(
+        r#"{"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{"names": ["write"], "action": "SCMP_ACT_TRAP",
+            "args": [{"index": 0, "value": 3, "op": "SCMP_CMP_LT"}, {"index": 0, "value": 9, "op": "SCMP_CMP_GE"}]}]}"#,
+    );
+    let verdicts: Vec<u32> = [2, 3, 8, 9].iter().map(|&value| filter.verdict(&call(1, &[value]))).collect();
+    assert_eq!(verdicts, [0x0003_0000, 0x7fff_0000, 0x7fff_0000, 0x0003_0000]);
+}
+
+#[test]
+fn contradictions_and_bad_input_are_errors() {
+    for (json, wanted) in [
+        (
+            r#"{"names": ["write"], "action": "SCMP_ACT_TRAP", "args": [{"index": 6, "value": 0, "op": "SCMP_CMP_EQ"}]}"#,
+            "syscalls[0].args[0].index",
+        ),
+        (r#"{"names": ["write"], "action": "SCMP_ACT_ERRNO", "errnoRet": 4096}"#, "syscalls[0].errnoRet"),
+        (r#"{"names": [""], "action": "SCMP_ACT_TRAP"}"#, "syscalls[0].names[0]"),
+        (
+            r#"{"names": ["write"], "action": "SCMP_ACT_TRAP", "args": [{"index": 0, "value": 0, "op": "SCMP_CMP_EQ"}]},
+            {"names": ["write"], "action": "SCMP_ACT_LOG", "args": [{"index": 0, "value": 0, "op": "SCMP_CMP_EQ"}]}"#,
+            "contradicts",
+        ),
+    ] {
+        let profile = profile(&format!(r#"{{"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{json}]}}"#));
+        let error = Filter::from_profile_on(&profile, Architecture::X86_64).unwrap_err();
+        assert!(error.to_string().contains(wanted), "{error}");
+    }
+}
+
+#[test]
+fn far_targets_and_the_length_limit() {
+    let syscalls = |count: u64| {
+        let rules: Vec<String> = (0..count)
+            .map(|value| {
+                let value = value << 32 | value;
+                format!(
+                    r#"{{"names": ["write", "read"], "action": "SCMP_ACT_ERRNO", "errnoRet": {}, "args":
+                        [{{"index": 1, "value": {value}, "op": "SCMP_CMP_EQ"}}]}}"#,
+                    value % 40 + 1
+                )
+            })
+            .collect();
+        format!(r#"{{"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{}]}}"#, rules.join(","))
+    };
+    let filter = filter(&syscalls(800));
+    for value in 0..800u64 {
+        let value = value << 32 | value;
+        assert_eq!(filter.verdict(&call(0, &[0, value])), 0x0005_0000 | (value % 40 + 1) as u32);
+        assert_eq!(filter.verdict(&call(1, &[0, value + 1])), 0x7fff_0000);
+    }
+    let error = Filter::from_profile_on(&profile(&syscalls(1500)), Architecture::X86_64).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unsupported);
+}
+
+#[test]
+fn flags_and_listener() {
+    let with = |flags: &str, action: &str| {
+        filter(&format!(
+            r#"{{"defaultAction": "SCMP_ACT_ALLOW", {flags} "syscalls": [{{"names": ["mount"], "action": "{action}"}}]}}"#
+        ))
+    };
+    assert_eq!(with("", "SCMP_ACT_LOG").flags(), FLAG_SPEC_ALLOW);
+    assert_eq!(with(r#""flags": [],"#, "SCMP_ACT_LOG").flags(), 0);
+    let notify = with(
+        r#""flags": ["SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV", "SECCOMP_FILTER_FLAG_TSYNC"],"#,
+        "SCMP_ACT_NOTIFY",
+    );
+    assert_eq!(notify.flags(), FLAG_NEW_LISTENER | FLAG_WAIT_KILLABLE_RECV | FLAG_TSYNC | FLAG_TSYNC_ESRCH);
+    assert!(notify.needs_listener());
+    let useless = with(r#""flags": ["SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV"],"#, "SCMP_ACT_LOG");
+    assert_eq!((useless.flags(), useless.warnings().len()), (0, 1));
+}
+
+#[test]
+fn text_and_bytes() {
+    let filter = filter(
+        r#"{"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{"names": ["reboot"], "action": "SCMP_ACT_ERRNO"}]}"#,
+    );
+    assert_eq!(filter.to_bytes().len(), filter.program().len() * 8);
+    let text = filter.to_string();
+    assert!(text.starts_with("   0: ld arch\n   1: jeq 0xc000003e, 2, "), "{text}");
+    assert!(text.contains("ret errno 1\n"), "{text}");
+}
