@@ -4,8 +4,10 @@
 //! source, compiled by `build.rs` into a static program without libc and embedded here.
 
 #[allow(dead_code, reason = "the init reads what the library only writes")]
+#[allow(unreachable_pub, reason = "public for the init, which takes the same file as its own")]
 pub(crate) mod ops;
 #[allow(dead_code, reason = "the init makes what the library only names")]
+#[allow(unreachable_pub, reason = "as ops")]
 pub(crate) mod report;
 #[allow(missing_docs, dead_code)]
 pub(crate) mod syscall;

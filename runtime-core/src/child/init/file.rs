@@ -70,8 +70,11 @@ pub struct Stat {
     times: [u64; 8],
     pub device_major: u32,
     pub device_minor: u32,
-    rest: [u64; 14],
+    rest: [u64; 15],
 }
+
+/// The kernel writes this much.
+const _: () = assert!(size_of::<Stat>() == 256);
 
 impl Stat {
     /// The type bits of the mode.
