@@ -5,7 +5,7 @@
 //! profile, since its size and its speed are part of each container's start.
 
 use std::env;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 const SOURCE: &str = "src/child/init/main.rs";
@@ -25,7 +25,7 @@ const CODEGEN_OPTIONS: &[&str] = &[
 ];
 
 fn main() {
-    println!("cargo::rerun-if-changed=src/child");
+    watch(Path::new("src/child"));
     let output = PathBuf::from(variable("OUT_DIR")).join("init");
     let mut rustc = Command::new(variable("RUSTC"));
     rustc.args([
@@ -52,6 +52,13 @@ fn main() {
         Ok(status) if status.success() => {}
         other => panic!("compile the tiny init ({SOURCE}): {other:?}"),
     }
+}
+
+/// Runs again when a file of the init changes, or one is added.
+fn watch(path: &Path) {
+    println!("cargo::rerun-if-changed={}", path.display());
+    let Ok(entries) = path.read_dir() else { return };
+    entries.flatten().for_each(|entry| watch(&entry.path()));
 }
 
 /// A variable that cargo sets for build scripts.

@@ -9,5 +9,5 @@ pub(crate) mod ops;
 #[allow(dead_code, reason = "the init makes what the library only names")]
 #[allow(unreachable_pub, reason = "as ops")]
 pub(crate) mod report;
-#[allow(missing_docs, dead_code)]
+#[allow(dead_code, missing_docs, unreachable_pub, reason = "as ops; the names are the kernel's")]
 pub(crate) mod syscall;
