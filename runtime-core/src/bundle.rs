@@ -9,6 +9,9 @@ use crate::spec::ValidSpec;
 /// The largest `config.json` that is read, in bytes.
 const CONFIG_LIMIT: u64 = 64 << 20;
 
+/// Room for a common configuration, read in one call.
+const CONFIG_EXPECTED: usize = 32 << 10;
+
 /// A bundle (bundle.md): its directory and its configuration, parsed and checked.
 #[derive(Debug)]
 pub struct Bundle {
@@ -32,7 +35,7 @@ impl Bundle {
     pub fn with_config(directory: &Path, config: &Path) -> Result<Self> {
         let failed = |error: &std::io::Error| Error::io(format!("open {config:?}"), error);
         let absolute = std::path::absolute(directory).map_err(|error| failed(&error))?;
-        let mut bytes = Vec::new();
+        let mut bytes = Vec::with_capacity(CONFIG_EXPECTED);
         let file = std::fs::File::open(config).map_err(|error| match error.kind() {
             std::io::ErrorKind::NotFound => {
                 Error::io(format!("JSON specification file {config:?} not found"), &error)

@@ -90,6 +90,10 @@ pub struct Header {
     /// Descriptor number of the first inherited slot; below it is what the container keeps
     /// (standard streams, preserved descriptors).
     pub base: i32,
+    /// Bit n is set if slot n is inherited.
+    pub inherited: u32,
+    /// Zero; keeps the operations aligned.
+    pub reserved: u32,
 }
 
 /// One option of a new file system: `key`, or `key=value`.

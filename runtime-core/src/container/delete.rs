@@ -10,7 +10,7 @@ use super::Container;
 use super::kill::signal_process;
 use crate::error::{Error, ErrorKind, Result};
 use crate::launch;
-use crate::state::{Record, State, Status};
+use crate::state::{Record, State, Status, status_of};
 
 /// How long the end of killed processes is waited for.
 const END_LIMIT: Duration = Duration::from_secs(10);
@@ -25,7 +25,7 @@ impl Container {
     pub fn delete(self) -> Result<()> {
         let _lock = self.entry.lock()?;
         let record = self.entry.record()?;
-        match self.status()? {
+        match status_of(&self.entry, &record)? {
             Status::Stopped => {}
             // As runc: engines delete containers that they never started.
             Status::Created => self.end(&record)?,

@@ -12,7 +12,7 @@ use crate::launch::{self, Child, Inputs, ParentLane};
 use crate::plan::{ExecOptions, LaunchPlan};
 use crate::process::Process;
 use crate::spec::ValidProcess;
-use crate::state::{Record, Status};
+use crate::state::{Record, Status, status_of};
 
 impl Container {
     /// Runs another process in the container; it returns when the program is executed.
@@ -23,7 +23,7 @@ impl Container {
     /// not exist or may not be executed.
     pub fn exec(&self, process: &ValidProcess, options: &ExecOptions) -> Result<Process> {
         let record = self.entry.record()?;
-        match self.status()? {
+        match status_of(&self.entry, &record)? {
             Status::Stopped | Status::Creating => {
                 return Err(self.wrong_state("cannot exec in a stopped container"));
             }

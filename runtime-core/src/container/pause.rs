@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::Container;
 use crate::error::Result;
-use crate::state::Status;
+use crate::state::{Status, status_of};
 
 /// How long the freezer may take. A process in an uninterruptible call delays it.
 const FREEZE_LIMIT: Duration = Duration::from_secs(10);
@@ -17,8 +17,9 @@ impl Container {
     /// The container does not run, or has no cgroup to freeze.
     pub fn pause(&self) -> Result<()> {
         let _lock = self.entry.lock()?;
-        match self.status()? {
-            Status::Running | Status::Created => self.cgroup(&self.entry.record()?)?.freeze(FREEZE_LIMIT),
+        let record = self.entry.record()?;
+        match status_of(&self.entry, &record)? {
+            Status::Running | Status::Created => self.cgroup(&record)?.freeze(FREEZE_LIMIT),
             _ => Err(self.wrong_state("container not running or created")),
         }
     }
@@ -30,8 +31,9 @@ impl Container {
     /// The container is not paused.
     pub fn resume(&self) -> Result<()> {
         let _lock = self.entry.lock()?;
-        match self.status()? {
-            Status::Paused => self.cgroup(&self.entry.record()?)?.thaw(),
+        let record = self.entry.record()?;
+        match status_of(&self.entry, &record)? {
+            Status::Paused => self.cgroup(&record)?.thaw(),
             _ => Err(self.wrong_state("container not paused")),
         }
     }

@@ -8,7 +8,7 @@ use super::Container;
 use crate::error::{Error, Result};
 use crate::launch;
 use crate::spec::Hook;
-use crate::state::{State, Status, alive};
+use crate::state::{State, Status, alive, status_of};
 
 /// How long the program's execve may take: a file system of the container can hang.
 const EXECUTE_LIMIT: Duration = Duration::from_secs(60);
@@ -30,7 +30,7 @@ impl Container {
                 _ => "cannot start an already running container",
             })
         };
-        match self.status()? {
+        match status_of(&self.entry, &record)? {
             // A paused container may be one that waits for its start.
             Status::Created | Status::Paused if self.entry.has_gate()? => {}
             status => return Err(refused(status)),

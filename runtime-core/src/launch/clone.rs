@@ -5,7 +5,6 @@ use std::ffi::CString;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 use nix::errno::Errno;
-use nix::sys::signal::{SigSet, SigmaskHow, pthread_sigmask};
 
 use super::kid::{DESCRIPTORS, Give, Orders, kid};
 use crate::child::ops::Slot;
@@ -118,13 +117,21 @@ fn prepare(request: &Request<'_>) -> Result<ChildMemory> {
 }
 
 /// Calls with every signal of this thread blocked: a handler must not run in the child, on the
-/// caller's memory.
+/// caller's memory. By raw system calls, since libc leaves its own two signals open.
 fn with_signals_blocked<T>(call: impl FnOnce() -> Result<T, Errno>) -> Result<T, Errno> {
-    let mut before = SigSet::empty();
-    pthread_sigmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::all()), Some(&mut before))?;
+    let mut before = 0u64;
+    set_signal_mask(&u64::MAX, Some(&mut before))?;
     let result = call();
-    pthread_sigmask(SigmaskHow::SIG_SETMASK, Some(&before), None)?;
+    set_signal_mask(&before, None)?;
     result
+}
+
+fn set_signal_mask(mask: &u64, before: Option<&mut u64>) -> Result<(), Errno> {
+    let before = before.map_or(std::ptr::null_mut(), std::ptr::from_mut);
+    // SAFETY: both are the kernel's signal set, 64 bits, and outlive the call.
+    let set =
+        unsafe { libc::syscall(libc::SYS_rt_sigprocmask, libc::SIG_SETMASK, mask, before, size_of::<u64>()) };
+    Errno::result(set).map(drop)
 }
 
 /// The system call. The child's stack is empty, so it cannot return: it calls [`kid`].

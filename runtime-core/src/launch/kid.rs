@@ -77,9 +77,7 @@ fn follow(orders: &Orders) -> Step {
         *place = call!(nr::FCNTL, give.from, F_DUPFD_CLOEXEC, above).map_err(at(Detail::Dup))? as i32;
     }
     call!(nr::DUP3, orders.program, orders.top, O_CLOEXEC).map_err(at(Detail::Dup))?;
-    for number in orders.base..orders.top {
-        call!(nr::CLOSE, number).ok();
-    }
+    call!(common::CLOSE_RANGE, orders.base, orders.top - 1, 0).map_err(at(Detail::Dup))?;
     // Preserved descriptors keep their numbers, and survive the execs.
     for number in 3..orders.base {
         call!(nr::FCNTL, number, F_SETFD, 0).map_err(at(Detail::Dup))?;

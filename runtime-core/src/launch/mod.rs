@@ -63,7 +63,8 @@ pub(crate) fn spawn<'a>(plan: &'a LaunchPlan, inputs: &Inputs<'_>) -> Result<Chi
     let base = 3 + inputs.preserved as i32;
     check_preserved(inputs.preserved)?;
     let joins = plan.joins.iter().map(open_join).collect::<Result<Vec<_>>>()?;
-    let image = sealed(&plan.child.image(base), Purpose::Data)?;
+    let inherited = inherited_slots(inputs, &plan.joins);
+    let image = sealed(&plan.child.image(base, inherited), Purpose::Data)?;
     let forks = plan.child.ops().iter().any(|op| matches!(op, Op::ForkIntoPidNamespace));
     let (ours, theirs) = socket::pair(forks).map_err(|errno| Error::system("socketpair", errno))?;
     let null = missing_stdio(inputs)?;
@@ -98,6 +99,15 @@ pub(crate) fn spawn<'a>(plan: &'a LaunchPlan, inputs: &Inputs<'_>) -> Result<Chi
         child.release(&[])?;
     }
     Ok(child)
+}
+
+/// The slots that the init finds filled, as bits.
+fn inherited_slots(inputs: &Inputs<'_>, joins: &[Join]) -> u32 {
+    let always = [Slot::PLAN, Slot::SYNC];
+    let gate = inputs.gate.map(|_| Slot::GATE);
+    let target = inputs.target.map(|_| Slot::TARGET);
+    let slots = always.into_iter().chain(gate).chain(target).chain(joins.iter().map(|join| join.slot));
+    slots.fold(0, |bits, slot| bits | 1 << slot.0)
 }
 
 /// Whether clone3 makes the user namespace; otherwise the child does, after joining others.

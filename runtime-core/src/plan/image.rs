@@ -129,11 +129,12 @@ impl ChildPlan {
         self.arena.get(slice.offset as usize..(slice.offset + slice.len) as usize).unwrap_or_default()
     }
 
-    /// The whole image. `base` is the number of the first inherited slot.
-    pub(crate) fn image(&self, base: i32) -> Vec<u8> {
+    /// The whole image. `base` is the number of the first inherited slot, `inherited` has a bit for
+    /// each slot that is given.
+    pub(crate) fn image(&self, base: i32, inherited: u32) -> Vec<u8> {
         let ops = size_of_val(self.ops.as_slice());
         let arena = (size_of::<Header>() + ops).next_multiple_of(8);
-        let header = [MAGIC, self.ops.len() as u32, arena as u32, base as u32];
+        let header = [MAGIC, self.ops.len() as u32, arena as u32, base as u32, inherited, 0];
         let mut image = Vec::with_capacity(arena + self.arena.len());
         header.iter().for_each(|word| image.extend_from_slice(&word.to_ne_bytes()));
         image.extend_from_slice(crate::sys::raw::op_bytes(&self.ops));
@@ -161,7 +162,7 @@ mod tests {
     fn the_image_begins_with_its_magic_and_is_aligned() {
         let mut plan = ChildPlan::default();
         plan.push(Op::NewSession);
-        let image = plan.image(3);
+        let image = plan.image(3, 0b11);
         assert_eq!(image[..4], MAGIC.to_ne_bytes());
         let arena = u32::from_ne_bytes(image[8..12].try_into().unwrap());
         assert_eq!(arena % 8, 0);

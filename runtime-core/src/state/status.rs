@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::fs::File;
+use std::io::Read;
 use std::os::fd::OwnedFd;
 
 use nix::errno::Errno;
@@ -140,8 +142,10 @@ struct Stat {
 impl Stat {
     fn read(pid: i32) -> Result<Option<Self>> {
         let path = format!("/proc/{pid}/stat");
-        let text = match std::fs::read(&path) {
-            Ok(text) => text,
+        let mut text = Vec::with_capacity(1024);
+        let read = File::open(&path).and_then(|mut file| file.read_to_end(&mut text));
+        match read {
+            Ok(_) => {}
             Err(error) => match error.raw_os_error().map(Errno::from_raw) {
                 Some(Errno::ENOENT | Errno::ESRCH) => return Ok(None),
                 _ => return Err(Error::io(format!("read {path:?}"), &error)),

@@ -27,6 +27,8 @@ const GATE: &str = "start.sock";
 
 /// A state or configuration file is never larger.
 const FILE_LIMIT: u64 = 64 << 20;
+/// Room for a common state file, read in one call.
+const READ_EXPECTED: usize = 8 << 10;
 /// How long one call waits for another on the same container.
 const LOCK_LIMIT: Duration = Duration::from_secs(30);
 
@@ -235,7 +237,7 @@ impl Entry {
     fn read(&self, name: &str) -> Result<Vec<u8>> {
         let file = below(self.directory.as_fd(), name, OFlag::O_RDONLY, Mode::empty())
             .map_err(self.call("open", name))?;
-        let mut bytes = Vec::new();
+        let mut bytes = Vec::with_capacity(READ_EXPECTED);
         std::fs::File::from(file)
             .take(FILE_LIMIT)
             .read_to_end(&mut bytes)

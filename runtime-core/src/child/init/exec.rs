@@ -57,10 +57,10 @@ fn executable(path: &CStr) -> Result<(), i32> {
     }
 }
 
-/// `CloseDescriptors`.
-pub fn close_descriptors(init: &Init) -> Step {
+/// `CloseDescriptors`: every descriptor from `base` on is gone with the next execve(2).
+pub fn close_on_exec(base: i32) -> Step {
     const CLOSE_RANGE_CLOEXEC: usize = 4;
-    call!(common::CLOSE_RANGE, init.plan.base, u32::MAX, CLOSE_RANGE_CLOEXEC).at(Detail::Whole).map(drop)
+    call!(common::CLOSE_RANGE, base, u32::MAX, CLOSE_RANGE_CLOEXEC).at(Detail::Whole).map(drop)
 }
 
 /// Pointers for execve(2), in memory of their own.

@@ -99,13 +99,12 @@ impl Init {
         let plan = View::map(base)?;
         let mut fds = [-1; Slot::COUNT];
         for (slot, fd) in fds.iter_mut().enumerate().take(Slot::INHERITED) {
-            let number = base + slot as i32;
-            if call!(nr::FCNTL, number, F_GETFD).is_ok() {
-                // Slots survive until the init closes them, never an exec.
-                call!(nr::FCNTL, number, F_SETFD, FD_CLOEXEC).at(Detail::Dup)?;
-                *fd = number;
+            if plan.inherited >> slot & 1 == 1 {
+                *fd = base + slot as i32;
             }
         }
+        // Slots survive until the init closes them, never an exec.
+        exec::close_on_exec(base)?;
         call!(nr::PRCTL, PR_SET_DUMPABLE, 0).at(Detail::Prctl)?;
         exec::reset_signals()?;
         let umask = call!(nr::UMASK, 0).at(Detail::Prctl)?;
@@ -228,15 +227,12 @@ impl Init {
             Op::FindProgram { candidates } => exec::find_program(self, candidates),
             Op::Hook { path, args, env, timeout } => hook::run(self, path, args, env, timeout),
             Op::AwaitStart => sync::await_start(self),
-            Op::CloseDescriptors => exec::close_descriptors(self),
+            Op::CloseDescriptors => exec::close_on_exec(self.plan.base),
             Op::Execute { args, env, home_uid } => exec::execute(self, args, env, home_uid),
         }
     }
 }
 
-const F_GETFD: usize = 1;
-const F_SETFD: usize = 2;
-const FD_CLOEXEC: usize = 1;
 const PR_SET_DUMPABLE: usize = 4;
 const PR_SET_KEEPCAPS: usize = 8;
 const PR_SET_NO_NEW_PRIVS: usize = 38;

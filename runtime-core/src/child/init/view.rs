@@ -14,6 +14,8 @@ pub struct View {
     arena: &'static [u8],
     /// Number of the first inherited descriptor.
     pub base: i32,
+    /// Bit n is set if slot n is inherited.
+    pub inherited: u32,
 }
 
 impl View {
@@ -42,7 +44,7 @@ impl View {
         let ops = unsafe {
             core::slice::from_raw_parts((start + size_of::<Header>()) as *const Op, header.ops as usize)
         };
-        Ok(Self { ops, arena, base })
+        Ok(Self { ops, arena, base, inherited: header.inherited })
     }
 
     /// The operations.
