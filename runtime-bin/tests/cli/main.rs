@@ -1,0 +1,7 @@
+//! The command-line contract: what engines and users see of the program.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod args;
+mod log;
