@@ -4,4 +4,8 @@
 mod support;
 
 mod args;
+mod descriptors;
+mod lifecycle;
 mod log;
+mod run;
+mod terminal;
