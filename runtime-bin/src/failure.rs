@@ -20,20 +20,13 @@ pub(crate) struct Failure {
 
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
-        Self {
-            message: error.to_string(),
-            code: FAILURE,
-            kind: error.kind(),
-        }
+        Self { message: error.to_string(), code: FAILURE, kind: error.kind() }
     }
 }
 
 impl Failure {
     /// A failure of `exec`.
     pub(crate) fn exec(error: Error) -> Self {
-        Self {
-            code: EXEC_FAILURE,
-            ..Self::from(error.context("exec failed"))
-        }
+        Self { code: EXEC_FAILURE, ..Self::from(error.context("exec failed")) }
     }
 }

@@ -71,13 +71,8 @@ mod tests {
         let mut bytes = [0; 64];
         let mut data = [IoSliceMut::new(&mut bytes)];
         let mut space = nix::cmsg_space!([std::os::fd::RawFd; 1]);
-        let message = recvmsg::<()>(
-            receiver.as_raw_fd(),
-            &mut data,
-            Some(&mut space),
-            MsgFlags::empty(),
-        )
-        .expect("a message");
+        let message = recvmsg::<()>(receiver.as_raw_fd(), &mut data, Some(&mut space), MsgFlags::empty())
+            .expect("a message");
         let descriptors = message
             .cmsgs()
             .expect("control data")

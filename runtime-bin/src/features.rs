@@ -4,82 +4,8 @@ use serde_json::{Value, json};
 
 use crate::version;
 
-const HOOKS: &[&str] = &[
-    "prestart",
-    "createRuntime",
-    "createContainer",
-    "startContainer",
-    "poststart",
-    "poststop",
-];
-
-/// The mount options that are not passed to the file system.
-const MOUNT_OPTIONS: &[&str] = &[
-    "acl",
-    "async",
-    "atime",
-    "bind",
-    "defaults",
-    "dev",
-    "diratime",
-    "dirsync",
-    "exec",
-    "idmap",
-    "iversion",
-    "lazytime",
-    "loud",
-    "mand",
-    "noacl",
-    "noatime",
-    "nodev",
-    "nodiratime",
-    "noexec",
-    "noiversion",
-    "nolazytime",
-    "nomand",
-    "norelatime",
-    "nostrictatime",
-    "nosuid",
-    "nosymfollow",
-    "private",
-    "ratime",
-    "rbind",
-    "rdev",
-    "rdiratime",
-    "relatime",
-    "remount",
-    "rexec",
-    "ridmap",
-    "rnoatime",
-    "rnodev",
-    "rnodiratime",
-    "rnoexec",
-    "rnorelatime",
-    "rnostrictatime",
-    "rnosuid",
-    "rnosymfollow",
-    "ro",
-    "rprivate",
-    "rrelatime",
-    "rro",
-    "rrw",
-    "rshared",
-    "rslave",
-    "rstrictatime",
-    "rsuid",
-    "rsymfollow",
-    "runbindable",
-    "rw",
-    "shared",
-    "silent",
-    "slave",
-    "strictatime",
-    "suid",
-    "symfollow",
-    "sync",
-    "tmpcopyup",
-    "unbindable",
-];
+const HOOKS: &[&str] =
+    &["prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"];
 
 const NAMESPACES: &[&str] = &["cgroup", "ipc", "mount", "network", "pid", "time", "user", "uts"];
 
@@ -167,11 +93,8 @@ const MEMORY_POLICY_MODES: &[&str] = &[
     "MPOL_WEIGHTED_INTERLEAVE",
 ];
 
-const MEMORY_POLICY_FLAGS: &[&str] = &[
-    "MPOL_F_NUMA_BALANCING",
-    "MPOL_F_RELATIVE_NODES",
-    "MPOL_F_STATIC_NODES",
-];
+const MEMORY_POLICY_FLAGS: &[&str] =
+    &["MPOL_F_NUMA_BALANCING", "MPOL_F_RELATIVE_NODES", "MPOL_F_STATIC_NODES"];
 
 /// What this build does not do yet; the document says so until the code is there.
 const SYSTEMD: bool = false;
@@ -186,7 +109,7 @@ pub(crate) fn document() -> Value {
         "ociVersionMin": "1.0.0",
         "ociVersionMax": version::SPEC,
         "hooks": HOOKS,
-        "mountOptions": MOUNT_OPTIONS,
+        "mountOptions": runtime_core::spec::known_mount_options().collect::<Vec<_>>(),
         "linux": {
             "namespaces": NAMESPACES,
             "capabilities": CAPABILITIES,
@@ -232,9 +155,6 @@ mod tests {
         let namespaces = document["linux"]["namespaces"].as_array().expect("namespaces");
         assert!(namespaces.iter().any(|namespace| namespace == "user"));
         assert_eq!(document["linux"]["mountExtensions"]["idmap"]["enabled"], true);
-        assert_eq!(
-            document["linux"]["capabilities"].as_array().map(Vec::len),
-            Some(41)
-        );
+        assert_eq!(document["linux"]["capabilities"].as_array().map(Vec::len), Some(41));
     }
 }

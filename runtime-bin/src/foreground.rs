@@ -25,7 +25,7 @@ pub(crate) trait Target {
     /// Its pidfd.
     fn pidfd(&self) -> BorrowedFd<'_>;
     /// Its process id in the caller's namespace, to tell it from orphans.
-    fn pid(&self) -> u32;
+    fn pid(&self) -> i32;
     /// Sends it a signal.
     fn signal(&self, signal: i32) -> Result<()>;
 }
@@ -40,8 +40,7 @@ impl Foreground {
     /// the parent of the container's orphans and reaps them.
     pub(crate) fn begin(adopt: bool) -> Result<Self> {
         let all = SigSet::all();
-        all.thread_set_mask()
-            .map_err(|errno| Error::system("block signals", errno))?;
+        all.thread_set_mask().map_err(|errno| Error::system("block signals", errno))?;
         let flags = SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC;
         let signals = SignalFd::with_flags(&all, flags).map_err(|errno| Error::system("signalfd", errno))?;
         if adopt {
@@ -94,19 +93,13 @@ impl Foreground {
             slots.master = add(!interest.master.is_empty(), relay.master(), interest.master);
         }
         let paused = relay.is_some_and(Relay::hung_up);
-        let timeout = if paused {
-            PollTimeout::from(HANGUP_PAUSE)
-        } else {
-            PollTimeout::NONE
-        };
+        let timeout = if paused { PollTimeout::from(HANGUP_PAUSE) } else { PollTimeout::NONE };
         match poll(&mut fds, timeout) {
             Ok(_) | Err(Errno::EINTR) => {}
             Err(errno) => return Err(Error::system("poll", errno)),
         }
-        let events = |slot: Option<usize>| {
-            slot.and_then(|slot| fds[slot].revents())
-                .unwrap_or(PollFlags::empty())
-        };
+        let events =
+            |slot: Option<usize>| slot.and_then(|slot| fds[slot].revents()).unwrap_or(PollFlags::empty());
         Ok(Ready {
             signals: !events(Some(0)).is_empty(),
             ended: !events(Some(1)).is_empty(),
@@ -163,14 +156,10 @@ struct Ready {
 
 /// Reaps the children that have ended, but not the container's process, whose status is wanted
 /// later. On a kernel without the list of children the orphans wait for the end of the program.
-fn reap_orphans(process: u32) {
+fn reap_orphans(process: i32) {
     let children = std::fs::read_to_string("/proc/thread-self/children").unwrap_or_default();
-    for pid in children
-        .split_ascii_whitespace()
-        .filter_map(|pid| pid.parse::<i32>().ok())
-    {
-        let orphan = u32::try_from(pid).is_ok_and(|pid| pid != process);
-        if let (true, Some(pid)) = (orphan, rustix::process::Pid::from_raw(pid)) {
+    for pid in children.split_ascii_whitespace().filter_map(|pid| pid.parse::<i32>().ok()) {
+        if let Some(pid) = rustix::process::Pid::from_raw(pid).filter(|_| pid != process) {
             // A child that still runs gives None, one that is gone ECHILD: both are fine.
             if rustix::process::waitpid(Some(pid), rustix::process::WaitOptions::NOHANG).is_err() {}
         }

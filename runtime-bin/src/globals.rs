@@ -41,11 +41,7 @@ pub(crate) fn log(values: &Values) -> Result<Log> {
         Some("json") => Format::Json,
         _ => Format::Text,
     };
-    Log::open(
-        values.path(&options::LOG).as_deref(),
-        format,
-        values.flag(&options::DEBUG),
-    )
+    Log::open(values.path(&options::LOG).as_deref(), format, values.flag(&options::DEBUG))
 }
 
 impl Globals {
@@ -68,12 +64,7 @@ impl Globals {
             Some("false") => Some(false),
             _ => None,
         };
-        Ok(Self {
-            root,
-            default_root,
-            rootless,
-            cgroups,
-        })
+        Ok(Self { root, default_root, rootless, cgroups })
     }
 
     /// Makes the default root below $XDG_RUNTIME_DIR with the sticky bit, which keeps the system
@@ -86,11 +77,7 @@ impl Globals {
             Error::io(format!("make state root {:?}", self.root), &error)
                 .hint("the directory $XDG_RUNTIME_DIR must be writable")
         };
-        std::fs::DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(&self.root)
-            .map_err(failed)?;
+        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.root).map_err(failed)?;
         std::fs::set_permissions(&self.root, std::fs::Permissions::from_mode(0o1700)).map_err(failed)
     }
 }
@@ -124,11 +111,7 @@ fn in_user_namespace() -> bool {
 /// Makes a path absolute and resolves `.` and `..` by name.
 fn clean(path: &Path) -> Result<PathBuf> {
     // An empty path is the current directory, as in Go's filepath.Abs.
-    let path = if path.as_os_str().is_empty() {
-        Path::new(".")
-    } else {
-        path
-    };
+    let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
     let absolute =
         std::path::absolute(path).map_err(|error| Error::io("find the current directory", &error))?;
     let mut clean = PathBuf::from("/");
@@ -142,10 +125,7 @@ fn clean(path: &Path) -> Result<PathBuf> {
         }
     }
     if clean == Path::new("/") {
-        return Err(Error::invalid(
-            "--root",
-            "Option --root argument should not be set to /",
-        ));
+        return Err(Error::invalid("--root", "Option --root argument should not be set to /"));
     }
     Ok(clean)
 }
@@ -156,10 +136,7 @@ mod tests {
 
     #[test]
     fn root_is_clean() {
-        assert_eq!(
-            clean(Path::new("/a/../b/./c//")).expect("a path"),
-            Path::new("/b/c")
-        );
+        assert_eq!(clean(Path::new("/a/../b/./c//")).expect("a path"), Path::new("/b/c"));
         assert!(clean(Path::new("x")).expect("a path").is_absolute());
         for root in ["/", "/..", "/a/..", "//"] {
             assert!(clean(Path::new(root)).is_err(), "{root}");

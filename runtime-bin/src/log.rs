@@ -68,11 +68,7 @@ impl Log {
             let file = File::options().append(true).create(true).mode(0o644).open(path);
             file.map_err(|error| Error::io(format!("open log file {path:?}"), &error))
         };
-        Ok(Self {
-            file: file.map(open).transpose()?,
-            format,
-            debug,
-        })
+        Ok(Self { file: file.map(open).transpose()?, format, debug })
     }
 
     /// Logs an error; call it once for each.
@@ -114,22 +110,13 @@ impl Log {
         let time = timestamp::rfc3339(SystemTime::now());
         match self.format {
             Format::Json => {
-                let line = JsonLine {
-                    level,
-                    msg: message,
-                    time,
-                };
+                let line = JsonLine { level, msg: message, time };
                 // Strings and an enum always have a JSON form.
-                serde_json::to_string(&line)
-                    .map(|line| line + "\n")
-                    .unwrap_or_default()
+                serde_json::to_string(&line).map(|line| line + "\n").unwrap_or_default()
             }
-            Format::Text => format!(
-                "time={} level={} msg={}\n",
-                quoted(&time),
-                level.name(),
-                quoted(message)
-            ),
+            Format::Text => {
+                format!("time={} level={} msg={}\n", quoted(&time), level.name(), quoted(message))
+            }
         }
     }
 }
@@ -189,10 +176,8 @@ mod tests {
     #[test]
     fn json_lines() {
         let text = logged(Format::Json, true);
-        let lines: Vec<serde_json::Value> = text
-            .lines()
-            .map(|line| serde_json::from_str(line).expect("JSON"))
-            .collect();
+        let lines: Vec<serde_json::Value> =
+            text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
         assert_eq!(lines.len(), 2);
         assert_eq!(lines[0]["level"], "debug");
         assert_eq!(lines[1]["level"], "warning");
@@ -204,10 +189,7 @@ mod tests {
     fn text_lines() {
         let text = logged(Format::Text, false);
         assert!(text.starts_with("time=\"20"), "{text}");
-        assert!(
-            text.ends_with("Z\" level=warning msg=\"say \\\"hi\\\"\\nthere\"\n"),
-            "{text}"
-        );
+        assert!(text.ends_with("Z\" level=warning msg=\"say \\\"hi\\\"\\nthere\"\n"), "{text}");
         assert_eq!(text.lines().count(), 1);
     }
 }

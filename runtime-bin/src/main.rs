@@ -12,13 +12,13 @@ mod fd_socket;
 mod features;
 mod foreground;
 mod globals;
+mod handover;
 mod log;
 mod notify;
+mod notify_directory;
 mod pid_file;
 mod process_spec;
 mod signal_name;
-mod spec;
-mod state_view;
 mod sub_cgroup;
 mod table;
 mod terminal;
@@ -54,13 +54,7 @@ fn main() -> ExitCode {
 fn run(log: &Log, values: &Values, matches: Matches) -> ExitCode {
     let result = Globals::resolve(values)
         .map_err(Failure::from)
-        .and_then(|globals| {
-            commands::run(&commands::Context {
-                log,
-                globals,
-                matches,
-            })
-        });
+        .and_then(|globals| commands::run(&commands::Context { log, globals, matches }));
     match result {
         Ok(code) => ExitCode::from(code),
         Err(failure) => fail(log, &failure),

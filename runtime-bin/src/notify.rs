@@ -36,21 +36,15 @@ impl Notify {
         // Any user of the container may say that it is ready.
         std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o777)).map_err(failed)?;
         let manager = address(manager).map_err(|error| Error::io("use $NOTIFY_SOCKET", &error))?;
-        Ok(Self {
-            socket,
-            path: path.to_owned(),
-            manager,
-        })
+        Ok(Self { socket, path: path.to_owned(), manager })
     }
 
     /// Waits until the container is ready or `ended` becomes readable, and passes the message on
     /// with `pid` as the main process.
-    pub(crate) fn forward(&self, pid: u32, ended: std::os::fd::BorrowedFd<'_>, log: &Log) -> Result<()> {
+    pub(crate) fn forward(&self, pid: i32, ended: std::os::fd::BorrowedFd<'_>, log: &Log) -> Result<()> {
         loop {
-            let mut fds = [
-                PollFd::new(self.socket.as_fd(), PollFlags::POLLIN),
-                PollFd::new(ended, PollFlags::POLLIN),
-            ];
+            let mut fds =
+                [PollFd::new(self.socket.as_fd(), PollFlags::POLLIN), PollFd::new(ended, PollFlags::POLLIN)];
             match poll(&mut fds, PollTimeout::NONE) {
                 Ok(_) => {}
                 Err(Errno::EINTR) => continue,
@@ -73,14 +67,12 @@ impl Notify {
         }
     }
 
-    fn send(&self, ready: &[u8], pid: u32) -> Result<()> {
+    fn send(&self, ready: &[u8], pid: i32) -> Result<()> {
         let failed = |error: std::io::Error| Error::io("send to $NOTIFY_SOCKET", &error);
         let client = UnixDatagram::unbound().map_err(failed)?;
         client.connect_addr(&self.manager).map_err(failed)?;
         client.send(&[ready, b"\n"].concat()).map_err(failed)?;
-        client
-            .send(format!("MAINPID={pid}\n").as_bytes())
-            .map_err(failed)?;
+        client.send(format!("MAINPID={pid}\n").as_bytes()).map_err(failed)?;
         barrier(&client)
     }
 }
@@ -107,9 +99,7 @@ fn barrier(client: &UnixDatagram) -> Result<()> {
 }
 
 fn ready_line(message: &[u8]) -> Option<&[u8]> {
-    message
-        .split(|&byte| byte == b'\n')
-        .find(|line| line.starts_with(b"READY="))
+    message.split(|&byte| byte == b'\n').find(|line| line.starts_with(b"READY="))
 }
 
 /// The address of a socket: a path, or after `@` an abstract name.
@@ -153,8 +143,6 @@ mod tests {
         let notify = Notify::bind(&directory.path().join("s"), Path::new("@nobody")).expect("a socket");
         let (ended, writer) = std::io::pipe().expect("a pipe");
         drop(writer);
-        notify
-            .forward(1, ended.as_fd(), &Log::default())
-            .expect("no wait");
+        notify.forward(1, ended.as_fd(), &Log::default()).expect("no wait");
     }
 }

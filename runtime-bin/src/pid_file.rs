@@ -10,20 +10,14 @@ use runtime_core::{Error, Result};
 
 /// Writes `pid` to `path` under another name first and renames it, so that a reader sees the
 /// whole number or no file.
-pub(crate) fn write(path: &Path, pid: u32) -> Result<()> {
+pub(crate) fn write(path: &Path, pid: i32) -> Result<()> {
     let failed = |error: std::io::Error| Error::io(format!("write pid file {path:?}"), &error);
     let temporary =
         temporary(path).ok_or_else(|| Error::invalid("--pid-file", format!("{path:?} names no file")))?;
     // The mode is that of any new file: the caller's umask decides.
-    let mut file = File::options()
-        .write(true)
-        .create_new(true)
-        .mode(0o666)
-        .open(&temporary)
-        .map_err(failed)?;
-    let written = file
-        .write_all(pid.to_string().as_bytes())
-        .and_then(|()| std::fs::rename(&temporary, path));
+    let mut file =
+        File::options().write(true).create_new(true).mode(0o666).open(&temporary).map_err(failed)?;
+    let written = file.write_all(pid.to_string().as_bytes()).and_then(|()| std::fs::rename(&temporary, path));
     written.map_err(|error| {
         let error = failed(error);
         match std::fs::remove_file(&temporary) {
@@ -51,21 +45,13 @@ mod tests {
         std::fs::write(&path, "an older and longer one").expect("an old file");
         write(&path, 4711).expect("a pid file");
         assert_eq!(std::fs::read(&path).expect("the file"), b"4711");
-        assert_eq!(
-            std::fs::read_dir(directory.path())
-                .expect("the directory")
-                .count(),
-            1
-        );
+        assert_eq!(std::fs::read_dir(directory.path()).expect("the directory").count(), 1);
     }
 
     #[test]
     fn errors_name_the_path() {
         let error = write(Path::new("/nonexistent/pid"), 1).expect_err("no directory");
-        assert_eq!(
-            error.to_string(),
-            "write pid file \"/nonexistent/pid\": no such file or directory"
-        );
+        assert_eq!(error.to_string(), "write pid file \"/nonexistent/pid\": no such file or directory");
         assert!(write(Path::new("/"), 1).is_err());
     }
 }

@@ -30,20 +30,26 @@ pub(crate) fn from_options(config: &Path, options: &Values, args: &[OsString]) -
         .map_err(|error| Error::invalid(format!("{config:?}"), error.to_string()))?;
     let mut process = config.get_mut("process").map(Value::take).unwrap_or_default();
     if !process.is_object() {
-        return Err(
-            Error::invalid("process", "the container's configuration has none").hint("use --process"),
-        );
+        return Err(Error::invalid("process", "the container's configuration has none").hint("use --process"));
     }
     change(&mut process, options, args)?;
     serde_json::to_vec(&process).map_err(|error| Error::invalid("process", error.to_string()))
 }
 
+/// Whether the process asks for a terminal; what is no JSON has been refused before.
+pub(crate) fn terminal(process: &[u8]) -> bool {
+    #[derive(serde::Deserialize)]
+    struct Terminal {
+        #[serde(default)]
+        terminal: Option<bool>,
+    }
+    serde_json::from_slice::<Terminal>(process).is_ok_and(|process| process.terminal == Some(true))
+}
+
 fn read(path: &Path) -> Result<Vec<u8>> {
     let failed = |error: std::io::Error| Error::io(format!("read {path:?}"), &error);
     let mut bytes = Vec::new();
-    File::open(path)
-        .and_then(|file| file.take(LIMIT + 1).read_to_end(&mut bytes))
-        .map_err(failed)?;
+    File::open(path).and_then(|file| file.take(LIMIT + 1).read_to_end(&mut bytes)).map_err(failed)?;
     if bytes.len() as u64 > LIMIT {
         return Err(Error::invalid(format!("{path:?}"), "larger than 16 MiB"));
     }
@@ -67,11 +73,7 @@ fn change(process: &mut Value, options: &Values, args: &[OsString]) -> Result<()
         *member(process, "noNewPrivileges")? = json!(set);
     }
     // Of several values of a name the library takes the last.
-    append(
-        process,
-        "env",
-        options.all(&options::ENV).map(Value::from).collect(),
-    )?;
+    append(process, "env", options.all(&options::ENV).map(Value::from).collect())?;
     change_user(process, options)?;
     add_capabilities(process, options)
 }
@@ -81,9 +83,7 @@ fn arguments(args: &[OsString]) -> Result<Value> {
         return Err(Error::invalid("exec", "exec args cannot be empty"));
     }
     let texts: Option<Vec<&str>> = args.iter().map(|argument| argument.to_str()).collect();
-    texts
-        .map(|texts| json!(texts))
-        .ok_or_else(|| Error::invalid("exec", "an argument is not UTF-8"))
+    texts.map(|texts| json!(texts)).ok_or_else(|| Error::invalid("exec", "an argument is not UTF-8"))
 }
 
 fn change_user(process: &mut Value, options: &Values) -> Result<()> {
@@ -96,11 +96,7 @@ fn change_user(process: &mut Value, options: &Values) -> Result<()> {
         }
     }
     let groups: Result<Vec<_>> = options.all(&options::ADDITIONAL_GIDS).map(user::group).collect();
-    append(
-        user,
-        "additionalGids",
-        groups?.into_iter().map(Value::from).collect(),
-    )
+    append(user, "additionalGids", groups?.into_iter().map(Value::from).collect())
 }
 
 /// Adds each capability to the bounding, effective and permitted set, never to the inheritable
@@ -156,9 +152,7 @@ mod tests {
 
     fn changed(process: Value, words: &[&str]) -> Result<Value> {
         let words = ["exec"].iter().chain(words).map(OsString::from);
-        let (_, Ok(Request::Run(matches))) = parse(words) else {
-            panic!("not a command line")
-        };
+        let (_, Ok(Request::Run(matches))) = parse(words) else { panic!("not a command line") };
         let mut process = process;
         change(&mut process, &matches.options, &matches.positionals[1..])?;
         Ok(process)
@@ -167,19 +161,7 @@ mod tests {
     #[test]
     fn options_change_the_process() {
         let base = json!({"terminal": true, "args": ["sh"], "cwd": "/", "env": ["A=1"], "user": {"uid": 5, "gid": 5}});
-        let words = [
-            "-e",
-            "A=2",
-            "--cwd=/tmp",
-            "-u",
-            "7:8",
-            "-g",
-            "9",
-            "--no-new-privs",
-            "id",
-            "ls",
-            "-l",
-        ];
+        let words = ["-e", "A=2", "--cwd=/tmp", "-u", "7:8", "-g", "9", "--no-new-privs", "id", "ls", "-l"];
         let process = changed(base, &words).expect("a process");
         assert_eq!(
             process,
@@ -194,12 +176,7 @@ mod tests {
     fn capabilities_are_never_inheritable() {
         let none = changed(json!({}), &["-c", "CAP_KILL", "id", "ls"]).expect("a process");
         let sets = json!({"bounding": ["CAP_KILL"], "effective": ["CAP_KILL"], "permitted": ["CAP_KILL"]});
-        assert_eq!(
-            none["capabilities"]
-                .get("inheritable")
-                .filter(|set| !set.is_null()),
-            None
-        );
+        assert_eq!(none["capabilities"].get("inheritable").filter(|set| !set.is_null()), None);
         for set in ["bounding", "effective", "permitted"] {
             assert_eq!(none["capabilities"][set], sets[set]);
         }

@@ -61,12 +61,7 @@ fn number(text: &str) -> Option<i32> {
     }
     let upper = text.to_ascii_uppercase();
     let name = upper.strip_prefix("SIG").unwrap_or(&upper);
-    realtime(name).or_else(|| {
-        NAMES
-            .iter()
-            .find(|(known, _)| *known == name)
-            .map(|(_, number)| *number)
-    })
+    realtime(name).or_else(|| NAMES.iter().find(|(known, _)| *known == name).map(|(_, number)| *number))
 }
 
 fn realtime(name: &str) -> Option<i32> {
@@ -78,15 +73,8 @@ fn realtime(name: &str) -> Option<i32> {
         return Some(base);
     }
     let digits = rest.strip_prefix(sign)?;
-    let offset: i32 = digits
-        .bytes()
-        .all(|byte| byte.is_ascii_digit())
-        .then(|| digits.parse().ok())??;
-    let number = if sign == '+' {
-        base.checked_add(offset)?
-    } else {
-        base.checked_sub(offset)?
-    };
+    let offset: i32 = digits.bytes().all(|byte| byte.is_ascii_digit()).then(|| digits.parse().ok())??;
+    let number = if sign == '+' { base.checked_add(offset)? } else { base.checked_sub(offset)? };
     (RTMIN..=RTMAX).contains(&number).then_some(number)
 }
 

@@ -1,47 +1,34 @@
 //! `exec --cgroup [CONTROLLER,...:]PATH`.
 
-use runtime_core::{Error, Result};
+use runtime_core::{Error, ErrorKind, Result};
 
-/// A cgroup below the container's, for one version 1 controller or, without one, for all.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct SubCgroup {
-    /// The version 1 controller; `None` on version 2.
-    pub(crate) controller: Option<String>,
-    /// The path below the container's cgroup.
-    pub(crate) path: String,
-}
-
-/// Reads all `--cgroup` options.
-pub(crate) fn parse<'a>(options: impl Iterator<Item = &'a str>) -> Result<Vec<SubCgroup>> {
+/// Checks the options against each other; the result is what the library takes.
+pub(crate) fn check<'a>(options: impl Iterator<Item = &'a str>) -> Result<Option<String>> {
     let options: Vec<_> = options.collect();
-    let mut cgroups: Vec<SubCgroup> = Vec::new();
+    let mut seen: Vec<&str> = Vec::new();
     for option in &options {
-        let Some((controllers, path)) = option.split_once(':') else {
+        let Some((controllers, _)) = option.split_once(':') else {
             if options.len() != 1 {
                 return Err(bad(option, "missing <controller>: prefix"));
             }
-            return Ok(vec![SubCgroup {
-                controller: None,
-                path: (*option).to_owned(),
-            }]);
+            continue;
         };
         for controller in controllers.split(',') {
             if controller.is_empty() {
                 return Err(bad(option, "empty <controller> prefix"));
             }
-            if cgroups
-                .iter()
-                .any(|known| known.controller.as_deref() == Some(controller))
-            {
+            if seen.contains(&controller) {
                 return Err(bad(option, "controller specified multiple times"));
             }
-            cgroups.push(SubCgroup {
-                controller: Some(controller.to_owned()),
-                path: path.to_owned(),
-            });
+            seen.push(controller);
         }
     }
-    Ok(cgroups)
+    match options.as_slice() {
+        [] => Ok(None),
+        [one] => Ok(Some((*one).to_owned())),
+        _ => Err(Error::new(ErrorKind::Unsupported, "several --cgroup options")
+            .hint("name all controllers that share a path in one, such as cpu,memory:path")),
+    }
 }
 
 fn bad(option: &str, reason: &'static str) -> Error {
@@ -54,21 +41,12 @@ mod tests {
 
     #[test]
     fn both_forms() {
-        assert_eq!(
-            parse(["a/b"].into_iter()).expect("v2"),
-            [SubCgroup {
-                controller: None,
-                path: "a/b".into()
-            }]
-        );
-        let v1 = parse(["cpu,cpuacct:x", "memory:y"].into_iter()).expect("v1");
-        let names: Vec<_> = v1
-            .iter()
-            .filter_map(|cgroup| cgroup.controller.as_deref())
-            .collect();
-        assert_eq!(names, ["cpu", "cpuacct", "memory"]);
+        assert_eq!(check(["a/b"].into_iter()).expect("v2").as_deref(), Some("a/b"));
+        assert_eq!(check(["cpu,cpuacct:x"].into_iter()).expect("v1").as_deref(), Some("cpu,cpuacct:x"));
+        assert_eq!(check([].into_iter()).expect("none"), None);
         for bad in [["a", "b"].as_slice(), &[":x"], &["cpu,:x"], &["cpu:x", "cpu:y"]] {
-            assert!(parse(bad.iter().copied()).is_err(), "{bad:?}");
+            let error = check(bad.iter().copied()).expect_err("bad");
+            assert_eq!(error.kind(), ErrorKind::InvalidInput, "{bad:?}");
         }
     }
 }

@@ -34,13 +34,7 @@ mod tests {
     #[test]
     fn columns_line_up() {
         let row = |cells: [&str; 3]| cells.map(String::from).to_vec();
-        let text = align(&[
-            row(["ID", "PID", "OWNER"]),
-            row(["a-rather-long-id", "1", "root"]),
-        ]);
-        assert_eq!(
-            text,
-            "ID                 PID         OWNER\na-rather-long-id   1           root\n"
-        );
+        let text = align(&[row(["ID", "PID", "OWNER"]), row(["a-rather-long-id", "1", "root"])]);
+        assert_eq!(text, "ID                 PID         OWNER\na-rather-long-id   1           root\n");
     }
 }

@@ -114,10 +114,7 @@ impl Relay {
         tcsetattr(&master, OptionalActions::Now, &modes).map_err(|error| failed(error.into()))?;
         let relay = Self {
             master: File::from(master),
-            host: HostTerminal::find()
-                .map(HostTerminal::raw)
-                .transpose()
-                .map_err(failed)?,
+            host: HostTerminal::find().map(HostTerminal::raw).transpose().map_err(failed)?,
             input: Pending::default(),
             output: Pending::default(),
             last_input: b'\n',
@@ -154,11 +151,7 @@ impl Relay {
         if !self.input.is_empty() {
             master |= PollFlags::POLLOUT;
         }
-        Interest {
-            stdin: self.stdin_open && self.input.is_empty(),
-            stdout: !self.output.is_empty(),
-            master,
-        }
+        Interest { stdin: self.stdin_open && self.input.is_empty(), stdout: !self.output.is_empty(), master }
     }
 
     /// Whether no process holds the container's side at this moment: an init that opens
@@ -280,8 +273,5 @@ impl Relay {
 }
 
 fn later(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted
-    )
+    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted)
 }

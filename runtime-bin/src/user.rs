@@ -21,9 +21,7 @@ pub(crate) fn parse(text: &str) -> Result<User> {
     };
     Ok(User {
         uid: id(uid).ok_or_else(|| bad("--user", "uid", uid))?,
-        gid: gid
-            .map(|gid| id(gid).ok_or_else(|| bad("--user", "gid", gid)))
-            .transpose()?,
+        gid: gid.map(|gid| id(gid).ok_or_else(|| bad("--user", "gid", gid))).transpose()?,
     })
 }
 
@@ -50,20 +48,8 @@ mod tests {
     #[test]
     fn exact_numbers() {
         assert_eq!(parse("0").ok(), Some(User { uid: 0, gid: None }));
-        assert_eq!(
-            parse("1000:100").ok(),
-            Some(User {
-                uid: 1000,
-                gid: Some(100)
-            })
-        );
-        assert_eq!(
-            parse("4294967294:0").ok(),
-            Some(User {
-                uid: 4_294_967_294,
-                gid: Some(0)
-            })
-        );
+        assert_eq!(parse("1000:100").ok(), Some(User { uid: 1000, gid: Some(100) }));
+        assert_eq!(parse("4294967294:0").ok(), Some(User { uid: 4_294_967_294, gid: Some(0) }));
     }
 
     #[test]

@@ -83,12 +83,7 @@ const CONTAINER: Command = Command {
 };
 
 /// A command without positional arguments.
-const PLAIN: Command = Command {
-    usage: "",
-    positionals: (0, Some(0)),
-    subject: Subject::None,
-    ..CONTAINER
-};
+const PLAIN: Command = Command { usage: "", positionals: (0, Some(0)), subject: Subject::None, ..CONTAINER };
 
 /// All commands, in the order of the help.
 pub(crate) static COMMANDS: &[Command] = &[
@@ -359,21 +354,12 @@ mod tests {
     #[test]
     fn names_are_unique() {
         for command in COMMANDS {
-            assert_eq!(
-                COMMANDS.iter().filter(|other| other.name == command.name).count(),
-                1
-            );
+            assert_eq!(COMMANDS.iter().filter(|other| other.name == command.name).count(), 1);
             let options: Vec<_> = command.options.iter().map(|option| option.name).collect();
             let shorts: Vec<_> = command.options.iter().filter_map(|option| option.short).collect();
             for names in [
-                options
-                    .iter()
-                    .filter(|n| options.iter().filter(|o| o == n).count() > 1)
-                    .count(),
-                shorts
-                    .iter()
-                    .filter(|n| shorts.iter().filter(|o| o == n).count() > 1)
-                    .count(),
+                options.iter().filter(|n| options.iter().filter(|o| o == n).count() > 1).count(),
+                shorts.iter().filter(|n| shorts.iter().filter(|o| o == n).count() > 1).count(),
             ] {
                 assert_eq!(names, 0, "{}", command.name);
             }

@@ -39,21 +39,13 @@ fn command_options(command: &Command) -> Vec<&'static Opt> {
 }
 
 fn command_names() -> String {
-    COMMANDS
-        .iter()
-        .map(|command| command.name)
-        .chain(["help"])
-        .collect::<Vec<_>>()
-        .join(" ")
+    COMMANDS.iter().map(|command| command.name).chain(["help"]).collect::<Vec<_>>().join(" ")
 }
 
 /// The pattern of a shell's `case` that matches options for which `wanted` holds.
 fn pattern(wanted: impl Fn(&Opt) -> bool) -> String {
     let mut names: Vec<String> = Vec::new();
-    let all = COMMANDS
-        .iter()
-        .flat_map(|command| command.options.iter())
-        .chain(GLOBAL);
+    let all = COMMANDS.iter().flat_map(|command| command.options.iter()).chain(GLOBAL);
     for option in all.filter(|option| wanted(option)) {
         let short = option.short.map(|short| format!("-{short}"));
         for name in [Some(format!("--{}", option.name)), short].into_iter().flatten() {
@@ -73,11 +65,7 @@ fn bash() -> String {
     let texts = pattern(|option| matches!(option.value, Value::Text(_) | Value::Number));
     let mut choices = String::new();
     let mut seen: Vec<&str> = Vec::new();
-    for option in COMMANDS
-        .iter()
-        .flat_map(|command| command.options.iter())
-        .chain(GLOBAL)
-    {
+    for option in COMMANDS.iter().flat_map(|command| command.options.iter()).chain(GLOBAL) {
         if let Value::Choice(words) = option.value
             && option.name != "rootless"
             && !seen.contains(&option.name)
@@ -156,22 +144,13 @@ fn zsh_option(option: &Opt) -> String {
         Value::Choice(words) => format!(":word:({})", words.join(" ")),
         Value::Text(_) | Value::Number => ":value:".to_owned(),
     };
-    let help = option
-        .help
-        .replace('\'', "")
-        .replace('[', "(")
-        .replace(']', ")")
-        .replace(':', "");
+    let help = option.help.replace('\'', "").replace('[', "(").replace(']', ")").replace(':', "");
     let names = match option.short {
         Some(short) => vec![format!("--{}", option.name), format!("-{short}")],
         None => vec![format!("--{}", option.name)],
     };
     let repeat = if option.repeat { "*" } else { "" };
-    names
-        .iter()
-        .map(|name| format!("'{repeat}{name}[{help}]{action}'"))
-        .collect::<Vec<_>>()
-        .join(" ")
+    names.iter().map(|name| format!("'{repeat}{name}[{help}]{action}'")).collect::<Vec<_>>().join(" ")
 }
 
 fn zsh() -> String {
@@ -183,30 +162,17 @@ fn zsh() -> String {
     }
     text.push_str("    '1:command:->command' '*::argument:->argument'\n  case $state in\n  command)\n    local -a commands\n    commands=(\n");
     for command in COMMANDS {
-        line(
-            &mut text,
-            &format!("      '{}:{}'", command.name, command.about.replace('\'', "")),
-        );
+        line(&mut text, &format!("      '{}:{}'", command.name, command.about.replace('\'', "")));
     }
     text.push_str("      'help:show a help'\n    )\n    _describe command commands ;;\n  argument)\n    case $line[1] in\n");
     for command in COMMANDS {
-        let options: Vec<_> = command_options(command)
-            .iter()
-            .map(|option| zsh_option(option))
-            .collect();
+        let options: Vec<_> = command_options(command).iter().map(|option| zsh_option(option)).collect();
         let subject = match command.subject {
             Subject::None => "'1: :'".to_owned(),
             Subject::Container => "'1:container:_runtime_containers'".to_owned(),
             Subject::Shell => format!("'1:shell:({})'", SHELLS.join(" ")),
         };
-        line(
-            &mut text,
-            &format!(
-                "    {}) _arguments {} {subject} ;;",
-                command.name,
-                options.join(" ")
-            ),
-        );
+        line(&mut text, &format!("    {}) _arguments {} {subject} ;;", command.name, options.join(" ")));
     }
     text.push_str("    esac ;;\n  esac\n}\ncompdef _runtime runtime\n");
     text
@@ -224,10 +190,7 @@ fn fish_option(text: &mut String, condition: &str, option: &Opt) {
         Value::Choice(words) => entry.push_str(&format!(" -x -a '{}'", words.join(" "))),
         Value::Text(_) | Value::Number => entry.push_str(" -x"),
     }
-    line(
-        text,
-        &format!("{entry} -d '{}'", option.help.replace('\'', "\\'")),
-    );
+    line(text, &format!("{entry} -d '{}'", option.help.replace('\'', "\\'")));
 }
 
 fn fish() -> String {
@@ -256,10 +219,9 @@ fn fish() -> String {
                 &mut text,
                 &format!("complete -c runtime -n '{condition}' -a '(runtime list --quiet 2>/dev/null)'"),
             ),
-            Subject::Shell => line(
-                &mut text,
-                &format!("complete -c runtime -n '{condition}' -a '{}'", SHELLS.join(" ")),
-            ),
+            Subject::Shell => {
+                line(&mut text, &format!("complete -c runtime -n '{condition}' -a '{}'", SHELLS.join(" ")))
+            }
         }
     }
     text

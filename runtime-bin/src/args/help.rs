@@ -23,28 +23,14 @@ pub(crate) fn text(command: Option<&Command>) -> String {
 
 fn program_text() -> String {
     let mut text = format!("NAME:\n   runtime - {ABOUT}\n\n");
-    section(
-        &mut text,
-        "USAGE",
-        "runtime [global options] command [command options]",
-    );
+    section(&mut text, "USAGE", "runtime [global options] command [command options]");
     section(&mut text, "VERSION", crate::version::VERSION);
     section(&mut text, "DESCRIPTION", DESCRIPTION);
-    let mut rows: Vec<_> = COMMANDS
-        .iter()
-        .map(|command| (command.name.to_owned(), command.about))
-        .collect();
-    rows.push((
-        "help, h".to_owned(),
-        "show the help of the program or of a command",
-    ));
+    let mut rows: Vec<_> = COMMANDS.iter().map(|command| (command.name.to_owned(), command.about)).collect();
+    rows.push(("help, h".to_owned(), "show the help of the program or of a command"));
     table(&mut text, "COMMANDS", &rows);
     let version = [&VERSION];
-    table(
-        &mut text,
-        "GLOBAL OPTIONS",
-        &option_rows(GLOBAL.iter().chain(&version)),
-    );
+    table(&mut text, "GLOBAL OPTIONS", &option_rows(GLOBAL.iter().chain(&version)));
     text
 }
 
@@ -72,21 +58,12 @@ fn section(text: &mut String, title: &str, body: &str) {
 }
 
 fn option_rows<'a>(options: impl Iterator<Item = &'a &'static Opt>) -> Vec<(String, &'static str)> {
-    options
-        .filter(|option| !option.hidden)
-        .map(|option| (option_names(option), option.help))
-        .collect()
+    options.filter(|option| !option.hidden).map(|option| (option_names(option), option.help)).collect()
 }
 
 fn option_names(option: &Opt) -> String {
-    let value = option
-        .value_name()
-        .map(|name| format!(" {name}"))
-        .unwrap_or_default();
-    let short = option
-        .short
-        .map(|short| format!(", -{short}{value}"))
-        .unwrap_or_default();
+    let value = option.value_name().map(|name| format!(" {name}")).unwrap_or_default();
+    let short = option.short.map(|short| format!(", -{short}{value}")).unwrap_or_default();
     let more = if option.repeat { " ..." } else { "" };
     format!("--{}{value}{short}{more}", option.name)
 }

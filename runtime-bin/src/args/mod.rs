@@ -10,7 +10,6 @@ pub(crate) mod options;
 mod parse;
 mod values;
 
-pub(crate) use commands::Command;
 pub(crate) use options::Opt;
-pub(crate) use parse::{Matches, Request, UsageError, parse};
+pub(crate) use parse::{Matches, Request, parse};
 pub(crate) use values::Values;

@@ -36,14 +36,7 @@ pub(crate) struct Opt {
 
 impl Opt {
     const fn new(name: &'static str, value: Value, help: &'static str) -> Self {
-        Self {
-            name,
-            short: None,
-            value,
-            repeat: false,
-            hidden: false,
-            help,
-        }
+        Self { name, short: None, value, repeat: false, hidden: false, help }
     }
 
     const fn short(mut self, short: char) -> Self {
@@ -75,17 +68,8 @@ impl Opt {
 }
 
 /// The options before the command; all of them are legal after it, too.
-pub(crate) static GLOBAL: &[&Opt] = &[
-    &DEBUG,
-    &LOG,
-    &LOG_FORMAT,
-    &ROOT,
-    &ROOTLESS,
-    &SYSTEMD_CGROUP,
-    &CGROUP_MANAGER,
-    &CRIU,
-    &HELP,
-];
+pub(crate) static GLOBAL: &[&Opt] =
+    &[&DEBUG, &LOG, &LOG_FORMAT, &ROOT, &ROOTLESS, &SYSTEMD_CGROUP, &CGROUP_MANAGER, &CRIU, &HELP];
 
 macro_rules! options {
     ($($(#[$doc:meta])* $id:ident = $name:literal, $value:expr, $help:literal $(, .$method:ident($($arg:expr)?))*;)*) => {

@@ -7,7 +7,7 @@
 //! driven parser of a hundred lines does this; lexopt reads `-no-subreaper` as eleven options.
 
 use std::ffi::{OsStr, OsString};
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::ffi::OsStrExt;
 
 use super::commands::{self, Command};
 use super::options::{self, Opt, Value};
@@ -53,22 +53,14 @@ impl Matches {
     /// The positional argument at `index` as text; empty if it is missing. Not UTF-8 gives
     /// replacement characters, which no id, signal or shell has.
     pub(crate) fn positional(&self, index: usize) -> std::borrow::Cow<'_, str> {
-        self.positionals
-            .get(index)
-            .map(|value| value.to_string_lossy())
-            .unwrap_or_default()
+        self.positionals.get(index).map(|value| value.to_string_lossy()).unwrap_or_default()
     }
 }
 
 /// Parses the arguments after the program's name. The global options that were read are
 /// returned beside the result, so that an error reaches the log file that it names.
 pub(crate) fn parse(args: impl Iterator<Item = OsString>) -> (Values, Result<Request, UsageError>) {
-    let mut parser = Parser {
-        args,
-        globals: Values::default(),
-        options: Values::default(),
-        command: None,
-    };
+    let mut parser = Parser { args, globals: Values::default(), options: Values::default(), command: None };
     let request = parser.request();
     (parser.globals, request)
 }
@@ -105,11 +97,7 @@ impl<I: Iterator<Item = OsString>> Parser<I> {
             return Ok(Request::Help(Some(command)));
         }
         self.check_count(command, positionals.len())?;
-        Ok(Request::Run(Matches {
-            command,
-            options: std::mem::take(&mut self.options),
-            positionals,
-        }))
+        Ok(Request::Run(Matches { command, options: std::mem::take(&mut self.options), positionals }))
     }
 
     /// Reads the global options up to the command's name.
@@ -138,9 +126,7 @@ impl<I: Iterator<Item = OsString>> Parser<I> {
             if argument == "--" {
                 break;
             }
-            let stopped = command
-                .options_end_after
-                .is_some_and(|count| positionals.len() >= count);
+            let stopped = command.options_end_after.is_some_and(|count| positionals.len() >= count);
             match option_text(&argument) {
                 Some(text) if !stopped => self.option(&argument, text)?,
                 _ => positionals.push(argument),
@@ -171,12 +157,7 @@ impl<I: Iterator<Item = OsString>> Parser<I> {
             })?,
         };
         self.check(option, &value)?;
-        if global {
-            &mut self.globals
-        } else {
-            &mut self.options
-        }
-        .push(option, value);
+        if global { &mut self.globals } else { &mut self.options }.push(option, value);
         Ok(())
     }
 
@@ -185,22 +166,12 @@ impl<I: Iterator<Item = OsString>> Parser<I> {
         let named = |option: &&&'static Opt| {
             option.name == name || option.short.is_some_and(|short| name.chars().eq([short]))
         };
-        let own = self
-            .command
-            .and_then(|command| command.options.iter().find(named));
+        let own = self.command.and_then(|command| command.options.iter().find(named));
         if let Some(option) = own {
             return Some((option, false));
         }
-        let version: &[&'static Opt] = if self.command.is_none() {
-            &[&options::VERSION]
-        } else {
-            &[]
-        };
-        options::GLOBAL
-            .iter()
-            .chain(version)
-            .find(named)
-            .map(|option| (*option, true))
+        let version: &[&'static Opt] = if self.command.is_none() { &[&options::VERSION] } else { &[] };
+        options::GLOBAL.iter().chain(version).find(named).map(|option| (*option, true))
     }
 
     fn boolean(&self, option: &Opt, attached: Option<OsString>) -> Result<OsString, UsageError> {
@@ -242,21 +213,12 @@ impl<I: Iterator<Item = OsString>> Parser<I> {
     }
 
     fn invalid(&self, option: &Opt, value: &OsStr, wanted: &str) -> UsageError {
-        self.error(format!(
-            "invalid value {value:?} for flag -{}: not {wanted}",
-            option.name
-        ))
+        self.error(format!("invalid value {value:?} for flag -{}: not {wanted}", option.name))
     }
 
     fn error(&self, message: String) -> UsageError {
-        let command = self
-            .command
-            .map(|command| format!(" {}", command.name))
-            .unwrap_or_default();
-        UsageError {
-            message: format!("{message} (see runtime{command} --help)"),
-            code: USAGE,
-        }
+        let command = self.command.map(|command| format!(" {}", command.name)).unwrap_or_default();
+        UsageError { message: format!("{message} (see runtime{command} --help)"), code: USAGE }
     }
 }
 
@@ -265,21 +227,15 @@ impl<I: Iterator<Item = OsString>> Parser<I> {
 fn option_text(argument: &OsStr) -> Option<&[u8]> {
     let text = argument.as_bytes().strip_prefix(b"-")?;
     let text = text.strip_prefix(b"-").unwrap_or(text);
-    text.first()
-        .is_some_and(u8::is_ascii_alphabetic)
-        .then_some(text)
-        .or_else(|| {
-            // `--9` and `--=` are mistakes, not positional arguments.
-            (argument.as_bytes().starts_with(b"--") && !text.is_empty()).then_some(text)
-        })
+    text.first().is_some_and(u8::is_ascii_alphabetic).then_some(text).or_else(|| {
+        // `--9` and `--=` are mistakes, not positional arguments.
+        (argument.as_bytes().starts_with(b"--") && !text.is_empty()).then_some(text)
+    })
 }
 
 fn find_command(name: &OsStr) -> Result<&'static Command, UsageError> {
     commands::find(name).ok_or_else(|| UsageError {
-        message: format!(
-            "No help topic for '{}' (see runtime --help)",
-            name.to_string_lossy()
-        ),
+        message: format!("No help topic for '{}' (see runtime --help)", name.to_string_lossy()),
         code: UNKNOWN_COMMAND,
     })
 }
@@ -287,6 +243,7 @@ fn find_command(name: &OsStr) -> Result<&'static Command, UsageError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::unix::ffi::OsStringExt as _;
 
     fn parse_words(words: &[&str]) -> (Values, Result<Request, UsageError>) {
         parse(words.iter().map(OsString::from))
@@ -322,15 +279,8 @@ mod tests {
 
     #[test]
     fn globals_before_and_after_the_command() {
-        let (globals, matches) = matches(&[
-            "--root",
-            "/a",
-            "--log-format=json",
-            "state",
-            "--root=/b",
-            "--debug",
-            "x",
-        ]);
+        let (globals, matches) =
+            matches(&["--root", "/a", "--log-format=json", "state", "--root=/b", "--debug", "x"]);
         assert_eq!(globals.get(&options::ROOT), Some(OsStr::new("/b")));
         assert_eq!(globals.text(&options::LOG_FORMAT), Some("json"));
         assert!(globals.flag(&options::DEBUG));
@@ -342,24 +292,15 @@ mod tests {
         let (globals, spec) = matches(&["--rootless=true", "spec", "--rootless"]);
         assert_eq!(globals.text(&options::ROOTLESS), Some("true"));
         assert!(spec.options.flag(&options::SPEC_ROOTLESS));
-        assert_eq!(
-            matches(&["list", "--rootless", "auto"])
-                .0
-                .text(&options::ROOTLESS),
-            Some("auto")
-        );
+        assert_eq!(matches(&["list", "--rootless", "auto"]).0.text(&options::ROOTLESS), Some("auto"));
     }
 
     #[test]
     fn exec_passes_the_rest_on() {
-        let (_, exec) = matches(&[
-            "exec", "-e", "A=1", "id", "--tty", "-e", "B=2", "sh", "-c", "x", "--", "-t",
-        ]);
+        let (_, exec) =
+            matches(&["exec", "-e", "A=1", "id", "--tty", "-e", "B=2", "sh", "-c", "x", "--", "-t"]);
         assert_eq!(exec.positionals, ["id", "sh", "-c", "x", "--", "-t"]);
-        assert_eq!(
-            exec.options.all(&options::ENV).collect::<Vec<_>>(),
-            ["A=1", "B=2"]
-        );
+        assert_eq!(exec.options.all(&options::ENV).collect::<Vec<_>>(), ["A=1", "B=2"]);
         assert!(exec.options.flag(&options::TTY));
         let (_, exec) = matches(&["exec", "id", "--", "-odd"]);
         assert_eq!(exec.positionals, ["id", "-odd"]);
@@ -369,17 +310,8 @@ mod tests {
 
     #[test]
     fn the_last_one_wins() {
-        let (_, run) = matches(&[
-            "run",
-            "-no-subreaper",
-            "--detach",
-            "--detach=false",
-            "-b",
-            "a",
-            "-b",
-            "b",
-            "id",
-        ]);
+        let (_, run) =
+            matches(&["run", "-no-subreaper", "--detach", "--detach=false", "-b", "a", "-b", "b", "id"]);
         assert!(run.options.flag(&options::NO_SUBREAPER));
         assert_eq!(run.options.given_flag(&options::DETACH), Some(false));
         assert_eq!(run.options.get(&options::BUNDLE), Some(OsStr::new("b")));
@@ -389,17 +321,11 @@ mod tests {
     fn negative_numbers_are_values_and_positionals() {
         assert_eq!(matches(&["kill", "id", "-9"]).1.positionals, ["id", "-9"]);
         assert_eq!(
-            matches(&["update", "--pids-limit", "-1", "id"])
-                .1
-                .options
-                .number(&options::PIDS_LIMIT),
+            matches(&["update", "--pids-limit", "-1", "id"]).1.options.number(&options::PIDS_LIMIT),
             Some(-1)
         );
         assert_eq!(
-            matches(&["update", "--resources", "-", "id"])
-                .1
-                .options
-                .get(&options::RESOURCES),
+            matches(&["update", "--resources", "-", "id"]).1.options.get(&options::RESOURCES),
             Some("-".as_ref())
         );
     }
@@ -419,31 +345,13 @@ mod tests {
                 .message
                 .contains("invalid value \"x\" for flag -preserve-fds")
         );
-        assert!(
-            error(&["--debug=x", "list"])
-                .message
-                .contains("invalid value \"x\" for flag -debug")
-        );
-        assert!(
-            error(&["--log-format", "xml", "list"])
-                .message
-                .contains("-log-format")
-        );
-        assert!(
-            error(&["state"])
-                .message
-                .starts_with("\"state\" requires exactly 1 argument(s)")
-        );
+        assert!(error(&["--debug=x", "list"]).message.contains("invalid value \"x\" for flag -debug"));
+        assert!(error(&["--log-format", "xml", "list"]).message.contains("-log-format"));
+        assert!(error(&["state"]).message.starts_with("\"state\" requires exactly 1 argument(s)"));
         assert!(error(&["kill", "a", "b", "c"]).message.contains("a maximum of 2"));
         assert!(error(&["exec"]).message.contains("a minimum of 1"));
         let unknown = error(&["foo", "-h"]);
-        assert_eq!(
-            (
-                unknown.code,
-                unknown.message.starts_with("No help topic for 'foo'")
-            ),
-            (3, true)
-        );
+        assert_eq!((unknown.code, unknown.message.starts_with("No help topic for 'foo'")), (3, true));
     }
 
     #[test]
@@ -456,17 +364,11 @@ mod tests {
     #[test]
     fn help_and_version() {
         for words in [[].as_slice(), &["-h"], &["help"], &["--debug"]] {
-            assert!(
-                matches!(parse_words(words).1, Ok(Request::Help(None))),
-                "{words:?}"
-            );
+            assert!(matches!(parse_words(words).1, Ok(Request::Help(None))), "{words:?}");
         }
-        for words in [
-            ["state", "-h"].as_slice(),
-            &["state", "id", "--help"],
-            &["help", "state"],
-            &["--help", "state"],
-        ] {
+        for words in
+            [["state", "-h"].as_slice(), &["state", "id", "--help"], &["help", "state"], &["--help", "state"]]
+        {
             assert!(
                 matches!(parse_words(words).1, Ok(Request::Help(Some(c))) if c.name == "state"),
                 "{words:?}"
@@ -475,19 +377,14 @@ mod tests {
         for words in [["-v"].as_slice(), &["--version"], &["--root", "/r", "--version"]] {
             assert!(matches!(parse_words(words).1, Ok(Request::Version)), "{words:?}");
         }
-        assert_eq!(
-            matches(&["exec", "id", "ls", "--help"]).1.positionals,
-            ["id", "ls", "--help"]
-        );
+        assert_eq!(matches(&["exec", "id", "ls", "--help"]).1.positionals, ["id", "ls", "--help"]);
     }
 
     #[test]
     fn bytes_that_are_not_text() {
         let odd = OsString::from_vec(vec![b'/', 0xff]);
         let words = ["create".into(), "--bundle".into(), odd.clone(), "id".into()];
-        let (_, Ok(Request::Run(matches))) = parse(words.into_iter()) else {
-            panic!("not parsed")
-        };
+        let (_, Ok(Request::Run(matches))) = parse(words.into_iter()) else { panic!("not parsed") };
         assert_eq!(matches.options.path(&options::BUNDLE), Some(odd.clone().into()));
         let words = ["exec".into(), "--user".into(), odd, "id".into(), "ls".into()];
         assert!(parse(words.into_iter()).1.is_err());

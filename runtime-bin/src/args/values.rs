@@ -16,11 +16,7 @@ impl Values {
 
     /// The option's last value, if it was given.
     pub(crate) fn get(&self, option: &Opt) -> Option<&OsStr> {
-        self.0
-            .iter()
-            .rev()
-            .find(|(name, _)| *name == option.name)
-            .map(|(_, value)| value.as_os_str())
+        self.0.iter().rev().find(|(name, _)| *name == option.name).map(|(_, value)| value.as_os_str())
     }
 
     /// Whether the flag is set; `None` if it was not given.
@@ -35,17 +31,13 @@ impl Values {
 
     /// The option's value as a path; an empty value counts as not given.
     pub(crate) fn path(&self, option: &Opt) -> Option<PathBuf> {
-        self.get(option)
-            .filter(|value| !value.is_empty())
-            .map(PathBuf::from)
+        self.get(option).filter(|value| !value.is_empty()).map(PathBuf::from)
     }
 
     /// The option's value as text; an empty value counts as not given. The parser has checked
     /// that every value which is not a path is UTF-8.
     pub(crate) fn text(&self, option: &Opt) -> Option<&str> {
-        self.get(option)
-            .and_then(OsStr::to_str)
-            .filter(|value| !value.is_empty())
+        self.get(option).and_then(OsStr::to_str).filter(|value| !value.is_empty())
     }
 
     /// The option's number; the parser has checked it.
@@ -56,9 +48,6 @@ impl Values {
     /// Every value of a repeatable option.
     pub(crate) fn all<'a>(&'a self, option: &Opt) -> impl Iterator<Item = &'a str> {
         let wanted = option.name;
-        self.0
-            .iter()
-            .filter(move |(name, _)| *name == wanted)
-            .filter_map(|(_, value)| value.to_str())
+        self.0.iter().filter(move |(name, _)| *name == wanted).filter_map(|(_, value)| value.to_str())
     }
 }

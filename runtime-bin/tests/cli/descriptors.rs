@@ -45,13 +45,8 @@ fn missing_descriptors_are_errors() {
     }
     let bundle = Bundle::new(&["true"]);
     let container = bundle.container();
-    let run = from_shell(
-        &bundle,
-        &format!(
-            "$RUNTIME --root $ROOT run --preserve-fds 2 {} 3</ 4<&-",
-            container.id
-        ),
-    );
+    let run =
+        from_shell(&bundle, &format!("$RUNTIME --root $ROOT run --preserve-fds 2 {} 3</ 4<&-", container.id));
     assert_eq!(run.code, 1, "{run:?}");
     container.go(&["state"]).fails(1, "does not exist");
 }
@@ -61,11 +56,8 @@ fn sockets_of_a_service_manager() {
     if !privileged() {
         return;
     }
-    let bundle = Bundle::new(&[
-        "sh",
-        "-c",
-        "echo $LISTEN_FDS $LISTEN_PID; cat <&3; cat <&4; ls /proc/self/fd",
-    ]);
+    let bundle =
+        Bundle::new(&["sh", "-c", "echo $LISTEN_FDS $LISTEN_PID; cat <&3; cat <&4; ls /proc/self/fd"]);
     std::fs::write(bundle.path().join("one"), "1\n").expect("a file");
     std::fs::write(bundle.path().join("two"), "2\n").expect("a file");
     let container = bundle.container();
@@ -75,26 +67,31 @@ fn sockets_of_a_service_manager() {
             container.id
         )
     };
-    assert_eq!(
-        from_shell(&bundle, &script("$$")).ok().stdout,
-        "1 1\n1\n2\n0\n1\n2\n3\n4\n5\n"
-    );
+    assert_eq!(from_shell(&bundle, &script("$$")).ok().stdout, "1 1\n1\n2\n0\n1\n2\n3\n4\n5\n");
     // Meant for another process: only the preserved descriptor is passed on.
     let run = from_shell(&bundle, &script("1"));
     assert!(run.stdout.starts_with("\n1\n"), "{run:?}");
+}
+
+fn accept(listener: &UnixListener) -> UnixStream {
+    listener.set_nonblocking(true).expect("non-blocking");
+    let mut stream = None;
+    crate::support::until("a connection", || {
+        stream = listener.accept().ok();
+        stream.is_some()
+    });
+    let (stream, _) = stream.expect("a connection");
+    stream.set_nonblocking(false).expect("blocking");
+    stream.set_read_timeout(Some(std::time::Duration::from_secs(5))).expect("a limit");
+    stream
 }
 
 fn receive(stream: &UnixStream) -> (String, OwnedFd) {
     let mut bytes = [0; 4096];
     let mut data = [IoSliceMut::new(&mut bytes)];
     let mut space = nix::cmsg_space!([RawFd; 1]);
-    let message = recvmsg::<()>(
-        stream.as_raw_fd(),
-        &mut data,
-        Some(&mut space),
-        MsgFlags::MSG_CMSG_CLOEXEC,
-    )
-    .expect("a message");
+    let message = recvmsg::<()>(stream.as_raw_fd(), &mut data, Some(&mut space), MsgFlags::MSG_CMSG_CLOEXEC)
+        .expect("a message");
     let descriptor = message
         .cmsgs()
         .expect("control data")
@@ -121,12 +118,11 @@ fn console_socket() {
     });
     let listener = UnixListener::bind(bundle.path().join("console")).expect("a socket");
     let container = bundle.container();
-    container.go(&["create"]).fails(
-        1,
-        "cannot allocate tty if runtime will detach without setting console socket",
-    );
+    container
+        .go(&["create"])
+        .fails(1, "cannot allocate tty if runtime will detach without setting console socket");
     container.go(&["create", "--console-socket", "console"]).ok();
-    let (stream, _) = listener.accept().expect("a connection");
+    let stream = accept(&listener);
     let (name, master) = receive(&stream);
     assert_eq!(name, "/dev/ptmx");
     container.go(&["start"]).ok();
@@ -148,10 +144,8 @@ fn console_socket_of_exec() {
     let container = bundle.container();
     container.go(&["run", "-d"]).ok();
     let options = ["exec", "--detach", "--tty", "--console-socket", "console"];
-    container
-        .go_with(&options, &["sh", "-c", "tty && echo ready"])
-        .ok();
-    let (stream, _) = listener.accept().expect("a connection");
+    container.go_with(&options, &["sh", "-c", "tty && echo ready"]).ok();
+    let stream = accept(&listener);
     let (name, master) = receive(&stream);
     assert_eq!(name, "/dev/ptmx");
     let mut master = std::fs::File::from(master);
@@ -170,7 +164,7 @@ fn pidfd_socket() {
     let listener = UnixListener::bind(bundle.path().join("pidfd")).expect("a socket");
     let container = bundle.container();
     container.go(&["run", "-d", "--pidfd-socket", "pidfd"]).ok();
-    let (stream, _) = listener.accept().expect("a connection");
+    let stream = accept(&listener);
     let (_, pidfd) = receive(&stream);
     let info = std::fs::read_to_string(format!("/proc/self/fdinfo/{}", pidfd.as_raw_fd())).expect("fdinfo");
     let pid = container.state()["pid"].to_string();

@@ -11,12 +11,9 @@ fn output_and_exit_code() {
     if !privileged() {
         return;
     }
-    for (script, code) in [
-        ("echo out; echo err >&2", 0),
-        ("exit 7", 7),
-        ("exit 255", 255),
-        ("kill -9 $$", 137),
-    ] {
+    for (script, code) in
+        [("echo out; echo err >&2", 0), ("exit 7", 7), ("exit 255", 255), ("kill -9 $$", 137)]
+    {
         // A shell as process 1 ignores signals of its own, so it is another one that dies.
         let bundle = Bundle::new(&["sh", "-c", &format!("sh -c '{script}'; exit $?")]);
         let container = bundle.container();
@@ -36,11 +33,7 @@ fn the_end_by_a_signal_is_128_and_more() {
     }
     let bundle = Bundle::new(&["sleep", "1000"]);
     let container = bundle.container();
-    let mut child = bundle
-        .runtime()
-        .args(["run", &container.id])
-        .spawn()
-        .expect("the runtime");
+    let mut child = bundle.runtime().args(["run", &container.id]).spawn().expect("the runtime");
     until("run", || container.go(&["state"]).stdout.contains("\"running\""));
     container.go_with(&["kill"], &["KILL"]).ok();
     assert_eq!(finish(&mut child), 137);
@@ -54,12 +47,8 @@ fn signals_are_passed_on() {
     let script = "trap 'echo hup' HUP; trap 'echo bye; exit 3' TERM; echo up; while :; do sleep 0.05; done";
     let bundle = Bundle::new(&["sh", "-c", script]);
     let container = bundle.container();
-    let mut child = bundle
-        .runtime()
-        .args(["run", &container.id])
-        .stdout(Stdio::piped())
-        .spawn()
-        .expect("the runtime");
+    let mut child =
+        bundle.runtime().args(["run", &container.id]).stdout(Stdio::piped()).spawn().expect("the runtime");
     let mut output = std::fs::File::from(std::os::fd::OwnedFd::from(child.stdout.take().expect("a pipe")));
     crate::support::read_until(&mut output, "up");
     let pid = nix::unistd::Pid::from_raw(i32::try_from(child.id()).expect("a pid"));
@@ -119,15 +108,11 @@ fn orphans_are_reaped() {
         return;
     }
     // Without a PID namespace the container's orphans fall to the program, or to the machine's init.
-    let bundle = Bundle::new(&[
-        "sh",
-        "-c",
-        "(sleep 0.1 &) ; sleep 0.5; ps -o stat,ppid | grep Z; exit 0",
-    ])
-    .with(|config| {
-        let namespaces = config["linux"]["namespaces"].as_array_mut().expect("namespaces");
-        namespaces.retain(|namespace| namespace["type"] != "pid");
-    });
+    let bundle = Bundle::new(&["sh", "-c", "(sleep 0.1 &) ; sleep 0.5; ps -o stat,ppid | grep Z; exit 0"])
+        .with(|config| {
+            let namespaces = config["linux"]["namespaces"].as_array_mut().expect("namespaces");
+            namespaces.retain(|namespace| namespace["type"] != "pid");
+        });
     let container = bundle.container();
     container.go(&["run"]).ok();
 }
@@ -142,17 +127,13 @@ fn exec_runs_beside_the_container() {
     container.go(&["run", "-d"]).ok();
     let run = container.go_with(&["exec"], &["sh", "-c", "echo $0 -x --tty; exit 5", "-y"]);
     assert_eq!((run.code, run.stdout.as_str()), (5, "-y -x --tty\n"), "{run:?}");
-    let run = container.go_with(
-        &["exec", "--env", "A=1", "-e", "B=2", "--cwd", "/tmp"],
-        &["sh", "-c", "echo $A $B $(pwd)"],
-    );
+    let run = container
+        .go_with(&["exec", "--env", "A=1", "-e", "B=2", "--cwd", "/tmp"], &["sh", "-c", "echo $A $B $(pwd)"]);
     assert_eq!(run.ok().stdout, "1 2 /tmp\n");
     let run = container.go_with(&["exec", "--user", "1000:100", "-g", "7", "-g", "8"], &["id"]);
     assert_eq!(run.ok().stdout.trim(), "uid=1000(user) gid=100 groups=100,7,8");
     for user in ["-1", "01", "0x1", " 1", "4294967295", "4294967296", "1:", "user"] {
-        container
-            .go_with(&["exec", "--user", user], &["id"])
-            .fails(255, "exec failed");
+        container.go_with(&["exec", "--user", user], &["id"]).fails(255, "exec failed");
     }
     container.go(&["exec"]).fails(255, "exec args cannot be empty");
     let run = container.go_with(&["exec"], &["sh", "-c", "kill -9 $$"]);
@@ -175,12 +156,8 @@ fn exec_of_a_process_file() {
     let run = container.go(&["exec", "--process", "process.json"]);
     assert_eq!((run.code, run.stdout.as_str()), (4, "5\ny\n"), "{run:?}");
     std::fs::write(bundle.path().join("process.json"), "{").expect("a file");
-    container
-        .go(&["exec", "--process", "process.json"])
-        .fails(255, "exec failed");
-    container
-        .go(&["exec", "--process", "/nonexistent"])
-        .fails(255, "no such file or directory");
+    container.go(&["exec", "--process", "process.json"]).fails(255, "exec failed");
+    container.go(&["exec", "--process", "/nonexistent"]).fails(255, "no such file or directory");
 }
 
 #[test]
@@ -192,19 +169,11 @@ fn exec_in_the_background() {
     let container = bundle.container();
     container.go(&["run", "-d"]).ok();
     let script = "echo $$ > /tmp/pid; sleep 1000";
-    container
-        .go_with(
-            &["exec", "--detach", "--pid-file", "exec.pid"],
-            &["sh", "-c", script],
-        )
-        .ok();
+    container.go_with(&["exec", "--detach", "--pid-file", "exec.pid"], &["sh", "-c", script]).ok();
     let pid = std::fs::read_to_string(bundle.path().join("exec.pid")).expect("the pid file");
     let pids = container.go(&["ps", "-f", "json"]).ok().stdout;
     let pids: Vec<u32> = serde_json::from_str(&pids).expect("JSON");
-    assert!(
-        pids.contains(&pid.parse().expect("a pid")),
-        "{pid} is not in {pids:?}"
-    );
+    assert!(pids.contains(&pid.parse().expect("a pid")), "{pid} is not in {pids:?}");
 }
 
 #[test]
@@ -217,9 +186,7 @@ fn exec_needs_a_running_container() {
     container.go(&["run", "-d"]).ok();
     container.go_with(&["kill"], &["KILL"]).ok();
     container.wait_for("stopped");
-    container
-        .go_with(&["exec"], &["true"])
-        .fails(255, "cannot exec in a stopped container");
+    container.go_with(&["exec"], &["true"]).fails(255, "cannot exec in a stopped container");
 }
 
 #[test]
@@ -232,11 +199,7 @@ fn capabilities_of_exec() {
     container.go(&["run", "-d"]).ok();
     let sets = |options: &[&str]| {
         let words = [["exec"].as_slice(), options].concat();
-        container
-            .go_with(&words, &["grep", "^Cap", "/proc/self/status"])
-            .ok()
-            .stdout
-            .replace('\t', "")
+        container.go_with(&words, &["grep", "^Cap", "/proc/self/status"]).ok().stdout.replace('\t', "")
     };
     // audit_write, kill, net_bind_service; then chown, too. Inheritable and ambient stay empty.
     let wanted = |mask: &str| {

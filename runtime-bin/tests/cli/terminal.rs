@@ -20,32 +20,15 @@ struct Session {
 
 impl Session {
     fn start(command: &mut Command) -> Self {
-        let size = Winsize {
-            ws_row: 33,
-            ws_col: 44,
-            ws_xpixel: 0,
-            ws_ypixel: 0,
-        };
+        let size = Winsize { ws_row: 33, ws_col: 44, ws_xpixel: 0, ws_ypixel: 0 };
         let pty = openpty(Some(&size), None).expect("a terminal");
         let side = || Stdio::from(pty.slave.try_clone().expect("a descriptor"));
-        let child = command
-            .stdin(side())
-            .stdout(side())
-            .stderr(side())
-            .spawn()
-            .expect("the runtime");
-        Self {
-            child,
-            master: File::from(pty.master),
-            tty: pty.slave,
-        }
+        let child = command.stdin(side()).stdout(side()).stderr(side()).spawn().expect("the runtime");
+        Self { child, master: File::from(pty.master), tty: pty.slave }
     }
 
     fn raw(&self) -> bool {
-        !tcgetattr(&self.tty)
-            .expect("the modes")
-            .local_flags
-            .contains(LocalFlags::ICANON)
+        !tcgetattr(&self.tty).expect("the modes").local_flags.contains(LocalFlags::ICANON)
     }
 }
 
@@ -165,12 +148,7 @@ fn the_end_of_a_piped_input() {
         .stdout(Stdio::piped())
         .spawn()
         .expect("the runtime");
-    child
-        .stdin
-        .take()
-        .expect("a pipe")
-        .write_all(b"line")
-        .expect("written");
+    child.stdin.take().expect("a pipe").write_all(b"line").expect("written");
     let mut output = File::from(OwnedFd::from(child.stdout.take().expect("a pipe")));
     read_until(&mut output, "end");
     assert_eq!(finish(&mut child), 0);

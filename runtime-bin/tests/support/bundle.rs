@@ -27,16 +27,9 @@ impl Bundle {
     /// A bundle whose process has no terminal and runs `args`.
     pub(crate) fn new(args: &[&str]) -> Self {
         let directory = TempDir::new().expect("a temporary directory");
-        let bundle = Self {
-            config: Value::Null,
-            directory,
-        };
+        let bundle = Self { config: Value::Null, directory };
         bundle.make_root();
-        runtime()
-            .arg("spec")
-            .current_dir(bundle.path())
-            .go::<&str>(&[])
-            .ok();
+        runtime().arg("spec").current_dir(bundle.path()).go::<&str>(&[]).ok();
         let text = fs::read(bundle.path().join("config.json")).expect("config.json");
         let mut config: Value = serde_json::from_slice(&text).expect("JSON");
         config["process"]["terminal"] = json!(false);
@@ -86,10 +79,7 @@ impl Bundle {
     /// A container of this bundle that does not exist yet; its id is unique on the machine.
     pub(crate) fn container(&self) -> Container<'_> {
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        Container {
-            bundle: self,
-            id: format!("cli-{}-{number}", std::process::id()),
-        }
+        Container { bundle: self, id: format!("cli-{}-{number}", std::process::id()) }
     }
 
     fn make_root(&self) {

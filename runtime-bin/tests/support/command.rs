@@ -19,10 +19,7 @@ pub(crate) fn runtime_path() -> PathBuf {
 /// A command of the program under test, with an environment that the test does not depend on.
 pub(crate) fn runtime() -> Command {
     let mut command = Command::new(runtime_path());
-    command
-        .env_remove("XDG_RUNTIME_DIR")
-        .env_remove("NOTIFY_SOCKET")
-        .env_remove("LISTEN_FDS");
+    command.env_remove("XDG_RUNTIME_DIR").env_remove("NOTIFY_SOCKET").env_remove("LISTEN_FDS");
     command
 }
 
@@ -61,24 +58,15 @@ pub(crate) trait Running {
 impl Running for Command {
     #[track_caller]
     fn go<I: AsRef<OsStr>>(&mut self, args: &[I]) -> Run {
-        self.args(args)
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
-        let mut child = self
-            .spawn()
-            .unwrap_or_else(|error| panic!("start {self:?}: {error}"));
+        self.args(args).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = self.spawn().unwrap_or_else(|error| panic!("start {self:?}: {error}"));
         let stdout = reader(child.stdout.take());
         let stderr = reader(child.stderr.take());
         let code = finish(&mut child);
         let text = |reader: std::thread::JoinHandle<Vec<u8>>| {
             String::from_utf8_lossy(&reader.join().expect("a reader")).into_owned()
         };
-        Run {
-            code,
-            stdout: text(stdout),
-            stderr: text(stderr),
-        }
+        Run { code, stdout: text(stdout), stderr: text(stderr) }
     }
 }
 
@@ -126,15 +114,8 @@ pub(crate) fn read_until(file: &mut std::fs::File, text: &str) -> String {
     let end = Instant::now() + LIMIT;
     let mut bytes = [0; 4096];
     while !String::from_utf8_lossy(&seen).contains(text) {
-        assert!(
-            Instant::now() < end,
-            "{text:?} is not in {:?}",
-            String::from_utf8_lossy(&seen)
-        );
-        let mut fds = [nix::poll::PollFd::new(
-            std::os::fd::AsFd::as_fd(file),
-            nix::poll::PollFlags::POLLIN,
-        )];
+        assert!(Instant::now() < end, "{text:?} is not in {:?}", String::from_utf8_lossy(&seen));
+        let mut fds = [nix::poll::PollFd::new(std::os::fd::AsFd::as_fd(file), nix::poll::PollFlags::POLLIN)];
         if nix::poll::poll(&mut fds, nix::poll::PollTimeout::from(100u16)).expect("poll") > 0 {
             match file.read(&mut bytes) {
                 Ok(0) | Err(_) => std::thread::sleep(Duration::from_millis(5)),
