@@ -1,2 +1,76 @@
-//! The program `runtime`.
-fn main() {}
+//! The program `runtime`: the command-line contract of runc over the library `runtime-core`.
+//!
+//! It parses arguments, keeps the log file and chooses exit codes; everything that a container is
+//! made of is in the library. Each error is returned up to this file and logged here, once.
+
+#![forbid(unsafe_code)]
+
+mod args;
+mod commands;
+mod failure;
+mod fd_socket;
+mod features;
+mod foreground;
+mod globals;
+mod handover;
+mod log;
+mod notify;
+mod notify_directory;
+mod pid_file;
+mod process_spec;
+mod signal_name;
+mod sub_cgroup;
+mod table;
+mod terminal;
+mod timestamp;
+mod user;
+mod version;
+
+use std::io::Write as _;
+use std::process::ExitCode;
+
+use args::{Matches, Request, Values};
+use failure::Failure;
+use globals::Globals;
+use log::Log;
+
+fn main() -> ExitCode {
+    let (values, request) = args::parse(std::env::args_os().skip(1));
+    let log = match globals::log(&values) {
+        Ok(log) => log,
+        Err(error) => return fail(&Log::default(), &Failure::from(error)),
+    };
+    match request {
+        Ok(Request::Help(command)) => show(&args::help::text(command)),
+        Ok(Request::Version) => show(&version::text()),
+        Ok(Request::Run(matches)) => run(&log, &values, matches),
+        Err(usage) => {
+            log.error(&usage.message);
+            ExitCode::from(usage.code)
+        }
+    }
+}
+
+fn run(log: &Log, values: &Values, matches: Matches) -> ExitCode {
+    let result = Globals::resolve(values)
+        .map_err(Failure::from)
+        .and_then(|globals| commands::run(&commands::Context { log, globals, matches }));
+    match result {
+        Ok(code) => ExitCode::from(code),
+        Err(failure) => fail(log, &failure),
+    }
+}
+
+fn fail(log: &Log, failure: &Failure) -> ExitCode {
+    log.debug(|| format!("failed: {:?}", failure.kind));
+    log.error(&failure.message);
+    ExitCode::from(failure.code)
+}
+
+fn show(text: &str) -> ExitCode {
+    match std::io::stdout().write_all(text.as_bytes()) {
+        Ok(()) => ExitCode::SUCCESS,
+        // The reader has closed the pipe: nothing to say and nobody to say it to.
+        Err(_) => ExitCode::FAILURE,
+    }
+}

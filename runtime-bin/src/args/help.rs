@@ -1,0 +1,100 @@
+//! The help texts, in the layout that callers of runc know.
+
+use std::fmt::Write as _;
+
+use super::commands::{COMMANDS, Command};
+use super::options::{GLOBAL, Opt, VERSION};
+
+const ABOUT: &str = "Open Container Initiative runtime";
+
+const DESCRIPTION: &str = "Creates and runs containers from bundles. A bundle is a directory with a\n\
+    config.json and the container's root file system.\n\
+    \n\
+    To run a container from the bundle in the current directory:\n\
+    \n    # runtime run <container-id>";
+
+/// The help of `command`, or of the program.
+pub(crate) fn text(command: Option<&Command>) -> String {
+    match command {
+        Some(command) => command_text(command),
+        None => program_text(),
+    }
+}
+
+fn program_text() -> String {
+    let mut text = format!("NAME:\n   runtime - {ABOUT}\n\n");
+    section(&mut text, "USAGE", "runtime [global options] command [command options]");
+    section(&mut text, "VERSION", crate::version::VERSION);
+    section(&mut text, "DESCRIPTION", DESCRIPTION);
+    let mut rows: Vec<_> = COMMANDS.iter().map(|command| (command.name.to_owned(), command.about)).collect();
+    rows.push(("help, h".to_owned(), "show the help of the program or of a command"));
+    table(&mut text, "COMMANDS", &rows);
+    let version = [&VERSION];
+    table(&mut text, "GLOBAL OPTIONS", &option_rows(GLOBAL.iter().chain(&version)));
+    text
+}
+
+fn command_text(command: &Command) -> String {
+    let mut text = format!("NAME:\n   runtime {} - {}\n\n", command.name, command.about);
+    let usage = format!("runtime {} [options] {}", command.name, command.usage);
+    section(&mut text, "USAGE", usage.trim_end());
+    section(&mut text, "DESCRIPTION", command.description);
+    if command.options.iter().any(|option| !option.hidden) {
+        table(&mut text, "OPTIONS", &option_rows(command.options.iter()));
+    }
+    table(&mut text, "GLOBAL OPTIONS", &option_rows(GLOBAL.iter()));
+    text
+}
+
+fn section(text: &mut String, title: &str, body: &str) {
+    text.push_str(title);
+    text.push_str(":\n");
+    for line in body.lines() {
+        let line = format!("   {line}");
+        text.push_str(line.trim_end());
+        text.push('\n');
+    }
+    text.push('\n');
+}
+
+fn option_rows<'a>(options: impl Iterator<Item = &'a &'static Opt>) -> Vec<(String, &'static str)> {
+    options.filter(|option| !option.hidden).map(|option| (option_names(option), option.help)).collect()
+}
+
+fn option_names(option: &Opt) -> String {
+    let value = option.value_name().map(|name| format!(" {name}")).unwrap_or_default();
+    let short = option.short.map(|short| format!(", -{short}{value}")).unwrap_or_default();
+    let more = if option.repeat { " ..." } else { "" };
+    format!("--{}{value}{short}{more}", option.name)
+}
+
+fn table(text: &mut String, title: &str, rows: &[(String, &str)]) {
+    let width = rows.iter().map(|(left, _)| left.len()).max().unwrap_or(0);
+    text.push_str(title);
+    text.push_str(":\n");
+    for (left, right) in rows {
+        // Writing to a String cannot fail.
+        if writeln!(text, "   {left:width$}  {right}").is_err() {
+            break;
+        }
+    }
+    text.push('\n');
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_command_has_the_layout() {
+        for command in COMMANDS {
+            let help = text(Some(command));
+            let lines: Vec<_> = help.lines().filter(|line| !line.is_empty()).collect();
+            assert_eq!(lines[0], "NAME:");
+            assert!(lines[1].starts_with(&format!("   runtime {} - ", command.name)));
+            assert!(help.contains("GLOBAL OPTIONS:"));
+            assert!(!command.about.is_empty() && !command.description.is_empty());
+        }
+        assert!(text(None).starts_with("NAME:\n   runtime - Open Container Initiative runtime\n"));
+    }
+}

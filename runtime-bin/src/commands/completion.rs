@@ -1,0 +1,15 @@
+//! `completion SHELL`.
+
+use runtime_core::{Error, Result};
+
+use super::{Context, print};
+use crate::args::commands::SHELLS;
+use crate::args::completion;
+
+pub(super) fn run(context: &Context<'_>) -> Result<()> {
+    let shell = context.matches.positional(0);
+    let script = completion::script(&shell).ok_or_else(|| {
+        Error::invalid(format!("shell {shell:?}"), "no completion for it").hint(SHELLS.join(", "))
+    })?;
+    print(&script)
+}

@@ -1,0 +1,64 @@
+//! `create`, and what it shares with `run`.
+
+use runtime_core::plan::CreateOptions;
+use runtime_core::{Bundle, Container, CreatePlan, Error, Result, Runtime};
+
+use super::{Context, creating_runtime, print};
+use crate::args::options;
+use crate::handover::Handover;
+use crate::notify_directory;
+
+pub(super) fn run(context: &Context<'_>) -> Result<()> {
+    create(context).map_err(|error| error.context("runtime create failed"))
+}
+
+fn create(context: &Context<'_>) -> Result<()> {
+    let (runtime, plan) = plan(context)?;
+    if context.options().flag(&options::DRY_RUN) {
+        return print(&format!("{plan}\n"));
+    }
+    let handover = Handover::prepare(context.options(), plan.terminal(), true)?;
+    notify_directory::make(&runtime, &context.id())?;
+    let mut container = runtime.create(plan).inspect_err(|_| forget(context, &runtime))?;
+    hand_over(&handover, &mut container).map_err(|error| undo(error, context, &runtime, container))
+}
+
+fn hand_over(handover: &Handover, container: &mut Container) -> Result<()> {
+    let console = container.take_console();
+    let init = container.init().ok_or_else(|| Error::invalid("create", "the container has no init"))?;
+    handover.give(init, console, crate::fd_socket::PIDFD_INIT)
+}
+
+/// The container's plan; its warnings are logged.
+pub(super) fn plan(context: &Context<'_>) -> Result<(Runtime, CreatePlan)> {
+    let options = context.options();
+    let id = context.id();
+    let runtime = creating_runtime(context)?;
+    let bundle = Bundle::open(options.path(&options::BUNDLE).unwrap_or_else(|| ".".into()))?;
+    let create = CreateOptions::new(id.clone(), bundle.directory().to_string_lossy())
+        .no_pivot(options.flag(&options::NO_PIVOT))
+        .no_new_keyring(options.flag(&options::NO_NEW_KEYRING))
+        .preserve_fds(crate::handover::preserved(options)?)
+        .listen_fds(crate::handover::listening())
+        .notify_socket(notify_directory::socket(&runtime, &id))
+        .rootless(context.globals.rootless == Some(true));
+    let plan = runtime.plan(&id, bundle, create)?;
+    context.warn(plan.warnings());
+    Ok((runtime, plan))
+}
+
+/// Removes what the program itself made for a container that does not exist.
+pub(super) fn forget(context: &Context<'_>, runtime: &Runtime) {
+    if let Err(error) = notify_directory::remove(runtime, &context.id()) {
+        context.log.debug(|| error.to_string());
+    }
+}
+
+/// Deletes a container for which a later step failed; the result is that step's error.
+pub(super) fn undo(error: Error, context: &Context<'_>, runtime: &Runtime, container: Container) -> Error {
+    forget(context, runtime);
+    match container.delete_force() {
+        Ok(()) => error,
+        Err(second) => error.hint(format!("the container could not be deleted: {second}")),
+    }
+}

@@ -1,0 +1,29 @@
+//! `delete`.
+
+use runtime_core::{ErrorKind, Result, Runtime};
+
+use super::{Context, each_matching};
+use crate::args::options;
+use crate::notify_directory;
+
+pub(super) fn run(context: &Context<'_>) -> Result<()> {
+    let force = context.options().flag(&options::FORCE);
+    let delete = |runtime: &Runtime, id: &str| delete(runtime, id, force);
+    if context.options().flag(&options::REGEX) {
+        return each_matching(context, delete);
+    }
+    delete(&context.runtime()?, &context.id())
+}
+
+fn delete(runtime: &Runtime, id: &str, force: bool) -> Result<()> {
+    let deleted = if force {
+        match runtime.delete_force(id) {
+            // Engines call it for every container, also for one that is gone already.
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+            other => other,
+        }
+    } else {
+        runtime.container(id).and_then(runtime_core::Container::delete)
+    };
+    deleted.and_then(|()| notify_directory::remove(runtime, id))
+}

@@ -1,0 +1,70 @@
+//! `exec`.
+
+use std::os::fd::OwnedFd;
+use std::path::Path;
+
+use runtime_core::plan::ExecOptions;
+use runtime_core::spec::ValidProcess;
+use runtime_core::{Error, Process, Result};
+
+use super::Context;
+use super::run::wait;
+use crate::args::options;
+use crate::fd_socket;
+use crate::foreground::Foreground;
+use crate::handover::{self, Handover};
+use crate::{process_spec, sub_cgroup};
+
+pub(super) fn run(context: &Context<'_>) -> Result<u8> {
+    let options = context.options();
+    let container = context.container()?;
+    let state = container.state()?;
+    let detach = options.flag(&options::DETACH);
+    let text = match options.path(&options::PROCESS) {
+        Some(path) => process_spec::from_file(&path)?,
+        None => {
+            let config = Path::new(&state.bundle).join("config.json");
+            process_spec::from_options(&config, options, &context.matches.positionals[1..])?
+        }
+    };
+    let spec = ValidProcess::parse(&text)?;
+    context.warn(spec.warnings());
+    let handover = Handover::prepare(options, process_spec::terminal(&text), detach)?;
+    let exec = exec_options(context, &state.bundle)?;
+    let foreground = if detach { None } else { Some(Foreground::begin(false)?) };
+    let mut process = container.exec(&spec, &exec)?;
+    let console = process.take_console();
+    attend(context, foreground.as_ref(), &handover, &process, console).map_err(|error| end(error, &process))
+}
+
+fn exec_options(context: &Context<'_>, bundle: &str) -> Result<ExecOptions> {
+    let options = context.options();
+    Ok(ExecOptions::new(context.id(), bundle)
+        .preserve_fds(handover::preserved(options)?)
+        .ignore_paused(options.flag(&options::IGNORE_PAUSED))
+        .cgroup(sub_cgroup::check(options.all(&options::CGROUP))?))
+}
+
+fn attend(
+    context: &Context<'_>,
+    foreground: Option<&Foreground>,
+    handover: &Handover,
+    process: &Process,
+    console: Option<OwnedFd>,
+) -> Result<u8> {
+    match foreground {
+        None => handover.give(process, console, fd_socket::PIDFD_EXEC).map(|()| 0),
+        Some(foreground) => {
+            handover.give(process, None, fd_socket::PIDFD_EXEC)?;
+            wait(context, foreground, process, console)
+        }
+    }
+}
+
+/// Ends a process for which a later step failed; the result is that step's error.
+fn end(error: Error, process: &Process) -> Error {
+    match process.signal(libc::SIGKILL).and_then(|()| process.wait()) {
+        Ok(_) => error,
+        Err(second) => error.hint(format!("the process could not be ended: {second}")),
+    }
+}

@@ -1,0 +1,33 @@
+//! `kill`.
+
+use runtime_core::{ErrorKind, Result, Runtime};
+
+use super::{Context, each_matching};
+use crate::args::options;
+use crate::signal_name;
+
+/// The signal if none is given.
+const DEFAULT: &str = "TERM";
+
+pub(super) fn run(context: &Context<'_>) -> Result<()> {
+    let name = context.matches.positional(1);
+    let signal = signal_name::parse(if name.is_empty() { DEFAULT } else { &name })?;
+    let all = context.options().flag(&options::ALL);
+    let kill = |runtime: &Runtime, id: &str| kill(runtime, id, signal, all);
+    if context.options().flag(&options::REGEX) {
+        return each_matching(context, kill);
+    }
+    kill(&context.runtime()?, &context.id())
+}
+
+fn kill(runtime: &Runtime, id: &str, signal: i32, all: bool) -> Result<()> {
+    let container = runtime.container(id)?;
+    if !all {
+        return container.kill(signal);
+    }
+    match container.kill_all(signal) {
+        // Engines send it to make sure that nothing is left.
+        Err(error) if error.kind() == ErrorKind::WrongState => Ok(()),
+        other => other,
+    }
+}

@@ -1,0 +1,127 @@
+//! One file for each command: from its options to the library's call.
+
+mod completion;
+mod create;
+mod delete;
+mod exec;
+mod features;
+mod kill;
+mod list;
+mod pause;
+mod ps;
+mod run;
+mod spec;
+mod start;
+mod state;
+mod unfinished;
+
+use std::io::Write as _;
+
+use runtime_core::{Container, Error, Result, Runtime};
+
+use crate::args::commands::Verb;
+use crate::args::{Matches, Values};
+use crate::failure::Failure;
+use crate::globals::{CgroupManager, Globals};
+use crate::log::Log;
+
+/// What every command gets.
+pub(crate) struct Context<'a> {
+    /// The log.
+    pub(crate) log: &'a Log,
+    /// The global options.
+    pub(crate) globals: Globals,
+    /// The command's options and arguments.
+    pub(crate) matches: Matches,
+}
+
+impl Context<'_> {
+    fn options(&self) -> &Values {
+        &self.matches.options
+    }
+
+    /// The id that the command line names.
+    fn id(&self) -> std::borrow::Cow<'_, str> {
+        self.matches.positional(0)
+    }
+
+    /// The runtime for commands on containers that exist: what is made is made already, so the
+    /// choice of a cgroup manager does not matter to them.
+    fn runtime(&self) -> Result<Runtime> {
+        Runtime::builder().state_root(&self.globals.root).build()
+    }
+
+    /// The container that the command line names.
+    fn container(&self) -> Result<Container> {
+        self.runtime()?.container(&self.id())
+    }
+
+    fn warn(&self, warnings: &[String]) {
+        warnings.iter().for_each(|warning| self.log.warning(warning));
+    }
+}
+
+/// Runs the command; the result is the program's exit code.
+pub(crate) fn run(context: &Context<'_>) -> Result<u8, Failure> {
+    context.log.debug(|| format!("{} under {:?}", context.matches.command.name, context.globals.root));
+    match context.matches.command.verb {
+        Verb::Completion => done(completion::run(context)),
+        Verb::Create => done(create::run(context)),
+        Verb::Delete => done(delete::run(context)),
+        Verb::Exec => exec::run(context).map_err(Failure::exec),
+        Verb::Features => done(features::run()),
+        Verb::Kill => done(kill::run(context)),
+        Verb::List => done(list::run(context)),
+        Verb::Pause => done(pause::pause(context)),
+        Verb::Ps => done(ps::run(context)),
+        Verb::Resume => done(pause::resume(context)),
+        Verb::Run => Ok(run::run(context)?),
+        Verb::Spec => done(spec::run(context)),
+        Verb::Start => done(start::run(context)),
+        Verb::State => done(state::run(context)),
+        Verb::Checkpoint | Verb::Events | Verb::Restore | Verb::Update => done(unfinished::run(context)),
+    }
+}
+
+/// A runtime that makes containers.
+fn creating_runtime(context: &Context<'_>) -> Result<Runtime> {
+    if context.globals.cgroups == CgroupManager::Disabled {
+        return Err(Error::new(runtime_core::ErrorKind::Unsupported, "--cgroup-manager disabled")
+            .reason("a container without a cgroup is not supported yet"));
+    }
+    context.globals.prepare_root()?;
+    Runtime::builder()
+        .state_root(&context.globals.root)
+        .systemd_cgroup(context.globals.cgroups == CgroupManager::Systemd)
+        .build()
+}
+
+fn done(result: Result<()>) -> Result<u8, Failure> {
+    Ok(result.map(|()| 0)?)
+}
+
+/// Does the same to each container whose id the regular expression matches. One that fails does
+/// not spare the others; the error then has each failure.
+fn each_matching(context: &Context<'_>, act: impl Fn(&Runtime, &str) -> Result<()>) -> Result<()> {
+    let runtime = context.runtime()?;
+    let pattern = regex::Regex::new(&context.id())
+        .map_err(|error| Error::invalid("--regex", error.to_string().replace('\n', " ")))?;
+    let listed = runtime.list()?;
+    let ids = listed.iter().map(|listed| listed.id.as_str()).filter(|id| pattern.is_match(id));
+    let failures: Vec<Error> = ids.filter_map(|id| act(&runtime, id).err()).collect();
+    let Some(first) = failures.first() else { return Ok(()) };
+    let texts: Vec<_> = failures.iter().map(Error::to_string).collect();
+    Err(Error::new(first.kind(), texts.join("; ")))
+}
+
+/// Writes to the standard output; the caller may have closed it.
+fn print(text: &str) -> Result<()> {
+    let mut stdout = std::io::stdout();
+    let written = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
+    written.map_err(|error| Error::io("write to the standard output", &error))
+}
+
+/// Something of ours as JSON.
+fn json(value: &impl serde::Serialize) -> Result<String> {
+    serde_json::to_string(value).map_err(|error| Error::invalid("JSON", error.to_string()))
+}

@@ -1,0 +1,195 @@
+//! The log: the lines that engines read after a failure.
+//!
+//! Without `--log` each line goes to the standard error output. With it the line goes to the file
+//! and an error's text also to the standard error output, so that an engine that reads one of
+//! them, and a user, see each error once. The forms are those of runc's logger.
+
+use std::fs::File;
+use std::io::{IsTerminal as _, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
+use std::time::SystemTime;
+
+use runtime_core::{Error, Result};
+use serde::Serialize;
+
+use crate::timestamp;
+
+/// The form of a log line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum Format {
+    /// `time="…" level=error msg="…"`
+    #[default]
+    Text,
+    /// One JSON object.
+    Json,
+}
+
+/// How grave a line is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum Level {
+    Debug,
+    Warning,
+    Error,
+}
+
+impl Level {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Debug => "debug",
+            Self::Warning => "warning",
+            Self::Error => "error",
+        }
+    }
+}
+
+/// Where log lines go.
+#[derive(Debug, Default)]
+pub(crate) struct Log {
+    file: Option<File>,
+    format: Format,
+    debug: bool,
+}
+
+#[derive(Serialize)]
+struct JsonLine<'a> {
+    level: Level,
+    msg: &'a str,
+    time: String,
+}
+
+impl Log {
+    /// A log in `file`, which is appended to and made with mode 0644, or on the standard error
+    /// output. `debug` keeps debug lines.
+    pub(crate) fn open(file: Option<&Path>, format: Format, debug: bool) -> Result<Self> {
+        let open = |path: &Path| {
+            // std sets O_CLOEXEC.
+            let file = File::options().append(true).create(true).mode(0o644).open(path);
+            file.map_err(|error| Error::io(format!("open log file {path:?}"), &error))
+        };
+        Ok(Self { file: file.map(open).transpose()?, format, debug })
+    }
+
+    /// Logs an error; call it once for each.
+    pub(crate) fn error(&self, message: &str) {
+        self.write(Level::Error, message);
+        if self.file.is_some() {
+            to_stderr(&format!("{message}\n"));
+        }
+    }
+
+    /// Logs something that the user should know although the command goes on.
+    pub(crate) fn warning(&self, message: &str) {
+        self.write(Level::Warning, message);
+    }
+
+    /// Logs a step, if `--debug` was given.
+    pub(crate) fn debug(&self, message: impl FnOnce() -> String) {
+        if self.debug {
+            self.write(Level::Debug, &message());
+        }
+    }
+
+    fn write(&self, level: Level, message: &str) {
+        match &self.file {
+            None if self.format == Format::Text && std::io::stderr().is_terminal() => {
+                to_stderr(&format!("runtime: {}{message}\n", for_people(level)));
+            }
+            None => to_stderr(&self.line(level, message)),
+            Some(file) => {
+                // One write for each line keeps the lines of several processes whole.
+                if let Err(error) = (&*file).write_all(self.line(level, message).as_bytes()) {
+                    to_stderr(&format!("write log file: {error}\n"));
+                }
+            }
+        }
+    }
+
+    fn line(&self, level: Level, message: &str) -> String {
+        let time = timestamp::rfc3339(SystemTime::now());
+        match self.format {
+            Format::Json => {
+                let line = JsonLine { level, msg: message, time };
+                // Strings and an enum always have a JSON form.
+                serde_json::to_string(&line).map(|line| line + "\n").unwrap_or_default()
+            }
+            Format::Text => {
+                format!("time={} level={} msg={}\n", quoted(&time), level.name(), quoted(message))
+            }
+        }
+    }
+}
+
+fn for_people(level: Level) -> &'static str {
+    match level {
+        Level::Error => "",
+        Level::Warning => "warning: ",
+        Level::Debug => "debug: ",
+    }
+}
+
+/// A value of the text form: quoted if it holds more than letters, digits and `-._/@^+`.
+fn quoted(value: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._/@^+".contains(&byte);
+    if value.bytes().all(plain) {
+        return value.to_owned();
+    }
+    let mut text = String::with_capacity(value.len() + 2);
+    text.push('"');
+    for char in value.chars() {
+        match char {
+            '"' => text.push_str("\\\""),
+            '\\' => text.push_str("\\\\"),
+            '\n' => text.push_str("\\n"),
+            '\t' => text.push_str("\\t"),
+            '\r' => text.push_str("\\r"),
+            char if (char as u32) < 0x20 || char as u32 == 0x7f => {
+                text.push_str(&format!("\\x{:02x}", char as u32))
+            }
+            char => text.push(char),
+        }
+    }
+    text.push('"');
+    text
+}
+
+/// Writes to the standard error output; the caller may have closed it, and then there is nobody
+/// left to tell.
+fn to_stderr(text: &str) {
+    if std::io::stderr().write_all(text.as_bytes()).is_err() {}
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn logged(format: Format, debug: bool) -> String {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let path = directory.path().join("log");
+        let log = Log::open(Some(&path), format, debug).expect("a log");
+        log.debug(|| "step".to_owned());
+        log.warning("say \"hi\"\nthere");
+        std::fs::read_to_string(path).expect("the log file")
+    }
+
+    #[test]
+    fn json_lines() {
+        let text = logged(Format::Json, true);
+        let lines: Vec<serde_json::Value> =
+            text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+        assert_eq!(lines.len(), 2);
+        assert_eq!(lines[0]["level"], "debug");
+        assert_eq!(lines[1]["level"], "warning");
+        assert_eq!(lines[1]["msg"], "say \"hi\"\nthere");
+        assert!(lines[1]["time"].as_str().is_some_and(|time| time.ends_with('Z')));
+    }
+
+    #[test]
+    fn text_lines() {
+        let text = logged(Format::Text, false);
+        assert!(text.starts_with("time=\"20"), "{text}");
+        assert!(text.ends_with("Z\" level=warning msg=\"say \\\"hi\\\"\\nthere\"\n"), "{text}");
+        assert_eq!(text.lines().count(), 1);
+    }
+}

@@ -1,0 +1,172 @@
+//! Descriptors that are passed on: --preserve-fds, LISTEN_FDS, sockets; and those that are not.
+
+use std::io::IoSliceMut;
+use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd, RawFd};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::process::Command;
+
+use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg};
+use serde_json::json;
+
+use crate::support::{Bundle, Running as _, privileged, read_until, runtime_path};
+
+/// Runs the runtime from a shell, which opens descriptors for it.
+fn from_shell(bundle: &Bundle, script: &str) -> crate::support::Run {
+    Command::new("bash")
+        .current_dir(bundle.path())
+        .env("RUNTIME", runtime_path())
+        .env("ROOT", bundle.state())
+        .go(&["-c", script])
+}
+
+#[test]
+fn only_the_preserved_descriptors() {
+    if !privileged() {
+        return;
+    }
+    let bundle = Bundle::new(&["sh", "-c", "cat <&3; ls /proc/self/fd"]);
+    std::fs::write(bundle.path().join("file"), "from outside\n").expect("a file");
+    let container = bundle.container();
+    let run = from_shell(
+        &bundle,
+        &format!(
+            "exec 3<file 4</ 7</etc/passwd; exec $RUNTIME --root $ROOT run --preserve-fds 1 {}",
+            container.id
+        ),
+    );
+    // ls itself opens the directory as 4.
+    assert_eq!(run.ok().stdout, "from outside\n0\n1\n2\n3\n4\n");
+}
+
+#[test]
+fn missing_descriptors_are_errors() {
+    if !privileged() {
+        return;
+    }
+    let bundle = Bundle::new(&["true"]);
+    let container = bundle.container();
+    let run =
+        from_shell(&bundle, &format!("$RUNTIME --root $ROOT run --preserve-fds 2 {} 3</ 4<&-", container.id));
+    assert_eq!(run.code, 1, "{run:?}");
+    container.go(&["state"]).fails(1, "does not exist");
+}
+
+#[test]
+fn sockets_of_a_service_manager() {
+    if !privileged() {
+        return;
+    }
+    let bundle =
+        Bundle::new(&["sh", "-c", "echo $LISTEN_FDS $LISTEN_PID; cat <&3; cat <&4; ls /proc/self/fd"]);
+    std::fs::write(bundle.path().join("one"), "1\n").expect("a file");
+    std::fs::write(bundle.path().join("two"), "2\n").expect("a file");
+    let container = bundle.container();
+    let script = |pid: &str| {
+        format!(
+            "exec 3<one 4<two; LISTEN_FDS=1 LISTEN_PID={pid} exec $RUNTIME --root $ROOT run --preserve-fds=1 {}",
+            container.id
+        )
+    };
+    assert_eq!(from_shell(&bundle, &script("$$")).ok().stdout, "1 1\n1\n2\n0\n1\n2\n3\n4\n5\n");
+    // Meant for another process: only the preserved descriptor is passed on.
+    let run = from_shell(&bundle, &script("1"));
+    assert!(run.stdout.starts_with("\n1\n"), "{run:?}");
+}
+
+fn accept(listener: &UnixListener) -> UnixStream {
+    listener.set_nonblocking(true).expect("non-blocking");
+    let mut stream = None;
+    crate::support::until("a connection", || {
+        stream = listener.accept().ok();
+        stream.is_some()
+    });
+    let (stream, _) = stream.expect("a connection");
+    stream.set_nonblocking(false).expect("blocking");
+    stream.set_read_timeout(Some(std::time::Duration::from_secs(5))).expect("a limit");
+    stream
+}
+
+fn receive(stream: &UnixStream) -> (String, OwnedFd) {
+    let mut bytes = [0; 4096];
+    let mut data = [IoSliceMut::new(&mut bytes)];
+    let mut space = nix::cmsg_space!([RawFd; 1]);
+    let message = recvmsg::<()>(stream.as_raw_fd(), &mut data, Some(&mut space), MsgFlags::MSG_CMSG_CLOEXEC)
+        .expect("a message");
+    let descriptor = message
+        .cmsgs()
+        .expect("control data")
+        .find_map(|control| match control {
+            ControlMessageOwned::ScmRights(descriptors) => descriptors.first().copied(),
+            _ => None,
+        })
+        .expect("a descriptor");
+    let length = message.bytes;
+    let text = String::from_utf8_lossy(&bytes[..length]).into_owned();
+    // SAFETY: the kernel has just made this descriptor for this process; nobody else owns it.
+    (text, unsafe { OwnedFd::from_raw_fd(descriptor) })
+}
+
+#[test]
+fn console_socket() {
+    if !privileged() {
+        return;
+    }
+    let script = "stty size; tty; echo -n 'name: '; read x; echo hello $x";
+    let bundle = Bundle::new(&["sh", "-c", script]).with(|config| {
+        config["process"]["terminal"] = json!(true);
+        config["process"]["consoleSize"] = json!({"height": 11, "width": 22});
+    });
+    let listener = UnixListener::bind(bundle.path().join("console")).expect("a socket");
+    let container = bundle.container();
+    container
+        .go(&["create"])
+        .fails(1, "cannot allocate tty if runtime will detach without setting console socket");
+    container.go(&["create", "--console-socket", "console"]).ok();
+    let stream = accept(&listener);
+    let (name, master) = receive(&stream);
+    assert_eq!(name, "/dev/ptmx");
+    container.go(&["start"]).ok();
+    let mut master = std::fs::File::from(master);
+    let text = read_until(&mut master, "name: ");
+    assert!(text.contains("11 22") && text.contains("/dev/"), "{text:?}");
+    std::io::Write::write_all(&mut master, b"you\n").expect("written");
+    read_until(&mut master, "hello you");
+    container.wait_for("stopped");
+}
+
+#[test]
+fn console_socket_of_exec() {
+    if !privileged() {
+        return;
+    }
+    let bundle = Bundle::new(&["sleep", "1000"]);
+    let listener = UnixListener::bind(bundle.path().join("console")).expect("a socket");
+    let container = bundle.container();
+    container.go(&["run", "-d"]).ok();
+    let options = ["exec", "--detach", "--tty", "--console-socket", "console"];
+    container.go_with(&options, &["sh", "-c", "tty && echo ready"]).ok();
+    let stream = accept(&listener);
+    let (name, master) = receive(&stream);
+    assert_eq!(name, "/dev/ptmx");
+    let mut master = std::fs::File::from(master);
+    assert!(read_until(&mut master, "ready").contains("/dev/pts/"));
+    container
+        .go_with(&["exec", "--console-socket", "console"], &["true"])
+        .fails(255, "cannot use console socket");
+}
+
+#[test]
+fn pidfd_socket() {
+    if !privileged() {
+        return;
+    }
+    let bundle = Bundle::new(&["sleep", "1000"]);
+    let listener = UnixListener::bind(bundle.path().join("pidfd")).expect("a socket");
+    let container = bundle.container();
+    container.go(&["run", "-d", "--pidfd-socket", "pidfd"]).ok();
+    let stream = accept(&listener);
+    let (_, pidfd) = receive(&stream);
+    let info = std::fs::read_to_string(format!("/proc/self/fdinfo/{}", pidfd.as_raw_fd())).expect("fdinfo");
+    let pid = container.state()["pid"].to_string();
+    assert!(info.lines().any(|line| line == format!("Pid:\t{pid}")), "{info}");
+}

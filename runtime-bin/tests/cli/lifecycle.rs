@@ -1,0 +1,233 @@
+//! create, start, state, kill, delete, pause, resume, list and ps.
+
+use serde_json::{Value, json};
+
+use crate::support::{Bundle, privileged};
+
+#[test]
+fn created_running_stopped_deleted() {
+    if !privileged() {
+        return;
+    }
+    let bundle = Bundle::new(&["sleep", "1000"]);
+    let container = bundle.container();
+    container.go(&["create", "--pid-file", "pid"]).ok();
+    let state = container.state();
+    assert_eq!(state["ociVersion"], "1.3.0");
+    assert_eq!(state["id"], container.id.as_str());
+    assert_eq!(state["status"], "created");
+    assert_eq!(state["bundle"].as_str().map(std::path::Path::new), Some(bundle.path()));
+    assert!(state["rootfs"].as_str().is_some_and(|path| path.ends_with("/rootfs")), "{state}");
+    assert!(state["created"].as_str().is_some_and(|time| time.len() >= 20 && time.ends_with('Z')), "{state}");
+    assert!(state.get("owner").is_some_and(Value::is_string), "{state}");
+    let pid = std::fs::read_to_string(bundle.path().join("pid")).expect("the pid file");
+    assert_eq!(pid, state["pid"].to_string(), "decimal and no newline");
+    assert!(!pid.contains('\n'));
+
+    container.go(&["start"]).ok();
+    assert_eq!(container.status(), "running");
+    container.go(&["start"]).fails(1, "cannot start an already running container");
+    container.go(&["delete"]).fails(1, "that is not stopped");
+
+    container.go_with(&["kill"], &["KILL"]).ok();
+    container.wait_for("stopped");
+    assert_eq!(container.state()["pid"], 0);
+    container.go(&["start"]).fails(1, "cannot start a container that has stopped");
+    container.go_with(&["kill"], &["KILL"]).fails(1, "container not running");
+    container.go_with(&["kill", "--all"], &["9"]).ok();
+    container.go(&["delete"]).ok();
+    container.go(&["state"]).fails(1, "does not exist");
+}
+
+#[test]
+fn unknown_containers() {
+    let bundle = Bundle::new(&["true"]);
+    for verb in ["state", "start", "delete", "pause", "resume", "kill", "ps"] {
+        bundle.go(&[verb, "nosuch"]).fails(1, "does not exist");
+    }
+    bundle.go(&["exec", "nosuch", "true"]).fails(255, "does not exist");
+    bundle.go(&["delete", "--force", "nosuch"]).ok();
+    bundle.go(&["delete", "nosuch", "-f"]).ok();
+}
+
+#[test]
+fn bad_ids() {
+    if !privileged() {
+        return;
+    }
+    let bundle = Bundle::new(&["true"]);
+    for id in ["", "../x", "a/b", ".", "..", "a b", "a\nb", "é"] {
+        let run = bundle.go(&["create", "--", id]);
+        assert_eq!(run.code, 1, "{id:?}: {run:?}");
+        assert!(run.stderr.contains("container"), "{id:?}: {run:?}");
+    }
+    assert!(!bundle.path().join("x").exists());
+}
+
+#[test]
+fn an_id_is_used_once() {
+    if !privileged() {
+        return;
+    }
+    let bundle = Bundle::new(&["sleep", "1000"]);
+    let container = bundle.container();
+    container.go(&["create"]).ok();
+    container.go(&["create"]).fails(1, "container with given ID already exists");
+    assert_eq!(container.status(), "created");
+}
+
+#[test]
+fn a_created_container_needs_no_force() {
+    if !privileged() {
+        return;
+    }
+    let bundle = Bundle::new(&["true"]);
+    let container = bundle.container();
+    container.go(&["create"]).ok();
+    container.go(&["delete"]).ok();
+    container.go(&["state"]).fails(1, "does not exist");
+}
+
+#[test]
+fn signals_by_name_and_number() {
+    if !privileged() {
+        return;
+    }
+    let script = "trap 'echo usr1 > /tmp/usr1' USR1; trap 'echo term > /tmp/term' TERM; echo > /tmp/up; while :; do sleep 0.05; done";
+    let bundle = Bundle::new(&["sh", "-c", script]);
+    let container = bundle.container();
+    container.go(&["run", "--detach"]).ok();
+    let there = |name: &str| bundle.path().join("rootfs/tmp").join(name).exists();
+    crate::support::until("the script", || there("up"));
+    container.go_with(&["kill"], &["SIGusr1"]).ok();
+    crate::support::until("SIGUSR1", || there("usr1"));
+    container.go(&["kill"]).ok();
+    crate::support::until("SIGTERM", || there("term"));
+    container.go_with(&["kill"], &["NOSUCH"]).fails(1, "unknown signal");
+    container.go_with(&["kill"], &["9"]).ok();
+    container.wait_for("stopped");
+}
+
+#[test]
+fn list_in_both_forms() {
+    if !privileged() {
+        return;
+    }
+    let bundle = Bundle::new(&["sleep", "1000"]).with(|config| {
+        config["annotations"] = json!({"org.example.key": "value"});
+    });
+    assert_eq!(bundle.go(&["list"]).code, 1, "a root that does not exist");
+    let (one, two) = (bundle.container(), bundle.container());
+    one.go(&["run", "-d"]).ok();
+    two.go(&["create"]).ok();
+    let table = bundle.go(&["list"]).ok().stdout;
+    let lines: Vec<Vec<&str>> = table.lines().map(|line| line.split_whitespace().collect()).collect();
+    assert_eq!(lines[0], ["ID", "PID", "STATUS", "BUNDLE", "CREATED", "OWNER"]);
+    assert_eq!(lines.len(), 3);
+    for (line, (container, status)) in lines[1..].iter().zip([(&one, "running"), (&two, "created")]) {
+        assert_eq!((line[0], line[2]), (container.id.as_str(), status));
+        assert_eq!(line[1], container.state()["pid"].to_string());
+    }
+    assert_eq!(bundle.go(&["list", "-q"]).ok().stdout, format!("{}\n{}\n", one.id, two.id));
+    let json: Value = serde_json::from_str(&bundle.go(&["list", "--format=json"]).ok().stdout).expect("JSON");
+    assert_eq!(json.as_array().map(Vec::len), Some(2));
+    assert_eq!(json[0]["id"], one.id.as_str());
+    assert_eq!(json[0]["annotations"]["org.example.key"], "value");
+    bundle.go(&["list", "-f", "xml"]).fails(1, "");
+}
+
+#[test]
+fn ps_in_both_forms() {
+    if !privileged() {
+        return;
+    }
+    let bundle = Bundle::new(&["sleep", "1000"]);
+    let container = bundle.container();
+    container.go(&["run", "-d"]).ok();
+    let pid = container.state()["pid"].clone();
+    let json = container.go(&["ps", "--format", "json"]).ok().stdout;
+    assert_eq!(serde_json::from_str::<Value>(&json).expect("JSON"), json!([pid]));
+    let table = container.go(&["ps"]).ok().stdout;
+    let lines: Vec<Vec<&str>> = table.lines().map(|line| line.split_whitespace().collect()).collect();
+    assert_eq!((lines.len(), lines[0][1]), (2, "PID"), "{table}");
+    assert_eq!(lines[1][1], pid.to_string());
+    let table = container.go_with(&["ps"], &["-e", "-x"]).ok().stdout;
+    assert!(table.contains("PID") && table.contains(&pid.to_string()), "{table}");
+    container.go_with(&["kill"], &["KILL"]).ok();
+    container.wait_for("stopped");
+    container.go(&["ps"]).ok();
+}
+
+#[test]
+fn pause_and_resume() {
+    if !privileged() {
+        return;
+    }
+    let bundle = Bundle::new(&["sh", "-c", "while :; do date +%s%N > /tmp/tick; sleep 0.02; done"]);
+    let container = bundle.container();
+    container.go(&["run", "-d"]).ok();
+    container.go(&["pause"]).ok();
+    assert_eq!(container.status(), "paused");
+    let tick = || std::fs::read(bundle.path().join("rootfs/tmp/tick")).unwrap_or_default();
+    let before = tick();
+    std::thread::sleep(std::time::Duration::from_millis(200));
+    assert_eq!(before, tick(), "a paused container does nothing");
+    container.go_with(&["exec"], &["true"]).fails(255, "cannot exec in a paused container");
+    container.go(&["resume"]).ok();
+    assert_eq!(container.status(), "running");
+    crate::support::until("a tick", || tick() != before);
+    container.go(&["pause"]).ok();
+    container.go(&["delete", "--force"]).ok();
+}
+
+#[test]
+fn failures_leave_nothing() {
+    if !privileged() {
+        return;
+    }
+    let bundle = Bundle::new(&["sleep", "1000"]);
+    for options in [
+        ["--pid-file", "/nonexistent/pid"].as_slice(),
+        &["--pidfd-socket", "/nonexistent/socket"],
+        &["--console-socket", "/nonexistent/socket"],
+        &["--bundle", "/nonexistent"],
+        &["--preserve-fds", "3"],
+    ] {
+        for verb in [["create"].as_slice(), &["run", "-d"]] {
+            let container = bundle.container();
+            let run = container.go(&[verb, options].concat());
+            assert_eq!(run.code, 1, "{options:?}: {run:?}");
+            assert_eq!(run.stderr.lines().count(), 1, "{options:?}: {run:?}");
+            container.go(&["state"]).fails(1, "does not exist");
+        }
+    }
+}
+
+#[test]
+fn missing_programs_have_the_texts_of_engines() {
+    if !privileged() {
+        return;
+    }
+    for (program, texts) in [
+        ("nosuch", ["executable file not found in $PATH", "no such file or directory"]),
+        ("/nosuch", ["no such file or directory", "no such file or directory"]),
+        ("/etc/passwd", ["permission denied", "permission denied"]),
+        ("/etc", ["is a directory", "permission denied"]),
+    ] {
+        let bundle = Bundle::new(&[program]);
+        let container = bundle.container();
+        for verb in ["create", "run"] {
+            let run = container.go(&[verb]);
+            assert_eq!(run.code, 1, "{run:?}");
+            assert!(texts.iter().any(|text| run.stderr.contains(text)), "{program}: {run:?}");
+            container.go(&["state"]).fails(1, "does not exist");
+        }
+        let bundle = Bundle::new(&["sleep", "1000"]);
+        let container = bundle.container();
+        container.go(&["run", "-d"]).ok();
+        let run = container.go_with(&["exec"], &[program]);
+        assert_eq!(run.code, 255, "{run:?}");
+        assert!(texts.iter().any(|text| run.stderr.contains(text)), "{program}: {run:?}");
+        assert_eq!(container.status(), "running");
+    }
+}

@@ -1,0 +1,11 @@
+//! The command-line contract: what engines and users see of the program.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod args;
+mod descriptors;
+mod lifecycle;
+mod log;
+mod run;
+mod terminal;
