@@ -32,6 +32,7 @@ pub struct Host {
     cpus: OnceLock<usize>,
     effective_ids: OnceLock<(u32, u32)>,
     in_user_namespace: OnceLock<bool>,
+    set_groups: OnceLock<bool>,
     capabilities: OnceLock<OwnCapabilities>,
     kernel: OnceLock<(u32, u32)>,
     apparmor: OnceLock<bool>,
@@ -54,6 +55,7 @@ impl Host {
             cpus: OnceLock::from(2),
             effective_ids: OnceLock::from((0, 0)),
             in_user_namespace: OnceLock::from(false),
+            set_groups: OnceLock::from(true),
             capabilities: OnceLock::from(OwnCapabilities { permitted: all, bounding: all, inheritable: 0 }),
             kernel: OnceLock::from((6, 12)),
             apparmor: OnceLock::from(false),
@@ -83,6 +85,14 @@ impl Host {
             Ok(stat) => stat.st_ino != INITIAL_USER_NAMESPACE,
             // Without procfs or without user namespaces.
             Err(_) => false,
+        })
+    }
+
+    /// True if setgroups(2) is allowed in the caller's user namespace (user_namespaces(7)).
+    pub fn may_set_groups(&self) -> bool {
+        *self.set_groups.get_or_init(|| {
+            !self.in_user_namespace()
+                || !std::fs::read("/proc/self/setgroups").is_ok_and(|text| text.starts_with(b"deny"))
         })
     }
 

@@ -186,8 +186,9 @@ pub enum Op {
     // ---- root file system -------------------------------------------------------------------
     /// Sets the propagation (MS_SLAVE, MS_PRIVATE …, with MS_REC) of the mount namespace's root.
     HostPropagation { flags: u64 },
-    /// Clones the tree at `path` (or takes the mount in `slot` when `path` is none), attaches it
-    /// over itself and opens it as [`Slot::ROOT`].
+    /// Clones the tree at `path` (or takes the mount in `slot`, if there is one), attaches it at
+    /// `path` and opens it as [`Slot::ROOT`]. The mount that `path` is on has to be made private
+    /// first where it is shared (after HostPropagation with MS_SHARED), or the host gets the new one.
     OpenRoot { path: Str, slot: Slot },
     /// fsopen, fsconfig, fsmount: a new detached file system in [`Slot::MOUNT`]. Values that
     /// fsconfig cannot carry take mount(2) on a private directory instead.

@@ -81,10 +81,14 @@ fn by_controller(lanes: &mut Lanes, context: Context<'_>, mount: &Mount, origin:
 fn hierarchy_mount(lanes: &mut Lanes, context: Context<'_>, mount: &Mount, place: &Place, origin: &str) {
     let mut attributes = ATTRIBUTES | mount.options.attributes();
     if context.namespaces().has(Kind::Cgroup) {
+        let named = place.controllers.iter().any(|controller| controller.starts_with("name="));
+        // cgroups(7): a hierarchy without controllers is asked for by "none" and its name.
+        let mut options: Vec<&str> = if named { vec!["none"] } else { Vec::new() };
+        options.extend(place.controllers.iter().map(String::as_str));
         let op = Op::NewFilesystem {
             kind: lanes.child.string("cgroup"),
             source: lanes.child.string("cgroup"),
-            parameters: lanes.child.parameters(&place.controllers),
+            parameters: lanes.child.parameters(&options),
             attributes,
         };
         lanes.push_from(op, origin);

@@ -9,6 +9,7 @@ mod cgroup_mount;
 mod devices;
 mod explain;
 mod hooks;
+mod idmap;
 mod image;
 mod io;
 mod lanes;

@@ -1,10 +1,9 @@
 //! Namespaces: which clone3 makes, which the child joins or makes, and in which order.
 
 use super::lanes::{Context, Lanes};
-use super::{IdMaps, Join};
+use super::{Join, ParentOp};
 use crate::cgroup::Mode;
 use crate::child::ops::{Op, Point, Slice, Slot};
-use crate::error::{Error, Result};
 use crate::spec::{Kind, Namespace};
 
 /// How the namespaces of a container come to be.
@@ -81,6 +80,7 @@ fn joins(context: Context<'_>) -> Vec<Join> {
 
 /// Enters and makes the namespaces.
 pub(super) fn enter(lanes: &mut Lanes, context: Context<'_>, layout: &Layout) {
+    join_cgroup(lanes, context, layout);
     for join in &layout.joins {
         let op = Op::JoinNamespaces { slot: join.slot, flags: join.kind };
         lanes.push_from(op, &join.origin);
@@ -115,32 +115,20 @@ fn time_offsets(lanes: &mut Lanes, text: &str) -> Slice {
 /// A cgroup namespace has its root where its maker is. clone3 would take the caller's cgroup for it
 /// even with CLONE_INTO_CGROUP, so the child makes it, once it is where it belongs.
 fn cgroup(lanes: &mut Lanes, context: Context<'_>) {
-    if !context.namespaces().makes(Kind::Cgroup) {
-        return;
+    if context.namespaces().makes(Kind::Cgroup) {
+        let op = Op::Unshare { flags: Kind::Cgroup.flag() };
+        lanes.push_from(op, "linux.namespaces");
     }
-    if context.host.cgroup_mode() != Mode::Unified {
-        lanes.sync(Point::CgroupJoined);
-    }
-    lanes.push_from(Op::Unshare { flags: Kind::Cgroup.flag() }, "linux.namespaces");
 }
 
-/// The id maps of a new user namespace.
-pub(super) fn id_maps(context: Context<'_>) -> Result<Option<IdMaps>> {
-    if !context.namespaces().makes(Kind::User) {
-        return Ok(None);
+/// clone3 puts the child into its v2 cgroup only; into others the parent puts it. What depends on
+/// the child's place, its cgroup namespace and its own child, comes after that.
+fn join_cgroup(lanes: &mut Lanes, context: Context<'_>, layout: &Layout) {
+    if context.host.cgroup_mode() == Mode::Unified {
+        return;
     }
-    let spec = context.spec;
-    for (origin, map) in [("linux.uidMappings", &spec.uid_map), ("linux.gidMappings", &spec.gid_map)] {
-        if !map.iter().any(|range| range.container == 0) {
-            return Err(Error::invalid(origin, "id 0 of the container is not mapped"));
-        }
+    lanes.parent.push(ParentOp::JoinCgroup);
+    if context.namespaces().makes(Kind::Cgroup) || layout.forks() {
+        lanes.sync(Point::CgroupJoined);
     }
-    let (uid, gid) = context.host.effective_ids();
-    let own_group = matches!(spec.gid_map.as_slice(), [range] if range.size == 1 && range.host == gid);
-    Ok(Some(IdMaps {
-        uid: spec.uid_map.clone(),
-        gid: spec.gid_map.clone(),
-        // user_namespaces(7): without privileges only one's own group can be mapped, without setgroups.
-        deny_setgroups: uid != 0 && own_group,
-    }))
 }

@@ -6,8 +6,8 @@ use super::namespaces::{self, Layout};
 use super::rlimits::{self, By};
 use super::rootfs::{self, Deferred};
 use super::{
-    CreateOptions, ExecOptions, LaunchPlan, ParentOp, devices, hooks, io, lsm, process, scheduler, seccomp,
-    sysctl,
+    CreateOptions, ExecOptions, LaunchPlan, ParentOp, devices, hooks, idmap, io, lsm, process, scheduler,
+    seccomp, sysctl,
 };
 use crate::cgroup::Mode;
 use crate::child::ops::{Op, Point, RootSwitch, Slot};
@@ -51,13 +51,18 @@ pub(super) fn create(spec: &ValidSpec, host: &Host, options: &CreateOptions) -> 
     };
     become_program(lanes, &run)?;
 
-    let id_maps = namespaces::id_maps(context)?;
-    Ok(finish(std::mem::take(lanes), process, options.preserve_fds, options.listen_fds, |plan| {
-        plan.clone_flags = layout.clone_flags;
-        plan.joins = layout.joins;
-        plan.id_maps = id_maps;
-        plan.warnings.splice(0..0, spec.warnings().iter().cloned());
-    }))
+    let id_maps = idmap::id_maps(context)?;
+    let lanes = std::mem::take(lanes);
+    Ok(LaunchPlan {
+        child: lanes.child,
+        parent: lanes.parent,
+        clone_flags: layout.clone_flags,
+        joins: layout.joins,
+        id_maps,
+        warnings: lanes.warnings,
+        preserved: options.preserve_fds.saturating_add(options.listen_fds.unwrap_or(0)),
+        terminal: process.terminal,
+    })
 }
 
 /// The plan of `exec`.
@@ -104,7 +109,17 @@ pub(super) fn exec(
         listen_fds: options.listen_fds,
     };
     become_program(lanes, &run)?;
-    Ok(finish(std::mem::take(lanes), process, options.preserve_fds, options.listen_fds, |_| {}))
+    let lanes = std::mem::take(lanes);
+    Ok(LaunchPlan {
+        child: lanes.child,
+        parent: lanes.parent,
+        clone_flags: 0,
+        joins: Vec::new(),
+        id_maps: None,
+        warnings: lanes.warnings,
+        preserved: options.preserve_fds.saturating_add(options.listen_fds.unwrap_or(0)),
+        terminal: process.terminal,
+    })
 }
 
 fn limits_by(context: Context<'_>, layout: &Layout) -> By {
@@ -235,6 +250,8 @@ fn become_program(lanes: &mut Lanes, run: &Run<'_>) -> Result<()> {
     let own = if run.enters_user_namespace { caps::IN_USER_NAMESPACE } else { run.host.capabilities() };
     let granted = caps::grant(lanes, process.capabilities, own, process.origin);
     let env = run.env();
+    let set_groups = idmap::may_set_groups(spec, run.host, run.enters_user_namespace);
+    idmap::check_user(spec, process, set_groups)?;
 
     scheduler::scheduler(lanes, process);
     if let Some(persona) = spec.personality {
@@ -242,7 +259,7 @@ fn become_program(lanes: &mut Lanes, run: &Run<'_>) -> Result<()> {
     }
     scheduler::memory_policy(lanes, spec.memory_policy.as_ref());
     process::umask(lanes, process);
-    process::change_user(lanes, process, &granted, sets_groups(run));
+    process::change_user(lanes, process, &granted, set_groups);
     process::change_directory(lanes, process);
     // Without no_new_privs, loading a filter takes a privilege until the end.
     let late_filter = seccomp::is_filtered(spec) && !process.no_new_privileges;
@@ -274,30 +291,4 @@ fn become_program(lanes: &mut Lanes, run: &Run<'_>) -> Result<()> {
     }
     process::execute(lanes, process, &env);
     Ok(())
-}
-
-/// setgroups(2) is denied where the id maps were written without privileges.
-fn sets_groups(run: &Run<'_>) -> bool {
-    run.host.effective_ids().0 == 0 || !run.enters_user_namespace || run.spec.gid_map.len() > 1
-}
-
-fn finish(
-    lanes: Lanes,
-    process: &ValidProcess,
-    preserve: u32,
-    listen: Option<u32>,
-    with: impl FnOnce(&mut LaunchPlan),
-) -> LaunchPlan {
-    let mut plan = LaunchPlan {
-        child: lanes.child,
-        parent: lanes.parent,
-        clone_flags: 0,
-        joins: Vec::new(),
-        id_maps: None,
-        warnings: lanes.warnings,
-        preserved: preserve.saturating_add(listen.unwrap_or(0)),
-        terminal: process.terminal,
-    };
-    with(&mut plan);
-    plan
 }

@@ -24,6 +24,9 @@ pub(super) fn keyring(lanes: &mut Lanes, id: &str, no_new_keyring: bool) {
 
 /// The working directory, made by root where it is missing.
 pub(super) fn make_working_directory(lanes: &mut Lanes, process: &ValidProcess) {
+    if process.cwd == "/" {
+        return;
+    }
     let path = lanes.child.string(&process.cwd);
     let op = Op::MakeWorkingDirectory { path, uid: 0, gid: 0 };
     lanes.push_from(op, &format!("{}cwd", process.origin));

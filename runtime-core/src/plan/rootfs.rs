@@ -3,7 +3,7 @@
 use super::MountIdMap;
 use super::cgroup_mount;
 use super::lanes::{Context, Lanes, Tree};
-use crate::child::ops::{Node, Op, RootSwitch, Slot, Str};
+use crate::child::ops::{Node, Op, RootSwitch, Slot};
 use crate::error::{Error, ErrorKind, Result};
 use crate::spec::{Kind, Mount, mount_options as attribute};
 
@@ -15,19 +15,23 @@ pub(super) fn open_root(lanes: &mut Lanes, context: Context<'_>) {
         lanes.push_from(Op::OpenHost { path, slot: Slot::ROOT }, "root.path");
         return;
     }
-    let slave = libc::MS_SLAVE | libc::MS_REC;
-    let flags = context.spec.root_propagation.unwrap_or(slave);
+    let flags = context.spec.root_propagation.unwrap_or(libc::MS_SLAVE | libc::MS_REC);
     lanes.push_from(Op::HostPropagation { flags }, "linux.rootfsPropagation");
+    let destination = lanes.child.string(&path);
     if context.parent_is_stronger() {
-        let tree = Tree { path, recursive: true, nofollow: false, idmap: None, origin: "root.path" };
-        lanes.receive_tree(tree);
-        lanes.push(Op::MountPropagation { flags: libc::MS_SLAVE, recursive: true });
-        let op = Op::OpenRoot { path: Str::NONE, slot: Slot::MOUNT };
-        lanes.push_from(op, "root.path");
-    } else {
-        let path = lanes.child.string(&path);
-        lanes.push_from(Op::OpenRoot { path, slot: Slot::MOUNT }, "root.path");
+        lanes.receive_tree(Tree { path, recursive: true, nofollow: false, idmap: None, origin: "root.path" });
+        // What the parent cloned is a peer of the host's mount: nothing may go back to the host.
+        if flags & libc::MS_SHARED == 0 {
+            slave(lanes, "root.path");
+        }
     }
+    let op = Op::OpenRoot { path: destination, slot: Slot::MOUNT };
+    lanes.push_from(op, "root.path");
+}
+
+fn slave(lanes: &mut Lanes, origin: &str) {
+    let op = Op::MountPropagation { flags: libc::MS_SLAVE, recursive: true };
+    lanes.push_from(op, origin);
 }
 
 /// Which mounts wait for the network namespace of the parent lane: every sysfs, whose view is that of
@@ -127,7 +131,10 @@ fn bind(lanes: &mut Lanes, context: Context<'_>, mount: &Mount, origin: &str) ->
     if tree.idmap.is_some() || context.parent_is_stronger() {
         lanes.receive_tree(tree);
         // What the parent cloned is a peer of the host's mount: nothing may go back to the host.
-        lanes.push_from(Op::MountPropagation { flags: libc::MS_SLAVE, recursive: true }, origin);
+        let kept_apart = |(flags, all): &(u64, bool)| *all && flags & libc::MS_SHARED == 0;
+        if !mount.options.propagation.first().is_some_and(kept_apart) {
+            slave(lanes, origin);
+        }
     } else {
         lanes.clone_tree(tree);
     }
@@ -182,10 +189,9 @@ fn filesystem(lanes: &mut Lanes, context: Context<'_>, mount: &Mount, origin: &s
     if options.read_only() && !in_memory(&mount.kind) {
         parameters.push("ro".to_owned());
     }
-    if let Some(label) = context.spec.mount_label.as_ref().filter(|_| takes_label(&mount.kind)) {
-        if context.host.selinux() {
-            parameters.push(format!("context={label}"));
-        }
+    let label = context.spec.mount_label.as_ref().filter(|_| takes_label(&mount.kind));
+    if let Some(label) = label.filter(|_| context.host.selinux()) {
+        parameters.push(format!("context={label}"));
     }
     let attributes = options.attributes();
     let op = Op::NewFilesystem {

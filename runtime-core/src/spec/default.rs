@@ -4,6 +4,8 @@ use oci_spec::runtime::{
     LinuxIdMapping, LinuxIdMappingBuilder, LinuxNamespace, LinuxNamespaceType, Mount, Spec,
 };
 
+use serde::Serialize;
+
 use crate::error::{Error, Result};
 
 /// The default configuration, without namespaces that depend on the host.
@@ -65,5 +67,51 @@ fn without_privileges(mount: &mut Mount) {
     }
     if let Some(options) = mount.options_mut() {
         options.retain(|option| !option.starts_with("gid=") && !option.starts_with("uid="));
+    }
+}
+
+/// [`default_spec`] as text: indented with tabs as runc has it, and the same each time.
+pub fn default_config(rootless: Option<(u32, u32)>, unified: bool) -> Result<String> {
+    let failed = |reason: String| Error::invalid("default.json", reason);
+    let mut bytes = Vec::with_capacity(TEXT.len());
+    let formatter = serde_json::ser::PrettyFormatter::with_indent(b"\t");
+    let mut serializer = serde_json::Serializer::with_formatter(&mut bytes, formatter);
+    default_spec(rootless, unified)?.serialize(&mut serializer).map_err(|error| failed(error.to_string()))?;
+    let text = String::from_utf8(bytes).map_err(|error| failed(error.to_string()))?;
+    Ok(with_sorted_capabilities(&text))
+}
+
+/// The sets of `oci_spec` have no order: sorts each run of lines with capabilities.
+fn with_sorted_capabilities(text: &str) -> String {
+    let is_capability = |line: &&str| line.trim_start().starts_with("\"CAP_");
+    let mut lines = text.lines().peekable();
+    let mut sorted: Vec<String> = Vec::new();
+    while let Some(line) = lines.next() {
+        if !is_capability(&line) {
+            sorted.push(line.to_owned());
+            continue;
+        }
+        let mut run = vec![line.trim_end_matches(',')];
+        while let Some(line) = lines.next_if(is_capability) {
+            run.push(line.trim_end_matches(','));
+        }
+        run.sort_unstable();
+        sorted.push(run.join(",\n"));
+    }
+    sorted.join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_text_is_the_same_each_time() {
+        let text = default_config(None, false).unwrap();
+        for _ in 0..8 {
+            assert_eq!(default_config(None, false).unwrap(), text);
+        }
+        let value: serde_json::Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(value, serde_json::from_str::<serde_json::Value>(TEXT).unwrap());
     }
 }

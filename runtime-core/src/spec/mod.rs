@@ -26,7 +26,7 @@ use oci_spec::runtime::{LinuxResources, LinuxSeccomp, Spec};
 use crate::error::Result;
 use crate::plan::IdRange;
 
-pub use default::default_spec;
+pub use default::{default_config, default_spec};
 pub use mount_options::known_mount_options;
 
 pub(crate) use device::{Device, DeviceKind};

@@ -1,0 +1,67 @@
+//! Id maps of a new user namespace, and what they allow.
+
+use super::IdMaps;
+use super::lanes::Context;
+use crate::error::{Error, Result};
+use crate::host::Host;
+use crate::plan::IdRange;
+use crate::spec::{Kind, ValidProcess, ValidSpec};
+
+/// The id maps of a new user namespace.
+pub(super) fn id_maps(context: Context<'_>) -> Result<Option<IdMaps>> {
+    if !context.namespaces().makes(Kind::User) {
+        return Ok(None);
+    }
+    let spec = context.spec;
+    for (origin, map) in [("linux.uidMappings", &spec.uid_map), ("linux.gidMappings", &spec.gid_map)] {
+        if !is_mapped(map, 0) {
+            return Err(Error::invalid(origin, "id 0 of the container is not mapped"));
+        }
+    }
+    Ok(Some(IdMaps {
+        uid: spec.uid_map.clone(),
+        gid: spec.gid_map.clone(),
+        deny_setgroups: maps_only_own_group(spec, context.host),
+    }))
+}
+
+/// user_namespaces(7): without privileges one can map one's own group alone, and only without
+/// setgroups(2).
+fn maps_only_own_group(spec: &ValidSpec, host: &Host) -> bool {
+    let (uid, gid) = host.effective_ids();
+    uid != 0 && matches!(spec.gid_map.as_slice(), [range] if range.size == 1 && range.host == gid)
+}
+
+/// True if the process can set its groups.
+pub(super) fn may_set_groups(spec: &ValidSpec, host: &Host, enters_user_namespace: bool) -> bool {
+    if enters_user_namespace {
+        !maps_only_own_group(spec, host)
+    } else {
+        host.effective_ids().0 == 0 && host.may_set_groups()
+    }
+}
+
+/// Refuses a user that the container's user namespace does not have.
+pub(super) fn check_user(spec: &ValidSpec, process: &ValidProcess, set_groups: bool) -> Result<()> {
+    let origin = process.origin;
+    if !set_groups && !process.groups.is_empty() {
+        let field = format!("{origin}user.additionalGids");
+        return Err(Error::invalid(field, "cannot set any additional groups in a rootless container"));
+    }
+    if !spec.namespaces.makes(Kind::User) {
+        return Ok(());
+    }
+    let groups = process.groups.iter().map(|gid| ("additionalGids", &spec.gid_map, *gid));
+    let ids = [("uid", &spec.uid_map, process.uid), ("gid", &spec.gid_map, process.gid)];
+    match ids.into_iter().chain(groups).find(|(_, map, id)| !is_mapped(map, *id)) {
+        Some((field, _, id)) => Err(Error::invalid(
+            format!("{origin}user.{field}"),
+            format!("{id} is not mapped in the user namespace"),
+        )),
+        None => Ok(()),
+    }
+}
+
+fn is_mapped(map: &[IdRange], id: u32) -> bool {
+    map.iter().any(|range| (range.container..range.container + range.size).contains(&id))
+}
