@@ -84,7 +84,7 @@ fn write_condition(
     no: Target,
 ) -> Target {
     let (code, yes, no) = match condition.compare {
-        Compare::Eq => (JUMP_EQ, yes, no),
+        Compare::Eq | Compare::Masked => (JUMP_EQ, yes, no),
         Compare::Ne => (JUMP_EQ, no, yes),
         Compare::Gt => (JUMP_GT, yes, no),
         Compare::Le => (JUMP_GT, no, yes),

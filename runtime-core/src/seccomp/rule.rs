@@ -12,10 +12,12 @@ use crate::error::{Error, Result};
 /// More rules than this for one call cannot fit into the 4096 instructions of a program.
 const MAX_RULES: usize = 4096;
 
-/// How an argument is compared with the value; a masked comparison is `Eq` with a mask.
+/// How an argument is compared with the value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Compare {
     Eq,
+    /// Equality of the bits in the mask.
+    Masked,
     Ne,
     Lt,
     Le,
@@ -61,9 +63,11 @@ impl Condition {
             LinuxSeccompOperator::ScmpCmpEq => (Compare::Eq, u64::MAX, argument.value()),
             LinuxSeccompOperator::ScmpCmpGe => (Compare::Ge, u64::MAX, argument.value()),
             LinuxSeccompOperator::ScmpCmpGt => (Compare::Gt, u64::MAX, argument.value()),
-            LinuxSeccompOperator::ScmpCmpMaskedEq => {
-                (Compare::Eq, argument.value(), argument.value_two().unwrap_or(0))
-            }
+            LinuxSeccompOperator::ScmpCmpMaskedEq => (
+                Compare::Masked,
+                argument.value(),
+                argument.value_two().unwrap_or(0),
+            ),
         };
         Ok(Self { argument: index, compare, mask, value: value & mask })
     }
@@ -87,7 +91,7 @@ impl Condition {
     pub(super) fn holds(&self, value: u64) -> bool {
         let value = value & self.mask;
         match self.compare {
-            Compare::Eq => value == self.value,
+            Compare::Eq | Compare::Masked => value == self.value,
             Compare::Ne => value != self.value,
             Compare::Lt => value < self.value,
             Compare::Le => value <= self.value,
@@ -99,21 +103,27 @@ impl Condition {
     /// The upper-half and the lower-half question of this condition.
     fn questions(self, is_64_bit: bool) -> impl Iterator<Item = Question> {
         let class = match self.compare {
-            Compare::Eq | Compare::Ne => 2,
+            Compare::Eq | Compare::Masked | Compare::Ne => 2,
             Compare::Lt | Compare::Le => 1,
             Compare::Gt | Compare::Ge => 0,
         };
+        // A negated comparison is the same question with the other answer.
         let kind = match self.compare {
-            Compare::Eq | Compare::Ne => 0,
-            Compare::Gt | Compare::Le => 1,
-            Compare::Ge | Compare::Lt => 2,
+            Compare::Eq | Compare::Ne => Kind::Equal,
+            Compare::Masked => Kind::Masked,
+            Compare::Gt | Compare::Le => Kind::Greater,
+            Compare::Ge | Compare::Lt => Kind::GreaterOrEqual,
         };
         let upper = Question {
             half: self.argument * 2 + 1,
             class,
             value: (self.value >> 32) as u32,
             mask: (self.mask >> 32) as u32,
-            kind: kind.min(1),
+            kind: if kind == Kind::GreaterOrEqual {
+                Kind::Greater
+            } else {
+                kind
+            },
         };
         let lower = Question {
             half: self.argument * 2,
@@ -126,17 +136,30 @@ impl Condition {
     }
 }
 
-/// A 32-bit comparison, as far as it matters for the order of rules.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Equal,
+    Masked,
+    Greater,
+    GreaterOrEqual,
+}
+
+/// A 32-bit comparison, as far as it matters for the order of rules.
+#[derive(Debug, Clone, Copy)]
 struct Question {
     half: u8,
     class: u8,
     value: u32,
     mask: u32,
-    kind: u8,
+    kind: Kind,
 }
 
 impl Question {
+    /// The same comparison, whatever it was made for.
+    fn is_same(&self, other: &Self) -> bool {
+        (self.half, self.value, self.mask, self.kind) == (other.half, other.value, other.mask, other.kind)
+    }
+
     /// Which question comes first: of the later argument, then equality before "less" before "greater",
     /// then the value that is harder to satisfy.
     fn order(&self, other: &Self) -> Ordering {
@@ -210,42 +233,52 @@ pub(super) fn ordered(rules: &[Rule], is_64_bit: bool) -> Vec<&Rule> {
     if let [rule] = rules {
         return vec![rule];
     }
-    let keyed = rules
-        .iter()
-        .map(|rule| {
-            let questions = rule
-                .conditions
-                .iter()
-                .flat_map(|condition| condition.questions(is_64_bit))
-                .collect::<Vec<_>>();
-            (rule, questions)
-        })
-        .collect();
+    let mut tree = Level::default();
+    for rule in rules {
+        let questions: Vec<Question> = rule
+            .conditions
+            .iter()
+            .flat_map(|condition| condition.questions(is_64_bit))
+            .collect();
+        tree.insert(&questions, rule);
+    }
     let mut out = Vec::with_capacity(rules.len());
-    order_level(keyed, 0, &mut out);
+    tree.collect(&mut out);
     out
 }
 
-/// A rule and what it asks.
-type Asked<'a> = (&'a Rule, Vec<Question>);
+/// Rules by their first question, then by their second and so on; at most twelve levels.
+#[derive(Default)]
+struct Level<'a> {
+    /// Rules without a further question: they say everything that longer ones could.
+    decided: Vec<&'a Rule>,
+    nodes: Vec<(Question, Level<'a>)>,
+}
 
-/// Rules that begin with the same question stay together, so that the order is total even where two
-/// different questions are equal in rank (then the earlier in the profile is asked first).
-fn order_level<'a>(rules: Vec<Asked<'a>>, depth: usize, out: &mut Vec<&'a Rule>) {
-    let mut groups: Vec<(Question, Vec<Asked<'a>>)> = Vec::new();
-    for (rule, questions) in rules {
-        let Some(&question) = questions.get(depth) else {
-            // The shorter rule says everything that the longer ones could.
-            out.push(rule);
-            continue;
+impl<'a> Level<'a> {
+    fn insert(&mut self, questions: &[Question], rule: &'a Rule) {
+        let Some((first, rest)) = questions.split_first() else {
+            return self.decided.push(rule);
         };
-        match groups.iter_mut().find(|(first, _)| *first == question) {
-            Some((_, members)) => members.push((rule, questions)),
-            None => groups.push((question, vec![(rule, questions)])),
+        let place = self
+            .nodes
+            .iter()
+            .position(|(question, _)| question.is_same(first) || first.order(question) == Ordering::Less)
+            .unwrap_or(self.nodes.len());
+        if self
+            .nodes
+            .get(place)
+            .is_none_or(|(question, _)| !question.is_same(first))
+        {
+            self.nodes.insert(place, (*first, Level::default()));
         }
+        self.nodes[place].1.insert(rest, rule);
     }
-    groups.sort_by(|a, b| a.0.order(&b.0));
-    for (_, members) in groups {
-        order_level(members, depth + 1, out);
+
+    fn collect(self, out: &mut Vec<&'a Rule>) {
+        out.extend(self.decided);
+        for (_, level) in self.nodes {
+            level.collect(out);
+        }
     }
 }
