@@ -1,0 +1,267 @@
+//! Docker: its daemon with the runtime under test as the default runtime, driven through its client.
+
+mod lifecycle;
+mod limits;
+mod run;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Child;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::image;
+use crate::support::{
+    Checks, Cmd, Outcome, Output, Place, Stop, await_daemon, engine_test, need, same, seccomp_is_on,
+    stop_daemon, that,
+};
+
+/// Not by `PATH`: another client may be first there.
+const CLIENT: &str = "/usr/bin/docker";
+const DAEMON: &str = "/usr/sbin/dockerd";
+const SOCKET: &str = "unix:///run/docker.sock";
+/// The name under which the daemon knows the runtime.
+const RUNTIME: &str = "under-test";
+const IMAGE: &str = "bb";
+
+/// A running daemon, which ends with this value.
+pub(super) struct Docker {
+    /// Unique name, also the cgroup under which all containers are.
+    tag: String,
+    dir: PathBuf,
+    runtime: PathBuf,
+    daemon: Child,
+}
+
+impl Drop for Docker {
+    fn drop(&mut self) {
+        stop_daemon(&mut self.daemon);
+    }
+}
+
+impl Docker {
+    fn start(place: &Place) -> Result<Self, Stop> {
+        for (program, package) in [
+            (DAEMON, "docker.io"),
+            (CLIENT, "docker.io (or docker-cli)"),
+            ("/usr/bin/containerd", "containerd"),
+            ("/usr/sbin/iptables", "iptables"),
+        ] {
+            need(program, package)?;
+        }
+        let tar = image::root_tar(&place.dir)?;
+        let (config, log) = (place.dir.join("daemon.json"), place.dir.join("dockerd.log"));
+        fs::write(&config, "{}")?;
+        let daemon = Cmd::new(DAEMON)
+            .args([
+                "--host",
+                SOCKET,
+                "--exec-root",
+                "/run/docker",
+                "--pidfile",
+                "/run/docker.pid",
+            ])
+            .args([
+                "--exec-opt",
+                "native.cgroupdriver=cgroupfs",
+                "--cgroup-parent",
+                &format!("/{}", place.tag),
+            ])
+            .arg("--data-root")
+            .arg(place.dir.join("docker"))
+            .arg("--config-file")
+            .arg(config)
+            .args(["--add-runtime", &format!("{RUNTIME}={}", place.runtime.display())])
+            .args(["--default-runtime", RUNTIME])
+            .daemon(&log)?;
+        let mut docker = Docker {
+            tag: place.tag.clone(),
+            dir: place.dir.clone(),
+            runtime: place.runtime.clone(),
+            daemon,
+        };
+        let client = || client().args(["version"]).limit(Duration::from_secs(10));
+        await_daemon(&mut docker.daemon, &log, || client().run()?.ok().map(drop))?;
+        docker.docker(&["import", &tar.to_string_lossy(), IMAGE])?.ok()?;
+        Ok(docker)
+    }
+
+    /// Any command of the client.
+    fn docker(&self, args: &[&str]) -> Result<Output, Stop> {
+        client().args(args).run()
+    }
+
+    /// `docker run --rm OPTIONS IMAGE ARGUMENTS`.
+    fn run(&self, options: &[&str], command: &[&str]) -> Result<Output, Stop> {
+        client()
+            .args(["run", "--rm"])
+            .args(seccomp())
+            .args(options)
+            .arg(IMAGE)
+            .args(command)
+            .run()
+    }
+
+    /// Runs a shell script in a new container, which must succeed; returns what it printed.
+    fn sh(&self, options: &[&str], script: &str) -> Result<String, Stop> {
+        self.run(options, &["sh", "-c", script])?.ok()
+    }
+
+    /// Starts a container in the background. The value removes it when it goes out of scope.
+    fn background(&self, options: &[&str], command: &[&str]) -> Result<Container<'_>, Stop> {
+        let run = client()
+            .args(["run", "-d"])
+            .args(seccomp())
+            .args(options)
+            .arg(IMAGE)
+            .args(command);
+        Ok(Container {
+            docker: self,
+            id: run.run()?.ok()?,
+        })
+    }
+
+    /// Creates a container without starting it.
+    fn created(&self, options: &[&str], command: &[&str]) -> Result<Container<'_>, Stop> {
+        let create = client()
+            .args(["create"])
+            .args(seccomp())
+            .args(options)
+            .arg(IMAGE)
+            .args(command);
+        Ok(Container {
+            docker: self,
+            id: create.run()?.ok()?,
+        })
+    }
+
+    /// A container that sleeps.
+    fn sleeper(&self, options: &[&str]) -> Result<Container<'_>, Stop> {
+        self.background(options, &["sleep", "1000"])
+    }
+
+    /// A new directory on the host that a container may mount.
+    fn host_dir(&self, name: &str) -> Result<PathBuf, Stop> {
+        let path = self.dir.join("volumes").join(name);
+        fs::create_dir_all(&path)?;
+        Ok(path)
+    }
+
+    /// What the runtime itself lists below the daemon's state.
+    fn runtime_list(&self) -> Result<Vec<String>, Stop> {
+        let state = Path::new("/run/docker").join(format!("runtime-{RUNTIME}/moby"));
+        let state = if state.exists() {
+            state
+        } else {
+            PathBuf::from("/run/docker/runtime-runc/moby")
+        };
+        let list = Cmd::new(&self.runtime)
+            .arg("--root")
+            .arg(state)
+            .args(["list", "-q"])
+            .run()?
+            .ok()?;
+        Ok(list.lines().map(str::to_owned).collect())
+    }
+}
+
+fn client() -> Cmd {
+    Cmd::new(CLIENT).args(["--host", SOCKET])
+}
+
+fn seccomp() -> &'static [&'static str] {
+    if seccomp_is_on() {
+        &[]
+    } else {
+        &["--security-opt", "seccomp=unconfined"]
+    }
+}
+
+/// A container that is removed when it goes out of scope.
+pub(super) struct Container<'a> {
+    docker: &'a Docker,
+    id: String,
+}
+
+impl Drop for Container<'_> {
+    fn drop(&mut self) {
+        self.docker.docker(&["rm", "--force", "--volumes", &self.id]).ok();
+    }
+}
+
+impl Container<'_> {
+    /// `docker exec OPTIONS ID ARGUMENTS`.
+    fn exec(&self, options: &[&str], command: &[&str]) -> Result<Output, Stop> {
+        client()
+            .arg("exec")
+            .args(options)
+            .arg(&self.id)
+            .args(command)
+            .run()
+    }
+
+    /// Runs a shell script in the container, which must succeed.
+    fn sh(&self, script: &str) -> Result<String, Stop> {
+        self.exec(&[], &["sh", "-c", script])?.ok()
+    }
+
+    /// A command that takes the id last, and must succeed.
+    fn act(&self, command: &[&str]) -> Result<String, Stop> {
+        self.docker.docker(&[command, &[self.id.as_str()]].concat())?.ok()
+    }
+
+    /// What a template of `docker inspect` gives.
+    fn inspect(&self, template: &str) -> Result<String, Stop> {
+        self.act(&["inspect", "--format", template])
+    }
+
+    /// The process id of the container's init in the daemon's PID namespace.
+    fn pid(&self) -> Result<u32, Stop> {
+        let pid = self.inspect("{{.State.Pid}}")?;
+        pid.parse().map_err(|_| format!("pid {pid:?}").into())
+    }
+
+    /// Waits for the end; the exit code.
+    fn wait(&self) -> Result<i32, Stop> {
+        let code = self.act(&["wait"])?;
+        code.parse().map_err(|_| format!("exit code {code:?}").into())
+    }
+
+    fn status(&self) -> Result<String, Stop> {
+        self.inspect("{{.State.Status}}")
+    }
+}
+
+#[test]
+fn engine() {
+    engine_test("docker", "docker::engine", |place, checks| {
+        let docker = Docker::start(place)?;
+        checks.run("the daemon uses the runtime under test", || uses_runtime(&docker));
+        checks.table(&docker, run::CHECKS);
+        checks.table(&docker, limits::CHECKS);
+        checks.table(&docker, lifecycle::CHECKS);
+        checks.run("nothing is left behind", || nothing_left(&docker, checks));
+        Ok(())
+    });
+}
+
+fn uses_runtime(docker: &Docker) -> Outcome {
+    let info: Value = serde_json::from_str(&docker.docker(&["info", "--format", "{{json .}}"])?.ok()?)
+        .map_err(|error| error.to_string())?;
+    same("default runtime", &info["DefaultRuntime"], RUNTIME)?;
+    same(
+        "its path",
+        &info["Runtimes"][RUNTIME]["path"],
+        &*docker.runtime.to_string_lossy(),
+    )?;
+    let container = docker.sleeper(&[])?;
+    that(
+        "the runtime lists the container",
+        docker.runtime_list()?.contains(&container.id),
+    )
+}
+
+fn nothing_left(docker: &Docker, _checks: &Checks) -> Outcome {
+    lifecycle::nothing_left(docker)
+}

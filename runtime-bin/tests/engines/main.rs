@@ -1,0 +1,26 @@
+//! The runtime under real engines: Docker, containerd (`ctr`), and Podman with and without root.
+//!
+//! The tests know the runtime only by its path: `RUNTIME_UNDER_TEST`, or else the `runtime` of this build.
+//! What holds for the runtime must hold for runc, so a failure counts only if
+//! `RUNTIME_UNDER_TEST=/usr/sbin/runc` passes at the same place.
+//!
+//! Each `#[test]` is one engine. It starts itself again inside private mount, network and PID
+//! namespaces (see [`support::engine_test`]), so that nothing on the machine is touched and the end
+//! of the test is the end of every process it started. Inside it runs many named checks; a failed
+//! check does not stop the next one.
+//!
+//! | variable | effect |
+//! |---|---|
+//! | `RUNTIME_UNDER_TEST` | path of the runtime |
+//! | `ENGINE_SECCOMP=unconfined` | no seccomp profile, for a runtime that cannot load one yet |
+//! | `ENGINES_ONLY=TEXT` | only the checks whose name contains the text |
+//! | `ENGINES_KEEP=1` | leave the directory with the daemons' logs |
+//!
+//! The Debian packages that are needed are listed in `.ci/packages-engines.txt`; a missing one is a
+//! failure, never a skip. Skipped are only checks whose cgroup controller the machine lacks.
+
+mod ctr;
+mod docker;
+mod image;
+mod podman;
+mod support;
