@@ -23,19 +23,10 @@ use runtime_core::seccomp::{Architecture, Call, Filter, evaluate};
 
 const CONFIGS: [(&str, &str); 5] = [
     ("Docker", include_str!("fixtures/configs/docker-config.json")),
-    (
-        "Docker, user namespace",
-        include_str!("fixtures/configs/docker-config-userns.json"),
-    ),
-    (
-        "containerd CRI",
-        include_str!("fixtures/configs/containerd-2.4-cri-container-config.json"),
-    ),
+    ("Docker, user namespace", include_str!("fixtures/configs/docker-config-userns.json")),
+    ("containerd CRI", include_str!("fixtures/configs/containerd-2.4-cri-container-config.json")),
     ("Podman", include_str!("fixtures/configs/podman-config.json")),
-    (
-        "Podman, rootless",
-        include_str!("fixtures/configs/podman-rootless-config.json"),
-    ),
+    ("Podman, rootless", include_str!("fixtures/configs/podman-rootless-config.json")),
 ];
 
 const X32_BIT: u32 = 0x4000_0000;
@@ -76,11 +67,8 @@ fn known_to(library: &Library, profile: &LinuxSeccomp) -> (LinuxSeccomp, BTreeSe
     let syscalls = syscalls
         .into_iter()
         .map(|mut syscall| {
-            let (kept, lost): (Vec<String>, Vec<String>) = syscall
-                .names()
-                .iter()
-                .cloned()
-                .partition(|name| library.knows(name));
+            let (kept, lost): (Vec<String>, Vec<String>) =
+                syscall.names().iter().cloned().partition(|name| library.knows(name));
             unknown.extend(lost);
             syscall.set_names(kept);
             syscall
@@ -146,23 +134,17 @@ fn compare(library: &Library, profile: &LinuxSeccomp, label: &str, count: &mut C
         if architecture == Architecture::Arm {
             bases.push(0xf_0000);
         }
-        for number in bases
-            .into_iter()
-            .flat_map(|base: u32| (0..600).filter_map(move |n: u32| n.checked_add(base)))
+        for number in
+            bases.into_iter().flat_map(|base: u32| (0..600).filter_map(move |n: u32| n.checked_add(base)))
         {
             let rules = reading.rules(architecture, number);
             argument_sets(&rules, &mut sets);
             for arguments in &sets {
-                let call = Call {
-                    number,
-                    arch: architecture.audit_token(),
-                    arguments: *arguments,
-                };
+                let call = Call { number, arch: architecture.audit_token(), arguments: *arguments };
                 let got = ours.verdict(&call);
                 let stub = reading.enosys(&call);
-                let wanted = stub
-                    .or_else(|| evaluate(&theirs, &call))
-                    .expect("libseccomp's program is valid");
+                let wanted =
+                    stub.or_else(|| evaluate(&theirs, &call)).expect("libseccomp's program is valid");
                 count.verdicts += 1;
                 if got != wanted {
                     let allowed = reading.allows(&rules, &call);
@@ -201,10 +183,7 @@ fn recorded_profiles() {
             library.compile(&known).unwrap().len(),
             library.compile_tree(&known).unwrap().len(),
         );
-        assert_eq!(
-            (count.profiles, count.libseccomp_faults, count.other_of_several),
-            (1, 0, 0)
-        );
+        assert_eq!((count.profiles, count.libseccomp_faults, count.other_of_several), (1, 0, 0));
     }
 }
 
@@ -212,9 +191,7 @@ fn recorded_profiles() {
 fn random_profiles() {
     let Some(library) = library() else { return };
     let number = |name: &str, default: u64| {
-        std::env::var(name)
-            .ok()
-            .map_or(default, |text| text.parse().expect("a decimal number"))
+        std::env::var(name).ok().map_or(default, |text| text.parse().expect("a decimal number"))
     };
     let profiles = number("SECCOMP_PROFILES", 300);
     let seed = number("SECCOMP_SEED", u64::from(std::process::id()) << 20 | 0x5ecc);
@@ -223,12 +200,7 @@ fn random_profiles() {
     let mut count = Count::default();
     for index in 0..profiles {
         let profile = random.profile(&library);
-        compare(
-            &library,
-            &profile,
-            &format!("SECCOMP_SEED={seed}, profile {index}"),
-            &mut count,
-        );
+        compare(&library, &profile, &format!("SECCOMP_SEED={seed}, profile {index}"), &mut count);
     }
     println!(
         "{} profiles, {} verdicts compared; refused by both {}, by libseccomp only {}, by us only {}; \
@@ -259,11 +231,7 @@ fn tables_agree() {
             let multiplexed =
                 architecture == Architecture::X86 && library.number(architecture, &name).is_none();
             compared += 1;
-            let wanted = if architecture == Architecture::X32 {
-                number | X32_BIT
-            } else {
-                number
-            };
+            let wanted = if architecture == Architecture::X32 { number | X32_BIT } else { number };
             if !multiplexed && architecture.syscall_number(&name) != Some(wanted) {
                 different.push((architecture, name, number));
             }

@@ -22,11 +22,7 @@ fn confined<T: Send + 'static>(test: impl FnOnce() -> T + Send + 'static) -> T {
 fn errno_of(call: libc::c_long, argument: u64) -> i32 {
     // SAFETY: the calls made here (getppid, personality queries, numbers that do not exist) touch no memory.
     let result = unsafe { libc::syscall(call, argument, 0, 0, 0, 0, 0) };
-    if result == -1 {
-        std::io::Error::last_os_error().raw_os_error().unwrap()
-    } else {
-        0
-    }
+    if result == -1 { std::io::Error::last_os_error().raw_os_error().unwrap() } else { 0 }
 }
 
 #[test]
@@ -59,11 +55,7 @@ fn recorded_profile_loads_and_new_calls_are_enosys() {
         filter.install().unwrap();
         println!("loaded in {:?}", start.elapsed());
         // Not allowed by Docker, allowed, newer than the profile.
-        [
-            errno_of(libc::SYS_swapoff, 0),
-            errno_of(libc::SYS_getppid, 0),
-            errno_of(900, 0),
-        ]
+        [errno_of(libc::SYS_swapoff, 0), errno_of(libc::SYS_getppid, 0), errno_of(900, 0)]
     });
     assert_eq!(errnos, [libc::EPERM, 0, libc::ENOSYS]);
 }

@@ -87,22 +87,11 @@ impl Containerd {
             .env("PATH", format!("{}:/usr/sbin:/usr/bin:/sbin:/bin", bin.display()))
             .daemon(&log)?;
         let (tag, dir, runtime) = (place.tag.clone(), place.dir.clone(), place.runtime.clone());
-        let mut containerd = Containerd {
-            tag,
-            dir,
-            runtime,
-            daemon,
-            next: Cell::new(0),
-        };
-        let version = || {
-            Cmd::new(CLIENT)
-                .args(["--address", SOCKET, "version"])
-                .limit(Duration::from_secs(10))
-        };
+        let mut containerd = Containerd { tag, dir, runtime, daemon, next: Cell::new(0) };
+        let version =
+            || Cmd::new(CLIENT).args(["--address", SOCKET, "version"]).limit(Duration::from_secs(10));
         await_daemon(&mut containerd.daemon, &log, || version().run()?.ok().map(drop))?;
-        containerd
-            .ctr(&["image", "import", &saved.to_string_lossy()])?
-            .ok()?;
+        containerd.ctr(&["image", "import", &saved.to_string_lossy()])?.ok()?;
         Ok(containerd)
     }
 
@@ -117,12 +106,7 @@ impl Containerd {
     /// What the runtime itself lists below the shim's state.
     fn runtime_list(&self) -> Result<String, Stop> {
         let state = Path::new("/run/containerd/runc").join(&self.tag);
-        Cmd::new(&self.runtime)
-            .arg("--root")
-            .arg(state)
-            .args(["list", "-q"])
-            .run()?
-            .ok()
+        Cmd::new(&self.runtime).arg("--root").arg(state).args(["list", "-q"]).run()?.ok()
     }
 
     fn new_id(&self) -> String {
@@ -138,11 +122,7 @@ impl Containerd {
     /// `ctr run --rm OPTIONS IMAGE ID ARGUMENTS`.
     fn run(&self, options: &[&str], command: &[&str]) -> Result<Output, Stop> {
         let id = self.new_id();
-        let run = self
-            .client()
-            .args(["run", "--rm"])
-            .args(self.runtime())
-            .args(options);
+        let run = self.client().args(["run", "--rm"]).args(self.runtime()).args(options);
         run.args([IMAGE, &id]).args(command).run()
     }
 
@@ -152,15 +132,8 @@ impl Containerd {
 
     /// Starts a container in the background. The value removes it when it goes out of scope.
     fn background(&self, options: &[&str], command: &[&str]) -> Result<Task<'_>, Stop> {
-        let task = Task {
-            engine: self,
-            id: self.new_id(),
-        };
-        let run = self
-            .client()
-            .args(["run", "--detach"])
-            .args(self.runtime())
-            .args(options);
+        let task = Task { engine: self, id: self.new_id() };
+        let run = self.client().args(["run", "--detach"]).args(self.runtime()).args(options);
         run.args([IMAGE, &task.id]).args(command).run()?.ok()?;
         Ok(task)
     }
@@ -193,11 +166,7 @@ impl Task<'_> {
     /// `ctr task exec OPTIONS ID ARGUMENTS`.
     fn exec(&self, options: &[&str], command: &[&str]) -> Result<Output, Stop> {
         let exec_id = self.engine.new_id();
-        let exec = self
-            .engine
-            .client()
-            .args(["task", "exec", "--exec-id", &exec_id])
-            .args(options);
+        let exec = self.engine.client().args(["task", "exec", "--exec-id", &exec_id]).args(options);
         exec.arg(&self.id).args(command).run()
     }
 
@@ -213,17 +182,12 @@ impl Task<'_> {
     /// The process id and the status that `ctr task list` shows.
     fn listed(&self) -> Result<(u32, String), Stop> {
         let list = self.engine.ctr(&["task", "list"])?.ok()?;
-        let words = list
-            .lines()
-            .map(|line| line.split_whitespace().collect::<Vec<_>>());
+        let words = list.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
         for line in words {
             if let [id, pid, status] = line[..]
                 && id == self.id
             {
-                return Ok((
-                    pid.parse().map_err(|_| format!("pid {pid:?}"))?,
-                    status.to_owned(),
-                ));
+                return Ok((pid.parse().map_err(|_| format!("pid {pid:?}"))?, status.to_owned()));
             }
         }
         Err(format!("{} is not in {list:?}", self.id).into())
@@ -274,20 +238,12 @@ fn exit_code(containerd: &Containerd) -> Outcome {
 fn no_such_program(containerd: &Containerd) -> Outcome {
     let text = containerd.run(&[], &["no-such-program"])?.fails()?;
     has("by name", &text, "executable file not found in $PATH")?;
-    has(
-        "by path",
-        &containerd.run(&[], &["/no/such"])?.fails()?,
-        "no such file or directory",
-    )
+    has("by path", &containerd.run(&[], &["/no/such"])?.fails()?, "no such file or directory")
 }
 
 fn environment(containerd: &Containerd) -> Outcome {
     let options = ["--env", "A=b c", "--cwd", "/home/tester"];
-    same(
-        "process",
-        containerd.sh(&options, "echo $A $FROM_IMAGE; pwd")?,
-        "b c yes\n/home/tester",
-    )
+    same("process", containerd.sh(&options, "echo $A $FROM_IMAGE; pwd")?, "b c yes\n/home/tester")
 }
 
 fn read_only(containerd: &Containerd) -> Outcome {
@@ -299,10 +255,7 @@ fn mounts(containerd: &Containerd) -> Outcome {
     let dir = containerd.host_dir("mounts")?;
     fs::write(dir.join("in"), "from host")?;
     let mount = |target: &str, mode: &str| {
-        format!(
-            "type=bind,src={},dst={target},options=rbind:{mode}",
-            dir.display()
-        )
+        format!("type=bind,src={},dst={target},options=rbind:{mode}", dir.display())
     };
     let (read, write) = (mount("/read", "ro"), mount("/new/write", "rw"));
     let script = "cat /read/in; echo from box > /new/write/out; ! echo x > /read/out";
@@ -319,16 +272,8 @@ fn capabilities(containerd: &Containerd) -> Outcome {
         Ok::<_, Stop>([field("CapPrm")?, field("CapEff")?, field("CapBnd")?])
     };
     same("default", sets(&[])?, ["00000000a80425fb"; 3])?;
-    same(
-        "less CHOWN",
-        sets(&["--cap-drop", "CAP_CHOWN"])?,
-        ["00000000a80425fa"; 3],
-    )?;
-    same(
-        "plus NET_ADMIN",
-        sets(&["--cap-add", "CAP_NET_ADMIN"])?,
-        ["00000000a80435fb"; 3],
-    )
+    same("less CHOWN", sets(&["--cap-drop", "CAP_CHOWN"])?, ["00000000a80425fa"; 3])?;
+    same("plus NET_ADMIN", sets(&["--cap-add", "CAP_NET_ADMIN"])?, ["00000000a80435fb"; 3])
 }
 
 fn privileged(containerd: &Containerd) -> Outcome {
@@ -353,11 +298,7 @@ fn seccomp(containerd: &Containerd) -> Outcome {
     }
     // The filter refuses new user namespaces without CAP_SYS_ADMIN; the kernel alone allows them.
     let script = "grep Seccomp: /proc/self/status; unshare -U true; echo $?";
-    same(
-        "filtered",
-        containerd.sh(&["--seccomp"], script)?,
-        "Seccomp:\t2\n1",
-    )?;
+    same("filtered", containerd.sh(&["--seccomp"], script)?, "Seccomp:\t2\n1")?;
     same("not filtered", containerd.sh(&[], script)?, "Seccomp:\t0\n0")
 }
 
@@ -376,26 +317,14 @@ fn limits(containerd: &Containerd) -> Outcome {
     let (pid, _) = task.listed()?;
     let table = fs::read_to_string(format!("/proc/{pid}/cgroup"))?;
     has("cgroup", &table, &format!(":/{}/{}", containerd.tag, task.id))?;
-    same(
-        "exec's cgroup",
-        task.sh("cat /proc/self/cgroup")?,
-        table.trim_end(),
-    )?;
-    same(
-        "memory",
-        cgroup_value(pid, "memory", "memory.limit_in_bytes", "memory.max")?,
-        "67108864",
-    )?;
+    same("exec's cgroup", task.sh("cat /proc/self/cgroup")?, table.trim_end())?;
+    same("memory", cgroup_value(pid, "memory", "memory.limit_in_bytes", "memory.max")?, "67108864")?;
     let quota = cgroup_value(pid, "cpu", "cpu.cfs_quota_us", "cpu.max")?;
     if quota.contains(' ') {
         return same("cpu.max", quota, "30000 60000");
     }
     same("quota", quota, "30000")?;
-    same(
-        "period",
-        cgroup_value(pid, "cpu", "cpu.cfs_period_us", "")?,
-        "60000",
-    )?;
+    same("period", cgroup_value(pid, "cpu", "cpu.cfs_period_us", "")?, "60000")?;
     same("shares", cgroup_value(pid, "cpu", "cpu.shares", "")?, "512")
 }
 
@@ -407,10 +336,7 @@ fn namespaces(containerd: &Containerd) -> Outcome {
     let first = containerd.sleeper(&[])?;
     let one = first.listed()?.0.to_string();
     for kind in ["ipc", "mnt", "net", "pid", "uts"] {
-        that(
-            &format!("{kind} is new"),
-            namespace(&one, kind)? != namespace("self", kind)?,
-        )?;
+        that(&format!("{kind} is new"), namespace(&one, kind)? != namespace("self", kind)?)?;
     }
     let path = |kind: &str| format!("{kind}:/proc/{one}/ns/{kind}");
     let second = containerd.sleeper(&["--net-host", "--with-ns", &path("pid"), "--with-ns", &path("ipc")])?;
@@ -427,31 +353,17 @@ fn user_namespace(containerd: &Containerd) -> Outcome {
     let task = containerd.sleeper(&options)?;
     let (pid, _) = task.listed()?;
     let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
-    same(
-        "uids outside",
-        status_field(&status, "Uid")?,
-        "100000\t100000\t100000\t100000",
-    )?;
-    same(
-        "gids outside",
-        status_field(&status, "Gid")?,
-        "200000\t200000\t200000\t200000",
-    )?;
+    same("uids outside", status_field(&status, "Uid")?, "100000\t100000\t100000\t100000")?;
+    same("gids outside", status_field(&status, "Gid")?, "200000\t200000\t200000\t200000")?;
     let script = "id -u; awk '{print $1, $2, $3}' /proc/self/uid_map; touch /a && stat -c %u /a";
     same("inside", task.sh(script)?, "0\n0 100000 65536\n0")
 }
 
 fn plain_rootfs(containerd: &Containerd) -> Outcome {
     let (id, root) = (containerd.new_id(), containerd.dir.join("rootfs"));
-    let run = containerd
-        .client()
-        .args(["run", "--rm", "--rootfs"])
-        .args(containerd.runtime());
-    let output = run
-        .arg(&root)
-        .args([&id, "/bin/sh", "-c", "/bin/cat /etc/group > /copy; pwd"])
-        .run()?
-        .ok()?;
+    let run = containerd.client().args(["run", "--rm", "--rootfs"]).args(containerd.runtime());
+    let output =
+        run.arg(&root).args([&id, "/bin/sh", "-c", "/bin/cat /etc/group > /copy; pwd"]).run()?.ok()?;
     same("output", output, "/")?;
     has("written", &fs::read_to_string(root.join("copy"))?, "tester")
 }
@@ -462,44 +374,28 @@ fn on_terminal(containerd: &Containerd, args: &str) -> Result<Output, Stop> {
         "stty rows 33 cols 101; exec {CLIENT} --address {SOCKET} --namespace {} {args}",
         containerd.tag
     );
-    Cmd::new("script")
-        .args(["-qec", &script, "/dev/null"])
-        .env("TERM", "vt100")
-        .run()
+    Cmd::new("script").args(["-qec", &script, "/dev/null"]).env("TERM", "vt100").run()
 }
 
 const TERMINAL: &str = "sh -c 'for i in 1 2 3 4 5 6 7 8 9; do stty size; sleep 0.1; done; tty; exit 4'";
 
 fn tty(containerd: &Containerd) -> Outcome {
     let (id, runtime) = (containerd.new_id(), containerd.runtime().join(" "));
-    let output = on_terminal(
-        containerd,
-        &format!("run --rm --tty {runtime} {IMAGE} {id} {TERMINAL}"),
-    )?;
+    let output = on_terminal(containerd, &format!("run --rm --tty {runtime} {IMAGE} {id} {TERMINAL}"))?;
     let text = output.code(4)?;
     has("size", &text, "33 101")?;
     has("tty", &text, "/dev/pts/0")
 }
 
 fn created(containerd: &Containerd) -> Outcome {
-    let task = Task {
-        engine: containerd,
-        id: containerd.new_id(),
-    };
+    let task = Task { engine: containerd, id: containerd.new_id() };
     // `ctr` would take options of the program, such as `-c`, for its own.
-    containerd
-        .ctr(&["container", "create", IMAGE, &task.id, "sleep", "1000"])?
-        .ok()?;
+    containerd.ctr(&["container", "create", IMAGE, &task.id, "sleep", "1000"])?.ok()?;
     that("no task yet", task.listed().is_err())?;
     let pid_file = containerd.dir.join("pid");
-    task.task(&["start", "--detach", "--pid-file", &pid_file.to_string_lossy()])?
-        .ok()?;
+    task.task(&["start", "--detach", "--pid-file", &pid_file.to_string_lossy()])?.ok()?;
     same("status", task.status()?, "RUNNING")?;
-    same(
-        "pid file",
-        fs::read_to_string(pid_file)?,
-        task.listed()?.0.to_string(),
-    )?;
+    same("pid file", fs::read_to_string(pid_file)?, task.listed()?.0.to_string())?;
     same("it runs", task.sh("cat /proc/1/comm")?, "sleep")
 }
 
@@ -508,34 +404,20 @@ fn exec(containerd: &Containerd) -> Outcome {
     same("output", task.sh("echo $A; cat /proc/1/comm")?, "b\nsleep")?;
     task.exec(&[], &["sh", "-c", "exit 5"])?.code(5)?;
     task.exec(&[], &["sh", "-c", "kill -9 $$"])?.code(137)?;
-    has(
-        "no such program",
-        &task.exec(&[], &["no-such"])?.fails()?,
-        "executable file not found in $PATH",
-    )
+    has("no such program", &task.exec(&[], &["no-such"])?.fails()?, "executable file not found in $PATH")
 }
 
 fn exec_user(containerd: &Containerd) -> Outcome {
     let task = containerd.sleeper(&[])?;
     let options = ["--user", image::USER, "--cwd", "/etc"];
-    let text = task
-        .exec(&options, &["sh", "-c", "id -u; pwd; cat /proc/self/status"])?
-        .ok()?;
+    let text = task.exec(&options, &["sh", "-c", "id -u; pwd; cat /proc/self/status"])?.ok()?;
     has("process", &text, &format!("{}\n/etc\n", image::USER_ID))?;
-    same(
-        "effective capabilities",
-        status_field(&text, "CapEff")?,
-        "0000000000000000",
-    )
+    same("effective capabilities", status_field(&text, "CapEff")?, "0000000000000000")
 }
 
 fn exec_tty(containerd: &Containerd) -> Outcome {
     let task = containerd.sleeper(&[])?;
-    let args = format!(
-        "task exec --tty --exec-id {} {} {TERMINAL}",
-        containerd.new_id(),
-        task.id
-    );
+    let args = format!("task exec --tty --exec-id {} {} {TERMINAL}", containerd.new_id(), task.id);
     let text = on_terminal(containerd, &args)?.code(4)?;
     has("size", &text, "33 101")?;
     has("tty", &text, "/dev/pts/")
@@ -543,14 +425,11 @@ fn exec_tty(containerd: &Containerd) -> Outcome {
 
 fn exec_detached(containerd: &Containerd) -> Outcome {
     let task = containerd.sleeper(&[])?;
-    let exec = containerd
-        .client()
-        .args(["task", "exec", "--detach", "--exec-id", "background", &task.id]);
+    let exec = containerd.client().args(["task", "exec", "--detach", "--exec-id", "background", &task.id]);
     exec.args(["sleep", "3000"]).run()?.ok()?;
     let count = "ps -o args | grep -c '[s]leep 3000'; true";
     eventually(Duration::from_secs(5), || same("running", task.sh(count)?, "1"))?;
-    task.task(&["kill", "--signal", "KILL", "--exec-id", "background"])?
-        .ok()?;
+    task.task(&["kill", "--signal", "KILL", "--exec-id", "background"])?.ok()?;
     eventually(Duration::from_secs(5), || same("killed", task.sh(count)?, "0"))?;
     same("the task", task.status()?, "RUNNING")
 }
@@ -571,11 +450,7 @@ fn pause(containerd: &Containerd) -> Outcome {
     moving()?;
     task.task(&["pause"])?.ok()?;
     same("status", task.status()?, "PAUSED")?;
-    same(
-        "bytes written while paused",
-        growth(&count, Duration::from_millis(500))?,
-        0,
-    )?;
+    same("bytes written while paused", growth(&count, Duration::from_millis(500))?, 0)?;
     task.task(&["resume"])?.ok()?;
     same("status", task.status()?, "RUNNING")?;
     moving()?;
@@ -587,9 +462,7 @@ fn kill_handled(containerd: &Containerd) -> Outcome {
     let mount = format!("type=bind,src={},dst=/data,options=rbind:rw", dir.display());
     let script = "trap 'touch /data/got; exit 9' TERM; touch /data/ready; while :; do sleep 0.1; done";
     let task = containerd.background(&["--mount", &mount], &["sh", "-c", script])?;
-    eventually(Duration::from_secs(5), || {
-        that("ready", dir.join("ready").exists())
-    })?;
+    eventually(Duration::from_secs(5), || that("ready", dir.join("ready").exists()))?;
     task.task(&["kill"])?.ok()?;
     task.await_status("STOPPED")?;
     that("the handler ran", dir.join("got").exists())?;
@@ -611,10 +484,7 @@ fn delete_running(containerd: &Containerd) -> Outcome {
     has("refused", &task.task(&["delete"])?.fails()?, "must be stopped")?;
     task.task(&["delete", "--force"])?;
     that("the task is gone", task.listed().is_err())?;
-    that(
-        "its process is gone",
-        !Path::new(&format!("/proc/{pid}")).exists(),
-    )
+    that("its process is gone", !Path::new(&format!("/proc/{pid}")).exists())
 }
 
 fn metrics(containerd: &Containerd) -> Outcome {
@@ -637,23 +507,13 @@ fn ps(containerd: &Containerd) -> Outcome {
 /// No task, no cgroup, no mount, no process.
 fn nothing_left(containerd: &Containerd) -> Outcome {
     same("tasks", containerd.ctr(&["task", "list", "--quiet"])?.ok()?, "")?;
-    same(
-        "containers",
-        containerd.ctr(&["container", "list", "--quiet"])?.ok()?,
-        "",
-    )?;
+    same("containers", containerd.ctr(&["container", "list", "--quiet"])?.ok()?, "")?;
     let parents = hierarchies().into_iter().map(|root| root.join(&containerd.tag));
     same(
         "cgroups",
-        parents
-            .flat_map(|parent| directories(&parent))
-            .collect::<Vec<_>>(),
+        parents.flat_map(|parent| directories(&parent)).collect::<Vec<_>>(),
         Vec::<PathBuf>::new(),
     )?;
-    same(
-        "mounts",
-        mounts_with("/io.containerd.runtime")?,
-        Vec::<String>::new(),
-    )?;
+    same("mounts", mounts_with("/io.containerd.runtime")?, Vec::<String>::new())?;
     same("the runtime's list", containerd.runtime_list()?, "")
 }

@@ -54,14 +54,7 @@ impl Docker {
         let (config, log) = (place.dir.join("daemon.json"), place.dir.join("dockerd.log"));
         fs::write(&config, "{}")?;
         let daemon = Cmd::new(DAEMON)
-            .args([
-                "--host",
-                SOCKET,
-                "--exec-root",
-                "/run/docker",
-                "--pidfile",
-                "/run/docker.pid",
-            ])
+            .args(["--host", SOCKET, "--exec-root", "/run/docker", "--pidfile", "/run/docker.pid"])
             .args([
                 "--exec-opt",
                 "native.cgroupdriver=cgroupfs",
@@ -75,12 +68,8 @@ impl Docker {
             .args(["--add-runtime", &format!("{RUNTIME}={}", place.runtime.display())])
             .args(["--default-runtime", RUNTIME])
             .daemon(&log)?;
-        let mut docker = Docker {
-            tag: place.tag.clone(),
-            dir: place.dir.clone(),
-            runtime: place.runtime.clone(),
-            daemon,
-        };
+        let mut docker =
+            Docker { tag: place.tag.clone(), dir: place.dir.clone(), runtime: place.runtime.clone(), daemon };
         let client = || client().args(["version"]).limit(Duration::from_secs(10));
         await_daemon(&mut docker.daemon, &log, || client().run()?.ok().map(drop))?;
         docker.docker(&["import", &tar.to_string_lossy(), IMAGE])?.ok()?;
@@ -94,13 +83,7 @@ impl Docker {
 
     /// `docker run --rm OPTIONS IMAGE ARGUMENTS`.
     fn run(&self, options: &[&str], command: &[&str]) -> Result<Output, Stop> {
-        client()
-            .args(["run", "--rm"])
-            .args(seccomp())
-            .args(options)
-            .arg(IMAGE)
-            .args(command)
-            .run()
+        client().args(["run", "--rm"]).args(seccomp()).args(options).arg(IMAGE).args(command).run()
     }
 
     /// Runs a shell script in a new container, which must succeed; returns what it printed.
@@ -110,30 +93,14 @@ impl Docker {
 
     /// Starts a container in the background. The value removes it when it goes out of scope.
     fn background(&self, options: &[&str], command: &[&str]) -> Result<Container<'_>, Stop> {
-        let run = client()
-            .args(["run", "-d"])
-            .args(seccomp())
-            .args(options)
-            .arg(IMAGE)
-            .args(command);
-        Ok(Container {
-            docker: self,
-            id: run.run()?.ok()?,
-        })
+        let run = client().args(["run", "-d"]).args(seccomp()).args(options).arg(IMAGE).args(command);
+        Ok(Container { docker: self, id: run.run()?.ok()? })
     }
 
     /// Creates a container without starting it.
     fn created(&self, options: &[&str], command: &[&str]) -> Result<Container<'_>, Stop> {
-        let create = client()
-            .args(["create"])
-            .args(seccomp())
-            .args(options)
-            .arg(IMAGE)
-            .args(command);
-        Ok(Container {
-            docker: self,
-            id: create.run()?.ok()?,
-        })
+        let create = client().args(["create"]).args(seccomp()).args(options).arg(IMAGE).args(command);
+        Ok(Container { docker: self, id: create.run()?.ok()? })
     }
 
     /// A container that sleeps.
@@ -151,17 +118,8 @@ impl Docker {
     /// What the runtime itself lists below the daemon's state.
     fn runtime_list(&self) -> Result<Vec<String>, Stop> {
         let state = Path::new("/run/docker").join(format!("runtime-{RUNTIME}/moby"));
-        let state = if state.exists() {
-            state
-        } else {
-            PathBuf::from("/run/docker/runtime-runc/moby")
-        };
-        let list = Cmd::new(&self.runtime)
-            .arg("--root")
-            .arg(state)
-            .args(["list", "-q"])
-            .run()?
-            .ok()?;
+        let state = if state.exists() { state } else { PathBuf::from("/run/docker/runtime-runc/moby") };
+        let list = Cmd::new(&self.runtime).arg("--root").arg(state).args(["list", "-q"]).run()?.ok()?;
         Ok(list.lines().map(str::to_owned).collect())
     }
 }
@@ -171,11 +129,7 @@ fn client() -> Cmd {
 }
 
 fn seccomp() -> &'static [&'static str] {
-    if seccomp_is_on() {
-        &[]
-    } else {
-        &["--security-opt", "seccomp=unconfined"]
-    }
+    if seccomp_is_on() { &[] } else { &["--security-opt", "seccomp=unconfined"] }
 }
 
 /// A container that is removed when it goes out of scope.
@@ -193,12 +147,7 @@ impl Drop for Container<'_> {
 impl Container<'_> {
     /// `docker exec OPTIONS ID ARGUMENTS`.
     fn exec(&self, options: &[&str], command: &[&str]) -> Result<Output, Stop> {
-        client()
-            .arg("exec")
-            .args(options)
-            .arg(&self.id)
-            .args(command)
-            .run()
+        client().arg("exec").args(options).arg(&self.id).args(command).run()
     }
 
     /// Runs a shell script in the container, which must succeed.
@@ -250,16 +199,9 @@ fn uses_runtime(docker: &Docker) -> Outcome {
     let info: Value = serde_json::from_str(&docker.docker(&["info", "--format", "{{json .}}"])?.ok()?)
         .map_err(|error| error.to_string())?;
     same("default runtime", &info["DefaultRuntime"], RUNTIME)?;
-    same(
-        "its path",
-        &info["Runtimes"][RUNTIME]["path"],
-        &*docker.runtime.to_string_lossy(),
-    )?;
+    same("its path", &info["Runtimes"][RUNTIME]["path"], &*docker.runtime.to_string_lossy())?;
     let container = docker.sleeper(&[])?;
-    that(
-        "the runtime lists the container",
-        docker.runtime_list()?.contains(&container.id),
-    )
+    that("the runtime lists the container", docker.runtime_list()?.contains(&container.id))
 }
 
 fn nothing_left(docker: &Docker, _checks: &Checks) -> Outcome {

@@ -80,13 +80,7 @@ pub(crate) fn root_tar(dir: &Path) -> Result<PathBuf, Stop> {
         tar.add(name, mode, owner, Entry::Directory);
     }
     tar.add("bin/busybox", 0o755, 0, Entry::File(&program));
-    for applet in Cmd::new(BUSYBOX)
-        .arg("--list")
-        .run()?
-        .ok()?
-        .lines()
-        .filter(|applet| *applet != "busybox")
-    {
+    for applet in Cmd::new(BUSYBOX).arg("--list").run()?.ok()?.lines().filter(|applet| *applet != "busybox") {
         tar.add(&format!("bin/{applet}"), 0o755, 0, Entry::HardLink("bin/busybox"));
     }
     tar.add("usr", 0o777, 0, Entry::Symlink("/"));
@@ -94,12 +88,7 @@ pub(crate) fn root_tar(dir: &Path) -> Result<PathBuf, Stop> {
     tar.add("etc/group", 0o644, 0, Entry::File(GROUP.as_bytes()));
     // Exit code 126: there, but not a program that may run.
     tar.add("not-executable", 0o644, 0, Entry::File(b"#!/bin/sh\nexit 0\n"));
-    tar.add(
-        "script",
-        0o755,
-        0,
-        Entry::File(b"#!/bin/sh\necho script \"$@\"\n"),
-    );
+    tar.add("script", 0o755, 0, Entry::File(b"#!/bin/sh\necho script \"$@\"\n"));
     let path = dir.join("busybox.tar");
     fs::write(&path, tar.finish())?;
     Ok(path)
@@ -108,13 +97,7 @@ pub(crate) fn root_tar(dir: &Path) -> Result<PathBuf, Stop> {
 /// Unpacks the root into a directory, for engines that take a plain root file system.
 pub(crate) fn unpack(tar: &Path, into: &Path) -> Result<(), Stop> {
     fs::create_dir_all(into)?;
-    Cmd::new("tar")
-        .arg("-xf")
-        .arg(tar)
-        .arg("-C")
-        .arg(into)
-        .run()?
-        .ok()?;
+    Cmd::new("tar").arg("-xf").arg(tar).arg("-C").arg(into).run()?.ok()?;
     Ok(())
 }
 
@@ -129,19 +112,9 @@ pub(crate) fn saved_image(root: &Path, dir: &Path, name: &str) -> Result<PathBuf
     });
     let manifest = json!([{ "Config": "config.json", "RepoTags": [name], "Layers": ["layer.tar"] }]);
     let mut tar = Tar::default();
-    tar.add(
-        "config.json",
-        0o644,
-        0,
-        Entry::File(config.to_string().as_bytes()),
-    );
+    tar.add("config.json", 0o644, 0, Entry::File(config.to_string().as_bytes()));
     tar.add("layer.tar", 0o644, 0, Entry::File(&layer));
-    tar.add(
-        "manifest.json",
-        0o644,
-        0,
-        Entry::File(manifest.to_string().as_bytes()),
-    );
+    tar.add("manifest.json", 0o644, 0, Entry::File(manifest.to_string().as_bytes()));
     let path = dir.join("saved.tar");
     fs::write(&path, tar.finish())?;
     Ok(path)

@@ -38,25 +38,13 @@ impl Podman {
         for (program, package) in [
             (CLIENT, "podman"),
             ("/usr/bin/conmon", "conmon"),
-            (
-                "/usr/share/containers/seccomp.json",
-                "golang-github-containers-common",
-            ),
+            ("/usr/share/containers/seccomp.json", "golang-github-containers-common"),
         ] {
             need(program, package)?;
         }
         let (tag, dir) = (place.tag.clone(), place.dir.clone());
-        let runtime = if rootless {
-            make_user(place)?
-        } else {
-            place.runtime.clone()
-        };
-        let podman = Podman {
-            tag,
-            dir,
-            runtime,
-            rootless,
-        };
+        let runtime = if rootless { make_user(place)? } else { place.runtime.clone() };
+        let podman = Podman { tag, dir, runtime, rootless };
         let tar = image::root_tar(&podman.dir)?;
         podman.podman(&["import", &tar.to_string_lossy(), IMAGE])?.ok()?;
         Ok(podman)
@@ -67,16 +55,7 @@ impl Podman {
         let dir = |name: &str| self.dir.join(name);
         let client = if self.rootless {
             Cmd::new("setpriv")
-                .args([
-                    "--reuid",
-                    USER,
-                    "--regid",
-                    USER,
-                    "--init-groups",
-                    CLIENT,
-                    "--storage-driver",
-                    "vfs",
-                ])
+                .args(["--reuid", USER, "--regid", USER, "--init-groups", CLIENT, "--storage-driver", "vfs"])
                 .env("HOME", dir("home"))
                 .env("USER", USER)
                 .env("XDG_RUNTIME_DIR", USER_RUN)
@@ -114,10 +93,7 @@ impl Podman {
 
     /// `podman run --rm OPTIONS IMAGE ARGUMENTS`.
     fn run(&self, options: &[&str], command: &[&str]) -> Result<Output, Stop> {
-        self.new_container(&["run", "--rm"], options)
-            .arg(IMAGE)
-            .args(command)
-            .run()
+        self.new_container(&["run", "--rm"], options).arg(IMAGE).args(command).run()
     }
 
     fn sh(&self, options: &[&str], script: &str) -> Result<String, Stop> {
@@ -126,22 +102,13 @@ impl Podman {
 
     /// Starts a container in the background. The value removes it when it goes out of scope.
     fn background(&self, options: &[&str], command: &[&str]) -> Result<Container<'_>, Stop> {
-        let run = self
-            .new_container(&["run", "--detach"], options)
-            .arg(IMAGE)
-            .args(command);
-        Ok(Container {
-            podman: self,
-            id: run.run()?.ok()?,
-        })
+        let run = self.new_container(&["run", "--detach"], options).arg(IMAGE).args(command);
+        Ok(Container { podman: self, id: run.run()?.ok()? })
     }
 
     fn created(&self, options: &[&str], command: &[&str]) -> Result<Container<'_>, Stop> {
         let create = self.new_container(&["create"], options).arg(IMAGE).args(command);
-        Ok(Container {
-            podman: self,
-            id: create.run()?.ok()?,
-        })
+        Ok(Container { podman: self, id: create.run()?.ok()? })
     }
 
     fn sleeper(&self, options: &[&str]) -> Result<Container<'_>, Stop> {
@@ -165,21 +132,13 @@ pub(super) struct Container<'a> {
 
 impl Drop for Container<'_> {
     fn drop(&mut self) {
-        self.podman
-            .podman(&["rm", "--force", "--ignore", "--time", "0", &self.id])
-            .ok();
+        self.podman.podman(&["rm", "--force", "--ignore", "--time", "0", &self.id]).ok();
     }
 }
 
 impl Container<'_> {
     fn exec(&self, options: &[&str], command: &[&str]) -> Result<Output, Stop> {
-        self.podman
-            .client()
-            .arg("exec")
-            .args(options)
-            .arg(&self.id)
-            .args(command)
-            .run()
+        self.podman.client().arg("exec").args(options).arg(&self.id).args(command).run()
     }
 
     fn sh(&self, script: &str) -> Result<String, Stop> {
@@ -214,10 +173,7 @@ impl Container<'_> {
 fn make_user(place: &Place) -> Result<PathBuf, Stop> {
     need("/usr/bin/newuidmap", "uidmap")?;
     for (file, line) in [
-        (
-            "/etc/passwd",
-            format!("{USER}:x:{USER_ID}:{USER_ID}::/nonexistent:/bin/sh\n"),
-        ),
+        ("/etc/passwd", format!("{USER}:x:{USER_ID}:{USER_ID}::/nonexistent:/bin/sh\n")),
         ("/etc/group", format!("{USER}:x:{USER_ID}:\n")),
         ("/etc/subuid", SUBORDINATE_IDS.to_owned()),
         ("/etc/subgid", SUBORDINATE_IDS.to_owned()),
@@ -226,20 +182,15 @@ fn make_user(place: &Place) -> Result<PathBuf, Stop> {
         fs::write(&copy, fs::read_to_string(file).unwrap_or_default() + &line)?;
         Cmd::new("mount").arg("--bind").arg(&copy).arg(file).run()?.ok()?;
     }
-    for (path, mode) in [
-        (place.dir.join("home"), 0o755),
-        (USER_RUN.into(), 0o700),
-        (place.dir.join("bin"), 0o755),
-    ] {
+    for (path, mode) in
+        [(place.dir.join("home"), 0o755), (USER_RUN.into(), 0o700), (place.dir.join("bin"), 0o755)]
+    {
         fs::create_dir_all(&path)?;
         fs::set_permissions(&path, fs::Permissions::from_mode(mode))?;
         chown(&path, Some(USER_ID), Some(USER_ID))?;
     }
     // The build's directory may be below a home that is closed to others.
-    let runtime = place
-        .dir
-        .join("bin")
-        .join(place.runtime.file_name().ok_or("the runtime has no name")?);
+    let runtime = place.dir.join("bin").join(place.runtime.file_name().ok_or("the runtime has no name")?);
     fs::copy(&place.runtime, &runtime)?;
     Ok(runtime)
 }
@@ -269,26 +220,15 @@ fn rootless() {
 fn uses_runtime(podman: &Podman) -> Outcome {
     let info: Value = serde_json::from_str(&podman.podman(&["info", "--format", "json"])?.ok()?)
         .map_err(|error| error.to_string())?;
-    same(
-        "path",
-        &info["host"]["ociRuntime"]["path"],
-        &*podman.runtime.to_string_lossy(),
-    )?;
+    same("path", &info["host"]["ociRuntime"]["path"], &*podman.runtime.to_string_lossy())?;
     same("rootless", &info["host"]["security"]["rootless"], podman.rootless)?;
     let container = podman.sleeper(&[])?;
-    same(
-        "of the container",
-        container.inspect("{{.OCIRuntime}}")?,
-        &*podman.runtime.to_string_lossy(),
-    )?;
+    same("of the container", container.inspect("{{.OCIRuntime}}")?, &*podman.runtime.to_string_lossy())?;
     if podman.rootless {
         return Ok(());
     }
     let list = Cmd::new(&podman.runtime).args(["list", "-q"]).run()?.ok()?;
-    that(
-        "the runtime lists it",
-        list.lines().any(|line| line == container.id),
-    )
+    that("the runtime lists it", list.lines().any(|line| line == container.id))
 }
 
 /// Root inside is the user outside, and the other ids are his subordinate ones.
@@ -298,9 +238,5 @@ fn user_namespace(podman: &Podman) -> Outcome {
     let container = podman.sleeper(&["--user", image::USER])?;
     let status = fs::read_to_string(format!("/proc/{}/status", container.pid()?))?;
     let outside = (300_000 + image::USER_ID - 1).to_string();
-    same(
-        "uid outside",
-        crate::support::status_field(&status, "Uid")?.split('\t').next(),
-        Some(&*outside),
-    )
+    same("uid outside", crate::support::status_field(&status, "Uid")?.split('\t').next(), Some(&*outside))
 }

@@ -103,11 +103,7 @@ pub(crate) fn has(what: &str, text: &str, part: &str) -> Outcome {
 
 /// Fails unless the condition holds.
 pub(crate) fn that(what: &str, condition: bool) -> Outcome {
-    if condition {
-        Ok(())
-    } else {
-        Err(format!("not so: {what}").into())
-    }
+    if condition { Ok(()) } else { Err(format!("not so: {what}").into()) }
 }
 
 /// Repeats a check until it passes, at most for the given time.
@@ -159,12 +155,7 @@ impl Output {
         if self.code != 0 {
             return Ok(self.stderr);
         }
-        Err(format!(
-            "`{}` succeeded, stdout {:?}",
-            self.command,
-            self.stdout.trim_end()
-        )
-        .into())
+        Err(format!("`{}` succeeded, stdout {:?}", self.command, self.stdout.trim_end()).into())
     }
 }
 
@@ -180,11 +171,7 @@ pub(crate) struct Cmd {
 
 impl Cmd {
     pub(crate) fn new(program: impl AsRef<OsStr>) -> Self {
-        let env = [
-            ("PATH", "/usr/sbin:/usr/bin:/sbin:/bin"),
-            ("HOME", "/run"),
-            ("LANG", "C"),
-        ];
+        let env = [("PATH", "/usr/sbin:/usr/bin:/sbin:/bin"), ("HOME", "/run"), ("LANG", "C")];
         Cmd {
             program: program.as_ref().to_owned(),
             args: Vec::new(),
@@ -200,8 +187,7 @@ impl Cmd {
     }
 
     pub(crate) fn args<I: IntoIterator<Item: AsRef<OsStr>>>(mut self, args: I) -> Self {
-        self.args
-            .extend(args.into_iter().map(|arg| arg.as_ref().to_owned()));
+        self.args.extend(args.into_iter().map(|arg| arg.as_ref().to_owned()));
         self
     }
 
@@ -248,10 +234,7 @@ impl Cmd {
 
     fn text(&self) -> String {
         let words = std::iter::once(&self.program).chain(&self.args);
-        words
-            .map(|word| word.to_string_lossy())
-            .collect::<Vec<_>>()
-            .join(" ")
+        words.map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ")
     }
 
     /// Runs the command to its end; a command over its limit is killed and is a failure.
@@ -280,33 +263,21 @@ impl Cmd {
         let Some(status) = status else {
             let limit = self.limit;
             return Err(
-                format!("`{text}` still ran after {limit:?}; stdout {stdout:?}, stderr {stderr:?}").into(),
+                format!("`{text}` still ran after {limit:?}; stdout {stdout:?}, stderr {stderr:?}").into()
             );
         };
-        Ok(Output {
-            code: exit_code(status),
-            stdout,
-            stderr,
-            command: text,
-        })
+        Ok(Output { code: exit_code(status), stdout, stderr, command: text })
     }
 
     /// Starts a daemon whose output goes to a file.
     pub(crate) fn daemon(self, log: &Path) -> Result<Child, Stop> {
         let log = File::create(log)?;
-        Ok(self
-            .command()
-            .stdin(Stdio::null())
-            .stdout(log.try_clone()?)
-            .stderr(log)
-            .spawn()?)
+        Ok(self.command().stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).spawn()?)
     }
 }
 
 fn exit_code(status: ExitStatus) -> i32 {
-    status
-        .code()
-        .unwrap_or_else(|| 128 + status.signal().unwrap_or(0))
+    status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or(0))
 }
 
 fn read_back(file: &mut File) -> std::io::Result<String> {
@@ -416,16 +387,8 @@ impl Checks {
     }
 
     fn finish(&self) {
-        let Counts {
-            passed,
-            skipped,
-            failed,
-        } = &*self.counts.borrow();
-        println!(
-            "{}: {passed} passed, {} failed, {skipped} skipped",
-            self.engine,
-            failed.len()
-        );
+        let Counts { passed, skipped, failed } = &*self.counts.borrow();
+        println!("{}: {passed} passed, {} failed, {skipped} skipped", self.engine, failed.len());
         assert!(failed.is_empty(), "failed checks: {}", failed.join("; "));
         assert!(*passed > 0, "no check ran");
     }
@@ -459,11 +422,7 @@ impl Place {
 pub(crate) fn engine_test(engine: &str, test: &str, checks: fn(&Place, &Checks) -> Outcome) {
     if let Some(dir) = std::env::var_os(INSIDE) {
         let tag = std::env::var(TAG).expect("set together with the directory");
-        let place = Place {
-            dir: dir.into(),
-            tag,
-            runtime: runtime_path(),
-        };
+        let place = Place { dir: dir.into(), tag, runtime: runtime_path() };
         let report = Checks::new(engine);
         report.always("the checks run to their end", || checks(&place, &report));
         report.finish();
@@ -476,10 +435,7 @@ pub(crate) fn engine_test(engine: &str, test: &str, checks: fn(&Place, &Checks) 
     let prefix = format!("engines-{engine}-");
     sweep_cgroups(|name| stale(name, &prefix));
     let tag = format!("{prefix}{}", std::process::id());
-    let mut dir = tempfile::Builder::new()
-        .prefix(&tag)
-        .tempdir()
-        .expect("temporary directory");
+    let mut dir = tempfile::Builder::new().prefix(&tag).tempdir().expect("temporary directory");
     dir.disable_cleanup(std::env::var_os("ENGINES_KEEP").is_some());
     fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o711)).expect("chmod");
     let result = enter(test, dir.path(), &tag);
@@ -506,25 +462,8 @@ fn enter(test: &str, dir: &Path, tag: &str) -> Result<i32, Stop> {
     let log = dir.join("checks.log");
     let out = File::create(&log)?;
     let mut child = Command::new("setpriv")
-        .args([
-            "--pdeathsig",
-            "KILL",
-            "unshare",
-            "--mount",
-            "--net",
-            "--pid",
-            "--fork",
-            "--kill-child",
-        ])
-        .args([
-            "--mount-proc",
-            "--propagation",
-            "private",
-            "sh",
-            "-c",
-            ENTER,
-            "engines",
-        ])
+        .args(["--pdeathsig", "KILL", "unshare", "--mount", "--net", "--pid", "--fork", "--kill-child"])
+        .args(["--mount-proc", "--propagation", "private", "sh", "-c", ENTER, "engines"])
         .arg(std::env::current_exe()?)
         .args(["--exact", test, "--nocapture"])
         .env(INSIDE, dir)
@@ -535,10 +474,7 @@ fn enter(test: &str, dir: &Path, tag: &str) -> Result<i32, Stop> {
         .stderr(out)
         .spawn()?;
     let deadline = Instant::now() + ENGINE_LIMIT;
-    let mut follow = Follow {
-        file: File::open(&log)?,
-        rest: String::new(),
-    };
+    let mut follow = Follow { file: File::open(&log)?, rest: String::new() };
     let status = loop {
         follow.print_new()?;
         if let Some(status) = child.try_wait()? {
@@ -581,9 +517,8 @@ impl Follow {
 
 /// A cgroup left by an earlier run that was killed: its number is no process any more.
 fn stale(name: &str, prefix: &str) -> bool {
-    let pid = name
-        .strip_prefix(prefix)
-        .map(|rest| rest.split(|c: char| !c.is_ascii_digit()).next().unwrap_or(""));
+    let pid =
+        name.strip_prefix(prefix).map(|rest| rest.split(|c: char| !c.is_ascii_digit()).next().unwrap_or(""));
     pid.is_some_and(|pid| !pid.is_empty() && !Path::new("/proc").join(pid).exists())
 }
 
@@ -654,11 +589,7 @@ pub(crate) fn cgroup_of(pid: u32, controller: &str) -> Result<PathBuf, Stop> {
 /// A file of a process's cgroup: the first name is of v1, the second of v2.
 pub(crate) fn cgroup_value(pid: u32, controller: &str, v1: &str, v2: &str) -> Result<String, Stop> {
     let cgroup = cgroup_of(pid, controller)?;
-    let name = if Path::new("/sys/fs/cgroup/cgroup.procs").exists() {
-        v2
-    } else {
-        v1
-    };
+    let name = if Path::new("/sys/fs/cgroup/cgroup.procs").exists() { v2 } else { v1 };
     let path = cgroup.join(name);
     let value = fs::read_to_string(&path).map_err(|error| format!("{}: {error}", path.display()))?;
     Ok(value.trim_end().to_owned())
@@ -667,10 +598,7 @@ pub(crate) fn cgroup_value(pid: u32, controller: &str, v1: &str, v2: &str) -> Re
 /// The value of a field of `/proc/PID/status` text, without blanks around it.
 pub(crate) fn status_field<'a>(status: &'a str, name: &str) -> Result<&'a str, Stop> {
     let field = |line: &'a str| line.strip_prefix(name)?.strip_prefix(':').map(str::trim);
-    status
-        .lines()
-        .find_map(field)
-        .ok_or_else(|| format!("no {name} in {status:?}").into())
+    status.lines().find_map(field).ok_or_else(|| format!("no {name} in {status:?}").into())
 }
 
 /// Fails, naming the Debian package, if a program is missing.
@@ -678,10 +606,8 @@ pub(crate) fn need(program: &str, package: &str) -> Outcome {
     if Path::new(program).exists() {
         return Ok(());
     }
-    Err(
-        format!("{program} is missing: install the Debian package {package} (see .ci/packages-engines.txt)")
-            .into(),
-    )
+    Err(format!("{program} is missing: install the Debian package {package} (see .ci/packages-engines.txt)")
+        .into())
 }
 
 /// Whether the checks leave the engine's seccomp profile on.
@@ -695,15 +621,10 @@ pub(crate) fn seccomp_is_on() -> bool {
 pub(crate) fn grants_everything(runtime: &Path) -> Result<String, Stop> {
     let status = fs::read_to_string("/proc/self/status")?;
     let bounding = status_field(&status, "CapBnd")?;
-    let last: u32 = fs::read_to_string("/proc/sys/kernel/cap_last_cap")?
-        .trim()
-        .parse()
-        .unwrap_or(63);
+    let last: u32 = fs::read_to_string("/proc/sys/kernel/cap_last_cap")?.trim().parse().unwrap_or(63);
     let full = u64::from_str_radix(bounding, 16).is_ok_and(|set| set.count_ones() == last + 1);
     if !full && runtime.file_name().is_some_and(|name| name == "runc") {
-        return Err(Stop::Skipped(format!(
-            "the bounding set here is only {bounding}, which runc refuses"
-        )));
+        return Err(Stop::Skipped(format!("the bounding set here is only {bounding}, which runc refuses")));
     }
     Ok(bounding.to_owned())
 }
@@ -718,9 +639,5 @@ pub(crate) fn growth(file: &Path, during: Duration) -> Result<u64, Stop> {
 /// Lines that are now in `/proc/self/mountinfo` and name this text.
 pub(crate) fn mounts_with(text: &str) -> Result<Vec<String>, Stop> {
     let table = fs::read_to_string("/proc/self/mountinfo")?;
-    Ok(table
-        .lines()
-        .filter(|line| line.contains(text))
-        .map(str::to_owned)
-        .collect())
+    Ok(table.lines().filter(|line| line.contains(text)).map(str::to_owned).collect())
 }

@@ -63,11 +63,9 @@ impl Condition {
             LinuxSeccompOperator::ScmpCmpEq => (Compare::Eq, u64::MAX, argument.value()),
             LinuxSeccompOperator::ScmpCmpGe => (Compare::Ge, u64::MAX, argument.value()),
             LinuxSeccompOperator::ScmpCmpGt => (Compare::Gt, u64::MAX, argument.value()),
-            LinuxSeccompOperator::ScmpCmpMaskedEq => (
-                Compare::Masked,
-                argument.value(),
-                argument.value_two().unwrap_or(0),
-            ),
+            LinuxSeccompOperator::ScmpCmpMaskedEq => {
+                (Compare::Masked, argument.value(), argument.value_two().unwrap_or(0))
+            }
         };
         Ok(Self { argument: index, compare, mask, value: value & mask })
     }
@@ -119,11 +117,7 @@ impl Condition {
             class,
             value: (self.value >> 32) as u32,
             mask: (self.mask >> 32) as u32,
-            kind: if kind == Kind::GreaterOrEqual {
-                Kind::Greater
-            } else {
-                kind
-            },
+            kind: if kind == Kind::GreaterOrEqual { Kind::Greater } else { kind },
         };
         let lower = Question {
             half: self.argument * 2,
@@ -235,11 +229,8 @@ pub(super) fn ordered(rules: &[Rule], is_64_bit: bool) -> Vec<&Rule> {
     }
     let mut tree = Level::default();
     for rule in rules {
-        let questions: Vec<Question> = rule
-            .conditions
-            .iter()
-            .flat_map(|condition| condition.questions(is_64_bit))
-            .collect();
+        let questions: Vec<Question> =
+            rule.conditions.iter().flat_map(|condition| condition.questions(is_64_bit)).collect();
         tree.insert(&questions, rule);
     }
     let mut out = Vec::with_capacity(rules.len());
@@ -265,11 +256,7 @@ impl<'a> Level<'a> {
             .iter()
             .position(|(question, _)| question.is_same(first) || first.order(question) == Ordering::Less)
             .unwrap_or(self.nodes.len());
-        if self
-            .nodes
-            .get(place)
-            .is_none_or(|(question, _)| !question.is_same(first))
-        {
+        if self.nodes.get(place).is_none_or(|(question, _)| !question.is_same(first)) {
             self.nodes.insert(place, (*first, Level::default()));
         }
         self.nodes[place].1.insert(rest, rule);

@@ -116,11 +116,7 @@ impl Library {
 
     /// The name of a number (x32 without its bit).
     pub(crate) fn name(&self, architecture: Architecture, number: u32) -> Option<String> {
-        let number = if architecture == Architecture::X32 {
-            number | super::super::X32_BIT
-        } else {
-            number
-        };
+        let number = if architecture == Architecture::X32 { number | super::super::X32_BIT } else { number };
         // SAFETY: the result is a malloc'ed string or NULL, ours to free.
         unsafe {
             let text = (self.name_of)(token(architecture), number as c_int);

@@ -39,12 +39,7 @@ impl<'a> Reading<'a> {
             }
         }
         let default = action(profile.default_action(), profile.default_errno_ret());
-        let names: Vec<&String> = profile
-            .syscalls()
-            .iter()
-            .flatten()
-            .flat_map(|rule| rule.names())
-            .collect();
+        let names: Vec<&String> = profile.syscalls().iter().flatten().flat_map(|rule| rule.names()).collect();
         let largest = architectures
             .iter()
             .map(|&architecture| {
@@ -52,13 +47,7 @@ impl<'a> Reading<'a> {
                 (architecture, numbers.max().unwrap_or(0))
             })
             .collect();
-        Self {
-            profile,
-            default,
-            architectures,
-            by_number,
-            largest,
-        }
+        Self { profile, default, architectures, by_number, largest }
     }
 
     /// The rules that name a number of an architecture (or of x32 by its bit).
@@ -68,10 +57,7 @@ impl<'a> Reading<'a> {
             Architecture::X32 => Architecture::X86_64,
             other => other,
         };
-        self.by_number
-            .get(&(architecture, number))
-            .cloned()
-            .unwrap_or_default()
+        self.by_number.get(&(architecture, number)).cloned().unwrap_or_default()
     }
 
     /// ENOSYS, if runc's rule gives it: a number above the largest that the profile names there.
@@ -101,11 +87,7 @@ impl<'a> Reading<'a> {
             .map(|rule| action(rule.action(), rule.errno_ret()))
             .filter(|action| *action != self.default)
             .collect();
-        if matching.is_empty() {
-            BTreeSet::from([self.default])
-        } else {
-            matching
-        }
+        if matching.is_empty() { BTreeSet::from([self.default]) } else { matching }
     }
 }
 
@@ -113,15 +95,9 @@ fn matches(rule: &LinuxSyscall, call: &Call) -> bool {
     let wide = call.arch & 0x8000_0000 != 0 && !(call.arch == 0xc000_003e && call.number & X32_BIT != 0);
     let arguments: Vec<&LinuxSeccompArg> = rule.args().iter().flatten().collect();
     let holds = |argument: &&LinuxSeccompArg| holds(argument, call.arguments[argument.index()], wide);
-    let repeated = arguments
-        .iter()
-        .enumerate()
-        .any(|(i, a)| arguments[..i].iter().any(|b| a.index() == b.index()));
-    if repeated {
-        arguments.iter().any(holds)
-    } else {
-        arguments.iter().all(holds)
-    }
+    let repeated =
+        arguments.iter().enumerate().any(|(i, a)| arguments[..i].iter().any(|b| a.index() == b.index()));
+    if repeated { arguments.iter().any(holds) } else { arguments.iter().all(holds) }
 }
 
 fn holds(argument: &LinuxSeccompArg, value: u64, wide: bool) -> bool {

@@ -73,27 +73,17 @@ impl Random {
     fn argument(&mut self) -> LinuxSeccompArg {
         let arguments = self.one(&[2, 2, 6]);
         let index = self.below(arguments);
-        let builder = LinuxSeccompArgBuilder::default()
-            .index(index)
-            .value(self.value())
-            .op(self.one(&OPERATORS));
-        let builder = if self.below(2) == 0 {
-            builder.value_two(self.value())
-        } else {
-            builder
-        };
+        let builder =
+            LinuxSeccompArgBuilder::default().index(index).value(self.value()).op(self.one(&OPERATORS));
+        let builder = if self.below(2) == 0 { builder.value_two(self.value()) } else { builder };
         builder.build().unwrap()
     }
 
     fn syscall(&mut self, names: &[String]) -> LinuxSyscall {
         let most = self.one(&[3, 3, 3, 40]);
         let count = 1 + self.below(most);
-        let names: Vec<String> = (0..count)
-            .map(|_| names[self.below(names.len())].clone())
-            .collect();
-        let mut builder = LinuxSyscallBuilder::default()
-            .names(names)
-            .action(self.one(&ACTIONS));
+        let names: Vec<String> = (0..count).map(|_| names[self.below(names.len())].clone()).collect();
+        let mut builder = LinuxSyscallBuilder::default().names(names).action(self.one(&ACTIONS));
         if self.below(3) == 0 {
             builder = builder.errno_ret(self.below(200) as u32);
         }
@@ -117,11 +107,8 @@ impl Random {
         if self.below(3) == 0 {
             builder = builder.default_errno_ret(self.below(100) as u32);
         }
-        let architectures: Vec<_> = Architecture::ALL
-            .into_iter()
-            .filter(|_| self.below(2) == 0)
-            .map(oci)
-            .collect();
+        let architectures: Vec<_> =
+            Architecture::ALL.into_iter().filter(|_| self.below(2) == 0).map(oci).collect();
         if !architectures.is_empty() {
             builder = builder.architectures(architectures);
         }

@@ -54,28 +54,11 @@ fn exec_sees(docker: &Docker) -> Outcome {
 
 fn exec_process(docker: &Docker) -> Outcome {
     let container = docker.sleeper(&["--env", "A=old"])?;
-    let options = [
-        "--env",
-        "A=new",
-        "--env",
-        "B=c d",
-        "--user",
-        USER,
-        "--workdir",
-        "/etc",
-    ];
-    let text = container
-        .exec(
-            &options,
-            &["sh", "-c", "echo $A $B; id -u; pwd; cat /proc/self/status"],
-        )?
-        .ok()?;
+    let options = ["--env", "A=new", "--env", "B=c d", "--user", USER, "--workdir", "/etc"];
+    let text =
+        container.exec(&options, &["sh", "-c", "echo $A $B; id -u; pwd; cat /proc/self/status"])?.ok()?;
     has("process", &text, &format!("new c d\n{USER_ID}\n/etc\n"))?;
-    same(
-        "effective capabilities",
-        status_field(&text, "CapEff")?,
-        "0000000000000000",
-    )
+    same("effective capabilities", status_field(&text, "CapEff")?, "0000000000000000")
 }
 
 fn exec_codes(docker: &Docker) -> Outcome {
@@ -95,10 +78,7 @@ fn exec_codes(docker: &Docker) -> Outcome {
     ] {
         let output = container.exec(&[], &[program])?;
         has("message", &(output.stdout.clone() + &output.stderr), message)?;
-        that(
-            &format!("exit code {}", output.code),
-            [126, 127].contains(&output.code),
-        )?;
+        that(&format!("exit code {}", output.code), [126, 127].contains(&output.code))?;
     }
     Ok(())
 }
@@ -113,23 +93,15 @@ fn exec_stdin(docker: &Docker) -> Outcome {
 
 fn exec_detached(docker: &Docker) -> Outcome {
     let container = docker.sleeper(&[])?;
-    container
-        .exec(&["-d"], &["sh", "-c", "echo done > /detached; exec sleep 3000"])?
-        .ok()?;
+    container.exec(&["-d"], &["sh", "-c", "echo done > /detached; exec sleep 3000"])?.ok()?;
     eventually(Duration::from_secs(5), || {
-        same(
-            "processes",
-            container.sh("cat /detached; ps -o args | grep -c '[s]leep 3000'")?,
-            "done\n1",
-        )
+        same("processes", container.sh("cat /detached; ps -o args | grep -c '[s]leep 3000'")?, "done\n1")
     })
 }
 
 fn exec_tty(docker: &Docker) -> Outcome {
     let container = docker.sleeper(&[])?;
-    let text = container
-        .exec(&["-t"], &["sh", "-c", "tty; test -t 0 && echo terminal; exit 6"])?
-        .code(6)?;
+    let text = container.exec(&["-t"], &["sh", "-c", "tty; test -t 0 && echo terminal; exit 6"])?.code(6)?;
     has("terminal", &text, "\r\nterminal")?;
     has("tty", &text, "/dev/pts/")
 }
@@ -137,9 +109,7 @@ fn exec_tty(docker: &Docker) -> Outcome {
 fn exec_privileged(docker: &Docker) -> Outcome {
     let container = docker.sleeper(&[])?;
     let all = grants_everything(&docker.runtime)?;
-    let text = container
-        .exec(&["--privileged"], &["cat", "/proc/self/status"])?
-        .ok()?;
+    let text = container.exec(&["--privileged"], &["cat", "/proc/self/status"])?.ok()?;
     same("effective", status_field(&text, "CapEff")?, all)
 }
 
@@ -158,46 +128,26 @@ fn exec_restricted(docker: &Docker) -> Outcome {
     ];
     let container = docker.sleeper(&options)?;
     let text = container.sh("cat /proc/self/status; ulimit -n; cat /proc/self/oom_score_adj")?;
-    for (name, want) in [
-        ("CapEff", "0000000000000001"),
-        ("CapBnd", "0000000000000001"),
-        ("NoNewPrivs", "1"),
-    ] {
+    for (name, want) in [("CapEff", "0000000000000001"), ("CapBnd", "0000000000000001"), ("NoNewPrivs", "1")]
+    {
         same(name, status_field(&text, name)?, want)?;
     }
-    same(
-        "Seccomp",
-        status_field(&text, "Seccomp")?,
-        if seccomp_is_on() { "2" } else { "0" },
-    )?;
-    that(
-        &format!("limit and score in {text:?}"),
-        text.ends_with("\n77\n300"),
-    )
+    same("Seccomp", status_field(&text, "Seccomp")?, if seccomp_is_on() { "2" } else { "0" })?;
+    that(&format!("limit and score in {text:?}"), text.ends_with("\n77\n300"))
 }
 
 fn exec_many(docker: &Docker) -> Outcome {
     let container = docker.sleeper(&[])?;
     for round in 0..10 {
-        same(
-            "echo",
-            container.exec(&[], &["echo", &round.to_string()])?.ok()?,
-            round.to_string(),
-        )?;
+        same("echo", container.exec(&[], &["echo", &round.to_string()])?.ok()?, round.to_string())?;
     }
-    same(
-        "processes left",
-        container.sh("ps -o args | grep -c '[s]leep'")?,
-        "1",
-    )
+    same("processes left", container.sh("ps -o args | grep -c '[s]leep'")?, "1")
 }
 
 fn created(docker: &Docker) -> Outcome {
     let dir = docker.host_dir("created")?;
-    let container = docker.created(
-        &["-v", &format!("{}:/data", dir.display())],
-        &["sh", "-c", "touch /data/ran; exit 8"],
-    )?;
+    let container = docker
+        .created(&["-v", &format!("{}:/data", dir.display())], &["sh", "-c", "touch /data/ran; exit 8"])?;
     same("status", container.status()?, "created")?;
     that("it has not run", !dir.join("ran").exists())?;
     container.act(&["start"])?;
@@ -208,11 +158,7 @@ fn created(docker: &Docker) -> Outcome {
 fn created_removed(docker: &Docker) -> Outcome {
     let container = docker.created(&[], &["true"])?;
     container.act(&["rm"])?;
-    has(
-        "gone",
-        &docker.docker(&["inspect", &container.id])?.fails()?,
-        "No such object",
-    )
+    has("gone", &docker.docker(&["inspect", &container.id])?.fails()?, "No such object")
 }
 
 fn failed_start(docker: &Docker) -> Outcome {
@@ -220,10 +166,7 @@ fn failed_start(docker: &Docker) -> Outcome {
     let output = docker.docker(&["start", &container.id])?.fails()?;
     has("message", &output, "no such file or directory")?;
     same("exit code", container.inspect("{{.State.ExitCode}}")?, "127")?;
-    that(
-        "the runtime does not list it",
-        !docker.runtime_list()?.contains(&container.id),
-    )?;
+    that("the runtime does not list it", !docker.runtime_list()?.contains(&container.id))?;
     no_cgroup(&container.id)
 }
 
@@ -253,9 +196,7 @@ fn stop_signal(docker: &Docker) -> Outcome {
 }
 
 fn ready(container: &super::Container<'_>) -> Outcome {
-    eventually(Duration::from_secs(5), || {
-        has("log", &container.act(&["logs"])?, "ready")
-    })
+    eventually(Duration::from_secs(5), || has("log", &container.act(&["logs"])?, "ready"))
 }
 
 fn kill_signal(docker: &Docker) -> Outcome {
@@ -266,9 +207,7 @@ fn kill_signal(docker: &Docker) -> Outcome {
         container.act(&["kill", "--signal", signal])?;
         std::thread::sleep(Duration::from_millis(300));
     }
-    eventually(Duration::from_secs(5), || {
-        same("log", container.act(&["logs"])?, "ready\none\none\none")
-    })?;
+    eventually(Duration::from_secs(5), || same("log", container.act(&["logs"])?, "ready\none\none\none"))?;
     same("status", container.status()?, "running")
 }
 
@@ -281,11 +220,7 @@ fn kill(docker: &Docker) -> Outcome {
 fn kill_stopped(docker: &Docker) -> Outcome {
     let container = docker.background(&[], &["true"])?;
     container.wait()?;
-    has(
-        "message",
-        &docker.docker(&["kill", &container.id])?.fails()?,
-        "is not running",
-    )
+    has("message", &docker.docker(&["kill", &container.id])?.fails()?, "is not running")
 }
 
 /// Writes a byte about every 10 ms into a file of the host.
@@ -294,16 +229,9 @@ const WRITER: &str = "while :; do echo -n x >> /data/count; usleep 10000; done";
 fn pause(docker: &Docker) -> Outcome {
     let dir = docker.host_dir("pause")?;
     let count = dir.join("count");
-    let container = docker.background(
-        &["-v", &format!("{}:/data", dir.display())],
-        &["sh", "-c", WRITER],
-    )?;
+    let container = docker.background(&["-v", &format!("{}:/data", dir.display())], &["sh", "-c", WRITER])?;
     let (short, long) = (Duration::from_millis(100), Duration::from_millis(500));
-    let moving = || {
-        eventually(Duration::from_secs(5), || {
-            that("it writes", growth(&count, short)? > 0)
-        })
-    };
+    let moving = || eventually(Duration::from_secs(5), || that("it writes", growth(&count, short)? > 0));
     moving()?;
     container.act(&["pause"])?;
     same("status", container.status()?, "paused")?;
@@ -319,11 +247,7 @@ fn pause_kill(docker: &Docker) -> Outcome {
     let container = docker.sleeper(&[])?;
     container.act(&["pause"])?;
     container.act(&["rm", "--force"])?;
-    has(
-        "gone",
-        &docker.docker(&["inspect", &container.id])?.fails()?,
-        "No such object",
-    )
+    has("gone", &docker.docker(&["inspect", &container.id])?.fails()?, "No such object")
 }
 
 fn top(docker: &Docker) -> Outcome {
@@ -331,15 +255,8 @@ fn top(docker: &Docker) -> Outcome {
     eventually(Duration::from_secs(5), || {
         let text = container.docker.docker(&["top", &container.id])?.ok()?;
         has("default columns", &text, "PPID")?;
-        same(
-            "processes",
-            text.lines().filter(|line| line.contains("sleep")).count(),
-            3,
-        )?;
-        let text = container
-            .docker
-            .docker(&["top", &container.id, "-o", "pid,args"])?
-            .ok()?;
+        same("processes", text.lines().filter(|line| line.contains("sleep")).count(), 3)?;
+        let text = container.docker.docker(&["top", &container.id, "-o", "pid,args"])?.ok()?;
         has("own columns", &text, "sleep 4000")?;
         has("its pid", &text, &container.pid()?.to_string())
     })
@@ -353,27 +270,16 @@ fn logs(docker: &Docker) -> Outcome {
     same("stdout", output.ok()?, "out")?;
     let many = docker.background(&[], &["seq", "20000"])?;
     many.wait()?;
-    has(
-        "the last of many lines",
-        &many.act(&["logs", "--tail", "2"])?,
-        "19999\n20000",
-    )
+    has("the last of many lines", &many.act(&["logs", "--tail", "2"])?, "19999\n20000")
 }
 
 fn restart(docker: &Docker) -> Outcome {
     let dir = docker.host_dir("restart")?;
     let script = "echo start >> /data/starts; exec sleep 1000";
-    let container = docker.background(
-        &["-v", &format!("{}:/data", dir.display())],
-        &["sh", "-c", script],
-    )?;
+    let container = docker.background(&["-v", &format!("{}:/data", dir.display())], &["sh", "-c", script])?;
     let started = |count| {
         eventually(Duration::from_secs(5), || {
-            same(
-                "starts",
-                std::fs::read_to_string(dir.join("starts"))?.lines().count(),
-                count,
-            )
+            same("starts", std::fs::read_to_string(dir.join("starts"))?.lines().count(), count)
         })
     };
     started(1)?;
@@ -388,22 +294,14 @@ fn restart(docker: &Docker) -> Outcome {
 fn restart_policy(docker: &Docker) -> Outcome {
     let container = docker.background(&["--restart", "on-failure:2"], &["sh", "-c", "echo run; exit 1"])?;
     eventually(Duration::from_secs(20), || {
-        same(
-            "restarts",
-            container.inspect("{{.RestartCount}} {{.State.Status}}")?,
-            "2 exited",
-        )
+        same("restarts", container.inspect("{{.RestartCount}} {{.State.Status}}")?, "2 exited")
     })?;
     same("log", container.act(&["logs"])?, "run\nrun\nrun")
 }
 
 fn attach(docker: &Docker) -> Outcome {
     let container = docker.created(&[], &["sh", "-c", "echo attached; exit 11"])?;
-    same(
-        "output",
-        docker.docker(&["start", "-a", &container.id])?.code(11)?,
-        "attached",
-    )
+    same("output", docker.docker(&["start", "-a", &container.id])?.code(11)?, "attached")
 }
 
 fn remove_running(docker: &Docker) -> Outcome {
@@ -411,14 +309,8 @@ fn remove_running(docker: &Docker) -> Outcome {
     container.exec(&["-d"], &["sleep", "3000"])?.ok()?;
     let pid = container.pid()?;
     container.act(&["rm", "--force"])?;
-    that(
-        "its process is gone",
-        !std::path::Path::new(&format!("/proc/{pid}")).exists(),
-    )?;
-    that(
-        "the runtime does not list it",
-        !docker.runtime_list()?.contains(&container.id),
-    )?;
+    that("its process is gone", !std::path::Path::new(&format!("/proc/{pid}")).exists())?;
+    that("the runtime does not list it", !docker.runtime_list()?.contains(&container.id))?;
     no_cgroup(&container.id)
 }
 
@@ -456,9 +348,7 @@ pub(super) fn nothing_left(docker: &Docker) -> Outcome {
     eventually(Duration::from_secs(5), || {
         let comms = directories(std::path::Path::new("/proc")).into_iter();
         let comms = comms.flat_map(|path| std::fs::read_to_string(path.join("comm")));
-        let left: Vec<_> = comms
-            .filter(|comm| comm.contains("shim") || comm.starts_with("sleep"))
-            .collect();
+        let left: Vec<_> = comms.filter(|comm| comm.contains("shim") || comm.starts_with("sleep")).collect();
         same("processes", left, Vec::<String>::new())
     })
 }

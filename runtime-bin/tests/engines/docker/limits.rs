@@ -36,17 +36,9 @@ fn parent(docker: &Docker) -> Outcome {
 fn own_view(docker: &Docker) -> Outcome {
     let container = docker.sleeper(&[])?;
     let cgroup = cgroup_of(container.pid()?, "memory")?;
-    let seen = if Path::new("/sys/fs/cgroup/cgroup.procs").exists() {
-        ""
-    } else {
-        "memory/"
-    };
+    let seen = if Path::new("/sys/fs/cgroup/cgroup.procs").exists() { "" } else { "memory/" };
     let text = container.sh(&format!("cat /sys/fs/cgroup/{seen}cgroup.procs"))?;
-    has(
-        &format!("cgroup.procs of {}", cgroup.display()),
-        &format!("\n{text}\n"),
-        "\n1\n",
-    )
+    has(&format!("cgroup.procs of {}", cgroup.display()), &format!("\n{text}\n"), "\n1\n")
 }
 
 fn pid_and<'a>(docker: &'a Docker, options: &[&str]) -> Result<(Container<'a>, u32), Stop> {
@@ -58,11 +50,7 @@ fn pid_and<'a>(docker: &'a Docker, options: &[&str]) -> Result<(Container<'a>, u
 fn memory(docker: &Docker) -> Outcome {
     let options = ["--memory", "64m", "--memory-reservation", "32m"];
     let (container, pid) = pid_and(docker, &options)?;
-    same(
-        "limit",
-        cgroup_value(pid, "memory", "memory.limit_in_bytes", "memory.max")?,
-        "67108864",
-    )?;
+    same("limit", cgroup_value(pid, "memory", "memory.limit_in_bytes", "memory.max")?, "67108864")?;
     same(
         "reservation",
         cgroup_value(pid, "memory", "memory.soft_limit_in_bytes", "memory.low")?,
@@ -73,11 +61,7 @@ fn memory(docker: &Docker) -> Outcome {
     } else {
         "memory/memory.limit_in_bytes"
     };
-    same(
-        "seen inside",
-        container.sh(&format!("cat /sys/fs/cgroup/{file}"))?,
-        "67108864",
-    )
+    same("seen inside", container.sh(&format!("cat /sys/fs/cgroup/{file}"))?, "67108864")
 }
 
 fn out_of_memory(docker: &Docker) -> Outcome {
@@ -97,10 +81,7 @@ fn cpu(docker: &Docker) -> Outcome {
     let quota = value("cpu.cfs_quota_us", "cpu.max")?;
     if let Some((quota, period)) = quota.split_once(' ') {
         same("cpu.max", (quota, period), ("50000", "100000"))?;
-        return that(
-            "weight",
-            WEIGHTS_OF_512.contains(&value("", "cpu.weight")?.as_str()),
-        );
+        return that("weight", WEIGHTS_OF_512.contains(&value("", "cpu.weight")?.as_str()));
     }
     same("quota", quota, "50000")?;
     same("period", value("cpu.cfs_period_us", "")?, "100000")?;
@@ -109,32 +90,16 @@ fn cpu(docker: &Docker) -> Outcome {
 
 fn cpuset(docker: &Docker) -> Outcome {
     let (container, pid) = pid_and(docker, &["--cpuset-cpus", "0"])?;
-    same(
-        "cpuset.cpus",
-        cgroup_value(pid, "cpuset", "cpuset.cpus", "cpuset.cpus")?,
-        "0",
-    )?;
-    has(
-        "allowed",
-        &container.sh("cat /proc/self/status; nproc")?,
-        "Cpus_allowed_list:\t0\n",
-    )
+    same("cpuset.cpus", cgroup_value(pid, "cpuset", "cpuset.cpus", "cpuset.cpus")?, "0")?;
+    has("allowed", &container.sh("cat /proc/self/status; nproc")?, "Cpus_allowed_list:\t0\n")
 }
 
 fn pids(docker: &Docker) -> Outcome {
     let (container, pid) = pid_and(docker, &["--pids-limit", "20"])?;
-    same(
-        "pids.max",
-        cgroup_value(pid, "pids", "pids.max", "pids.max")?,
-        "20",
-    )?;
+    same("pids.max", cgroup_value(pid, "pids", "pids.max", "pids.max")?, "20")?;
     let output = container.exec(
         &[],
-        &[
-            "sh",
-            "-c",
-            "i=0; while [ $i -lt 40 ]; do sleep 5 & i=$((i+1)); done; kill $(jobs -p)",
-        ],
+        &["sh", "-c", "i=0; while [ $i -lt 40 ]; do sleep 5 & i=$((i+1)); done; kill $(jobs -p)"],
     )?;
     has("the twentieth process", &output.fails()?, "can't fork")
 }
@@ -155,11 +120,7 @@ fn update(docker: &Docker) -> Outcome {
         "33",
     ])?;
     same("memory", limit()?, "83886080")?;
-    has(
-        "quota",
-        &cgroup_value(pid, "cpu", "cpu.cfs_quota_us", "cpu.max")?,
-        "25000",
-    )?;
+    has("quota", &cgroup_value(pid, "cpu", "cpu.cfs_quota_us", "cpu.max")?, "25000")?;
     same("pids", cgroup_value(pid, "pids", "pids.max", "pids.max")?, "33")?;
     same("it still runs", container.sh("echo here")?, "here")
 }
@@ -169,23 +130,16 @@ fn stats(docker: &Docker) -> Outcome {
     cgroup_of(pid, "memory")?;
     let text = container.act(&["stats", "--no-stream", "--format", "{{.MemUsage}} {{.PIDs}}"])?;
     has("memory limit", &text, "/ 64MiB")?;
-    that(
-        &format!("some memory is used in {text:?}"),
-        !text.starts_with("0B"),
-    )
+    that(&format!("some memory is used in {text:?}"), !text.starts_with("0B"))
 }
 
 fn ulimit(docker: &Docker) -> Outcome {
     let options = ["--ulimit", "nofile=100:200", "--ulimit", "core=0"];
-    let text = docker.sh(
-        &options,
-        "grep -E 'open files|core file' /proc/self/limits; ulimit -Sn; ulimit -Hn",
-    )?;
+    let text =
+        docker.sh(&options, "grep -E 'open files|core file' /proc/self/limits; ulimit -Sn; ulimit -Hn")?;
     same(
         "numbers",
-        text.split_whitespace()
-            .filter(|word| word.parse::<u32>().is_ok())
-            .collect::<Vec<_>>(),
+        text.split_whitespace().filter(|word| word.parse::<u32>().is_ok()).collect::<Vec<_>>(),
         vec!["0", "0", "100", "200", "100", "200"],
     )
 }
@@ -208,17 +162,10 @@ fn sysctl(docker: &Docker) -> Outcome {
 
 /// Upwards only: lowering needs CAP_SYS_RESOURCE, which these machines lack.
 fn oom_score(docker: &Docker) -> Outcome {
-    same(
-        "score",
-        docker.sh(&["--oom-score-adj", "700"], "cat /proc/self/oom_score_adj")?,
-        "700",
-    )
+    same("score", docker.sh(&["--oom-score-adj", "700"], "cat /proc/self/oom_score_adj")?, "700")
 }
 
 fn cgroup_namespace(docker: &Docker) -> Outcome {
     let text = docker.sh(&["--cgroupns", "private"], "cat /proc/self/cgroup")?;
-    that(
-        &format!("every path of {text:?} is the root"),
-        text.lines().all(|line| line.ends_with(":/")),
-    )
+    that(&format!("every path of {text:?} is the root"), text.lines().all(|line| line.ends_with(":/")))
 }

@@ -42,10 +42,7 @@ pub(super) const CHECKS: &[(&str, fn(&Docker) -> Outcome)] = &[
     ("run: no-new-privileges", no_new_privileges),
     ("run: only three descriptors", descriptors),
     ("run: namespaces are new", namespaces_new),
-    (
-        "run: --pid host, --ipc host, --uts host, --network host",
-        namespaces_host,
-    ),
+    ("run: --pid host, --ipc host, --uts host, --network host", namespaces_host),
     ("run: --pid container, --network container", namespaces_joined),
     ("run: --network none", network_none),
     ("run: --network bridge", network_bridge),
@@ -61,10 +58,7 @@ fn output(docker: &Docker) -> Outcome {
 }
 
 fn stdin(docker: &Docker) -> Outcome {
-    let run = super::client()
-        .args(["run", "--rm", "-i"])
-        .args(super::seccomp())
-        .args([IMAGE, "sort"]);
+    let run = super::client().args(["run", "--rm", "-i"]).args(super::seccomp()).args([IMAGE, "sort"]);
     same("sorted", run.stdin("b\na\n").run()?.ok()?, "a\nb")
         .and_then(|()| that("the daemon lives", docker.docker(&["version"])?.code == 0))
 }
@@ -92,10 +86,7 @@ fn no_such_program(docker: &Docker) -> Outcome {
 }
 
 fn killed_inside(docker: &Docker) -> Outcome {
-    docker
-        .run(&["--init"], &["sh", "-c", "kill -9 $$"])?
-        .code(137)
-        .map(drop)
+    docker.run(&["--init"], &["sh", "-c", "kill -9 $$"])?.code(137).map(drop)
 }
 
 fn script(docker: &Docker) -> Outcome {
@@ -105,33 +96,21 @@ fn script(docker: &Docker) -> Outcome {
 
 fn hostname(docker: &Docker) -> Outcome {
     let options = ["--hostname", "box", "--domainname", "example.test"];
-    let text = docker.sh(
-        &options,
-        "hostname; cat /proc/sys/kernel/domainname; grep -c box /etc/hosts",
-    )?;
+    let text = docker.sh(&options, "hostname; cat /proc/sys/kernel/domainname; grep -c box /etc/hosts")?;
     same("hostname, domain name, /etc/hosts", text, "box\nexample.test\n1")
 }
 
 fn user_number(docker: &Docker) -> Outcome {
-    let text = docker.sh(
-        &["--user", "2345:6789"],
-        "id -u; id -g; grep -E '^(Uid|Gid)' /proc/self/status",
-    )?;
+    let text = docker.sh(&["--user", "2345:6789"], "id -u; id -g; grep -E '^(Uid|Gid)' /proc/self/status")?;
     has("ids", &text, "2345\n6789\n")?;
     same("uids", status_field(&text, "Uid")?, "2345\t2345\t2345\t2345")?;
     same("gids", status_field(&text, "Gid")?, "6789\t6789\t6789\t6789")
 }
 
 fn user_name(docker: &Docker) -> Outcome {
-    let text = docker.sh(
-        &["--user", USER, "--group-add", "77"],
-        "cat /proc/self/status; echo home: $HOME",
-    )?;
-    same(
-        "uids",
-        status_field(&text, "Uid")?.split('\t').next(),
-        Some(&*USER_ID.to_string()),
-    )?;
+    let text =
+        docker.sh(&["--user", USER, "--group-add", "77"], "cat /proc/self/status; echo home: $HOME")?;
+    same("uids", status_field(&text, "Uid")?.split('\t').next(), Some(&*USER_ID.to_string()))?;
     let mut groups: Vec<_> = status_field(&text, "Groups")?.split_whitespace().collect();
     groups.retain(|group| *group != USER_ID.to_string());
     groups.sort_unstable();
@@ -141,14 +120,7 @@ fn user_name(docker: &Docker) -> Outcome {
 
 fn environment(docker: &Docker) -> Outcome {
     let text = docker.sh(&["--env", "A=b c=d", "--env", "EMPTY="], "env; echo \"<$EMPTY>\"")?;
-    for part in [
-        "A=b c=d\n",
-        "EMPTY=\n",
-        "HOME=/root\n",
-        "HOSTNAME=",
-        "PATH=/usr/local/sbin:",
-        "<>",
-    ] {
+    for part in ["A=b c=d\n", "EMPTY=\n", "HOME=/root\n", "HOSTNAME=", "PATH=/usr/local/sbin:", "<>"] {
         has("environment", &text, part)?;
     }
     Ok(())
@@ -169,10 +141,8 @@ fn workdir(docker: &Docker) -> Outcome {
 fn volume_writable(docker: &Docker) -> Outcome {
     let dir = docker.host_dir("writable")?;
     fs::write(dir.join("in"), "from host")?;
-    let text = docker.sh(
-        &["-v", &format!("{}:/data", dir.display())],
-        "cat /data/in; echo from box > /data/out",
-    )?;
+    let text =
+        docker.sh(&["-v", &format!("{}:/data", dir.display())], "cat /data/in; echo from box > /data/out")?;
     same("read", text, "from host")?;
     same("written", fs::read_to_string(dir.join("out"))?, "from box\n")
 }
@@ -181,10 +151,8 @@ fn volume_read_only(docker: &Docker) -> Outcome {
     let dir = docker.host_dir("read-only")?;
     fs::write(dir.join("in"), "from host")?;
     let volume = format!("{}:/data/deep/er:ro", dir.display());
-    let output = docker.run(
-        &["-v", &volume],
-        &["sh", "-c", "cat /data/deep/er/in && echo x > /data/deep/er/out"],
-    )?;
+    let output =
+        docker.run(&["-v", &volume], &["sh", "-c", "cat /data/deep/er/in && echo x > /data/deep/er/out"])?;
     has("write", &output.stderr, "Read-only file system")?;
     same("read", output.code(1)?, "from host")?;
     that("nothing was written", !dir.join("out").exists())
@@ -203,11 +171,7 @@ fn volume_file(docker: &Docker) -> Outcome {
 
 fn volume_propagation(docker: &Docker) -> Outcome {
     let dir = docker.host_dir("propagation")?;
-    Cmd::new("mount")
-        .args(["-t", "tmpfs", "tmpfs"])
-        .arg(&dir)
-        .run()?
-        .ok()?;
+    Cmd::new("mount").args(["-t", "tmpfs", "tmpfs"]).arg(&dir).run()?.ok()?;
     Cmd::new("mount").arg("--make-shared").arg(&dir).run()?.ok()?;
     fs::create_dir(dir.join("late"))?;
     let result = late_mount(docker, &dir);
@@ -216,19 +180,11 @@ fn volume_propagation(docker: &Docker) -> Outcome {
 }
 
 fn late_mount(docker: &Docker, dir: &std::path::Path) -> Outcome {
-    let mount = |kind: &str| {
-        format!(
-            "type=bind,source={},target=/data,bind-propagation={kind}",
-            dir.display()
-        )
-    };
+    let mount =
+        |kind: &str| format!("type=bind,source={},target=/data,bind-propagation={kind}", dir.display());
     let slave = docker.sleeper(&["--mount", &mount("rslave")])?;
     let private = docker.sleeper(&["--mount", &mount("rprivate")])?;
-    Cmd::new("mount")
-        .args(["-t", "tmpfs", "tmpfs"])
-        .arg(dir.join("late"))
-        .run()?
-        .ok()?;
+    Cmd::new("mount").args(["-t", "tmpfs", "tmpfs"]).arg(dir.join("late")).run()?.ok()?;
     fs::write(dir.join("late/file"), "")?;
     slave.sh("test -e /data/late/file")?;
     private.sh("test ! -e /data/late/file").map(drop)
@@ -236,31 +192,19 @@ fn late_mount(docker: &Docker, dir: &std::path::Path) -> Outcome {
 
 fn read_only(docker: &Docker) -> Outcome {
     let options = ["--read-only", "--tmpfs", "/scratch"];
-    let output = docker.run(
-        &options,
-        &["sh", "-c", "echo x > /scratch/a && cat /scratch/a && touch /b"],
-    )?;
+    let output = docker.run(&options, &["sh", "-c", "echo x > /scratch/a && cat /scratch/a && touch /b"])?;
     has("touch", &output.stderr, "Read-only file system")?;
     same("scratch", output.code(1)?, "x")
 }
 
 fn tmpfs(docker: &Docker) -> Outcome {
     let options = ["--tmpfs", "/scratch:rw,noexec,size=1m,mode=1770,uid=1234"];
-    let text = docker.sh(
-        &options,
-        "grep ' /scratch ' /proc/mounts; stat -c '%a %u' /scratch; df -m /scratch | tail -1",
-    )?;
-    for part in [
-        "tmpfs /scratch tmpfs rw,nosuid,nodev,noexec",
-        "size=1024k",
-        "1770 1234",
-    ] {
+    let text = docker
+        .sh(&options, "grep ' /scratch ' /proc/mounts; stat -c '%a %u' /scratch; df -m /scratch | tail -1")?;
+    for part in ["tmpfs /scratch tmpfs rw,nosuid,nodev,noexec", "size=1024k", "1770 1234"] {
         has("mount", &text, part)?;
     }
-    let output = docker.run(
-        &options,
-        &["dd", "if=/dev/zero", "of=/scratch/a", "bs=64k", "count=32"],
-    )?;
+    let output = docker.run(&options, &["dd", "if=/dev/zero", "of=/scratch/a", "bs=64k", "count=32"])?;
     has("too much", &output.fails()?, "No space left on device")
 }
 
@@ -276,11 +220,7 @@ fn default_mounts(docker: &Docker) -> Outcome {
     ] {
         has("mounts", &text, &format!(" {path} {kind} "))?;
     }
-    let line = |path: &str| {
-        text.lines()
-            .find(|line| line.contains(&format!(" {path} ")))
-            .unwrap_or_default()
-    };
+    let line = |path: &str| text.lines().find(|line| line.contains(&format!(" {path} "))).unwrap_or_default();
     has("/sys", line("/sys"), " ro,nosuid,nodev,noexec")?;
     has("/proc", line("/proc"), " rw,nosuid,nodev,noexec")?;
     has("/dev/shm", line("/dev/shm"), "size=3072k")?;
@@ -299,50 +239,25 @@ fn default_devices(docker: &Docker) -> Outcome {
         ("urandom", "1:9"),
         ("tty", "5:0"),
     ] {
-        has(
-            "device",
-            &text,
-            &format!("{name} character special file {number} 666"),
-        )?;
+        has("device", &text, &format!("{name} character special file {number} 666"))?;
     }
-    has(
-        "links",
-        &text,
-        "/proc/self/fd\n/proc/self/fd/0\n/proc/self/fd/1\n/proc/self/fd/2\npts/ptmx",
-    )?;
-    docker
-        .sh(
-            &[],
-            "echo x > /dev/null && head -c 3 /dev/zero | wc -c && ! echo x > /dev/full",
-        )
-        .map(drop)?;
-    let output = docker.run(
-        &["--cap-add", "MKNOD"],
-        &["sh", "-c", "mknod /sda b 8 0 && head -c 1 /sda"],
-    )?;
-    has(
-        "a device that is not allowed",
-        &output.fails()?,
-        "Operation not permitted",
-    )
+    has("links", &text, "/proc/self/fd\n/proc/self/fd/0\n/proc/self/fd/1\n/proc/self/fd/2\npts/ptmx")?;
+    docker.sh(&[], "echo x > /dev/null && head -c 3 /dev/zero | wc -c && ! echo x > /dev/full").map(drop)?;
+    let output = docker.run(&["--cap-add", "MKNOD"], &["sh", "-c", "mknod /sda b 8 0 && head -c 1 /sda"])?;
+    has("a device that is not allowed", &output.fails()?, "Operation not permitted")
 }
 
 fn masked_paths(docker: &Docker) -> Outcome {
     let text = docker.sh(&[], "cat /proc/timer_list /proc/kcore | wc -c; ls /sys/firmware /proc/scsi | grep -v : | grep -c . ; true")?;
     same("bytes and entries", text, "0\n0")?;
-    let output = docker.run(
-        &["--privileged=false", "--user", "0"],
-        &["sh", "-c", "echo 1 > /proc/sys/vm/drop_caches"],
-    )?;
+    let output = docker
+        .run(&["--privileged=false", "--user", "0"], &["sh", "-c", "echo 1 > /proc/sys/vm/drop_caches"])?;
     has("/proc/sys", &output.fails()?, "Read-only file system")
 }
 
 fn device(docker: &Docker) -> Outcome {
     let options = ["--device", "/dev/fuse:/dev/other:r"];
-    let text = docker.sh(
-        &options,
-        "stat -c '%F %t:%T' /dev/other; : < /dev/other && echo opened",
-    )?;
+    let text = docker.sh(&options, "stat -c '%F %t:%T' /dev/other; : < /dev/other && echo opened")?;
     same("device", text, "character special file a:e5\nopened")?;
     let output = docker.run(&options, &["sh", "-c", ": > /dev/other"])?;
     has("not for writing", &output.fails()?, "Operation not permitted")
@@ -351,13 +266,7 @@ fn device(docker: &Docker) -> Outcome {
 fn capabilities(docker: &Docker, options: &[&str]) -> Result<[String; 5], Stop> {
     let text = docker.sh(options, "cat /proc/self/status")?;
     let field = |name| status_field(&text, name).map(str::to_owned);
-    Ok([
-        field("CapInh")?,
-        field("CapPrm")?,
-        field("CapEff")?,
-        field("CapBnd")?,
-        field("CapAmb")?,
-    ])
+    Ok([field("CapInh")?, field("CapPrm")?, field("CapEff")?, field("CapBnd")?, field("CapAmb")?])
 }
 
 const NONE: &str = "0000000000000000";
@@ -377,9 +286,7 @@ fn same_capabilities(got: &[String; 5], permitted: &str, bounding: &str) -> Outc
 fn default_capabilities(docker: &Docker) -> Outcome {
     let got = capabilities(docker, &[])?;
     same_capabilities(&got, DEFAULT, DEFAULT)?;
-    docker
-        .sh(&[], "chown 1:1 /tmp/. && ! mount -t tmpfs x /mnt 2>/dev/null")
-        .map(drop)
+    docker.sh(&[], "chown 1:1 /tmp/. && ! mount -t tmpfs x /mnt 2>/dev/null").map(drop)
 }
 
 fn cap_drop(docker: &Docker) -> Outcome {
@@ -390,21 +297,10 @@ fn cap_drop(docker: &Docker) -> Outcome {
 
 fn cap_add(docker: &Docker) -> Outcome {
     let set = "0000000000001000";
-    same_capabilities(
-        &capabilities(docker, &["--cap-drop", "ALL", "--cap-add", "NET_ADMIN"])?,
-        set,
-        set,
-    )?;
+    same_capabilities(&capabilities(docker, &["--cap-drop", "ALL", "--cap-add", "NET_ADMIN"])?, set, set)?;
     let script = "ip link set lo mtu 1400 && cat /sys/class/net/lo/mtu";
-    same(
-        "mtu",
-        docker.sh(&["--cap-add", "NET_ADMIN", "--network", "none"], script)?,
-        "1400",
-    )?;
-    that(
-        "refused without",
-        docker.run(&["--network", "none"], &["sh", "-c", script])?.code != 0,
-    )
+    same("mtu", docker.sh(&["--cap-add", "NET_ADMIN", "--network", "none"], script)?, "1400")?;
+    that("refused without", docker.run(&["--network", "none"], &["sh", "-c", script])?.code != 0)
 }
 
 fn cap_user(docker: &Docker) -> Outcome {
@@ -416,11 +312,7 @@ fn privileged(docker: &Docker) -> Outcome {
     same_capabilities(&capabilities(docker, &["--privileged"])?, all, all)?;
     let script = "grep Seccomp: /proc/self/status; mount -t tmpfs x /mnt 2>/dev/null || mkdir /mnt && mount -t tmpfs x /mnt && echo mounted; test -b /dev/vda -o -c /dev/fuse && echo devices; grep ' /sys sysfs rw' /proc/mounts | wc -l";
     let text = docker.sh(&["--privileged"], script)?;
-    same(
-        "effects",
-        text.split_whitespace().collect::<Vec<_>>().join(" "),
-        "Seccomp: 0 mounted devices 1",
-    )
+    same("effects", text.split_whitespace().collect::<Vec<_>>().join(" "), "Seccomp: 0 mounted devices 1")
 }
 
 fn seccomp_default(docker: &Docker) -> Outcome {
@@ -438,26 +330,15 @@ fn no_new_privileges(docker: &Docker) -> Outcome {
     let script = "cat /proc/self/status";
     let text = docker.sh(&["--security-opt", "no-new-privileges", "--user", USER], script)?;
     same("with", status_field(&text, "NoNewPrivs")?, "1")?;
-    same(
-        "without",
-        status_field(&docker.sh(&["--user", USER], script)?, "NoNewPrivs")?,
-        "0",
-    )
+    same("without", status_field(&docker.sh(&["--user", USER], script)?, "NoNewPrivs")?, "0")
 }
 
 fn descriptors(docker: &Docker) -> Outcome {
     let container = docker.sleeper(&[])?;
     let entries = fs::read_dir(format!("/proc/{}/fd", container.pid()?))?;
-    let mut names: Vec<_> = entries
-        .flatten()
-        .map(|entry| entry.file_name().into_string())
-        .collect();
+    let mut names: Vec<_> = entries.flatten().map(|entry| entry.file_name().into_string()).collect();
     names.sort();
-    same(
-        "init's descriptors",
-        names,
-        ["0", "1", "2"].map(|name| Ok(name.to_owned())).to_vec(),
-    )?;
+    same("init's descriptors", names, ["0", "1", "2"].map(|name| Ok(name.to_owned())).to_vec())?;
     same("exec's", container.sh("ls /proc/$$/fd; true")?, "0\n1\n2")
 }
 
@@ -471,44 +352,20 @@ fn namespaces_new(docker: &Docker) -> Outcome {
     let container = docker.sleeper(&[])?;
     let pid = container.pid()?.to_string();
     for kind in KINDS {
-        that(
-            &format!("{kind} is new"),
-            namespace(&pid, kind)? != namespace("self", kind)?,
-        )?;
+        that(&format!("{kind} is new"), namespace(&pid, kind)? != namespace("self", kind)?)?;
     }
     same("user", namespace(&pid, "user")?, namespace("self", "user")?)?;
-    same(
-        "it is pid 1 of its own",
-        container.sh("cat /proc/1/comm")?,
-        "sleep",
-    )
+    same("it is pid 1 of its own", container.sh("cat /proc/1/comm")?, "sleep")
 }
 
 fn namespaces_host(docker: &Docker) -> Outcome {
-    let options = [
-        "--pid",
-        "host",
-        "--ipc",
-        "host",
-        "--uts",
-        "host",
-        "--network",
-        "host",
-    ];
+    let options = ["--pid", "host", "--ipc", "host", "--uts", "host", "--network", "host"];
     let container = docker.sleeper(&options)?;
     let pid = container.pid()?.to_string();
     for kind in KINDS {
-        same(
-            kind,
-            namespace(&pid, kind)? == namespace("self", kind)?,
-            kind != "mnt",
-        )?;
+        same(kind, namespace(&pid, kind)? == namespace("self", kind)?, kind != "mnt")?;
     }
-    same(
-        "its pid",
-        container.sh(&format!("cat /proc/{pid}/comm"))?,
-        "sleep",
-    )
+    same("its pid", container.sh(&format!("cat /proc/{pid}/comm"))?, "sleep")
 }
 
 fn namespaces_joined(docker: &Docker) -> Outcome {
@@ -517,11 +374,7 @@ fn namespaces_joined(docker: &Docker) -> Outcome {
     let second = docker.sleeper(&["--pid", &peer, "--network", &peer])?;
     let (one, two) = (first.pid()?.to_string(), second.pid()?.to_string());
     for kind in KINDS {
-        same(
-            kind,
-            namespace(&one, kind)? == namespace(&two, kind)?,
-            ["net", "pid"].contains(&kind),
-        )?;
+        same(kind, namespace(&one, kind)? == namespace(&two, kind)?, ["net", "pid"].contains(&kind))?;
     }
     // Without a PID namespace of its own the container must still end as a whole.
     second.exec(&["-d"], &["sleep", "2000"])?.ok()?;
@@ -547,11 +400,7 @@ fn network_bridge(docker: &Docker) -> Outcome {
     let gateway = container.inspect("{{.NetworkSettings.Gateway}}")?;
     let text = container.sh("ls /sys/class/net; ip -4 -o addr show eth0")?;
     has("interfaces", &text, "eth0\nlo\n")?;
-    has(
-        "address",
-        &text,
-        &container.inspect("{{.NetworkSettings.IPAddress}}")?,
-    )?;
+    has("address", &text, &container.inspect("{{.NetworkSettings.IPAddress}}")?)?;
     let ping = format!("ping -c 1 -w 3 {gateway} > /dev/null && ip route | grep -c 'default via {gateway}'");
     same("gateway", container.sh(&ping)?, "1")
 }
@@ -567,14 +416,8 @@ fn init(docker: &Docker) -> Outcome {
 }
 
 fn tty(docker: &Docker) -> Outcome {
-    let output = docker.run(
-        &["-t"],
-        &[
-            "sh",
-            "-c",
-            "tty; test -t 0 && test -t 2 && echo terminal; ls -l /proc/self/fd/1",
-        ],
-    )?;
+    let output = docker
+        .run(&["-t"], &["sh", "-c", "tty; test -t 0 && test -t 2 && echo terminal; ls -l /proc/self/fd/1"])?;
     let text = output.ok()?;
     has("tty", &text, "/dev/pts/0\r\nterminal\r\n")?;
     has(
@@ -593,10 +436,7 @@ fn tty_size(_docker: &Docker) -> Outcome {
     let script = format!(
         "stty rows 33 cols 101; exec {CLIENT} --host {SOCKET} run --rm -it {seccomp} {IMAGE} sh -c '{inside}'"
     );
-    let output = Cmd::new("script")
-        .args(["-qec", &script, "/dev/null"])
-        .env("TERM", "vt100")
-        .run()?;
+    let output = Cmd::new("script").args(["-qec", &script, "/dev/null"]).env("TERM", "vt100").run()?;
     let text = output.code(4)?;
     has("size", &text, "33 101")?;
     has("tty", &text, "/dev/pts/0")

@@ -32,22 +32,10 @@ fn limits(podman: &Podman) -> Outcome {
     let container = podman.sleeper(&["--memory", "64m", "--cpus", "0.5", "--pids-limit", "33"])?;
     let pid = container.pid()?;
     let table = fs::read_to_string(format!("/proc/{pid}/cgroup"))?;
-    has(
-        "cgroup",
-        &table,
-        &format!(":/{}/libpod-{}", podman.tag, container.id),
-    )?;
+    has("cgroup", &table, &format!(":/{}/libpod-{}", podman.tag, container.id))?;
     same("pids", cgroup_value(pid, "pids", "pids.max", "pids.max")?, "33")?;
-    same(
-        "memory",
-        cgroup_value(pid, "memory", "memory.limit_in_bytes", "memory.max")?,
-        "67108864",
-    )?;
-    has(
-        "quota",
-        &cgroup_value(pid, "cpu", "cpu.cfs_quota_us", "cpu.max")?,
-        "50000",
-    )?;
+    same("memory", cgroup_value(pid, "memory", "memory.limit_in_bytes", "memory.max")?, "67108864")?;
+    has("quota", &cgroup_value(pid, "cpu", "cpu.cfs_quota_us", "cpu.max")?, "50000")?;
     same(
         "exec's cgroup",
         container.sh("grep -c libpod /proc/self/cgroup > /dev/null; cat /proc/self/cgroup")?,
@@ -59,25 +47,9 @@ fn update(podman: &Podman) -> Outcome {
     let container = podman.sleeper(&["--memory", "64m"])?;
     let pid = container.pid()?;
     cgroup_value(pid, "memory", "memory.limit_in_bytes", "memory.max")?;
-    container.act(&[
-        "update",
-        "--memory",
-        "80m",
-        "--memory-swap",
-        "160m",
-        "--cpus",
-        "0.25",
-    ])?;
-    same(
-        "memory",
-        cgroup_value(pid, "memory", "memory.limit_in_bytes", "memory.max")?,
-        "83886080",
-    )?;
-    has(
-        "quota",
-        &cgroup_value(pid, "cpu", "cpu.cfs_quota_us", "cpu.max")?,
-        "25000",
-    )
+    container.act(&["update", "--memory", "80m", "--memory-swap", "160m", "--cpus", "0.25"])?;
+    same("memory", cgroup_value(pid, "memory", "memory.limit_in_bytes", "memory.max")?, "83886080")?;
+    has("quota", &cgroup_value(pid, "cpu", "cpu.cfs_quota_us", "cpu.max")?, "25000")
 }
 
 fn privileged(podman: &Podman) -> Outcome {
@@ -94,22 +66,10 @@ fn privileged(podman: &Podman) -> Outcome {
 fn user_namespace(podman: &Podman) -> Outcome {
     let container = podman.sleeper(&["--uidmap", "0:100000:65536", "--gidmap", "0:200000:65536"])?;
     let status = fs::read_to_string(format!("/proc/{}/status", container.pid()?))?;
-    same(
-        "uid outside",
-        status_field(&status, "Uid")?.split('\t').next(),
-        Some("100000"),
-    )?;
-    same(
-        "gid outside",
-        status_field(&status, "Gid")?.split('\t').next(),
-        Some("200000"),
-    )?;
+    same("uid outside", status_field(&status, "Uid")?.split('\t').next(), Some("100000"))?;
+    same("gid outside", status_field(&status, "Gid")?.split('\t').next(), Some("200000"))?;
     let script = "id -u; awk '{print $1, $2, $3}' /proc/self/uid_map; touch /a && stat -c %u /a /home/tester";
-    same(
-        "inside",
-        container.sh(script)?,
-        format!("0\n0 100000 65536\n0\n{}", image::USER_ID),
-    )
+    same("inside", container.sh(script)?, format!("0\n0 100000 65536\n0\n{}", image::USER_ID))
 }
 
 fn bridge(podman: &Podman) -> Outcome {
@@ -123,21 +83,14 @@ fn rootfs(podman: &Podman) -> Outcome {
     let root = podman.dir.join("rootfs");
     image::unpack(&podman.dir.join("busybox.tar"), &root)?;
     let run = podman.new_container(&["run", "--rm"], &["--rootfs"]).arg(&root);
-    same(
-        "output",
-        run.args(["sh", "-c", "touch /made; pwd"]).run()?.ok()?,
-        "/",
-    )?;
+    same("output", run.args(["sh", "-c", "touch /made; pwd"]).run()?.ok()?, "/")?;
     that("written", root.join("made").exists())
 }
 
 fn hooks(podman: &Podman) -> Outcome {
     let dir = podman.host_dir("hooks")?;
     let (script, state) = (dir.join("hook.sh"), dir.join("state"));
-    fs::write(
-        &script,
-        format!("#!/bin/sh\ncat >> {0}\necho \" $1\" >> {0}\n", state.display()),
-    )?;
+    fs::write(&script, format!("#!/bin/sh\ncat >> {0}\necho \" $1\" >> {0}\n", state.display()))?;
     fs::set_permissions(&script, fs::Permissions::from_mode(0o755))?;
     for stage in ["prestart", "createRuntime", "poststart", "poststop"] {
         let hook = serde_json::json!({
@@ -149,21 +102,11 @@ fn hooks(podman: &Podman) -> Outcome {
         fs::write(dir.join(format!("{stage}.json")), hook.to_string())?;
     }
     let hooks = format!("--hooks-dir={}", dir.display());
-    podman
-        .new_container(&[&hooks, "run"], &["--rm", IMAGE, "sleep", "0.3"])
-        .run()?
-        .ok()?;
+    podman.new_container(&[&hooks, "run"], &["--rm", IMAGE, "sleep", "0.3"]).run()?.ok()?;
     eventually(Duration::from_secs(5), || {
         let text = fs::read_to_string(&state)?;
-        let stages: Vec<_> = text
-            .lines()
-            .map(|line| line.rsplit(' ').next().unwrap_or_default())
-            .collect();
-        same(
-            "stages",
-            stages,
-            vec!["prestart", "createRuntime", "poststart", "poststop"],
-        )?;
+        let stages: Vec<_> = text.lines().map(|line| line.rsplit(' ').next().unwrap_or_default()).collect();
+        same("stages", stages, vec!["prestart", "createRuntime", "poststart", "poststop"])?;
         has("the state given to them", &text, "\"status\":\"stopped\"")
             .or_else(|_| has("the state", &text, "\"status\": \"stopped\""))
     })
@@ -183,32 +126,19 @@ fn pause(podman: &Podman) -> Outcome {
     moving()?;
     container.act(&["pause"])?;
     same("status", container.status()?, "paused")?;
-    same(
-        "bytes written while paused",
-        growth(&count, Duration::from_millis(500))?,
-        0,
-    )?;
+    same("bytes written while paused", growth(&count, Duration::from_millis(500))?, 0)?;
     container.act(&["unpause"])?;
     same("status", container.status()?, "running")?;
     moving()
 }
 
 fn health(podman: &Podman) -> Outcome {
-    let options = [
-        "--health-cmd",
-        "test -e /healthy",
-        "--health-interval",
-        "disable",
-        "--health-retries",
-        "1",
-    ];
+    let options =
+        ["--health-cmd", "test -e /healthy", "--health-interval", "disable", "--health-retries", "1"];
     let container = podman.sleeper(&options)?;
     podman.podman(&["healthcheck", "run", &container.id])?.code(1)?;
     container.sh("touch /healthy")?;
-    podman
-        .podman(&["healthcheck", "run", &container.id])?
-        .code(0)
-        .map(drop)
+    podman.podman(&["healthcheck", "run", &container.id])?.code(0).map(drop)
 }
 
 /// A pod with a pause program of our own, for Podman's own one is built from another package.
@@ -219,9 +149,7 @@ struct Pod<'a> {
 
 impl Drop for Pod<'_> {
     fn drop(&mut self) {
-        self.podman
-            .podman(&["pod", "rm", "--force", "--time", "0", self.name])
-            .ok();
+        self.podman.podman(&["pod", "rm", "--force", "--time", "0", self.name]).ok();
     }
 }
 
@@ -231,22 +159,11 @@ impl<'a> Pod<'a> {
     fn create(podman: &'a Podman, name: &'static str) -> Result<Self, Stop> {
         let entry = "ENTRYPOINT [\"sh\", \"-c\", \"trap 'exit 0' TERM; while :; do sleep 0.1; done\"]";
         let tar = podman.dir.join("busybox.tar");
-        podman
-            .podman(&["import", "--change", entry, &tar.to_string_lossy(), PAUSE_IMAGE])?
-            .ok()?;
+        podman.podman(&["import", "--change", entry, &tar.to_string_lossy(), PAUSE_IMAGE])?.ok()?;
         let pod = Pod { podman, name };
         let parent = format!("/{}", podman.tag);
-        let options = [
-            "--cgroup-parent",
-            &parent,
-            "--share",
-            "net,ipc,uts,pid",
-            "--network",
-            "none",
-        ];
-        let create = podman
-            .client()
-            .args(["pod", "create", "--infra-image", PAUSE_IMAGE, "--name", name]);
+        let options = ["--cgroup-parent", &parent, "--share", "net,ipc,uts,pid", "--network", "none"];
+        let create = podman.client().args(["pod", "create", "--infra-image", PAUSE_IMAGE, "--name", name]);
         create.args(options).run()?.ok()?;
         Ok(pod)
     }
@@ -259,29 +176,17 @@ impl<'a> Pod<'a> {
     }
 
     fn pid(&self, name: &str) -> Result<String, Stop> {
-        self.podman
-            .podman(&["container", "inspect", "--format", "{{.State.Pid}}", name])?
-            .ok()
+        self.podman.podman(&["container", "inspect", "--format", "{{.State.Pid}}", name])?.ok()
     }
 
     fn status(&self) -> Result<String, Stop> {
         self.podman
-            .podman(&[
-                "pod",
-                "ps",
-                "--filter",
-                &format!("name={}", self.name),
-                "--format",
-                "{{.Status}}",
-            ])?
+            .podman(&["pod", "ps", "--filter", &format!("name={}", self.name), "--format", "{{.Status}}"])?
             .ok()
     }
 
     fn act(&self, command: &[&str]) -> Outcome {
-        self.podman
-            .podman(&[&["pod"], command, &[self.name]].concat())?
-            .ok()
-            .map(drop)
+        self.podman.podman(&[&["pod"], command, &[self.name]].concat())?.ok().map(drop)
     }
 }
 
@@ -294,27 +199,13 @@ fn pod_shares(podman: &Podman) -> Outcome {
         |pid: &str, kind: &str| Ok::<_, Stop>(fs::metadata(format!("/proc/{pid}/ns/{kind}"))?.ino());
     for kind in ["net", "ipc", "uts", "pid"] {
         same(kind, namespace(&one, kind)?, namespace(&two, kind)?)?;
-        that(
-            &format!("{kind} is not the host's"),
-            namespace(&one, kind)? != namespace("self", kind)?,
-        )?;
+        that(&format!("{kind} is not the host's"), namespace(&one, kind)? != namespace("self", kind)?)?;
     }
     that("mnt differs", namespace(&one, "mnt")? != namespace(&two, "mnt")?)?;
-    let text = podman
-        .podman(&[
-            "exec",
-            "one",
-            "sh",
-            "-c",
-            "hostname; ps -o args | grep -c '[s]leep 1000'",
-        ])?
-        .ok()?;
+    let text =
+        podman.podman(&["exec", "one", "sh", "-c", "hostname; ps -o args | grep -c '[s]leep 1000'"])?.ok()?;
     same("seen by one", text, "shares\n2")?;
-    has(
-        "cgroup",
-        &fs::read_to_string(format!("/proc/{one}/cgroup"))?,
-        &format!(":/{}/", podman.tag),
-    )
+    has("cgroup", &fs::read_to_string(format!("/proc/{one}/cgroup"))?, &format!(":/{}/", podman.tag))
 }
 
 fn pod_life(podman: &Podman) -> Outcome {
@@ -331,10 +222,7 @@ fn pod_life(podman: &Podman) -> Outcome {
     same("again", pod.status()?, "Running")?;
     let pid = pod.pid("worker")?;
     pod.act(&["rm", "--force", "--time", "0"])?;
-    that(
-        "its process is gone",
-        !std::path::Path::new("/proc").join(pid).exists(),
-    )?;
+    that("its process is gone", !std::path::Path::new("/proc").join(pid).exists())?;
     same("no pod", pod.status()?, "")
 }
 
@@ -343,17 +231,12 @@ fn no_cgroup_left(podman: &Podman) -> Outcome {
     fn containers(below: &Path, found: &mut Vec<PathBuf>) {
         for path in directories(below) {
             containers(&path, found);
-            if path
-                .file_name()
-                .is_some_and(|name| name.as_bytes().starts_with(b"libpod-"))
-            {
+            if path.file_name().is_some_and(|name| name.as_bytes().starts_with(b"libpod-")) {
                 found.push(path);
             }
         }
     }
     let mut found = Vec::new();
-    hierarchies()
-        .iter()
-        .for_each(|root| containers(&root.join(&podman.tag), &mut found));
+    hierarchies().iter().for_each(|root| containers(&root.join(&podman.tag), &mut found));
     same("cgroups left", found, Vec::<PathBuf>::new())
 }

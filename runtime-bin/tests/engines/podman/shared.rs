@@ -52,9 +52,7 @@ fn output(podman: &Podman) -> Outcome {
 }
 
 fn stdin(podman: &Podman) -> Outcome {
-    let run = podman
-        .new_container(&["run", "--rm", "-i"], &[])
-        .args([IMAGE, "sort"]);
+    let run = podman.new_container(&["run", "--rm", "-i"], &[]).args([IMAGE, "sort"]);
     same("sorted", run.stdin("b\na\n").run()?.ok()?, "a\nb")
 }
 
@@ -66,31 +64,15 @@ fn exit_codes(podman: &Podman) -> Outcome {
 }
 
 fn process(podman: &Podman) -> Outcome {
-    let options = [
-        "--hostname",
-        "box",
-        "--env",
-        "A=b c",
-        "--workdir",
-        "/home/tester",
-        "--user",
-        USER,
-    ];
+    let options = ["--hostname", "box", "--env", "A=b c", "--workdir", "/home/tester", "--user", USER];
     let text = podman.sh(&options, "hostname; echo $A; pwd; id -u; id -G")?;
-    same(
-        "process",
-        text,
-        format!("box\nb c\n/home/tester\n{USER_ID}\n{USER_ID} 4321"),
-    )
+    same("process", text, format!("box\nb c\n/home/tester\n{USER_ID}\n{USER_ID} 4321"))
 }
 
 fn volumes(podman: &Podman) -> Outcome {
     let dir = podman.host_dir("volumes")?;
     fs::write(dir.join("in"), "from host")?;
-    let (read, write) = (
-        format!("{}:/read:ro", dir.display()),
-        format!("{}:/new/write", dir.display()),
-    );
+    let (read, write) = (format!("{}:/read:ro", dir.display()), format!("{}:/new/write", dir.display()));
     let script = "cat /read/in; echo from box > /new/write/out; ! echo x > /read/out";
     let output = podman.run(&["-v", &read, "-v", &write], &["sh", "-c", script])?;
     has("read-only", &output.stderr, "Read-only file system")?;
@@ -99,10 +81,7 @@ fn volumes(podman: &Podman) -> Outcome {
 }
 
 fn read_only(podman: &Podman) -> Outcome {
-    let output = podman.run(
-        &["--read-only"],
-        &["sh", "-c", "echo x > /tmp/a && cat /tmp/a && touch /a"],
-    )?;
+    let output = podman.run(&["--read-only"], &["sh", "-c", "echo x > /tmp/a && cat /tmp/a && touch /a"])?;
     has("touch", &output.stderr, "Read-only file system")?;
     same("tmp", output.code(1)?, "x")
 }
@@ -142,16 +121,10 @@ fn capabilities(podman: &Podman) -> Outcome {
     let default = sets(&[])?;
     that(
         &format!("a small default set {default:?}"),
-        default
-            .iter()
-            .all(|set| set.starts_with("00000000800") || set.starts_with("00000000a80")),
+        default.iter().all(|set| set.starts_with("00000000800") || set.starts_with("00000000a80")),
     )?;
     same("none", sets(&["--cap-drop", "ALL"])?, ["0000000000000000"; 3])?;
-    same(
-        "NET_ADMIN",
-        sets(&["--cap-drop", "ALL", "--cap-add", "NET_ADMIN"])?,
-        ["0000000000001000"; 3],
-    )
+    same("NET_ADMIN", sets(&["--cap-drop", "ALL", "--cap-add", "NET_ADMIN"])?, ["0000000000001000"; 3])
 }
 
 fn seccomp(podman: &Podman) -> Outcome {
@@ -161,31 +134,18 @@ fn seccomp(podman: &Podman) -> Outcome {
     // In a new user namespace the kernel lets root set the host name; the profile still does not.
     let script = "grep Seccomp: /proc/self/status; unshare -U -r -u hostname other; echo $?";
     same("filtered", podman.sh(&[], script)?, "Seccomp:\t2\n1")?;
-    same(
-        "unconfined",
-        podman.sh(&["--security-opt", "seccomp=unconfined"], script)?,
-        "Seccomp:\t0\n0",
-    )
+    same("unconfined", podman.sh(&["--security-opt", "seccomp=unconfined"], script)?, "Seccomp:\t0\n0")
 }
 
 fn no_new_privileges(podman: &Podman) -> Outcome {
-    let text = podman.sh(
-        &["--security-opt", "no-new-privileges"],
-        "grep NoNewPrivs /proc/self/status",
-    )?;
+    let text = podman.sh(&["--security-opt", "no-new-privileges"], "grep NoNewPrivs /proc/self/status")?;
     same("with", text, "NoNewPrivs:\t1")
 }
 
 fn limits(podman: &Podman) -> Outcome {
     // With any --ulimit Podman asks for more processes than these machines may give.
-    let options = [
-        "--ulimit",
-        "nofile=100:200",
-        "--ulimit",
-        "nproc=500:500",
-        "--sysctl",
-        "kernel.msgmax=9000",
-    ];
+    let options =
+        ["--ulimit", "nofile=100:200", "--ulimit", "nproc=500:500", "--sysctl", "kernel.msgmax=9000"];
     same(
         "values",
         podman.sh(&options, "ulimit -Sn; ulimit -Hn; cat /proc/sys/kernel/msgmax")?,
@@ -207,22 +167,14 @@ fn namespace(pid: &str, kind: &str) -> Result<u64, Stop> {
 
 fn network_host(podman: &Podman) -> Outcome {
     let container = podman.sleeper(&["--network", "host"])?;
-    same(
-        "namespace",
-        namespace(&container.pid()?.to_string(), "net")?,
-        namespace("self", "net")?,
-    )?;
+    same("namespace", namespace(&container.pid()?.to_string(), "net")?, namespace("self", "net")?)?;
     has("lo", &container.sh("cat /proc/net/dev")?, "lo:")
 }
 
 fn namespaces_host(podman: &Podman) -> Outcome {
     // Without root Podman mounts the host's /dev/mqueue for --ipc host, which is not everywhere.
     let ipc = !podman.rootless || std::path::Path::new("/dev/mqueue").exists();
-    let kinds = if ipc {
-        &["pid", "uts", "ipc"][..]
-    } else {
-        &["pid", "uts"]
-    };
+    let kinds = if ipc { &["pid", "uts", "ipc"][..] } else { &["pid", "uts"] };
     let options: Vec<_> = kinds.iter().map(|kind| format!("--{kind}=host")).collect();
     let container = podman.sleeper(&options.iter().map(String::as_str).collect::<Vec<_>>())?;
     let pid = container.pid()?.to_string();
@@ -230,11 +182,7 @@ fn namespaces_host(podman: &Podman) -> Outcome {
         same(kind, namespace(&pid, kind)?, namespace("self", kind)?)?;
     }
     that("net is new", namespace(&pid, "net")? != namespace("self", "net")?)?;
-    same(
-        "its pid",
-        container.sh(&format!("cat /proc/{pid}/comm"))?,
-        "sleep",
-    )
+    same("its pid", container.sh(&format!("cat /proc/{pid}/comm"))?, "sleep")
 }
 
 /// Shows the shell's descriptors: not as its last command, which it would become, nor in a pipe, whose
@@ -247,11 +195,7 @@ fn preserve_fds(podman: &Podman) -> Outcome {
     let run = podman.new_container(&["run", "--rm"], &["--preserve-fds", "1", IMAGE]);
     let run = run.args(["sh", "-c", &format!("cat <&3; echo; {OWN_DESCRIPTORS}")]);
     let script = format!("exec 3< {}; exec \"$@\"", file.display());
-    same(
-        "read",
-        run.under(&["sh", "-c", &script, "sh"]).run()?.ok()?,
-        "from descriptor 3\n0\n1\n2\n3",
-    )
+    same("read", run.under(&["sh", "-c", &script, "sh"]).run()?.ok()?, "from descriptor 3\n0\n1\n2\n3")
 }
 
 fn descriptors(podman: &Podman) -> Outcome {
@@ -261,12 +205,7 @@ fn descriptors(podman: &Podman) -> Outcome {
 }
 
 fn tty(podman: &Podman) -> Outcome {
-    let text = podman
-        .run(
-            &["-t"],
-            &["sh", "-c", "tty; test -t 0 && test -t 2 && echo terminal"],
-        )?
-        .ok()?;
+    let text = podman.run(&["-t"], &["sh", "-c", "tty; test -t 0 && test -t 2 && echo terminal"])?.ok()?;
     same("terminal", text, "/dev/pts/0\r\nterminal")
 }
 
@@ -275,11 +214,7 @@ fn tty_size(podman: &Podman) -> Outcome {
     let inside = "for i in 1 2 3 4 5 6 7 8 9; do stty size; sleep 0.1; done; tty; exit 4";
     let run = podman.new_container(&["run", "--rm"], &["-it", IMAGE, "sh", "-c", inside]);
     let shell = "stty rows 33 cols 101; exec \"$@\"";
-    let output = run
-        .under(&["sh", "-c", shell, "sh"])
-        .on_terminal()
-        .env("TERM", "vt100")
-        .run()?;
+    let output = run.under(&["sh", "-c", shell, "sh"]).on_terminal().env("TERM", "vt100").run()?;
     has("size", &output.stdout, "33 101")?;
     has("tty", &output.stdout, "/dev/pts/0")?;
     output.code(4).map(drop)
@@ -289,22 +224,11 @@ fn exec_process(podman: &Podman) -> Outcome {
     let container = podman.sleeper(&["--env", "A=old", "--hostname", "box"])?;
     let options = ["--env", "A=new", "--user", USER, "--workdir", "/etc"];
     let text = container
-        .exec(
-            &options,
-            &["sh", "-c", "echo $A; id -u; pwd; hostname; cat /proc/self/status"],
-        )?
+        .exec(&options, &["sh", "-c", "echo $A; id -u; pwd; hostname; cat /proc/self/status"])?
         .ok()?;
     has("process", &text, &format!("new\n{USER_ID}\n/etc\nbox\n"))?;
-    same(
-        "effective capabilities",
-        status_field(&text, "CapEff")?,
-        "0000000000000000",
-    )?;
-    same(
-        "Seccomp",
-        status_field(&text, "Seccomp")?,
-        if seccomp_is_on() { "2" } else { "0" },
-    )
+    same("effective capabilities", status_field(&text, "CapEff")?, "0000000000000000")?;
+    same("Seccomp", status_field(&text, "Seccomp")?, if seccomp_is_on() { "2" } else { "0" })
 }
 
 fn exec_codes(podman: &Podman) -> Outcome {
@@ -323,10 +247,7 @@ fn exec_codes(podman: &Podman) -> Outcome {
 
 fn exec_stdin(podman: &Podman) -> Outcome {
     let container = podman.sleeper(&[])?;
-    let exec = podman
-        .client()
-        .args(["exec", "-i", &container.id, "cat"])
-        .stdin("from outside");
+    let exec = podman.client().args(["exec", "-i", &container.id, "cat"]).stdin("from outside");
     same("stdout", exec.run()?.ok()?, "from outside")
 }
 
@@ -340,11 +261,7 @@ fn exec_detached(podman: &Podman) -> Outcome {
     let container = podman.sleeper(&[])?;
     container.exec(&["-d"], &["sleep", "3000"])?.ok()?;
     eventually(Duration::from_secs(5), || {
-        same(
-            "processes",
-            container.sh("ps -o args | grep -c '[s]leep 3000'; true")?,
-            "1",
-        )
+        same("processes", container.sh("ps -o args | grep -c '[s]leep 3000'; true")?, "1")
     })
 }
 
@@ -356,10 +273,7 @@ fn init(podman: &Podman) -> Outcome {
     container.act(&["init"])?;
     same("status", container.status()?, "initialized")?;
     let pid = container.pid()?;
-    that(
-        "a process waits",
-        std::path::Path::new(&format!("/proc/{pid}")).exists(),
-    )?;
+    that("a process waits", std::path::Path::new(&format!("/proc/{pid}")).exists())?;
     std::thread::sleep(Duration::from_millis(200));
     that("it has not run", !dir.join("ran").exists())?;
     container.act(&["start"])?;
@@ -381,9 +295,7 @@ fn inspect(podman: &Podman) -> Outcome {
 }
 
 fn ready(container: &Container<'_>) -> Outcome {
-    eventually(Duration::from_secs(5), || {
-        has("log", &container.act(&["logs"])?, "ready")
-    })
+    eventually(Duration::from_secs(5), || has("log", &container.act(&["logs"])?, "ready"))
 }
 
 fn stop_handled(podman: &Podman) -> Outcome {
@@ -406,9 +318,7 @@ fn kill(podman: &Podman) -> Outcome {
     let container = podman.background(&[], &["sh", "-c", script])?;
     ready(&container)?;
     container.act(&["kill", "--signal", "USR1"])?;
-    eventually(Duration::from_secs(5), || {
-        same("log", container.act(&["logs"])?, "ready\none")
-    })?;
+    eventually(Duration::from_secs(5), || same("log", container.act(&["logs"])?, "ready\none"))?;
     container.act(&["kill"])?;
     same("exit code", container.wait()?, 137)
 }
@@ -435,19 +345,14 @@ fn restart(podman: &Podman) -> Outcome {
     let before = container.pid()?;
     container.act(&["restart", "--time", "0"])?;
     that("the process is another", container.pid()? != before)?;
-    eventually(Duration::from_secs(5), || {
-        same("starts", container.sh("wc -l < /starts")?, "2")
-    })
+    eventually(Duration::from_secs(5), || same("starts", container.sh("wc -l < /starts")?, "2"))
 }
 
 fn remove_running(podman: &Podman) -> Outcome {
     let container = podman.sleeper(&[])?;
     let pid = container.pid()?;
     container.act(&["rm", "--force", "--time", "0"])?;
-    that(
-        "its process is gone",
-        !std::path::Path::new(&format!("/proc/{pid}")).exists(),
-    )?;
+    that("its process is gone", !std::path::Path::new(&format!("/proc/{pid}")).exists())?;
     let gone = podman.podman(&["container", "exists", &container.id])?;
     same("exists", gone.code, 1)
 }
@@ -455,11 +360,7 @@ fn remove_running(podman: &Podman) -> Outcome {
 fn nothing_left(podman: &Podman) -> Outcome {
     same("containers", podman.podman(&["ps", "-aq"])?.ok()?, "")?;
     let state = if podman.rootless {
-        let list = podman
-            .client()
-            .args(["unshare"])
-            .arg(&podman.runtime)
-            .args(["list", "-q"]);
+        let list = podman.client().args(["unshare"]).arg(&podman.runtime).args(["list", "-q"]);
         list.run()?.ok()?
     } else {
         Cmd::new(&podman.runtime).args(["list", "-q"]).run()?.ok()?
@@ -468,9 +369,8 @@ fn nothing_left(podman: &Podman) -> Outcome {
     eventually(Duration::from_secs(5), || {
         let comms = crate::support::directories(std::path::Path::new("/proc")).into_iter();
         let comms = comms.flat_map(|path| fs::read_to_string(path.join("comm")));
-        let left: Vec<_> = comms
-            .filter(|comm| comm.starts_with("conmon") || comm.starts_with("sleep"))
-            .collect();
+        let left: Vec<_> =
+            comms.filter(|comm| comm.starts_with("conmon") || comm.starts_with("sleep")).collect();
         same("processes", left, Vec::<String>::new())
     })
 }
