@@ -215,15 +215,23 @@ impl ChildPlan {
             ),
             Op::SetAmbient { mask } => format!("set ambient capabilities {}", set_text(mask)),
             Op::Seccomp { program, .. } => format!("load a seccomp filter of {} instructions", program.len),
-            Op::FindProgram { candidates } => {
-                format!("find the program among {}", self.strings_text(candidates))
-            }
+            // runc's words: engines look for them.
+            Op::FindProgram { candidates } => format!("exec: {:?}", self.program_name(candidates)),
             Op::Hook { path, args, timeout, .. } => {
                 let limit = if timeout == 0 { String::new() } else { format!(" within {timeout} ms") };
                 format!("run hook {} as {}{limit}", self.quote(path), self.strings_text(args))
             }
             Op::Execute { args, .. } => format!("execute {}", self.strings_text(args)),
             _ => String::new(),
+        }
+    }
+
+    /// The program as the configuration has it: a path, or a name that was searched.
+    fn program_name(&self, candidates: Slice) -> String {
+        match self.words(candidates, 1).as_slice() {
+            [only] => self.text(Str(*only)).into_owned(),
+            [first, ..] => self.text(Str(*first)).rsplit('/').next().unwrap_or_default().to_owned(),
+            [] => String::new(),
         }
     }
 
