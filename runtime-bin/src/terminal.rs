@@ -19,6 +19,12 @@ use rustix::termios::{
 /// The bytes moved at once: PIPE_BUF, which a pipe that polls as writable takes without blocking.
 const CHUNK: usize = 4096;
 
+/// The size of the caller's terminal in rows and columns, if it has one and that has a size.
+pub(crate) fn size() -> Option<(u16, u16)> {
+    let size = tcgetwinsize(HostTerminal::find()?).ok()?;
+    (size.ws_row != 0 && size.ws_col != 0).then_some((size.ws_row, size.ws_col))
+}
+
 /// The caller's terminal in raw mode; dropping it restores the former mode.
 struct HostTerminal {
     tty: OwnedFd,

@@ -5,7 +5,7 @@ use runtime_core::{Bundle, Container, CreatePlan, Error, Result, Runtime};
 
 use super::{Context, creating_runtime, print};
 use crate::args::options;
-use crate::handover::Handover;
+use crate::handover::{self, Handover};
 use crate::notify_directory;
 
 pub(super) fn run(context: &Context<'_>) -> Result<()> {
@@ -33,13 +33,15 @@ fn hand_over(handover: &Handover, container: &mut Container) -> Result<()> {
 pub(super) fn plan(context: &Context<'_>) -> Result<(Runtime, CreatePlan)> {
     let options = context.options();
     let id = context.id();
+    let listening = handover::listening();
+    let preserved = handover::preserved(options, listening.unwrap_or(0))?;
     let runtime = creating_runtime(context)?;
     let bundle = Bundle::open(options.path(&options::BUNDLE).unwrap_or_else(|| ".".into()))?;
     let create = CreateOptions::new(id.clone(), bundle.directory().to_string_lossy())
         .no_pivot(options.flag(&options::NO_PIVOT))
         .no_new_keyring(options.flag(&options::NO_NEW_KEYRING))
-        .preserve_fds(crate::handover::preserved(options)?)
-        .listen_fds(crate::handover::listening())
+        .preserve_fds(preserved)
+        .listen_fds(listening)
         .notify_socket(notify_directory::socket(&runtime, &id))
         .rootless(context.globals.rootless == Some(true));
     let plan = runtime.plan(&id, bundle, create)?;

@@ -13,23 +13,29 @@ use crate::args::options;
 use crate::fd_socket;
 use crate::foreground::Foreground;
 use crate::handover::{self, Handover};
-use crate::{process_spec, sub_cgroup};
+use crate::terminal::Relay;
+use crate::{process_spec, sub_cgroup, terminal};
 
 pub(super) fn run(context: &Context<'_>) -> Result<u8> {
     let options = context.options();
     let container = context.container()?;
     let state = container.state()?;
     let detach = options.flag(&options::DETACH);
-    let text = match options.path(&options::PROCESS) {
+    let mut text = match options.path(&options::PROCESS) {
         Some(path) => process_spec::from_file(&path)?,
         None => {
             let config = Path::new(&state.bundle).join("config.json");
             process_spec::from_options(&config, options, &context.matches.positionals[1..])?
         }
     };
+    let terminal = process_spec::terminal(&text);
+    if terminal && !detach {
+        // The program sees the size from its first moment on.
+        text = process_spec::with_size(text, terminal::size())?;
+    }
     let spec = ValidProcess::parse(&text)?;
     context.warn(spec.warnings());
-    let handover = Handover::prepare(options, process_spec::terminal(&text), detach)?;
+    let handover = Handover::prepare(options, terminal, detach)?;
     let exec = exec_options(context, &state.bundle)?;
     let foreground = if detach { None } else { Some(Foreground::begin(false)?) };
     let mut process = container.exec(&spec, &exec)?;
@@ -40,7 +46,7 @@ pub(super) fn run(context: &Context<'_>) -> Result<u8> {
 fn exec_options(context: &Context<'_>, bundle: &str) -> Result<ExecOptions> {
     let options = context.options();
     Ok(ExecOptions::new(context.id(), bundle)
-        .preserve_fds(handover::preserved(options)?)
+        .preserve_fds(handover::preserved(options, 0)?)
         .ignore_paused(options.flag(&options::IGNORE_PAUSED))
         .cgroup(sub_cgroup::check(options.all(&options::CGROUP))?))
 }
@@ -56,7 +62,8 @@ fn attend(
         None => handover.give(process, console, fd_socket::PIDFD_EXEC).map(|()| 0),
         Some(foreground) => {
             handover.give(process, None, fd_socket::PIDFD_EXEC)?;
-            wait(context, foreground, process, console)
+            let relay = console.map(Relay::new).transpose()?;
+            wait(context, foreground, process, relay)
         }
     }
 }

@@ -1,9 +1,9 @@
 //! `run`.
 
-use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd as _, BorrowedFd};
 use std::path::Path;
 
-use runtime_core::{Container, Error, Process, Result, Runtime};
+use runtime_core::{Container, CreatePlan, Error, Process, Result, Runtime};
 
 use super::create::{forget, plan, undo};
 use super::{Context, print};
@@ -45,48 +45,76 @@ fn start(context: &Context<'_>) -> Result<u8> {
     // Before the creation: a signal that arrives meanwhile is for the container.
     let foreground = if detach { None } else { Some(Foreground::begin(adopt)?) };
     notify_directory::make(&runtime, &context.id())?;
-    let (container, process) = runtime.run(plan).inspect_err(|_| forget(context, &runtime))?;
-    match attend(context, &runtime, foreground.as_ref(), &handover, process) {
-        Ok(_) if detach => Ok(0),
+    let gated = plan.terminal() && !detach;
+    let made = if gated { create(&runtime, plan) } else { runtime.run(plan) };
+    let (container, process) = made.inspect_err(|_| forget(context, &runtime))?;
+    let attendance = Attendance { context, runtime: &runtime, handover: &handover };
+    let code = match &foreground {
+        None => attendance.detach(process).map(|()| 0),
+        Some(foreground) => attendance.stay(foreground, &container, process, gated),
+    };
+    match code {
         Ok(code) => {
-            end(context, &runtime, container);
+            if !detach {
+                end(context, &runtime, container);
+            }
             Ok(code)
         }
         Err(error) => Err(undo(error, context, &runtime, container)),
     }
 }
 
-/// Hands the process over and, in the foreground, waits for its end.
-fn attend(
-    context: &Context<'_>,
-    runtime: &Runtime,
-    foreground: Option<&Foreground>,
-    handover: &Handover,
-    mut process: Process,
-) -> Result<u8> {
-    let notify = bind_notify(runtime, &context.id())?;
-    let console = process.take_console();
-    let Some(foreground) = foreground else {
-        handover.give(&process, console, fd_socket::PIDFD_INIT)?;
-        if let Some(notify) = notify {
-            notify.forward(process.pid(), process.as_fd(), context.log)?;
+/// Creates a container whose program is started later: when its terminal has the right modes and
+/// size, which the program would else see change.
+fn create(runtime: &Runtime, plan: CreatePlan) -> Result<(Container, Process)> {
+    let mut container = runtime.create(plan)?;
+    let init = container.take_init();
+    init.map(|init| (container, init)).ok_or_else(|| Error::invalid("run", "the container has no init"))
+}
+
+/// What follows the creation.
+struct Attendance<'a> {
+    context: &'a Context<'a>,
+    runtime: &'a Runtime,
+    handover: &'a Handover,
+}
+
+impl Attendance<'_> {
+    fn detach(&self, mut process: Process) -> Result<()> {
+        let notify = bind_notify(self.runtime, &self.context.id())?;
+        let console = process.take_console();
+        self.handover.give(&process, console, fd_socket::PIDFD_INIT)?;
+        notify.map_or(Ok(()), |notify| notify.forward(process.pid(), process.as_fd(), self.context.log))
+    }
+
+    /// Waits for the end of the process; the result is its exit code.
+    fn stay(
+        &self,
+        foreground: &Foreground,
+        container: &Container,
+        mut process: Process,
+        gated: bool,
+    ) -> Result<u8> {
+        let notify = bind_notify(self.runtime, &self.context.id())?;
+        self.handover.give(&process, None, fd_socket::PIDFD_INIT)?;
+        let relay = process.take_console().map(Relay::new).transpose()?;
+        if gated {
+            container.start()?;
         }
-        return Ok(0);
-    };
-    handover.give(&process, None, fd_socket::PIDFD_INIT)?;
-    std::thread::scope(|scope| {
-        if let Some(notify) = &notify {
-            let (process, log) = (&process, context.log);
-            // The manager watches this program, which stays for as long as the container.
-            scope.spawn(move || {
-                let own = std::process::id().cast_signed();
-                if let Err(error) = notify.forward(own, process.as_fd(), log) {
-                    log.warning(&error.to_string());
-                }
-            });
-        }
-        wait(context, foreground, &process, console)
-    })
+        std::thread::scope(|scope| {
+            if let Some(notify) = &notify {
+                let (process, log) = (&process, self.context.log);
+                // The manager watches this program, which stays for as long as the container.
+                scope.spawn(move || {
+                    let own = std::process::id().cast_signed();
+                    if let Err(error) = notify.forward(own, process.as_fd(), log) {
+                        log.warning(&error.to_string());
+                    }
+                });
+            }
+            wait(self.context, foreground, &process, relay)
+        })
+    }
 }
 
 /// Waits for the end of a foreground process; the result is the exit code for its caller.
@@ -94,9 +122,8 @@ pub(super) fn wait(
     context: &Context<'_>,
     foreground: &Foreground,
     process: &Process,
-    console: Option<OwnedFd>,
+    relay: Option<Relay>,
 ) -> Result<u8> {
-    let relay = console.map(Relay::new).transpose()?;
     foreground.wait(process, relay, context.log)?;
     let code = process.wait()?.shell_status();
     context.log.debug(|| format!("process {} ended with exit code {code}", process.pid()));

@@ -72,7 +72,7 @@ fn an_id_is_used_once() {
     let bundle = Bundle::new(&["sleep", "1000"]);
     let container = bundle.container();
     container.go(&["create"]).ok();
-    container.go(&["create"]).fails(1, "container with given ID already exists");
+    container.go(&["create"]).fails(1, "exists");
     assert_eq!(container.status(), "created");
 }
 

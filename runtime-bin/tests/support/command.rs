@@ -1,7 +1,8 @@
 //! Commands that end: each has a limit of time.
 
 use std::ffi::OsStr;
-use std::io::Read as _;
+use std::fs::File;
+use std::io::{Read as _, Seek as _, SeekFrom};
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
@@ -58,26 +59,28 @@ pub(crate) trait Running {
 impl Running for Command {
     #[track_caller]
     fn go<I: AsRef<OsStr>>(&mut self, args: &[I]) -> Run {
-        self.args(args).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        // Files, not pipes: a detached container keeps them open.
+        let (stdout, stderr) = (output(), output());
+        self.args(args).stdin(Stdio::null()).stdout(clone(&stdout)).stderr(clone(&stderr));
         let mut child = self.spawn().unwrap_or_else(|error| panic!("start {self:?}: {error}"));
-        let stdout = reader(child.stdout.take());
-        let stderr = reader(child.stderr.take());
         let code = finish(&mut child);
-        let text = |reader: std::thread::JoinHandle<Vec<u8>>| {
-            String::from_utf8_lossy(&reader.join().expect("a reader")).into_owned()
-        };
         Run { code, stdout: text(stdout), stderr: text(stderr) }
     }
 }
 
-fn reader(pipe: Option<impl std::io::Read + Send + 'static>) -> std::thread::JoinHandle<Vec<u8>> {
-    std::thread::spawn(move || {
-        let mut bytes = Vec::new();
-        if let Some(mut pipe) = pipe {
-            pipe.read_to_end(&mut bytes).expect("the output");
-        }
-        bytes
-    })
+fn output() -> File {
+    tempfile::tempfile().expect("a temporary file")
+}
+
+fn clone(file: &File) -> File {
+    file.try_clone().expect("a descriptor")
+}
+
+fn text(mut file: File) -> String {
+    let mut bytes = Vec::new();
+    file.seek(SeekFrom::Start(0)).expect("the beginning");
+    file.read_to_end(&mut bytes).expect("the output");
+    String::from_utf8_lossy(&bytes).into_owned()
 }
 
 /// Waits for a child, and ends it after the limit.
@@ -109,7 +112,7 @@ pub(crate) fn until(what: &str, mut done: impl FnMut() -> bool) {
 
 /// Reads what has arrived on a file, up to the limit of time, until it holds `text`.
 #[track_caller]
-pub(crate) fn read_until(file: &mut std::fs::File, text: &str) -> String {
+pub(crate) fn read_until(file: &mut File, text: &str) -> String {
     let mut seen = Vec::new();
     let end = Instant::now() + LIMIT;
     let mut bytes = [0; 4096];
