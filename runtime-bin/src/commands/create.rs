@@ -46,6 +46,7 @@ pub(super) fn plan(context: &Context<'_>) -> Result<(Runtime, CreatePlan)> {
         .rootless(context.globals.rootless == Some(true));
     let plan = runtime.plan(&id, bundle, create)?;
     context.warn(plan.warnings());
+    plan.notes().iter().for_each(|note| context.log.debug(|| note.clone()));
     Ok((runtime, plan))
 }
 

@@ -62,6 +62,11 @@ impl CreatePlan {
         &self.warnings
     }
 
+    /// What only who looks for a problem wants to know.
+    pub fn notes(&self) -> &[String] {
+        &self.launch.notes
+    }
+
     /// The checked configuration.
     pub fn spec(&self) -> &ValidSpec {
         &self.spec

@@ -1,5 +1,6 @@
 //! The parent lane's dearest step: a network namespace, made while the child mounts.
 
+use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
 
 use nix::errno::Errno;
@@ -7,6 +8,9 @@ use nix::sched::CloneFlags;
 
 use crate::error::{Error, Result};
 use crate::sys::{mount, namespace};
+
+/// The network namespace of the calling thread.
+const OWN: &str = "/proc/thread-self/ns/net";
 
 /// A network namespace with loopback up, and its sysfs if asked for.
 #[derive(Debug)]
@@ -21,9 +25,7 @@ pub(crate) fn make(sysfs: Option<u64>) -> Result<Network> {
     const NEWNET: i32 = CloneFlags::CLONE_NEWNET.bits();
     let failed =
         |call: &'static str| move |errno: Errno| Error::system(call, errno).origin("linux.namespaces");
-    let outside = namespace::inet_socket().map_err(failed("socket"))?;
-    let outside =
-        namespace::network_of(&outside).map_err(failed("open the network namespace of the caller"))?;
+    let outside = File::open(OWN).map_err(|error| Error::io(format!("open {OWN:?}"), &error))?;
     namespace::unshare(NEWNET).map_err(failed("unshare of the network namespace"))?;
     let made = inside(sysfs);
     // A thread that stayed inside would act on the wrong network from now on, unnoticed.

@@ -60,6 +60,7 @@ pub(super) struct Lanes {
     pub(super) child: ChildPlan,
     pub(super) parent: Vec<ParentOp>,
     pub(super) warnings: Vec<String>,
+    pub(super) notes: Vec<String>,
 }
 
 impl Lanes {

@@ -48,6 +48,9 @@ pub struct LaunchPlan {
     /// What the caller should tell the user: things that the specification lets a runtime leave
     /// out, such as capabilities that cannot be granted.
     pub(crate) warnings: Vec<String>,
+    /// What only who looks for a problem wants to know: names in a seccomp profile that no kernel of
+    /// this architecture has.
+    pub(crate) notes: Vec<String>,
     /// Number of descriptors from 3 on that the program gets: sockets to listen on, then others.
     pub(crate) preserved: u32,
     /// The process gets a terminal, whose master the child sends.

@@ -29,8 +29,12 @@ impl Layout {
         // ones are made by the child; and who enters a new one loses the right to join others.
         let own_user_namespace = namespaces.makes(Kind::User) && !joins.is_empty();
         let child_makes = own_user_namespace || namespaces.joins(Kind::User);
-        let parent_makes_network =
-            namespaces.makes(Kind::Network) && !namespaces.has(Kind::User) && context.host.cpus() >= 2;
+        // The parent enters the new namespace for a moment: in a user namespace it might not be
+        // allowed back into the old one. With one CPU two lanes are only slower.
+        let parent_makes_network = namespaces.makes(Kind::Network)
+            && !namespaces.has(Kind::User)
+            && context.host.is_privileged()
+            && context.host.cpus() >= 2;
         let new = namespaces
             .iter()
             .filter(|namespace| namespace.path.is_none())
@@ -127,6 +131,8 @@ fn join_cgroup(lanes: &mut Lanes, context: Context<'_>, layout: &Layout) {
     if context.host.cgroup_mode() == Mode::Unified {
         return;
     }
+    // v1 denies all devices before it allows some, and a cpuset takes no process before it has CPUs.
+    lanes.parent.push(ParentOp::ApplyLimits);
     lanes.parent.push(ParentOp::JoinCgroup);
     if context.namespaces().makes(Kind::Cgroup) || layout.forks() {
         lanes.sync(Point::CgroupJoined);

@@ -28,7 +28,7 @@ pub(super) fn create(spec: &ValidSpec, host: &Host, options: &CreateOptions) -> 
 
     enter(lanes, context, process, &layout, limits_by);
     make_root(lanes, context, &layout)?;
-    limit(lanes, process, limits_by);
+    limit(lanes, context, process, limits_by);
     hooks::runtime_hooks(lanes, context);
     hooks::create_container(lanes, context);
     io::console(lanes, process, spec.namespaces.has(Kind::Mount));
@@ -60,6 +60,7 @@ pub(super) fn create(spec: &ValidSpec, host: &Host, options: &CreateOptions) -> 
         joins: layout.joins,
         id_maps,
         warnings: lanes.warnings,
+        notes: lanes.notes,
         preserved: options.preserve_fds.saturating_add(options.listen_fds.unwrap_or(0)),
         terminal: process.terminal,
     })
@@ -117,6 +118,7 @@ pub(super) fn exec(
         joins: Vec::new(),
         id_maps: None,
         warnings: lanes.warnings,
+        notes: lanes.notes,
         preserved: options.preserve_fds.saturating_add(options.listen_fds.unwrap_or(0)),
         terminal: process.terminal,
     })
@@ -179,8 +181,10 @@ fn make_root(lanes: &mut Lanes, context: Context<'_>, layout: &Layout) -> Result
 }
 
 /// What the parent does while the child makes its root.
-fn limit(lanes: &mut Lanes, process: &ValidProcess, by: By) {
-    lanes.parent.push(ParentOp::ApplyLimits);
+fn limit(lanes: &mut Lanes, context: Context<'_>, process: &ValidProcess, by: By) {
+    if context.host.cgroup_mode() == Mode::Unified {
+        lanes.parent.push(ParentOp::ApplyLimits);
+    }
     lanes.parent.push(ParentOp::AttachDevices);
     if by == By::Parent {
         rlimits::oom_score_adj(lanes, process, by);

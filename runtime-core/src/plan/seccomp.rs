@@ -22,7 +22,7 @@ pub(super) fn seccomp(lanes: &mut Lanes, spec: &ValidSpec) -> Result<()> {
             .reason("this version hands no system calls to a listener")
             .origin(ORIGIN));
     }
-    lanes.warnings.extend(filter.warnings().iter().map(|warning| format!("{ORIGIN}: {warning}")));
+    lanes.notes.extend(filter.warnings().iter().map(|warning| format!("{ORIGIN}: {warning}")));
     let program = lanes.child.instructions(&filter.to_bytes());
     lanes.push_from(Op::Seccomp { flags: filter.flags(), program }, ORIGIN);
     Ok(())
