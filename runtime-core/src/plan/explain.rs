@@ -216,7 +216,7 @@ impl ChildPlan {
             Op::SetAmbient { mask } => format!("set ambient capabilities {}", set_text(mask)),
             Op::Seccomp { program, .. } => format!("load a seccomp filter of {} instructions", program.len),
             // runc's words: engines look for them.
-            Op::FindProgram { candidates } => format!("exec: {:?}", self.program_name(candidates)),
+            Op::FindProgram { .. } => format!("exec: {:?}", self.program_name()),
             Op::Hook { path, args, timeout, .. } => {
                 let limit = if timeout == 0 { String::new() } else { format!(" within {timeout} ms") };
                 format!("run hook {} as {}{limit}", self.quote(path), self.strings_text(args))
@@ -226,13 +226,14 @@ impl ChildPlan {
         }
     }
 
-    /// The program as the configuration has it: a path, or a name that was searched.
-    fn program_name(&self, candidates: Slice) -> String {
-        match self.words(candidates, 1).as_slice() {
-            [only] => self.text(Str(*only)).into_owned(),
-            [first, ..] => self.text(Str(*first)).rsplit('/').next().unwrap_or_default().to_owned(),
-            [] => String::new(),
-        }
+    /// The program as the configuration names it: a path, or a name that was searched. One directory
+    /// in `PATH`, or none, makes no path of a name.
+    fn program_name(&self) -> String {
+        let args = self.ops().iter().find_map(|op| match op {
+            Op::Execute { args, .. } => Some(self.words(*args, 1)),
+            _ => None,
+        });
+        args.iter().flatten().next().map_or_else(String::new, |name| self.text(Str(*name)).into_owned())
     }
 
     /// Where the mount of operation `step` goes: the next attach says it.
@@ -265,7 +266,7 @@ impl ChildPlan {
         texts.join(",")
     }
 
-    fn strings_text(&self, strings: Slice) -> String {
+    pub(super) fn strings_text(&self, strings: Slice) -> String {
         let texts: Vec<String> = self.words(strings, 1).iter().map(|at| self.quote(Str(*at))).collect();
         texts.join(" ")
     }

@@ -156,7 +156,7 @@ fn compiling_is_pure() {
     let one = plan_on(&default(), &Host::for_tests()).unwrap();
     let two = plan_on(&default(), &Host::for_tests()).unwrap();
     assert_eq!(one.to_string(), two.to_string());
-    assert_eq!(one.child.image(3).len(), two.child.image(3).len());
+    assert_eq!(one.child.image(3, 0).len(), two.child.image(3, 0).len());
 }
 
 #[test]
@@ -529,7 +529,7 @@ fn sockets_that_the_program_is_told_of() {
     assert_eq!(plan.preserved, 3);
     let text = plan.to_string();
     assert!(text.contains("child: bind \"/run/c1/notify\" on \"/run/notify\""));
-    let image = plan.child.image(6);
+    let image = plan.child.image(6, 0);
     for variable in ["LISTEN_FDS=2\0", "LISTEN_PID=1\0", "NOTIFY_SOCKET=/run/notify/n.sock\0"] {
         assert!(image.windows(variable.len()).any(|window| window == variable.as_bytes()), "{variable}");
     }
@@ -541,13 +541,18 @@ fn programs_are_looked_up_in_the_path_of_the_container() {
         let mut spec = default();
         spec["process"]["args"] = args;
         spec["process"]["env"] = env;
-        let lines = lines(&spec);
-        lines[position(&lines, "child: find the program")].clone()
+        let plan = plan_on(&spec, &Host::for_tests()).unwrap();
+        let op = plan.child.ops().iter().position(|op| matches!(op, Op::FindProgram { .. })).unwrap();
+        let Op::FindProgram { candidates } = plan.child.ops()[op] else { unreachable!() };
+        (plan.child.explain(op), plan.child.strings_text(candidates))
     };
     let path = json!(["PATH=/bin/::x"]);
-    assert!(found(json!(["sh"]), path.clone()).contains("among \"/bin/sh\" \"./sh\" \"x/sh\" ("));
-    assert!(found(json!(["./sh"]), path.clone()).contains("among \"./sh\" ("));
-    assert!(found(json!([""]), path).contains("among  ("));
+    let (text, candidates) = found(json!(["sh"]), path.clone());
+    assert_eq!((text.as_str(), candidates.as_str()), ("exec: \"sh\"", "\"/bin/sh\" \"./sh\" \"x/sh\""));
+    assert_eq!(found(json!(["./sh"]), path.clone()).1, "\"./sh\"");
+    assert_eq!(found(json!([""]), path).1, "");
+    // One directory makes no path of a name.
+    assert_eq!(found(json!(["sh"]), json!(["PATH=/bin"])), ("exec: \"sh\"".into(), "\"/bin/sh\"".into()));
 }
 
 #[test]
