@@ -13,7 +13,12 @@ const ERROR: c_int = -1;
 
 /// The library does not take the profile.
 #[derive(Debug)]
-pub(crate) struct Refused;
+pub(crate) enum Refused {
+    /// It says so.
+    Invalid,
+    /// It does not come back, or crashes.
+    Lost,
+}
 
 /// `struct scmp_arg_cmp`.
 #[repr(C)]
@@ -130,19 +135,56 @@ impl Library {
     }
 
     pub(crate) fn compile(&self, profile: &LinuxSeccomp) -> Result<Vec<Instruction>, Refused> {
-        self.compile_with(profile, 1)
+        self.apart(profile, 1)
     }
 
     pub(crate) fn compile_tree(&self, profile: &LinuxSeccomp) -> Result<Vec<Instruction>, Refused> {
-        self.compile_with(profile, 2)
+        self.apart(profile, 2)
     }
 
-    fn compile_with(&self, profile: &LinuxSeccomp, optimize: u32) -> Result<Vec<Instruction>, Refused> {
+    /// Compiles in a process of its own: 2.5.4 loops for ever in its rule tree on some profiles.
+    fn apart(&self, profile: &LinuxSeccomp, optimize: u32) -> Result<Vec<Instruction>, Refused> {
+        let mut file: File = tempfile::tempfile().unwrap();
+        // SAFETY: the child calls libseccomp, writes a file and ends with `_exit`; glibc keeps its allocator
+        // usable after a fork of a threaded process.
+        let child = unsafe { libc::fork() };
+        assert!(child >= 0);
+        if child == 0 {
+            // SAFETY: async-signal-safe; SIGALRM ends a process by default.
+            unsafe { libc::alarm(3) };
+            let done = self.compile_with(profile, optimize, &file).is_ok();
+            // SAFETY: ends the child without running anything of the parent's.
+            unsafe { libc::_exit(if done { 0 } else { 1 }) }
+        }
+        let mut status = 0;
+        // SAFETY: our own child, waited for once.
+        assert_eq!(unsafe { libc::waitpid(child, &raw mut status, 0) }, child);
+        if libc::WIFSIGNALED(status) {
+            return Err(Refused::Lost);
+        }
+        if libc::WEXITSTATUS(status) != 0 {
+            return Err(Refused::Invalid);
+        }
+        let mut bytes = Vec::new();
+        file.rewind().unwrap();
+        file.read_to_end(&mut bytes).unwrap();
+        Ok(bytes
+            .chunks_exact(8)
+            .map(|b| Instruction {
+                code: u16::from_ne_bytes([b[0], b[1]]),
+                jt: b[2],
+                jf: b[3],
+                k: u32::from_ne_bytes([b[4], b[5], b[6], b[7]]),
+            })
+            .collect())
+    }
+
+    fn compile_with(&self, profile: &LinuxSeccomp, optimize: u32, file: &File) -> Result<(), Refused> {
         let default = action(profile.default_action(), profile.default_errno_ret());
         // SAFETY: any action value is fine; NULL is checked.
         let context = Context(self, unsafe { (self.init)(default) });
         if context.1.is_null() {
-            return Err(Refused);
+            return Err(Refused::Invalid);
         }
         for arch in profile.architectures().iter().flatten() {
             let Some(architecture) = Architecture::from_oci(*arch) else {
@@ -190,28 +232,17 @@ impl Library {
                         (self.rule_add)(context.1, act, number, chunk.len() as c_uint, chunk.as_ptr())
                     };
                     if result != 0 {
-                        return Err(Refused);
+                        return Err(Refused::Invalid);
                     }
                 }
             }
         }
-        let mut file: File = tempfile::tempfile().unwrap();
         // SAFETY: the context and the descriptor are live.
-        if unsafe { (self.export)(context.1, file.as_raw_fd()) } != 0 {
-            return Err(Refused);
+        if unsafe { (self.export)(context.1, file.as_raw_fd()) } == 0 {
+            Ok(())
+        } else {
+            Err(Refused::Invalid)
         }
-        let mut bytes = Vec::new();
-        file.rewind().unwrap();
-        file.read_to_end(&mut bytes).unwrap();
-        Ok(bytes
-            .chunks_exact(8)
-            .map(|b| Instruction {
-                code: u16::from_ne_bytes([b[0], b[1]]),
-                jt: b[2],
-                jf: b[3],
-                k: u32::from_ne_bytes([b[4], b[5], b[6], b[7]]),
-            })
-            .collect())
     }
 }
 
