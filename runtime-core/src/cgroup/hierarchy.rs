@@ -11,6 +11,7 @@ use nix::sys::statfs::{CGROUP_SUPER_MAGIC, CGROUP2_SUPER_MAGIC, fstatfs};
 use serde::{Deserialize, Serialize};
 
 use super::directory::{Directory, failed};
+use super::location::{Location, Place};
 use super::mountinfo;
 use crate::error::{Error, ErrorKind, Result};
 
@@ -199,6 +200,17 @@ impl Hierarchies {
         }
         let mode = found.mode();
         Ok(found.finish(mode))
+    }
+
+    /// Where this process is: what a container without cgroups of its own is in.
+    pub(crate) fn own_location() -> Result<Location> {
+        let mut found = Self::detect()?;
+        found.locate_self()?;
+        let place = |hierarchy: &Hierarchy| {
+            let Hierarchy { version, controllers, mount, own } = hierarchy.clone();
+            Some(Place { version, controllers, mount, path: own? })
+        };
+        Ok(Location { mode: found.mode(), places: found.view.hierarchies.iter().filter_map(place).collect() })
     }
 
     /// The facts, for [`CgroupPlan::compile`](super::CgroupPlan::compile).

@@ -186,10 +186,11 @@ pub enum Op {
     // ---- root file system -------------------------------------------------------------------
     /// Sets the propagation (MS_SLAVE, MS_PRIVATE …, with MS_REC) of the mount namespace's root.
     HostPropagation { flags: u64 },
-    /// Clones the tree at `path` (or takes the mount in `slot`, if there is one), attaches it at
-    /// `path` and opens it as [`Slot::ROOT`]. The mount that `path` is on has to be made private
-    /// first where it is shared (after HostPropagation with MS_SHARED), or the host gets the new one.
-    OpenRoot { path: Str, slot: Slot },
+    /// Clones the tree at `path` (or takes the mount in `slot` when `path` is none), attaches it
+    /// over itself and opens it as [`Slot::ROOT`]. With `private` (the host's mounts stay shared) it
+    /// is attached over a private "/" and its own mount is private too, so that neither the mount nor
+    /// pivot_root(2) meets a peer of the host's.
+    OpenRoot { path: Str, slot: Slot, private: bool },
     /// fsopen, fsconfig, fsmount: a new detached file system in [`Slot::MOUNT`]. Values that
     /// fsconfig cannot carry take mount(2) on a private directory instead.
     NewFilesystem { kind: Str, source: Str, parameters: Slice, attributes: u64 },

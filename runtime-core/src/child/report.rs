@@ -116,4 +116,5 @@ details! {
     Fchdir = 48 => "fchdir",
     Getdents = 49 => "getdents64",
     Xattr = 50 => "setxattr",
+    LinkIntoProc = 51 => "a link of the root file system leads into /proc",
 }

@@ -10,7 +10,7 @@ use oci_spec::runtime::LinuxResources;
 use super::Container;
 use crate::bundle::Bundle;
 use crate::cgroup::devices::DeviceRules;
-use crate::cgroup::{Cgroup, CgroupPlan, Hierarchies};
+use crate::cgroup::{Cgroup, CgroupPlan, Hierarchies, Location};
 use crate::child::ops::Point;
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::ContainerId;
@@ -51,7 +51,7 @@ impl CreatePlan {
             Some(hierarchies) => Some(compile_cgroup(hierarchies, &spec, &id, &devices)?),
             None => None,
         };
-        let launch = launch_plan(shared, &id, &bundle, &spec, &options, cgroup.as_ref())?;
+        let launch = launch_plan(shared, &id, &bundle, &spec, &options, location(cgroup.as_ref()))?;
         let warnings = spec.warnings().iter().chain(&launch.warnings).cloned().collect();
         Ok(Self { id, bundle, config, spec, options, hierarchies, cgroup, devices, launch, warnings })
     }
@@ -95,8 +95,14 @@ impl CreatePlan {
     fn set_gate(&mut self, shared: &Shared, gate: bool) -> Result<()> {
         if self.options.gate != gate {
             self.options.gate = gate;
-            self.launch =
-                launch_plan(shared, &self.id, &self.bundle, &self.spec, &self.options, self.cgroup.as_ref())?;
+            self.launch = launch_plan(
+                shared,
+                &self.id,
+                &self.bundle,
+                &self.spec,
+                &self.options,
+                location(self.cgroup.as_ref()),
+            )?;
         }
         Ok(())
     }
@@ -127,21 +133,26 @@ impl CreatePlan {
             cgroup.undo();
         });
         record.cgroup = (!cgroup.is_none()).then(|| cgroup.location());
+        let without_cgroup = self.launch_without_cgroup(shared, &cgroup)?;
+        let launch = without_cgroup.as_ref().unwrap_or(&self.launch);
+        if self.options.gate {
+            record.start_steps = StepText::after_gate(launch);
+        }
 
         let gate = if self.options.gate { Some(entry.make_gate()?) } else { None };
         let inputs = Inputs {
             program: shared.init()?,
             stdio: [None; 3],
-            preserved: self.launch.preserved,
+            preserved: launch.preserved,
             cgroup: cgroup.clone_target(),
             gate: gate.as_ref().map(AsFd::as_fd),
             target: None,
             privileged: shared.host.is_privileged(),
         };
-        let mut child = launch::spawn(&self.launch, &inputs)?;
+        let mut child = launch::spawn(launch, &inputs)?;
         let privileged = inputs.privileged;
         let mut lane = Lane { plan: self, privileged, cgroup: &cgroup, entry: &entry, record: &mut record };
-        launch::run(&self.launch, &mut child, &mut lane)?;
+        launch::run(launch, &mut child, &mut lane)?;
         if !self.options.gate {
             child.expect_executed()?;
             let state = State::new(&record, Status::Running);
@@ -151,6 +162,16 @@ impl CreatePlan {
         cgroup.keep();
         drop::<Lock>(lock);
         Ok((entry.keep(), kept))
+    }
+
+    /// The plan of a container that its user may not give a cgroup: it stays in the runtime's, and
+    /// that is what its cgroup mount shows.
+    fn launch_without_cgroup(&self, shared: &Shared, cgroup: &Cgroup) -> Result<Option<LaunchPlan>> {
+        if !cgroup.is_none() || self.cgroup.is_none() {
+            return Ok(None);
+        }
+        let own = Hierarchies::own_location()?;
+        launch_plan(shared, &self.id, &self.bundle, &self.spec, &self.options, Some(own)).map(Some)
     }
 
     fn make_cgroup(&self) -> Result<Cgroup> {
@@ -172,7 +193,7 @@ impl CreatePlan {
             annotations: self.spec.annotations.clone(),
             cgroup: self.cgroup.as_ref().map(|plan| plan.location.clone()),
             poststop: !self.spec.hooks.poststop.is_empty(),
-            start_steps: if self.options.gate { StepText::after_gate(&self.launch) } else { Vec::new() },
+            start_steps: Vec::new(),
         }
     }
 
@@ -191,16 +212,20 @@ impl std::fmt::Display for CreatePlan {
     }
 }
 
+fn location(plan: Option<&CgroupPlan>) -> Option<Location> {
+    plan.map(|plan| plan.location.clone())
+}
+
 fn launch_plan(
     shared: &Shared,
     id: &ContainerId,
     bundle: &std::path::Path,
     spec: &ValidSpec,
     options: &CreateOptions,
-    cgroup: Option<&CgroupPlan>,
+    cgroup: Option<Location>,
 ) -> Result<LaunchPlan> {
     let mut options = options.clone();
-    options.cgroup = cgroup.map(|plan| plan.location.clone());
+    options.cgroup = cgroup;
     options.id = id.to_string();
     options.bundle = bundle.to_string_lossy().into_owned();
     LaunchPlan::create(spec, &shared.host, &options)
@@ -268,7 +293,9 @@ impl ParentLane for Lane<'_> {
             Point::Created => {
                 self.record.init = Some(Identity::of(child.pid())?);
                 self.entry.write_record(self.record)?;
-                Ok(None)
+                let hooks = !self.plan.spec.hooks.start_container.is_empty();
+                let state = || launch::state_file(&State::new(self.record, Status::Created));
+                hooks.then(state).transpose()
             }
         }
     }
@@ -282,7 +309,7 @@ impl Lane<'_> {
         let state = State::new(self.record, Status::Creating);
         launch::run_hooks(&hooks.prestart, &state)?;
         launch::run_hooks(&hooks.create_runtime, &state)?;
-        let in_child = !hooks.create_container.is_empty() || !hooks.start_container.is_empty();
+        let in_child = !hooks.create_container.is_empty();
         in_child.then(|| launch::state_file(&state)).transpose()
     }
 }

@@ -7,7 +7,7 @@ use crate::spec::Hook;
 /// The wait for the hooks of the parent, and for the state that hooks of the child read.
 pub(super) fn runtime_hooks(lanes: &mut Lanes, context: Context<'_>) {
     let hooks = &context.spec.hooks;
-    let in_child = !hooks.create_container.is_empty() || !hooks.start_container.is_empty();
+    let in_child = !hooks.create_container.is_empty();
     let in_parent = !hooks.prestart.is_empty() || !hooks.create_runtime.is_empty();
     if in_parent || in_child {
         lanes.sync(Point::RuntimeHooks);

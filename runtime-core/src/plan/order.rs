@@ -276,6 +276,9 @@ fn become_program(lanes: &mut Lanes, run: &Run<'_>) -> Result<()> {
         lsm::labels(lanes, process, run.host)?;
     }
     lanes.sync(Point::Created);
+    if run.starts_hooks() {
+        lanes.push(Op::Receive { into: Slot::STATE, count: 1 });
+    }
     if run.gate {
         lanes.push(Op::AwaitStart);
     }

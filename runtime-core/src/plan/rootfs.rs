@@ -25,7 +25,8 @@ pub(super) fn open_root(lanes: &mut Lanes, context: Context<'_>) {
             slave(lanes, "root.path");
         }
     }
-    let op = Op::OpenRoot { path: destination, slot: Slot::MOUNT };
+    let private = flags & libc::MS_SHARED != 0;
+    let op = Op::OpenRoot { path: destination, slot: Slot::MOUNT, private };
     lanes.push_from(op, "root.path");
 }
 

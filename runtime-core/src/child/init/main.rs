@@ -160,7 +160,7 @@ impl Init {
             Op::Receive { into, count } => sync::receive(self, into, count),
 
             Op::HostPropagation { flags } => mount::propagation(flags),
-            Op::OpenRoot { path, slot } => mount::open_root(self, path, slot),
+            Op::OpenRoot { path, slot, private } => mount::open_root(self, path, slot, private),
             Op::NewFilesystem { kind, source, parameters, attributes } => {
                 mount::new_filesystem(self, kind, source, parameters, attributes)
             }

@@ -14,6 +14,7 @@ const MOVE_BY_DESCRIPTORS: usize = 0x4 | 0x40;
 const MOUNT_ATTR_RDONLY: u64 = 1;
 const MNT_DETACH: usize = 2;
 const MS_MOVE: usize = 0x2000;
+const MS_PRIVATE: u64 = 1 << 18;
 const FSCONFIG_SET_FLAG: usize = 0;
 const FSCONFIG_SET_STRING: usize = 1;
 const FSCONFIG_CMD_CREATE: usize = 6;
@@ -62,16 +63,29 @@ pub fn move_to(mount: i32, destination: i32) -> Step {
 }
 
 /// `OpenRoot`.
-pub fn open_root(init: &mut Init, path: Str, slot: Slot) -> Step {
+pub fn open_root(init: &mut Init, path: Str, slot: Slot, private: bool) -> Step {
     let path = init.plan.text(path);
-    let flags = OPEN_TREE_CLONE | O_CLOEXEC | AT_RECURSIVE;
-    let destination = call!(nr::OPENAT, AT_FDCWD, path.as_ptr(), O_PATH | O_DIRECTORY | O_CLOEXEC).at(Detail::Open)? as i32;
+    let flags = OPEN_TREE_CLONE | O_CLOEXEC | AT_RECURSIVE | AT_EMPTY_PATH;
+    let open = |path: &CStr| {
+        call!(nr::OPENAT, AT_FDCWD, path.as_ptr(), O_PATH | O_DIRECTORY | O_CLOEXEC).at(Detail::Open)
+    };
+    let root = open(path)? as i32;
     let tree = match init.take(slot) {
-        -1 => call!(common::OPEN_TREE, destination, c"".as_ptr(), flags | AT_EMPTY_PATH).at(Detail::OpenTree)? as i32,
+        -1 => call!(common::OPEN_TREE, root, c"".as_ptr(), flags).at(Detail::OpenTree)? as i32,
         given => given,
     };
+    let destination = if private {
+        attributes(tree, 0, 0, MS_PRIVATE, false)?;
+        propagation(MS_PRIVATE)?;
+        open(c"/")? as i32
+    } else {
+        root
+    };
     move_to(tree, destination)?;
-    file::close(destination);
+    if private {
+        file::close(destination);
+    }
+    file::close(root);
     init.set(Slot::ROOT, tree);
     call!(nr::FCHDIR, tree).at(Detail::Fchdir).map(drop)
 }
@@ -205,11 +219,21 @@ pub fn attach(init: &mut Init, destination: Str, node: Node) -> Step {
             }
         }
     };
-    let moved = move_to(mount, target);
+    let moved = stays_out_of_proc(path, target).and_then(|()| move_to(mount, target));
     file::close(target);
     moved?;
     init.set(Slot::MOUNT, -1);
     Ok(())
+}
+
+/// Refuses a destination that a link of the image leads into procfs: the configuration was checked by
+/// its words (CVE-2019-16884).
+fn stays_out_of_proc(path: &CStr, target: i32) -> Step {
+    let named = path.to_bytes().split(|byte| *byte == b'/').next() == Some(b"proc");
+    match named || file::filesystem(target) != Ok(namespace::PROC_SUPER_MAGIC) {
+        true => Ok(()),
+        false => Err(Failure { errno: errno::EPERM, detail: Detail::LinkIntoProc as u32 }),
+    }
 }
 
 /// `CopyMode`.

@@ -8,7 +8,7 @@ use crate::file::{
 };
 use crate::{At, Failure, Init, Step, call, errno, sync};
 
-const PROC_SUPER_MAGIC: usize = 0x9fa0;
+pub const PROC_SUPER_MAGIC: usize = 0x9fa0;
 const PROC_ROOT_INODE: u64 = 1;
 const CLONE_PARENT: usize = 0x8000;
 const CLONE_NEWTIME: usize = 0x80;
