@@ -20,7 +20,7 @@ mod undo;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
-use nix::fcntl::{FcntlArg, OFlag, fcntl, open};
+use nix::fcntl::{FcntlArg, FdFlag, OFlag, fcntl, open};
 use nix::sys::stat::Mode;
 
 pub(crate) use child::{Child, Kept};
@@ -60,8 +60,7 @@ pub(crate) struct Inputs<'a> {
 /// Clones the child and lets it run the tiny init with the plan's child lane. The parent lane is the
 /// caller's next step ([`run`]).
 pub(crate) fn spawn<'a>(plan: &'a LaunchPlan, inputs: &Inputs<'_>) -> Result<Child<'a>> {
-    let base = 3 + inputs.preserved as i32;
-    check_preserved(inputs.preserved)?;
+    let base = base(inputs.preserved)?;
     let joins = plan.joins.iter().map(open_join).collect::<Result<Vec<_>>>()?;
     let inherited = inherited_slots(inputs, &plan.joins);
     let image = sealed(&plan.child.image(base, inherited), Purpose::Data)?;
@@ -71,7 +70,7 @@ pub(crate) fn spawn<'a>(plan: &'a LaunchPlan, inputs: &Inputs<'_>) -> Result<Chi
 
     let mut gives = Vec::with_capacity(kid::DESCRIPTORS);
     for (stream, given) in inputs.stdio.iter().enumerate() {
-        let own = is_open(stream as i32).then_some(stream as i32);
+        let own = is_inheritable(stream as i32).then_some(stream as i32);
         let from = given.map(|fd| fd.as_raw_fd()).or(own).or(null.as_ref().map(AsRawFd::as_raw_fd));
         gives.push(Give { from: from.unwrap_or(-1), to: stream as i32 });
     }
@@ -131,24 +130,31 @@ fn open_join(join: &Join) -> Result<OwnedFd> {
     }
 }
 
-fn is_open(fd: i32) -> bool {
-    // SAFETY: the borrow ends with the call, which only asks whether the number is in use.
+/// Whether the caller has this descriptor to give: it is open, and not close-on-exec. The library's
+/// own are all close-on-exec, and may have taken the number that a caller left free: a container
+/// must not find the state directory as its standard input.
+fn is_inheritable(fd: i32) -> bool {
+    // SAFETY: the borrow ends with the call, which only asks about the number.
     let fd = unsafe { BorrowedFd::borrow_raw(fd) };
-    fcntl(fd, FcntlArg::F_GETFD).is_ok()
+    let closed_on_exec = FdFlag::FD_CLOEXEC.bits();
+    fcntl(fd, FcntlArg::F_GETFD).is_ok_and(|flags| flags & closed_on_exec == 0)
 }
 
-/// The caller promised descriptors 3 and up: each must be there.
-fn check_preserved(count: u32) -> Result<()> {
-    match (3..3 + count as i32).find(|fd| !is_open(*fd)) {
-        None => Ok(()),
+/// The first number above the preserved descriptors: the caller promised 3 and up, each must be
+/// there.
+fn base(preserved: u32) -> Result<i32> {
+    // A number beyond every descriptor ends the search as a missing one does.
+    let end = i32::try_from(preserved).ok().and_then(|count| count.checked_add(3)).unwrap_or(i32::MAX);
+    match (3..end).find(|fd| !is_inheritable(*fd)) {
+        None => Ok(end),
         Some(missing) => Err(Error::system(format!("preserve descriptor {missing}"), Errno::EBADF)
-            .hint("--preserve-fds N needs the descriptors 3 to 2+N to be open")),
+            .hint("--preserve-fds N needs the descriptors 3 to 2+N to be open, and not close-on-exec")),
     }
 }
 
 /// /dev/null, when a standard stream of the caller is needed and closed.
 fn missing_stdio(inputs: &Inputs<'_>) -> Result<Option<OwnedFd>> {
-    let missing = (0..3).any(|stream| inputs.stdio[stream].is_none() && !is_open(stream as i32));
+    let missing = (0..3).any(|stream| inputs.stdio[stream].is_none() && !is_inheritable(stream as i32));
     if !missing {
         return Ok(None);
     }
