@@ -156,6 +156,7 @@ impl Init {
             Op::Sysctl { path, value } => process::sysctl(self, path, value),
 
             Op::Sync { point: Point::IdMaps } => sync::await_id_maps(self),
+            Op::Sync { point: Point::Created } => sync::created(self),
             Op::Sync { point: _ } => sync::reach(self),
             Op::Receive { into, count } => sync::receive(self, into, count),
 

@@ -100,6 +100,19 @@ fn await_word(socket: i32) -> Step {
     }
 }
 
+/// `Sync` where everything is made: who hears of it may bring processes of the container here, so
+/// nothing of the host is open any more. See [`await_start`].
+pub fn created(init: &mut Init) -> Step {
+    close_all_but(init, &[Slot::SYNC, Slot::GATE, Slot::STATE]);
+    reach(init)
+}
+
+fn close_all_but(init: &mut Init, kept: &[Slot]) {
+    for slot in (0..Slot::COUNT as u16).map(Slot).filter(|slot| !kept.contains(slot)) {
+        init.set(slot, -1);
+    }
+}
+
 /// `Sync`.
 pub fn reach(init: &Init) -> Step {
     let socket = init.fd(Slot::SYNC);
@@ -133,11 +146,7 @@ pub fn receive(init: &mut Init, into: Slot, count: u32) -> Step {
 /// host stays open but the gate and what hooks need.
 pub fn await_start(init: &mut Init) -> Step {
     let gate = init.fd(Slot::GATE);
-    for slot in (0..Slot::COUNT as u16).map(Slot) {
-        if slot != Slot::GATE && slot != Slot::STATE {
-            init.set(slot, -1);
-        }
-    }
+    close_all_but(init, &[Slot::GATE, Slot::STATE]);
     let connection = loop {
         match call!(nr::ACCEPT4, gate, 0, 0, file::O_CLOEXEC) {
             // A connection that was gone before it was taken.
