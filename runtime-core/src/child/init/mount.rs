@@ -271,9 +271,11 @@ pub fn remount_at(init: &Init, destination: Str, set: u64, clear: u64) -> Step {
 
 /// A directory without a symbolic link on the way, made when missing.
 fn real_directory(root: i32, path: &'static CStr) -> Step<i32> {
-    if let Err(errno::ENOENT) = file::real(root, path, O_DIRECTORY) {
-        file::close(file::directory(root, path.to_bytes(), 0o755)?);
+    match file::real(root, path, O_DIRECTORY) {
+        Err(errno::ENOENT) => {}
+        other => return other.at(Detail::Open),
     }
+    file::close(file::directory(root, path.to_bytes(), 0o755)?);
     file::real(root, path, O_DIRECTORY).at(Detail::Open)
 }
 
