@@ -1,10 +1,11 @@
 //! The conversation with the tiny init.
 
-use std::os::fd::{AsFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::stat::fstat;
 
 use super::clone::{ChildMemory, Cloned};
 use super::failure::{StepText, describe};
@@ -26,6 +27,10 @@ pub(crate) struct Child<'a> {
     pid: i32,
     pidfd: Option<OwnedFd>,
     socket: OwnedFd,
+    /// How many reports have come.
+    reports: usize,
+    /// The pidfd is that of the process behind the fork already.
+    forked: bool,
     /// Freed after the first message: then the child has left it.
     memory: Option<ChildMemory>,
     console: Option<OwnedFd>,
@@ -42,7 +47,16 @@ pub(crate) struct Kept {
 impl<'a> Child<'a> {
     pub(super) fn new(plan: &'a LaunchPlan, cloned: Cloned, socket: OwnedFd) -> Self {
         let Cloned { pid, pidfd, memory } = cloned;
-        Self { plan, pid, pidfd: Some(pidfd), socket, memory: Some(memory), console: None }
+        Self {
+            plan,
+            pid,
+            pidfd: Some(pidfd),
+            socket,
+            reports: 0,
+            forked: false,
+            memory: Some(memory),
+            console: None,
+        }
     }
 
     /// Pid in the caller's pid namespace.
@@ -93,7 +107,8 @@ impl<'a> Child<'a> {
 
     /// The next report; a failure of the child is an error, the end of the stream is `None`.
     fn next(&mut self) -> Result<Option<Report>> {
-        self.await_readable()?;
+        let deadline = hook_time(self.plan).map(|extra| Instant::now() + STEP_LIMIT + extra);
+        await_readable(self.socket.as_fd(), deadline)?;
         let mut bytes = [0; REPORT_BYTES];
         let received = match socket::receive(self.socket.as_fd(), &mut bytes) {
             Err(Errno::ECONNRESET) => return Ok(None),
@@ -102,7 +117,9 @@ impl<'a> Child<'a> {
         if received.len == 0 {
             return Ok(None);
         }
-        if received.len != REPORT_BYTES {
+        // Each step reports once at most: who says more is not the init.
+        self.reports += 1;
+        if received.len != REPORT_BYTES || self.reports > self.plan.child.ops().len() + 1 {
             return Err(protocol_error());
         }
         let report = Report::from_bytes(&bytes);
@@ -115,42 +132,24 @@ impl<'a> Child<'a> {
             return Err(describe(report, step.as_ref(), fds.pop()));
         }
         match self.plan.child.ops().get(report.step as usize) {
-            Some(Op::Console { .. }) => self.console = fds.pop(),
+            Some(Op::Console { .. }) => self.console = Some(master(fds.pop())?),
             Some(Op::ForkIntoPidNamespace) => self.follow_fork(received.pid)?,
             _ => {}
         }
         Ok(Some(report))
     }
 
-    fn await_readable(&mut self) -> Result<()> {
-        let deadline = hook_time(self.plan).map(|extra| Instant::now() + STEP_LIMIT + extra);
-        loop {
-            let left = match deadline {
-                None => PollTimeout::NONE,
-                Some(deadline) => {
-                    let left = deadline.saturating_duration_since(Instant::now());
-                    PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX)
-                }
-            };
-            let mut wait = [PollFd::new(self.socket.as_fd(), PollFlags::POLLIN)];
-            match poll(&mut wait, left) {
-                Ok(0) => {
-                    return Err(Error::new(ErrorKind::Timeout, "wait for the init")
-                        .reason(format!("nothing for {} s", STEP_LIMIT.as_secs()))
-                        .hint("a file system of the bundle may hang"));
-                }
-                Ok(_) => return Ok(()),
-                Err(Errno::EINTR) => {}
-                Err(errno) => return Err(Error::system("poll", errno)),
-            }
-        }
-    }
-
     /// The process that goes on is a child of the one that was cloned, and of ours.
+    ///
+    /// A process of the container that may trace the init can say anything over its socket: a second
+    /// fork would have us wait for the end of the one that lives.
     fn follow_fork(&mut self, pid: Option<i32>) -> Result<()> {
-        let pid = pid.filter(|pid| *pid > 0).ok_or_else(protocol_error)?;
+        let pid = pid.filter(|pid| *pid > 0 && !self.forked).ok_or_else(protocol_error)?;
+        self.forked = true;
         let pidfd = process::pidfd_open(pid).map_err(|errno| Error::system("pidfd_open", errno))?;
         if let Some(first) = self.pidfd.replace(pidfd) {
+            // It exits at once, unless the container freezes the cgroup that it is in.
+            await_readable(first.as_fd(), Some(Instant::now() + STEP_LIMIT))?;
             process::wait(first.as_fd(), true).map_err(|errno| Error::system("waitid", errno))?;
         }
         self.pid = pid;
@@ -186,6 +185,29 @@ impl<'a> Child<'a> {
     }
 }
 
+/// Waits for the init's socket or pidfd.
+fn await_readable(fd: BorrowedFd<'_>, deadline: Option<Instant>) -> Result<()> {
+    loop {
+        let left = match deadline {
+            None => PollTimeout::NONE,
+            Some(deadline) => {
+                let left = deadline.saturating_duration_since(Instant::now());
+                PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX)
+            }
+        };
+        match poll(&mut [PollFd::new(fd, PollFlags::POLLIN)], left) {
+            Ok(0) => {
+                return Err(Error::new(ErrorKind::Timeout, "wait for the init")
+                    .reason(format!("nothing for {} s", STEP_LIMIT.as_secs()))
+                    .hint("a file system of the bundle may hang, or the container's cgroup may be frozen"));
+            }
+            Ok(_) => return Ok(()),
+            Err(Errno::EINTR) => {}
+            Err(errno) => return Err(Error::system("poll", errno)),
+        }
+    }
+}
+
 /// The time that the hooks of the child lane may take; `None` when one of them has no limit.
 fn hook_time(plan: &LaunchPlan) -> Option<Duration> {
     plan.child.ops().iter().try_fold(Duration::ZERO, |sum, op| match op {
@@ -193,6 +215,15 @@ fn hook_time(plan: &LaunchPlan) -> Option<Duration> {
         Op::Hook { timeout, .. } => Some(sum + Duration::from_millis(u64::from(*timeout))),
         _ => Some(sum),
     })
+}
+
+/// The descriptor that came with the report of the console, verified to be the master of one: a
+/// process of the container that may trace the init can send another.
+fn master(fd: Option<OwnedFd>) -> Result<OwnedFd> {
+    let fd = fd.ok_or_else(protocol_error)?;
+    let stat = fstat(&fd).map_err(|errno| Error::system("fstat of the terminal", errno))?;
+    let is_master = stat.st_mode & libc::S_IFMT == libc::S_IFCHR && stat.st_rdev == libc::makedev(5, 2);
+    if is_master { Ok(fd) } else { Err(protocol_error()) }
 }
 
 fn protocol_error() -> Error {

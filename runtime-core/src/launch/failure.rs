@@ -1,7 +1,7 @@
 //! A failure of the child lane in words: what the plan knows of the step, and what the init said.
 
 use std::io::{Read, Seek};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 
 use nix::errno::Errno;
 use serde::{Deserialize, Serialize};
@@ -10,6 +10,7 @@ use crate::child::ops::Op;
 use crate::child::report::{Detail, Report, STEP_CLONE, STEP_PRELUDE};
 use crate::error::{Error, ErrorKind};
 use crate::plan::LaunchPlan;
+use crate::sys::memfd;
 
 /// How much of a hook's output goes into an error, in bytes.
 const HOOK_OUTPUT_LIMIT: u64 = 2048;
@@ -121,7 +122,13 @@ fn hook_error(operation: String, report: Report, output: Option<OwnedFd>) -> Err
 }
 
 /// The first part of what a hook printed, on one line; a file that cannot be read says nothing.
+///
+/// Hooks print to a memory file. Whatever else came is not read: it may be of a process of the
+/// container that traces the init, and reading a pipe could take for ever.
 pub(crate) fn printed(output: OwnedFd) -> String {
+    if !memfd::is_in_memory(output.as_fd()) {
+        return String::new();
+    }
     let mut file = std::fs::File::from(output);
     let mut text = Vec::new();
     match file.rewind().and_then(|()| file.take(HOOK_OUTPUT_LIMIT).read_to_end(&mut text)) {

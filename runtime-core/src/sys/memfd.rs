@@ -55,3 +55,10 @@ fn add_seals(file: BorrowedFd<'_>, seals: libc::c_int) -> Result<(), Errno> {
     // SAFETY: a plain call on an open descriptor.
     Errno::result(unsafe { libc::fcntl(file.as_raw_fd(), libc::F_ADD_SEALS, seals) }).map(drop)
 }
+
+/// Whether a descriptor is a memory file, or one of a tmpfs: only they have seals, and reading them
+/// never waits for anyone.
+pub(crate) fn is_in_memory(file: BorrowedFd<'_>) -> bool {
+    // SAFETY: a plain call on an open descriptor.
+    Errno::result(unsafe { libc::fcntl(file.as_raw_fd(), libc::F_GET_SEALS) }).is_ok()
+}
