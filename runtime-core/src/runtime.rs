@@ -1,14 +1,13 @@
 //! The runtime: where containers are kept, and how new ones are made.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use crate::bundle::Bundle;
 use crate::container::{Container, CreatePlan};
 use crate::error::{Error, ErrorKind, Result};
 use crate::host::Host;
 use crate::id::ContainerId;
-use crate::launch::InitImage;
 use crate::plan::CreateOptions;
 use crate::process::Process;
 use crate::state::{State, Store};
@@ -29,18 +28,6 @@ pub struct Runtime(Arc<Shared>);
 pub(crate) struct Shared {
     pub(crate) store: Store,
     pub(crate) host: Host,
-    init: OnceLock<InitImage>,
-}
-
-impl Shared {
-    /// The init's memory file, made at the first launch.
-    pub(crate) fn init(&self) -> Result<&InitImage> {
-        if let Some(image) = self.init.get() {
-            return Ok(image);
-        }
-        let image = InitImage::new()?;
-        Ok(self.init.get_or_init(|| image))
-    }
 }
 
 /// Configures a [`Runtime`].
@@ -91,7 +78,7 @@ impl RuntimeBuilder {
         let path = self.state_root.unwrap_or_else(|| DEFAULT_STATE_ROOT.into());
         let path = std::path::absolute(&path).map_err(|error| Error::io(format!("find {path:?}"), &error))?;
         let store = Store::new(path);
-        Ok(Runtime(Arc::new(Shared { store, host: self.host.unwrap_or_default(), init: OnceLock::new() })))
+        Ok(Runtime(Arc::new(Shared { store, host: self.host.unwrap_or_default() })))
     }
 }
 

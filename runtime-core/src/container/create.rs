@@ -141,7 +141,6 @@ impl CreatePlan {
 
         let gate = if self.options.gate { Some(entry.make_gate()?) } else { None };
         let inputs = Inputs {
-            program: shared.init()?,
             stdio: [None; 3],
             preserved: launch.preserved,
             cgroup: cgroup.clone_target(),

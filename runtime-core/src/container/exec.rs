@@ -54,7 +54,6 @@ impl Container {
 
     fn launch(&self, plan: &LaunchPlan, init: &OwnedFd, cgroup: &Cgroup) -> Result<Process> {
         let inputs = Inputs {
-            program: self.shared.init()?,
             stdio: [None; 3],
             preserved: plan.preserved,
             cgroup: cgroup.clone_target(),

@@ -10,15 +10,18 @@ use crate::sys::memfd::{self, Purpose};
 /// The tiny init, compiled by `build.rs`.
 static INIT: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/init"));
 
-/// The program that every container starts as: in memory, so that the host's runtime file is never
-/// reachable from a container (CVE-2019-5736), and sealed, so that no container can change it for
-/// the next.
+/// The program that a process of a container starts as: in memory, so that the host's runtime file
+/// is never reachable from a container (CVE-2019-5736).
+///
+/// Each launch has one of its own. Seals keep the bytes, but not the owner, the access list and the
+/// file capabilities of the inode, and a container reaches that by a script whose interpreter is
+/// "/proc/self/exe": a shared one could be made useless for the containers after it.
 #[derive(Debug)]
-pub(crate) struct InitImage(OwnedFd);
+pub(super) struct InitImage(OwnedFd);
 
 impl InitImage {
     /// Makes the memory file.
-    pub(crate) fn new() -> Result<Self> {
+    pub(super) fn new() -> Result<Self> {
         sealed(INIT, Purpose::Program).map(Self)
     }
 }

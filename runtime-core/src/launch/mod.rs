@@ -27,7 +27,8 @@ pub(crate) use child::{Child, Kept};
 pub(crate) use failure::StepText;
 pub(crate) use gate::open_gate;
 pub(crate) use hooks::{run_hooks, state_file};
-pub(crate) use image::{InitImage, sealed};
+use image::InitImage;
+pub(crate) use image::sealed;
 pub(crate) use lanes::{ParentLane, run};
 pub(crate) use undo::Guard;
 
@@ -41,8 +42,6 @@ use kid::Give;
 
 /// What a launch takes beside its plan.
 pub(crate) struct Inputs<'a> {
-    /// The init's memory file.
-    pub(crate) program: &'a InitImage,
     /// Standard streams; `None` is the caller's own, or /dev/null when the caller has closed it.
     pub(crate) stdio: [Option<BorrowedFd<'a>>; 3],
     /// Number of the caller's descriptors from 3 on that the container gets.
@@ -65,6 +64,7 @@ pub(crate) fn spawn<'a>(plan: &'a LaunchPlan, inputs: &Inputs<'_>) -> Result<Chi
     let inherited = inherited_slots(inputs, &plan.joins);
     let image = sealed(&plan.child.image(base, inherited), Purpose::Data)?;
     let forks = plan.child.ops().iter().any(|op| matches!(op, Op::ForkIntoPidNamespace));
+    let program = InitImage::new()?;
     let (ours, theirs) = socket::pair(forks).map_err(|errno| Error::system("socketpair", errno))?;
     let null = missing_stdio(inputs)?;
 
@@ -86,7 +86,7 @@ pub(crate) fn spawn<'a>(plan: &'a LaunchPlan, inputs: &Inputs<'_>) -> Result<Chi
     let cloned = clone::clone(&Request {
         namespaces: plan.clone_flags,
         cgroup: inputs.cgroup,
-        program: inputs.program.as_fd(),
+        program: program.as_fd(),
         gives: &gives,
         base,
         await_id_maps: maps_at_clone(plan),
