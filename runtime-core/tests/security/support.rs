@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use runtime_core::plan::{CreateOptions, ExecOptions};
 use runtime_core::spec::ValidProcess;
@@ -97,6 +97,27 @@ impl Scratch {
             symlink("busybox", scratch.root().join("bin").join(name)).unwrap();
         }
         Some(scratch)
+    }
+
+    /// Puts the hostile program into the root.
+    pub(crate) fn add_attacker(&self) {
+        let program = self.root().join("bin/attacker");
+        fs::copy(attacker(), &program).unwrap();
+    }
+
+    /// Waits until a program of the container has made /out/`name`.
+    pub(crate) fn await_file(&self, name: &str) {
+        let deadline = Instant::now() + LIMIT;
+        while !self.root().join("out").join(name).exists() {
+            assert!(Instant::now() < deadline, "no /out/{name} in time");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// Tells the hostile program to stop, and waits for that.
+    pub(crate) fn stop_attacker(&self) {
+        fs::write(self.root().join("out/stop"), "").unwrap();
+        self.await_file("stopped");
     }
 
     /// The directory of everything.
@@ -189,6 +210,23 @@ impl Scratch {
     }
 }
 
+/// The hostile program, compiled once.
+fn attacker() -> &'static Path {
+    static BUILT: OnceLock<PathBuf> = OnceLock::new();
+    BUILT.get_or_init(|| {
+        let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/security/attacker.rs");
+        let program = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("attacker-{}", std::process::id()));
+        let built = Command::new("rustc")
+            .args(["--edition", "2024", "-O", "-C", "target-feature=+crt-static", "-C", "panic=abort"])
+            .args(["-C", "strip=symbols", "-o"])
+            .arg(&program)
+            .arg(source)
+            .status();
+        assert!(built.is_ok_and(|status| status.success()), "rustc builds the attacker");
+        program
+    })
+}
+
 /// Calls Debian's runc with a state root of its own.
 pub(crate) fn runc(scratch: &Scratch, args: &[&str]) -> Option<Output> {
     let root = scratch.path().join("runc");
@@ -229,7 +267,8 @@ impl Running<'_> {
     pub(crate) fn exec(&self, process: &Value) -> Result<Exit, Error> {
         let process = ValidProcess::parse(&serde_json::to_vec(process).unwrap())?;
         let bundle = self.scratch.path().join("bundle");
-        let options = ExecOptions::new(self.container.as_ref().unwrap().id().as_str(), bundle.to_str().unwrap());
+        let options =
+            ExecOptions::new(self.container.as_ref().unwrap().id().as_str(), bundle.to_str().unwrap());
         let process = self.container.as_ref().unwrap().exec(&process, &options)?;
         Ok(process.wait_timeout(LIMIT).unwrap().expect("the process ends in time"))
     }
@@ -308,7 +347,10 @@ pub(crate) fn process(args: &[&str]) -> Value {
 
 /// The configuration without the tmpfs on /dev: the image's own is used.
 pub(crate) fn without_dev(mut config: Value) -> Value {
-    config["mounts"].as_array_mut().unwrap().retain(|mount| !mount["destination"].as_str().unwrap().starts_with("/dev"));
+    config["mounts"]
+        .as_array_mut()
+        .unwrap()
+        .retain(|mount| !mount["destination"].as_str().unwrap().starts_with("/dev"));
     config
 }
 

@@ -1,0 +1,156 @@
+//! The hostile program inside of the containers: built by the tests, static, and put into the root.
+
+use std::ffi::{CString, c_char, c_int, c_long, c_uint, c_void};
+use std::fs;
+use std::io::Write;
+
+unsafe extern "C" {
+    fn syscall(number: c_long, ...) -> c_long;
+    fn ptrace(request: c_uint, ...) -> c_long;
+    fn waitpid(pid: c_int, status: *mut c_int, options: c_int) -> c_int;
+}
+
+const PTRACE_SEIZE: c_uint = 0x4206;
+const PTRACE_INTERRUPT: c_uint = 0x4207;
+const PTRACE_DETACH: c_uint = 17;
+const WALL: c_int = 0x4000_0000;
+const SYS_RENAMEAT2: c_long = if cfg!(target_arch = "x86_64") { 316 } else { 276 };
+const SYS_PIDFD_OPEN: c_long = 434;
+const SYS_PIDFD_GETFD: c_long = 438;
+const AT_FDCWD: c_int = -100;
+
+fn main() {
+    let args: Vec<String> = std::env::args().collect();
+    match args.get(1).map(String::as_str) {
+        Some("trace") => trace(),
+        Some("overwrite") => overwrite(),
+        Some("exchange") => exchange(&args[2], &args[3]),
+        _ => std::process::exit(2),
+    }
+}
+
+/// Appends a line to /out/`name`.
+fn tell(name: &str, line: &str) {
+    let path = format!("/out/{name}");
+    if let Ok(mut file) = fs::OpenOptions::new().create(true).append(true).open(path) {
+        writeln!(file, "{line}").ok();
+    }
+}
+
+/// Every process but this one, again and again.
+fn strangers(mut each: impl FnMut(i32)) {
+    tell("ready", "1");
+    let own = std::process::id() as i32;
+    while !fs::exists("/out/stop").unwrap_or(true) {
+        for entry in fs::read_dir("/proc").unwrap().flatten() {
+            match entry.file_name().to_str().and_then(|name| name.parse().ok()) {
+                Some(pid) if pid != own && pid != 1 => each(pid),
+                _ => {}
+            }
+        }
+    }
+    tell("stopped", "1");
+}
+
+/// Seizes every new process, looks at what it has, and lets it go.
+fn trace() {
+    let mut last = 0;
+    strangers(|pid| {
+        look(pid);
+        if pid == last {
+            return;
+        }
+        last = pid;
+        // SAFETY: plain calls on a pid.
+        unsafe {
+            if ptrace(PTRACE_SEIZE, pid, std::ptr::null_mut::<c_void>(), std::ptr::null_mut::<c_void>()) != 0 {
+                return;
+            }
+            tell("seized", &pid.to_string());
+            ptrace(PTRACE_INTERRUPT, pid, std::ptr::null_mut::<c_void>(), std::ptr::null_mut::<c_void>());
+            let mut status = 0;
+            waitpid(pid, &mut status, WALL);
+            look(pid);
+            ptrace(PTRACE_DETACH, pid, std::ptr::null_mut::<c_void>(), std::ptr::null_mut::<c_void>());
+        }
+    });
+}
+
+/// Names what a process has open, its root, directory and program; takes its descriptors.
+fn look(pid: i32) {
+    for name in ["root", "cwd", "exe"] {
+        let path = format!("/proc/{pid}/{name}");
+        if let Ok(target) = fs::read_link(&path) {
+            tell("links", &format!("{name} {}", target.display()));
+        }
+    }
+    for place in ["root", "cwd"] {
+        // A file that only the host has.
+        if fs::exists(format!("/proc/{pid}/{place}/usr/lib")).unwrap_or(false) {
+            tell("escaped", place);
+        }
+    }
+    for entry in fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten() {
+        let target = fs::read_link(entry.path()).unwrap_or_default();
+        tell("fds", &target.display().to_string());
+        if fs::exists(entry.path().join("usr/lib")).unwrap_or(false) {
+            tell("escaped", "fd");
+        }
+    }
+    // SAFETY: plain calls; the descriptors end with the process.
+    unsafe {
+        let pidfd = syscall(SYS_PIDFD_OPEN, pid as c_long, 0 as c_long) as c_int;
+        for number in 0..32 {
+            let stolen = syscall(SYS_PIDFD_GETFD, pidfd, number as c_long, 0 as c_long) as c_int;
+            if stolen >= 0 {
+                let name = fs::read_link(format!("/proc/self/fd/{stolen}")).unwrap_or_default();
+                tell("stolen", &name.display().to_string());
+                drop(<fs::File as std::os::fd::FromRawFd>::from_raw_fd(stolen));
+            }
+        }
+        if pidfd >= 0 {
+            drop(<fs::File as std::os::fd::FromRawFd>::from_raw_fd(pidfd));
+        }
+    }
+}
+
+/// The name of an open file in procfs.
+fn own_path(file: &fs::File) -> String {
+    format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(file))
+}
+
+/// Holds the program of every process open, and writes to it once that has ended.
+fn overwrite() {
+    let mut held: Vec<(String, fs::File)> = Vec::new();
+    strangers(|pid| {
+        if let Ok(file) = fs::File::open(format!("/proc/{pid}/exe")) {
+            let name = fs::read_link(own_path(&file)).unwrap_or_default().display().to_string();
+            // The programs that the test needs stay whole.
+            if name.contains("memfd") || name == "/tmp/sleep" {
+                tell("opened", &name);
+                held.push((name, file));
+            }
+        }
+        for (name, file) in &held {
+            if let Ok(mut file) = fs::OpenOptions::new().write(true).open(own_path(file))
+                && file.write_all(b"overwritten").is_ok()
+            {
+                tell("won", name);
+            }
+        }
+        if held.len() > 16 {
+            held.clear();
+        }
+    });
+}
+
+/// Exchanges two names for ever.
+fn exchange(one: &str, other: &str) {
+    const RENAME_EXCHANGE: c_uint = 2;
+    let (one, other) = (CString::new(one).unwrap(), CString::new(other).unwrap());
+    let (one, other): (*const c_char, *const c_char) = (one.as_ptr(), other.as_ptr());
+    loop {
+        // SAFETY: both are C strings that outlive the call.
+        unsafe { syscall(SYS_RENAMEAT2, AT_FDCWD, one, AT_FDCWD, other, RENAME_EXCHANGE) };
+    }
+}
