@@ -34,7 +34,17 @@ pub(crate) struct Received {
 }
 
 /// Receives one message into `buffer`.
+///
+/// A peer that ended without reading all that was sent to it is a reset connection. The kernel tells
+/// that once, and before the peer's own last messages: those say why it ended.
 pub(crate) fn receive(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> Result<Received, Errno> {
+    match receive_next(socket, buffer) {
+        Err(Errno::ECONNRESET) => receive_next(socket, buffer),
+        other => other,
+    }
+}
+
+fn receive_next(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> Result<Received, Errno> {
     let mut control = cmsg_space!([RawFd; 4], UnixCredentials);
     let mut vector = [IoSliceMut::new(buffer)];
     let message = retry(|| {
@@ -62,4 +72,23 @@ pub(crate) fn send(socket: BorrowedFd<'_>, bytes: &[u8], fds: &[RawFd]) -> Resul
     let control = if fds.is_empty() { &rights[..0] } else { &rights[..] };
     retry(|| sendmsg::<()>(socket.as_raw_fd(), &[IoSlice::new(bytes)], control, MsgFlags::MSG_NOSIGNAL, None))
         .map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::AsFd;
+
+    use super::*;
+
+    #[test]
+    fn the_last_words_of_a_peer_that_did_not_listen_are_heard() {
+        let (ours, theirs) = pair(false).unwrap();
+        send(ours.as_fd(), b"unread", &[]).unwrap();
+        send(theirs.as_fd(), b"why", &[]).unwrap();
+        drop(theirs);
+        let mut buffer = [0; 8];
+        let received = receive(ours.as_fd(), &mut buffer).unwrap();
+        assert_eq!(&buffer[..received.len], b"why");
+        assert_eq!(receive(ours.as_fd(), &mut buffer).unwrap().len, 0);
+    }
 }
