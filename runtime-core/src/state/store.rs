@@ -86,9 +86,11 @@ impl Store {
             }
             other => other.map_err(call)?,
         }
-        let entry = self.open(&root, id)?;
-        let lock = entry.lock()?;
-        Ok((entry, lock))
+        let opened = self.open(&root, id).and_then(|entry| entry.lock().map(|lock| (entry, lock)));
+        opened.inspect_err(|_| {
+            // Made above, and empty: only this call may know of it. The first error is the one to tell.
+            unlinkat(&root, id.as_str(), UnlinkatFlags::RemoveDir).ok();
+        })
     }
 
     /// Opens the directory of a container.
