@@ -301,9 +301,10 @@ impl Entry {
         }
     }
 
-    /// Removes the directory with all that the store has put there.
+    /// Removes the directory with all that the store has put there. The state goes first: a call
+    /// killed on the way leaves no state without the configuration that belongs to it.
     pub(crate) fn remove(&self) -> Result<()> {
-        for name in [GATE, CONFIG, NEW_STATE, STATE] {
+        for name in [STATE, NEW_STATE, GATE, CONFIG] {
             self.unlink(name)?;
         }
         match nix::unistd::unlinkat(nix::fcntl::AT_FDCWD, &self.path, UnlinkatFlags::RemoveDir) {
