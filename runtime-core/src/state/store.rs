@@ -86,9 +86,11 @@ impl Store {
             }
             other => other.map_err(call)?,
         }
-        let entry = self.open(&root, id)?;
-        let lock = entry.lock()?;
-        Ok((entry, lock))
+        let opened = self.open(&root, id).and_then(|entry| entry.lock().map(|lock| (entry, lock)));
+        opened.inspect_err(|_| {
+            // Made above, and empty: only this call may know of it. The first error is the one to tell.
+            unlinkat(&root, id.as_str(), UnlinkatFlags::RemoveDir).ok();
+        })
     }
 
     /// Opens the directory of a container.
@@ -299,9 +301,10 @@ impl Entry {
         }
     }
 
-    /// Removes the directory with all that the store has put there.
+    /// Removes the directory with all that the store has put there. The state goes first: a call
+    /// killed on the way leaves no state without the configuration that belongs to it.
     pub(crate) fn remove(&self) -> Result<()> {
-        for name in [GATE, CONFIG, NEW_STATE, STATE] {
+        for name in [STATE, NEW_STATE, GATE, CONFIG] {
             self.unlink(name)?;
         }
         match nix::unistd::unlinkat(nix::fcntl::AT_FDCWD, &self.path, UnlinkatFlags::RemoveDir) {

@@ -6,3 +6,5 @@
 mod life;
 mod limits;
 mod view;
+#[path = "../support/views.rs"]
+mod views;

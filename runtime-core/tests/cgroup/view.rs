@@ -1,74 +1,14 @@
-//! The three views, and what every test needs.
+//! What every test needs.
 
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use oci_spec::runtime::LinuxResources;
 use runtime_core::Result;
-use runtime_core::cgroup::{Cgroup, CgroupPlan, Hierarchies, Mode, Version};
+use runtime_core::cgroup::{Cgroup, CgroupPlan, Hierarchies, Version};
 use serde_json::Value;
 
-/// Says to the re-executed test which view it is in.
-const INSIDE: &str = "CGROUP_TEST_VIEW";
-
-/// Makes one test of `$name` for each view.
-macro_rules! in_views {
-    ($name:ident: $($view:ident),+) => {
-        mod $name {
-            $(
-                #[test]
-                fn $view() {
-                    let test = concat!(module_path!(), "::", stringify!($view));
-                    $crate::view::run(stringify!($view), test, super::$name);
-                }
-            )+
-        }
-    };
-}
-pub(crate) use in_views;
-
-/// Why a test cannot run here; fails if it has to.
-pub(crate) fn skip(reason: &str) {
-    assert!(
-        std::env::var_os("REQUIRE_PRIVILEGED").is_none_or(|value| value != "1"),
-        "must not skip: {reason}"
-    );
-    println!("skipped: {reason}");
-}
-
-/// Runs `body` in `view`.
-pub(crate) fn run(view: &str, test: &str, body: fn()) {
-    if !nix::unistd::geteuid().is_root() {
-        return skip("needs root");
-    }
-    if std::env::var(INSIDE).is_ok_and(|inside| inside == view) {
-        return body();
-    }
-    let machine = Hierarchies::detect().expect("the machine has cgroups").mode();
-    let script = match (view, machine) {
-        ("hybrid", Mode::Hybrid) | ("v1", Mode::Legacy) | ("v2", Mode::Unified) => return body(),
-        ("v1", Mode::Hybrid) => "umount /sys/fs/cgroup/unified",
-        ("v2", Mode::Hybrid | Mode::Legacy) => {
-            "umount -R /sys/fs/cgroup && mount -t cgroup2 none /sys/fs/cgroup"
-        }
-        _ => {
-            println!("skipped: this machine has no {view} view");
-            return;
-        }
-    };
-    // The name of a test is its path without the crate.
-    let name = test.split_once("::").map_or(test, |(_, name)| name);
-    let output = Command::new("unshare")
-        .args(["-m", "--propagation", "private", "sh", "-c", &format!("{script} && exec \"$@\""), "_"])
-        .arg(std::env::current_exe().expect("the test has a path"))
-        .args(["--exact", name, "--nocapture", "--test-threads=1"])
-        .env(INSIDE, view)
-        .output()
-        .expect("unshare(1) runs");
-    let text = String::from_utf8_lossy(&output.stdout);
-    print!("{text}{}", String::from_utf8_lossy(&output.stderr));
-    assert!(output.status.success() && text.contains("1 passed"), "failed in the {view} view");
-}
+pub(crate) use crate::views::{eventually, in_views};
 
 /// A cgroup that ends with the test.
 pub(crate) struct Scratch {
@@ -178,16 +118,4 @@ impl Drop for Scratch {
             eprintln!("the cgroup stays: {error}");
         }
     }
-}
-
-/// Polls `condition` for at most five seconds.
-pub(crate) fn eventually(condition: impl FnMut() -> bool) -> bool {
-    let mut condition = condition;
-    for _ in 0..500 {
-        if condition() {
-            return true;
-        }
-        std::thread::sleep(std::time::Duration::from_millis(10));
-    }
-    false
 }

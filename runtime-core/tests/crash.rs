@@ -1,0 +1,137 @@
+//! kill -9 of the runtime before each of its system calls, in each verb: the list goes on working, other
+//! containers are not disturbed, and a forced deletion removes everything.
+
+mod support;
+
+use runtime_core::{ErrorKind, Status};
+use serde_json::{Value, json};
+use support::leftovers::{adopt_orphans, reap};
+use support::scene::{self, Scene};
+use support::tracer::{self, Fault};
+use support::views::{self, in_views};
+use support::worker::{self, Outcome, Worker};
+
+#[test]
+fn worker() {
+    worker::main();
+}
+
+/// Kills the runtime in `work`, which `prepare` makes ready, before each of its calls.
+fn each_call_is_the_last(work: &str, config: impl Fn(&Scene) -> Value, prepare: impl Fn(&Scene, &str, &Value)) {
+    if !tracer::KNOWN {
+        return views::skip("the tracer does not know this architecture");
+    }
+    adopt_orphans();
+    let scene = Scene::new();
+    let config = config(&scene);
+    let bystander = scene.started(&["sleep", "600"]);
+    let mut at = 0;
+    loop {
+        let id = scene.id();
+        let bundle = scene.bundle(&id, &config);
+        prepare(&scene, &id, &config);
+        let mut worker = Worker::start(work, &scene.runtime, &id, &bundle);
+        let trace = tracer::trace(&mut worker, Fault::Kill { at });
+        assert!(!trace.hung, "{work} hangs");
+        let outcome = worker.outcome();
+        let place = format!("{work}, killed before call {at}: {:?}", trace.calls.last());
+        assert_eq!(trace.fired, outcome == Outcome::Silent, "{place}: {outcome:?}");
+
+        let listed = scene.runtime.list().unwrap_or_else(|error| panic!("{place}: list: {error}"));
+        let others = listed.iter().filter(|listed| listed.id == *bystander.id());
+        let statuses: Vec<_> = others.map(|listed| listed.state.as_ref().map(|state| state.status)).collect();
+        assert!(matches!(statuses.as_slice(), [Ok(Status::Running)]), "{place}: {statuses:?}");
+        match scene.runtime.delete_force(&id) {
+            Err(error) if error.kind() != ErrorKind::NotFound => panic!("{place}: delete: {error}"),
+            _ => {}
+        }
+        assert_only(&scene, bystander.id().as_str(), &id, &place);
+        std::fs::remove_dir_all(&bundle).expect("the bundle is removed");
+        if !trace.fired {
+            break;
+        }
+        at += 1;
+    }
+    println!("{work}: killed at {at} places");
+    assert!(at > 20, "{work} makes more calls than {at}");
+    assert_eq!(bystander.status().unwrap(), Status::Running);
+    scene::exit(&scene::exec(&bystander, &["true"]).expect("an exec in the other container"));
+    scene::end(bystander);
+    scene.assert_clean(work);
+}
+
+/// Fails if something of `id` is left.
+fn assert_only(scene: &Scene, bystander: &str, id: &str, place: &str) {
+    let mut left = Vec::new();
+    for _ in 0..500 {
+        reap();
+        left = scene.left();
+        // The other container: one process, its cgroups, its state.
+        left.retain(|trace| !trace.ends_with(bystander) && !trace.contains("(sleep) "));
+        if left.is_empty() {
+            return;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+    panic!("{place}: left of {id}: {left:#?}");
+}
+
+/// The program has another name than that of the other container, to be told apart.
+fn plain(scene: &Scene) -> Value {
+    scene.config(&["cat", "/dev/zero"])
+}
+
+fn with_hooks(scene: &Scene) -> Value {
+    let mut config = plain(scene);
+    let hook = json!([{"path": "/bin/true"}]);
+    config["hooks"] = json!({"createRuntime": hook.clone(), "poststart": hook.clone(), "poststop": hook});
+    config
+}
+
+fn nothing(_: &Scene, _: &str, _: &Value) {}
+
+fn created(scene: &Scene, id: &str, config: &Value) {
+    scene.create(id, config).expect("created");
+}
+
+fn running(scene: &Scene, id: &str, config: &Value) {
+    scene.create(id, config).expect("created").start().expect("started");
+}
+
+fn stopped(scene: &Scene, id: &str, config: &Value) {
+    let mut container = scene.create(id, config).expect("created");
+    let init = container.take_init().expect("the init");
+    container.start().expect("started");
+    container.kill(libc::SIGKILL).expect("killed");
+    scene::exit(&init);
+}
+
+in_views!(create: hybrid, v2);
+fn create() {
+    each_call_is_the_last("create", plain, nothing);
+}
+
+in_views!(run_with_hooks: v2);
+fn run_with_hooks() {
+    each_call_is_the_last("run", with_hooks, nothing);
+}
+
+in_views!(start: hybrid, v2);
+fn start() {
+    each_call_is_the_last("start", with_hooks, created);
+}
+
+in_views!(exec: hybrid, v2);
+fn exec() {
+    each_call_is_the_last("exec", plain, running);
+}
+
+in_views!(delete: hybrid, v2);
+fn delete() {
+    each_call_is_the_last("delete", with_hooks, stopped);
+}
+
+in_views!(forced_delete: hybrid, v2);
+fn forced_delete() {
+    each_call_is_the_last("force", with_hooks, running);
+}

@@ -1,0 +1,271 @@
+//! ptrace(2): sees each system call of a worker and of the processes it makes, makes one of them fail,
+//! or ends the worker before one.
+//!
+//! Unlike strace's injection this counts the calls of one process, whatever they are, from a mark on.
+
+use std::collections::HashMap;
+use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::time::Duration;
+
+use nix::errno::Errno;
+
+use super::worker::{MARKS, Worker};
+
+/// How long a call may take under the tracer.
+const LIMIT: Duration = Duration::from_secs(40);
+
+/// What goes wrong. `role` is 0 for the worker's thread, then 1 and up for the processes it and they
+/// make, in order; `at` counts the calls of that role.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Fault {
+    None,
+    /// The call is not made and fails with EIO.
+    Error { role: usize, at: usize },
+    /// SIGKILL ends the worker (alone) before its call.
+    Kill { at: usize },
+}
+
+/// A system call that was seen.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Call {
+    pub(crate) role: usize,
+    pub(crate) number: i64,
+}
+
+/// What the tracer saw.
+#[derive(Debug)]
+pub(crate) struct Trace {
+    pub(crate) calls: Vec<Call>,
+    /// The wait status of the worker.
+    pub(crate) status: i32,
+    /// The limit of time was over.
+    pub(crate) hung: bool,
+    /// The fault came about.
+    pub(crate) fired: bool,
+}
+
+impl Trace {
+    /// The calls of one role.
+    pub(crate) fn of(&self, role: usize) -> Vec<i64> {
+        self.calls.iter().filter(|call| call.role == role).map(|call| call.number).collect()
+    }
+}
+
+struct Tracee {
+    role: usize,
+    /// The call under way is to fail.
+    failing: bool,
+}
+
+struct Tracer {
+    fault: Fault,
+    worker: i32,
+    thread: i32,
+    tracees: HashMap<i32, Tracee>,
+    roles: usize,
+    counts: Vec<usize>,
+    /// Between the marks.
+    recording: bool,
+    trace: Trace,
+}
+
+/// Lets the worker make its call, with a fault. Ends when the worker has ended; what it made goes on
+/// without a tracer.
+pub(crate) fn trace(worker: &mut Worker, fault: Fault) -> Trace {
+    let options = match fault {
+        Fault::Kill { .. } => libc::PTRACE_O_TRACESYSGOOD,
+        _ => {
+            libc::PTRACE_O_TRACESYSGOOD
+                | libc::PTRACE_O_TRACECLONE
+                | libc::PTRACE_O_TRACEFORK
+                | libc::PTRACE_O_TRACEVFORK
+        }
+    };
+    let (pid, thread) = (worker.pid(), worker.thread);
+    ptrace(libc::PTRACE_SEIZE, thread, 0, options as usize).expect("PTRACE_SEIZE");
+    ptrace(libc::PTRACE_INTERRUPT, thread, 0, 0).expect("PTRACE_INTERRUPT");
+    worker.go();
+    let mut tracer = Tracer {
+        fault,
+        worker: pid,
+        thread,
+        tracees: HashMap::from([(thread, Tracee { role: 0, failing: false })]),
+        roles: 1,
+        counts: vec![0],
+        recording: false,
+        trace: Trace { calls: Vec::new(), status: 0, hung: false, fired: false },
+    };
+    let (done, over) = channel::<()>();
+    let hung = std::thread::scope(|scope| {
+        let watch = scope.spawn(move || {
+            let late = over.recv_timeout(LIMIT) == Err(RecvTimeoutError::Timeout);
+            if late {
+                kill(pid);
+            }
+            late
+        });
+        tracer.follow();
+        drop(done);
+        watch.join().expect("the watch ends")
+    });
+    tracer.detach();
+    tracer.trace.hung = hung;
+    tracer.trace
+}
+
+impl Tracer {
+    fn follow(&mut self) {
+        loop {
+            let (pid, status) = wait(-1).expect("the worker is a child");
+            if libc::WIFSTOPPED(status) {
+                self.stopped(pid, status);
+                continue;
+            }
+            self.tracees.remove(&pid);
+            if pid == self.worker {
+                self.trace.status = status;
+                return;
+            }
+        }
+    }
+
+    fn stopped(&mut self, pid: i32, status: i32) {
+        if !self.tracees.contains_key(&pid) {
+            let role = self.roles;
+            self.roles += 1;
+            self.counts.push(0);
+            self.tracees.insert(pid, Tracee { role, failing: false });
+        }
+        let signal = match (libc::WSTOPSIG(status), status >> 16) {
+            (stop, _) if stop == libc::SIGTRAP | 0x80 => {
+                self.at_call(pid);
+                0
+            }
+            (_, event) if event != 0 => 0,
+            (signal, _) => signal,
+        };
+        // A process that was killed meanwhile cannot be told to go on.
+        ptrace(libc::PTRACE_SYSCALL, pid, 0, signal as usize).ok();
+    }
+
+    fn at_call(&mut self, pid: i32) {
+        let Some((number, argument, entering)) = registers::call(pid) else { return };
+        let Some(tracee) = self.tracees.get_mut(&pid) else { return };
+        if !entering {
+            if std::mem::take(&mut tracee.failing) {
+                registers::set_result(pid, -(libc::EIO as i64));
+            }
+            return;
+        }
+        let role = tracee.role;
+        if number == libc::SYS_prctl && MARKS.contains(&argument) {
+            self.recording = argument == MARKS[0];
+            return;
+        }
+        if role == 0 && (!self.recording || pid != self.thread) {
+            return;
+        }
+        let at = self.counts[role];
+        self.counts[role] += 1;
+        self.trace.calls.push(Call { role, number });
+        match self.fault {
+            Fault::Error { role: wanted, at: place } if (wanted, place) == (role, at) => {
+                tracee.failing = true;
+                self.trace.fired = true;
+                registers::skip_call(pid);
+            }
+            Fault::Kill { at: place } if role == 0 && place == at => {
+                self.trace.fired = true;
+                kill(self.worker);
+            }
+            _ => {}
+        }
+    }
+
+    /// Lets go of what still runs.
+    fn detach(&mut self) {
+        for pid in std::mem::take(&mut self.tracees).into_keys() {
+            if ptrace(libc::PTRACE_INTERRUPT, pid, 0, 0).is_err() {
+                continue;
+            }
+            while let Ok((_, status)) = wait(pid) {
+                if !libc::WIFSTOPPED(status) {
+                    break;
+                }
+                if std::mem::take(&mut self.tracees.entry(pid).or_insert(Tracee { role: 0, failing: false }).failing) {
+                    continue;
+                }
+                if ptrace(libc::PTRACE_DETACH, pid, 0, 0).is_ok() {
+                    break;
+                }
+            }
+        }
+    }
+}
+
+fn kill(pid: i32) {
+    // SAFETY: a plain number: the worker, which has not been reaped.
+    unsafe { libc::kill(pid, libc::SIGKILL) };
+}
+
+fn wait(pid: i32) -> Result<(i32, i32), Errno> {
+    let mut status = 0;
+    loop {
+        // SAFETY: `status` is writable for the time of the call.
+        match Errno::result(unsafe { libc::waitpid(pid, &raw mut status, libc::__WALL) }) {
+            Err(Errno::EINTR) => {}
+            other => return other.map(|pid| (pid, status)),
+        }
+    }
+}
+
+fn ptrace(request: libc::c_uint, pid: i32, address: usize, data: usize) -> Result<(), Errno> {
+    // SAFETY: the requests used take numbers, or the address of a live structure of their type.
+    Errno::result(unsafe { libc::ptrace(request, pid, address, data) }).map(drop)
+}
+
+mod registers {
+    use super::ptrace;
+
+    /// Whether this architecture's registers are known here.
+    pub(crate) const KNOWN: bool = cfg!(target_arch = "x86_64");
+
+    /// Number and first argument of the call, and whether it begins; `None` if the process has gone.
+    pub(super) fn call(pid: i32) -> Option<(i64, u64, bool)> {
+        // `struct ptrace_syscall_info`: operation in the first byte, number and arguments from 24 on.
+        let mut info = [0u64; 11];
+        let size = size_of_val(&info);
+        ptrace(libc::PTRACE_GET_SYSCALL_INFO, pid, size, info.as_mut_ptr() as usize).ok()?;
+        let entering = info[0] as u8 == libc::PTRACE_SYSCALL_INFO_ENTRY;
+        Some((info[3] as i64, info[4], entering))
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    fn change(pid: i32, change: impl FnOnce(&mut libc::user_regs_struct)) {
+        // SAFETY: all zero is a valid set of registers.
+        let mut registers: libc::user_regs_struct = unsafe { std::mem::zeroed() };
+        if ptrace(libc::PTRACE_GETREGS, pid, 0, &raw mut registers as usize).is_ok() {
+            change(&mut registers);
+            // A process that has been killed meanwhile has no use for them.
+            ptrace(libc::PTRACE_SETREGS, pid, 0, &raw const registers as usize).ok();
+        }
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    pub(super) fn skip_call(pid: i32) {
+        change(pid, |registers| registers.orig_rax = u64::MAX);
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    pub(super) fn set_result(pid: i32, result: i64) {
+        change(pid, |registers| registers.rax = result as u64);
+    }
+
+    #[cfg(not(target_arch = "x86_64"))]
+    pub(super) fn skip_call(_: i32) {}
+
+    #[cfg(not(target_arch = "x86_64"))]
+    pub(super) fn set_result(_: i32, _: i64) {}
+}
+
+pub(crate) use registers::KNOWN;

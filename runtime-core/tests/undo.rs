@@ -1,0 +1,134 @@
+//! A failure at any step of `create` and `run` leaves nothing: each system call of the runtime and of
+//! the container's init fails in turn, then the host is compared with how it was before.
+
+mod support;
+
+use serde_json::{Value, json};
+use support::leftovers::{adopt_orphans, reap};
+use support::scene::Scene;
+use support::tracer::{self, Fault};
+use support::views::{self, in_views};
+use support::worker::{self, Outcome, Worker};
+
+#[test]
+fn worker() {
+    worker::main();
+}
+
+/// Calls of the memory allocator, of the standard library and of the program's end: a failure there
+/// is a panic by design, or cannot be.
+const SPARED: &[i64] = &[
+    libc::SYS_mmap,
+    libc::SYS_munmap,
+    libc::SYS_mremap,
+    libc::SYS_madvise,
+    libc::SYS_brk,
+    libc::SYS_futex,
+    libc::SYS_getrandom,
+    libc::SYS_rt_sigprocmask,
+    libc::SYS_rt_sigreturn,
+    libc::SYS_exit,
+    libc::SYS_exit_group,
+    libc::SYS_restart_syscall,
+];
+
+/// A fault of one call, in words.
+struct Problem(String);
+
+fn one(scene: &Scene, work: &str, config: &Value, fault: Fault) -> (tracer::Trace, Option<Problem>) {
+    let id = scene.id();
+    let bundle = scene.bundle(&id, config);
+    let mut worker = Worker::start(work, &scene.runtime, &id, &bundle);
+    let trace = tracer::trace(&mut worker, fault);
+    let outcome = worker.outcome();
+    let problem = match &outcome {
+        _ if trace.hung => Some("it hangs".to_owned()),
+        Outcome::Silent => Some(format!("status {:#x}: {}", trace.status, worker.errors())),
+        Outcome::Failed(error) if !error.contains(": ") => Some(format!("bare error: {error:?}")),
+        Outcome::Failed(_) => left(scene, &outcome),
+        Outcome::Done => {
+            scene.runtime.delete_force(&id).err().map(|error| format!("delete: {error}")).or_else(|| left(scene, &outcome))
+        }
+    };
+    if std::env::var_os("SHOW_FAULTS").is_some() {
+        println!("{work} {fault:?} {outcome:?}");
+    }
+    if problem.is_some() {
+        // For the next one.
+        scene.runtime.delete_force(&id).ok();
+    }
+    std::fs::remove_dir_all(&bundle).expect("the bundle is removed");
+    let problem = problem.map(|text| Problem(format!("{work} {fault:?}: {text}")));
+    (trace, problem)
+}
+
+/// What is left once killed processes had the time to end.
+fn left(scene: &Scene, outcome: &Outcome) -> Option<String> {
+    for _ in 0..200 {
+        reap();
+        if scene.left().is_empty() {
+            return None;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+    Some(format!("after {outcome:?} left: {:#?}", scene.left()))
+}
+
+/// Fails every call of every process in turn; with a `stride`, one in that many, from a place that
+/// changes with each run.
+fn each_call_fails(work: &str, stride: usize, config: impl Fn(&Scene) -> Value) {
+    if !tracer::KNOWN {
+        return views::skip("the tracer does not know this architecture");
+    }
+    adopt_orphans();
+    let scene = Scene::new();
+    let config = config(&scene);
+    let (trace, problem) = one(&scene, work, &config, Fault::None);
+    assert!(problem.is_none(), "without a fault: {}", problem.map_or_else(String::new, |Problem(text)| text));
+    let roles = trace.calls.iter().map(|call| call.role).max().expect("calls");
+    let stride = std::env::var("FAULT_STRIDE").map_or(stride, |text| text.parse().expect("a number"));
+    let first = std::env::var("FAULT_FIRST")
+        .map_or(std::process::id() as usize % stride, |text| text.parse().expect("a number"));
+    println!("FAULT_STRIDE={stride} FAULT_FIRST={first}");
+    let mut problems = Vec::new();
+    let mut fired = 0;
+    for role in 0..=roles {
+        let calls = trace.of(role);
+        let places = calls.iter().enumerate().filter(|(_, number)| !SPARED.contains(number));
+        for (at, number) in places.skip(first).step_by(stride) {
+            let (trace, problem) = one(&scene, work, &config, Fault::Error { role, at });
+            fired += usize::from(trace.fired);
+            problems.extend(problem.map(|Problem(text)| format!("call {number}: {text}")));
+        }
+    }
+    println!("{work}: {} calls, {fired} faults", trace.calls.len());
+    assert!(fired > 300 / stride, "too few faults for a container: {fired}");
+    assert!(problems.is_empty(), "{} problems:\n{}", problems.len(), problems.join("\n"));
+    scene.assert_clean("all faults");
+}
+
+fn plain(scene: &Scene) -> Value {
+    scene.config(&["sleep", "60"])
+}
+
+in_views!(each_call_of_create_fails: hybrid, v2);
+fn each_call_of_create_fails() {
+    each_call_fails("create", 1, plain);
+}
+
+in_views!(each_call_of_run_fails: v2);
+fn each_call_of_run_fails() {
+    each_call_fails("run", 4, plain);
+}
+
+in_views!(each_call_with_a_user_namespace_fails: v2);
+fn each_call_with_a_user_namespace_fails() {
+    each_call_fails("create", 4, |scene| {
+        let mut config = plain(scene);
+        let maps = json!([{"containerID": 0, "hostID": 100_000, "size": 65536}]);
+        config["linux"]["namespaces"].as_array_mut().expect("a list").push(json!({"type": "user"}));
+        config["linux"]["uidMappings"] = maps.clone();
+        config["linux"]["gidMappings"] = maps;
+        config
+    });
+}
