@@ -6,6 +6,8 @@
 //! is part of this one. The program looks around in the container; its answers are printed beside
 //! those of the host. Nothing is left behind.
 
+#![forbid(unsafe_code)]
+
 mod config;
 mod facts;
 
