@@ -17,7 +17,11 @@ fn worker() {
 }
 
 /// Kills the runtime in `work`, which `prepare` makes ready, before each of its calls.
-fn each_call_is_the_last(work: &str, config: impl Fn(&Scene) -> Value, prepare: impl Fn(&Scene, &str, &Value)) {
+fn each_call_is_the_last(
+    work: &str,
+    config: impl Fn(&Scene) -> Value,
+    prepare: impl Fn(&Scene, &str, &Value),
+) {
     if !tracer::KNOWN {
         return views::skip("the tracer does not know this architecture");
     }

@@ -46,9 +46,12 @@ fn one(scene: &Scene, work: &str, config: &Value, fault: Fault) -> (tracer::Trac
         Outcome::Silent => Some(format!("status {:#x}: {}", trace.status, worker.errors())),
         Outcome::Failed(error) if !error.contains(": ") => Some(format!("bare error: {error:?}")),
         Outcome::Failed(_) => left(scene, &outcome),
-        Outcome::Done => {
-            scene.runtime.delete_force(&id).err().map(|error| format!("delete: {error}")).or_else(|| left(scene, &outcome))
-        }
+        Outcome::Done => scene
+            .runtime
+            .delete_force(&id)
+            .err()
+            .map(|error| format!("delete: {error}"))
+            .or_else(|| left(scene, &outcome)),
     };
     if std::env::var_os("SHOW_FAULTS").is_some() {
         println!("{work} {fault:?} {outcome:?}");

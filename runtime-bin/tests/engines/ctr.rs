@@ -9,9 +9,9 @@ use std::time::Duration;
 
 use crate::image;
 use crate::support::{
-    Cmd, Outcome, Output, Place, Stop, await_daemon, cgroup_value, directories, engine_test, eventually,
-    grants_everything, growth, has, hierarchies, mounts_with, need, same, seccomp_is_on, status_field,
-    stop_daemon, that,
+    Cmd, Outcome, Output, Place, Stop, Table, await_daemon, cgroup_value, controllers, directories,
+    engine_test, eventually, grants_everything, growth, has, hierarchies, mounts_with, need, same,
+    seccomp_is_on, status_field, stop_daemon, that,
 };
 
 const CLIENT: &str = "/usr/bin/ctr";
@@ -21,7 +21,7 @@ const IMAGE: &str = "docker.io/library/bb:latest";
 /// No CRI: it wants a CNI configuration.
 const CONFIG: &str = "version = 2\ndisabled_plugins = [\"io.containerd.grpc.v1.cri\"]\n";
 
-const CHECKS: &[(&str, fn(&Containerd) -> Outcome)] = &[
+const CHECKS: &Table<Containerd> = &[
     ("the runtime under test is used", uses_runtime),
     ("run: output and exit code 0", output),
     ("run: exit code 3", exit_code),
@@ -214,6 +214,7 @@ impl Task<'_> {
 #[test]
 fn engine() {
     engine_test("containerd", "ctr::engine", |place, checks| {
+        controllers(&["cpu", "memory"])?;
         let containerd = Containerd::start(place)?;
         checks.table(&containerd, CHECKS);
         Ok(())

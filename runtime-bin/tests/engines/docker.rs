@@ -13,8 +13,8 @@ use serde_json::Value;
 
 use crate::image;
 use crate::support::{
-    Checks, Cmd, Outcome, Output, Place, Stop, await_daemon, engine_test, need, same, seccomp_is_on,
-    stop_daemon, that,
+    Cmd, Outcome, Output, Place, Stop, await_daemon, engine_test, need, same, seccomp_is_on, stop_daemon,
+    that,
 };
 
 /// Not by `PATH`: another client may be first there.
@@ -190,7 +190,7 @@ fn engine() {
         checks.table(&docker, run::CHECKS);
         checks.table(&docker, limits::CHECKS);
         checks.table(&docker, lifecycle::CHECKS);
-        checks.run("nothing is left behind", || nothing_left(&docker, checks));
+        checks.run("nothing is left behind", || lifecycle::nothing_left(&docker));
         Ok(())
     });
 }
@@ -202,8 +202,4 @@ fn uses_runtime(docker: &Docker) -> Outcome {
     same("its path", &info["Runtimes"][RUNTIME]["path"], &*docker.runtime.to_string_lossy())?;
     let container = docker.sleeper(&[])?;
     that("the runtime lists the container", docker.runtime_list()?.contains(&container.id))
-}
-
-fn nothing_left(docker: &Docker, _checks: &Checks) -> Outcome {
-    lifecycle::nothing_left(docker)
 }

@@ -11,7 +11,9 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 use crate::image;
-use crate::support::{Cmd, Outcome, Output, Place, Stop, engine_test, need, same, seccomp_is_on, that};
+use crate::support::{
+    Cmd, Outcome, Output, Place, Stop, controllers, engine_test, need, same, seccomp_is_on, that,
+};
 
 const CLIENT: &str = "/usr/bin/podman";
 const IMAGE: &str = "localhost/bb";
@@ -198,6 +200,7 @@ fn make_user(place: &Place) -> Result<PathBuf, Stop> {
 #[test]
 fn rootful() {
     engine_test("podman", "podman::rootful", |place, checks| {
+        controllers(&["cpu", "memory", "pids"])?;
         let podman = Podman::start(place, false)?;
         checks.run("the runtime under test is used", || uses_runtime(&podman));
         checks.table(&podman, shared::CHECKS);

@@ -76,7 +76,8 @@ impl Container {
             cgroup.kill_all()?;
             cgroup.remove()?;
         }
-        let hooks = if record.poststop { self.spec().map(|spec| spec.hooks.poststop) } else { Ok(Vec::new()) };
+        let hooks =
+            if record.poststop { self.spec().map(|spec| spec.hooks.poststop) } else { Ok(Vec::new()) };
         // A configuration that cannot be read is no reason to keep the rest.
         self.entry.remove()?;
         launch::run_hooks(&hooks?, &State::new(record, Status::Stopped))

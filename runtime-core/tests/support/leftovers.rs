@@ -73,7 +73,8 @@ pub(crate) fn descendants() -> Vec<String> {
 
 fn namespaces() -> Vec<String> {
     let tasks = Path::new("/proc/self/task").read_dir().expect("the threads").flatten();
-    let namespaces = tasks.flat_map(|task| ["net", "mnt", "pid", "user"].map(|kind| task.path().join("ns").join(kind)));
+    let namespaces =
+        tasks.flat_map(|task| ["net", "mnt", "pid", "user"].map(|kind| task.path().join("ns").join(kind)));
     let links = namespaces.filter_map(|path| std::fs::read_link(path).ok());
     links.map(|link| format!("namespace {}", link.display())).collect()
 }

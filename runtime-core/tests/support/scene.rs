@@ -16,8 +16,10 @@ use super::leftovers::Host;
 /// The static shell of Debian's package busybox-static.
 const BUSYBOX: &str = "/bin/busybox";
 
-const APPLETS: &[&str] =
-    &["cat", "echo", "env", "false", "hostname", "id", "kill", "ls", "readlink", "sh", "sleep", "test", "touch", "true"];
+const APPLETS: &[&str] = &[
+    "cat", "echo", "env", "false", "hostname", "id", "kill", "ls", "readlink", "sh", "sleep", "test",
+    "touch", "true",
+];
 
 /// How long a program of a test may take.
 pub(crate) const LIMIT: Duration = Duration::from_secs(20);
@@ -34,10 +36,8 @@ impl Scene {
     pub(crate) fn new() -> Self {
         let directory = tempfile::tempdir().expect("a temporary directory");
         make_rootfs(&directory.path().join("rootfs"));
-        let runtime = Runtime::builder()
-            .state_root(directory.path().join("state"))
-            .build()
-            .expect("a runtime");
+        let runtime =
+            Runtime::builder().state_root(directory.path().join("state")).build().expect("a runtime");
         let tag = format!("rt-test-{}-", std::process::id());
         let before = Host::now(&tag);
         Self { directory, runtime, tag, before }

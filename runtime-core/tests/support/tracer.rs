@@ -20,9 +20,14 @@ const LIMIT: Duration = Duration::from_secs(40);
 pub(crate) enum Fault {
     None,
     /// The call is not made and fails with EIO.
-    Error { role: usize, at: usize },
+    Error {
+        role: usize,
+        at: usize,
+    },
     /// SIGKILL ends the worker (alone) before its call.
-    Kill { at: usize },
+    Kill {
+        at: usize,
+    },
 }
 
 /// A system call that was seen.
@@ -192,7 +197,9 @@ impl Tracer {
                 if !libc::WIFSTOPPED(status) {
                     break;
                 }
-                if std::mem::take(&mut self.tracees.entry(pid).or_insert(Tracee { role: 0, failing: false }).failing) {
+                if std::mem::take(
+                    &mut self.tracees.entry(pid).or_insert(Tracee { role: 0, failing: false }).failing,
+                ) {
                     continue;
                 }
                 if ptrace(libc::PTRACE_DETACH, pid, 0, 0).is_ok() {

@@ -58,9 +58,9 @@ impl Worker {
             .expect("the worker starts");
         // A container may inherit the other end: never read to the end.
         let lines = BufReader::new(process.stdout.take().expect("a pipe")).lines();
-        let thread = lines.map_while(std::io::Result::ok).find_map(|line| {
-            line.split_once("thread ").and_then(|(_, number)| number.trim().parse().ok())
-        });
+        let thread = lines
+            .map_while(std::io::Result::ok)
+            .find_map(|line| line.split_once("thread ").and_then(|(_, number)| number.trim().parse().ok()));
         Self { process, thread: thread.expect("the worker names its thread"), outcome }
     }
 

@@ -5,11 +5,11 @@ use std::time::Duration;
 use super::Docker;
 use crate::image::{USER, USER_ID};
 use crate::support::{
-    Outcome, directories, eventually, grants_everything, growth, has, hierarchies, mounts_with, same,
+    Outcome, Table, directories, eventually, grants_everything, growth, has, hierarchies, mounts_with, same,
     seccomp_is_on, status_field, that,
 };
 
-pub(super) const CHECKS: &[(&str, fn(&Docker) -> Outcome)] = &[
+pub(super) const CHECKS: &Table<Docker> = &[
     ("exec: sees the container", exec_sees),
     ("exec: environment, user, directory", exec_process),
     ("exec: exit codes", exec_codes),

@@ -7,10 +7,10 @@ use std::time::Duration;
 use super::{CLIENT, Docker, IMAGE, SOCKET};
 use crate::image::{EXTRA_GROUP, USER, USER_ID};
 use crate::support::{
-    Cmd, Outcome, Stop, eventually, grants_everything, has, same, seccomp_is_on, status_field, that,
+    Cmd, Outcome, Stop, Table, eventually, grants_everything, has, same, seccomp_is_on, status_field, that,
 };
 
-pub(super) const CHECKS: &[(&str, fn(&Docker) -> Outcome)] = &[
+pub(super) const CHECKS: &Table<Docker> = &[
     ("run: output and exit code 0", output),
     ("run: stdin reaches the program", stdin),
     ("run: exit code 3", exit_code),
@@ -57,10 +57,9 @@ fn output(docker: &Docker) -> Outcome {
     same("stdout", output.ok()?, "out")
 }
 
-fn stdin(docker: &Docker) -> Outcome {
+fn stdin(_docker: &Docker) -> Outcome {
     let run = super::client().args(["run", "--rm", "-i"]).args(super::seccomp()).args([IMAGE, "sort"]);
     same("sorted", run.stdin("b\na\n").run()?.ok()?, "a\nb")
-        .and_then(|()| that("the daemon lives", docker.docker(&["version"])?.code == 0))
 }
 
 fn exit_code(docker: &Docker) -> Outcome {
@@ -250,8 +249,7 @@ fn default_devices(docker: &Docker) -> Outcome {
 fn masked_paths(docker: &Docker) -> Outcome {
     let text = docker.sh(&[], "cat /proc/timer_list /proc/kcore | wc -c; ls /sys/firmware /proc/scsi | grep -v : | grep -c . ; true")?;
     same("bytes and entries", text, "0\n0")?;
-    let output = docker
-        .run(&["--privileged=false", "--user", "0"], &["sh", "-c", "echo 1 > /proc/sys/vm/drop_caches"])?;
+    let output = docker.run(&[], &["sh", "-c", "echo x > /proc/sys/kernel/hostname"])?;
     has("/proc/sys", &output.fails()?, "Read-only file system")
 }
 

@@ -9,11 +9,11 @@ use std::time::Duration;
 use super::{IMAGE, Podman};
 use crate::image;
 use crate::support::{
-    Outcome, Stop, cgroup_value, directories, eventually, grants_everything, growth, has, hierarchies, same,
-    status_field, that,
+    Outcome, Stop, Table, cgroup_value, directories, eventually, grants_everything, growth, has, hierarchies,
+    same, status_field, that,
 };
 
-pub(super) const CHECKS: &[(&str, fn(&Podman) -> Outcome)] = &[
+pub(super) const CHECKS: &Table<Podman> = &[
     ("run: --memory, --cpus, --pids-limit", limits),
     ("update: --memory, --cpus", update),
     ("run: --privileged", privileged),
