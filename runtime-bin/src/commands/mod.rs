@@ -104,7 +104,7 @@ fn done(result: Result<()>) -> Result<u8, Failure> {
 /// not spare the others; the error then has each failure.
 fn each_matching(context: &Context<'_>, act: impl Fn(&Runtime, &str) -> Result<()>) -> Result<()> {
     let runtime = context.runtime()?;
-    let pattern = regex_lite::Regex::new(&context.id())
+    let pattern = regex::Regex::new(&context.id())
         .map_err(|error| Error::invalid("--regex", error.to_string().replace('\n', " ")))?;
     let listed = runtime.list()?;
     let ids = listed.iter().map(|listed| listed.id.as_str()).filter(|id| pattern.is_match(id));
