@@ -7,6 +7,7 @@
 
 mod args;
 mod commands;
+mod duration;
 mod failure;
 mod fd_socket;
 mod features;
@@ -19,6 +20,7 @@ mod notify_directory;
 mod pid_file;
 mod process_spec;
 mod signal_name;
+mod size;
 mod sub_cgroup;
 mod table;
 mod terminal;

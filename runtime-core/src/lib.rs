@@ -7,6 +7,7 @@ pub mod cgroup;
 mod child;
 mod container;
 mod error;
+pub mod events;
 pub mod host;
 mod id;
 mod launch;

@@ -335,6 +335,8 @@ pub(crate) static COMMANDS: &[Command] = &[
             &opt::CPU_RT_RUNTIME,
             &opt::CPUSET_CPUS,
             &opt::CPUSET_MEMS,
+            &opt::KERNEL_MEMORY,
+            &opt::KERNEL_MEMORY_TCP,
             &opt::MEMORY,
             &opt::CPU_IDLE,
             &opt::MEMORY_RESERVATION,

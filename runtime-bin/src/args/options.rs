@@ -135,6 +135,8 @@ options! {
     CPUSET_CPUS = "cpuset-cpus", Value::Text("LIST"), "the CPUs to use, such as 0-2,7";
     CPUSET_MEMS = "cpuset-mems", Value::Text("LIST"), "the memory nodes to use";
     CPU_IDLE = "cpu-idle", Value::Text("0|1"), "1 runs the container only when a CPU is idle";
+    KERNEL_MEMORY = "kernel-memory", Value::Text("BYTES"), "ignored; kernels have no such limit any more", .hidden();
+    KERNEL_MEMORY_TCP = "kernel-memory-tcp", Value::Text("BYTES"), "ignored; kernels have no such limit any more", .hidden();
     MEMORY = "memory", Value::Text("BYTES"), "the memory limit";
     MEMORY_RESERVATION = "memory-reservation", Value::Text("BYTES"), "the soft memory limit";
     MEMORY_SWAP = "memory-swap", Value::Text("BYTES"), "the limit of memory and swap together; -1 for no limit";

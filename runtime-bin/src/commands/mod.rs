@@ -3,6 +3,7 @@
 mod completion;
 mod create;
 mod delete;
+mod events;
 mod exec;
 mod features;
 mod kill;
@@ -14,6 +15,7 @@ mod spec;
 mod start;
 mod state;
 mod unfinished;
+mod update;
 
 use std::io::Write as _;
 
@@ -68,6 +70,7 @@ pub(crate) fn run(context: &Context<'_>) -> Result<u8, Failure> {
         Verb::Completion => done(completion::run(context)),
         Verb::Create => done(create::run(context)),
         Verb::Delete => done(delete::run(context)),
+        Verb::Events => done(events::run(context)),
         Verb::Exec => exec::run(context).map_err(Failure::exec),
         Verb::Features => done(features::run()),
         Verb::Kill => done(kill::run(context)),
@@ -79,7 +82,8 @@ pub(crate) fn run(context: &Context<'_>) -> Result<u8, Failure> {
         Verb::Spec => done(spec::run(context)),
         Verb::Start => done(start::run(context)),
         Verb::State => done(state::run(context)),
-        Verb::Checkpoint | Verb::Events | Verb::Restore | Verb::Update => done(unfinished::run(context)),
+        Verb::Update => done(update::run(context)),
+        Verb::Checkpoint | Verb::Restore => done(unfinished::run(context)),
     }
 }
 

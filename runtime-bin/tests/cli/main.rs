@@ -5,7 +5,9 @@ mod support;
 
 mod args;
 mod descriptors;
+mod events;
 mod lifecycle;
 mod log;
 mod run;
 mod terminal;
+mod update;

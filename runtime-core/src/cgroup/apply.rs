@@ -48,6 +48,31 @@ impl Cgroup {
         }
     }
 
+    /// The rules of the v1 devices controller as the kernel lists them; `None` without one.
+    pub(crate) fn device_list(&self) -> Result<Option<String>> {
+        const FILE: &str = "devices.list";
+        let Some(member) = self.member("devices") else {
+            return Ok(None);
+        };
+        let text = member.directory.read(FILE);
+        text.map(Some).map_err(|errno| failed(format!("read {:?}", member.directory.path_of(FILE)), errno))
+    }
+
+    /// Writes lines (file, value) of the v1 devices controller.
+    pub(crate) fn write_devices(&self, lines: &[(&'static str, String)]) -> Result<()> {
+        lines.iter().try_for_each(|(file, value)| {
+            let write = Write {
+                controller: "devices".into(),
+                file: (*file).into(),
+                value: value.clone(),
+                origin: "linux.resources.devices".into(),
+                missing: Missing::Fails,
+                reorder: false,
+            };
+            self.write(&write).map(drop)
+        })
+    }
+
     fn member_for(&self, write: &Write) -> Result<&Member> {
         self.member(&write.controller).ok_or_else(|| {
             Error::new(ErrorKind::Cgroup, format!("cannot set {} limit", write.controller))

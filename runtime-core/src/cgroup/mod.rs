@@ -51,9 +51,11 @@ mod kill;
 mod limits;
 mod location;
 mod mountinfo;
+mod oom;
 mod plan;
 mod processes;
 mod remove;
+mod snapshot;
 pub mod stats;
 
 use std::os::fd::{AsFd, BorrowedFd};
@@ -63,6 +65,7 @@ use directory::Directory;
 
 pub use hierarchy::{Hierarchies, Hierarchy, Mode, Version, View};
 pub use location::{Location, Place};
+pub(crate) use oom::OomWatch;
 pub use plan::{CgroupPlan, Guard, Missing, Write};
 
 use crate::error::{Error, ErrorKind, Result};

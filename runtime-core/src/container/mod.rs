@@ -2,11 +2,13 @@
 
 mod create;
 mod delete;
+mod events;
 mod exec;
 mod kill;
 mod pause;
 mod ps;
 mod start;
+mod update;
 
 use std::os::fd::OwnedFd;
 use std::sync::Arc;

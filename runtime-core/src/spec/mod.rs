@@ -17,6 +17,7 @@ pub(crate) mod mount_options;
 mod namespace;
 mod parse;
 mod process;
+mod resources;
 mod sysctl;
 
 use std::collections::BTreeMap;
@@ -28,6 +29,7 @@ use crate::plan::IdRange;
 
 pub use default::{default_config, default_spec};
 pub use mount_options::known_mount_options;
+pub use resources::parse_resources;
 
 pub(crate) use device::{Device, DeviceKind};
 pub(crate) use hook::{Hook, Hooks};

@@ -1,7 +1,7 @@
 //! The state root: one directory a container.
 //!
-//! `<root>/<id>/` holds `state.json`, `config.json` as it was at create, and the start gate. Files
-//! are opened below a directory descriptor, without symbolic links; they are private to the owner.
+//! `<root>/<id>/` holds `state.json`, `config.json` as it was at create, `resources.json` once limits
+//! have been updated, and the start gate. Files are opened below a directory descriptor, without symbolic links; they are private to the owner.
 
 use std::io::{Read, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -23,6 +23,8 @@ use crate::sys::file;
 const STATE: &str = "state.json";
 const NEW_STATE: &str = "state.json.new";
 const CONFIG: &str = "config.json";
+const RESOURCES: &str = "resources.json";
+const NEW_RESOURCES: &str = "resources.json.new";
 const GATE: &str = "start.sock";
 
 /// A state or configuration file is never larger.
@@ -236,6 +238,21 @@ impl Entry {
         self.write(CONFIG, bytes)
     }
 
+    /// The resources as the last update left them; `None` if there was none.
+    pub(crate) fn resources(&self) -> Result<Option<Vec<u8>>> {
+        match self.read(RESOURCES) {
+            Err(error) if error.raw_errno() == Some(Errno::ENOENT) => Ok(None),
+            other => other.map(Some),
+        }
+    }
+
+    /// Keeps the resources of an update; a reader sees the old ones or the new ones.
+    pub(crate) fn write_resources(&self, bytes: &[u8]) -> Result<()> {
+        self.write(NEW_RESOURCES, bytes)?;
+        renameat(&self.directory, NEW_RESOURCES, &self.directory, RESOURCES)
+            .map_err(self.call("rename to", RESOURCES))
+    }
+
     fn read(&self, name: &str) -> Result<Vec<u8>> {
         let file = below(self.directory.as_fd(), name, OFlag::O_RDONLY, Mode::empty())
             .map_err(self.call("open", name))?;
@@ -304,7 +321,7 @@ impl Entry {
     /// Removes the directory with all that the store has put there. The state goes first: a call
     /// killed on the way leaves no state without the configuration that belongs to it.
     pub(crate) fn remove(&self) -> Result<()> {
-        for name in [STATE, NEW_STATE, GATE, CONFIG] {
+        for name in [STATE, NEW_STATE, GATE, NEW_RESOURCES, RESOURCES, CONFIG] {
             self.unlink(name)?;
         }
         match nix::unistd::unlinkat(nix::fcntl::AT_FDCWD, &self.path, UnlinkatFlags::RemoveDir) {

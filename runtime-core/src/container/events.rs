@@ -1,0 +1,43 @@
+//! events.
+
+use std::time::Duration;
+
+use super::Container;
+use crate::cgroup::stats::Statistics;
+use crate::error::{Error, Result};
+use crate::events::Events;
+use crate::state::{Status, status_of};
+
+impl Container {
+    /// What the container uses now.
+    ///
+    /// # Errors
+    ///
+    /// The container has stopped, or a file of its cgroup cannot be read.
+    pub fn statistics(&self) -> Result<Statistics> {
+        let record = self.entry.record()?;
+        match status_of(&self.entry, &record)? {
+            Status::Stopped => Err(self.not_running()),
+            _ => self.cgroup(&record)?.statistics(),
+        }
+    }
+
+    /// The container's events: its statistics each `interval`, and each time that it runs out of
+    /// memory.
+    ///
+    /// # Errors
+    ///
+    /// The container has stopped; the interval is zero.
+    pub fn events(&self, interval: Duration) -> Result<Events> {
+        if interval.is_zero() {
+            return Err(Error::invalid("interval", "duration interval must be greater than 0"));
+        }
+        let record = self.entry.record()?;
+        let init = self.live_init(&record)?.ok_or_else(|| self.not_running())?;
+        Events::new(self.id.to_string(), self.cgroup(&record)?, init, interval)
+    }
+
+    fn not_running(&self) -> Error {
+        self.wrong_state(format!("container with id {} is not running", self.id))
+    }
+}

@@ -1,0 +1,116 @@
+//! update.
+
+mod merge;
+
+use oci_spec::runtime::LinuxResources;
+
+use super::Container;
+use crate::cgroup::devices::DeviceRules;
+use crate::cgroup::{Cgroup, CgroupPlan};
+use crate::error::{Error, ErrorKind, Result};
+use crate::state::{Record, Status, status_of};
+use merge::{Merged, merge};
+
+impl Container {
+    /// Changes limits of a container that is created, running or paused, without stopping it for a
+    /// moment.
+    ///
+    /// What `resources` leaves out stays as it is, and so does what it sets to 0 where 0 means
+    /// "unset" (memory in bytes, CPU shares, quota and period in microseconds, weights). Lists and
+    /// maps replace the entries of the same device, page size or file. Devices, if given, are the new
+    /// list of rules as a whole.
+    ///
+    /// # Errors
+    ///
+    /// "container not running"; a limit that is malformed, that this host does not have or that
+    /// the kernel refuses, with its place below `linux.resources`. The old limits are then in force
+    /// again, as far as the kernel takes them back.
+    pub fn update(&self, resources: &LinuxResources) -> Result<()> {
+        let _lock = self.entry.lock()?;
+        let record = self.entry.record()?;
+        match status_of(&self.entry, &record)? {
+            Status::Created | Status::Running | Status::Paused => {}
+            _ => return Err(self.wrong_state("container not running")),
+        }
+        let present = self.resources()?;
+        let merged = merge(&present, resources);
+        let plan = self.update_plan(&record, &merged)?;
+        let devices = DeviceChange::between(&present, resources)?;
+        let stored = serde_json::to_vec(&merged.all)
+            .map_err(|error| Error::invalid("linux.resources", error.to_string()))?;
+
+        let cgroup = self.cgroup(&record)?;
+        let old = cgroup.snapshot(&plan);
+        let privileged = self.shared.host.is_privileged();
+        let changed = cgroup.apply(&plan).and_then(|()| match &devices {
+            Some(devices) => devices
+                .make(&cgroup, privileged)
+                .and_then(|()| self.entry.write_resources(&stored))
+                .map_err(|error| match devices.undo(&cgroup, privileged) {
+                    Ok(()) => error,
+                    Err(second) => error.hint(format!("the old device rules: {second}")),
+                }),
+            None => self.entry.write_resources(&stored),
+        });
+        changed.map_err(|error| match cgroup.restore(&old) {
+            true => error,
+            false => error.hint("not all limits could be set back to what they were"),
+        })
+    }
+
+    /// The resources as the last update or the creation left them.
+    fn resources(&self) -> Result<LinuxResources> {
+        match self.entry.resources()? {
+            Some(bytes) => serde_json::from_slice(&bytes).map_err(|error| {
+                Error::new(ErrorKind::System, "understand the stored resources").reason(error.to_string())
+            }),
+            None => Ok(self.spec()?.resources.unwrap_or_default()),
+        }
+    }
+
+    fn update_plan(&self, record: &Record, merged: &Merged) -> Result<CgroupPlan> {
+        let hierarchies = self.shared.host.hierarchies(None)?;
+        let (Some(hierarchies), Some(location)) = (hierarchies, record.cgroup.clone()) else {
+            return Err(Error::new(ErrorKind::Cgroup, "update cgroup").reason("the container has no cgroup"));
+        };
+        CgroupPlan::update(hierarchies.view(), location, &merged.changed).map_err(Error::all)
+    }
+}
+
+/// Another list of device rules.
+struct DeviceChange {
+    old: DeviceRules,
+    new: DeviceRules,
+}
+
+impl DeviceChange {
+    /// `None` if the request has no devices or the same: an engine sends all of a container's
+    /// resources to change one, and what someone added to the rules meanwhile shall stay.
+    fn between(present: &LinuxResources, request: &LinuxResources) -> Result<Option<Self>> {
+        if request.devices().is_none() {
+            return Ok(None);
+        }
+        let old = DeviceRules::from_resources(present.devices().as_deref())?;
+        let new = DeviceRules::from_resources(request.devices().as_deref())?;
+        Ok((old != new).then_some(Self { old, new }))
+    }
+
+    fn make(&self, cgroup: &Cgroup, privileged: bool) -> Result<()> {
+        set_devices(cgroup, &self.new, privileged)
+    }
+
+    fn undo(&self, cgroup: &Cgroup, privileged: bool) -> Result<()> {
+        set_devices(cgroup, &self.old, privileged)
+    }
+}
+
+/// As at the creation: the v1 controller where there is one, else a program for privileged callers.
+fn set_devices(cgroup: &Cgroup, rules: &DeviceRules, privileged: bool) -> Result<()> {
+    if let Some(list) = cgroup.device_list()? {
+        return cgroup.write_devices(&rules.v1_changes(&list)?);
+    }
+    match cgroup.directory() {
+        Some(directory) if privileged => rules.replace(directory),
+        _ => Ok(()),
+    }
+}
