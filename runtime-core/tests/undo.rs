@@ -35,14 +35,21 @@ const SPARED: &[i64] = &[
 /// A fault of one call, in words.
 struct Problem(String);
 
-fn one(scene: &Scene, work: &str, config: &Value, fault: Fault) -> (tracer::Trace, Option<Problem>) {
+/// What came of one call under a fault.
+struct Run {
+    trace: tracer::Trace,
+    outcome: Outcome,
+    problem: Option<Problem>,
+}
+
+fn one(scene: &Scene, work: &str, config: &Value, fault: Fault) -> Run {
     let id = scene.id();
     let bundle = scene.bundle(&id, config);
     let mut worker = Worker::start(work, &scene.runtime, &id, &bundle);
     let trace = tracer::trace(&mut worker, fault);
     let outcome = worker.outcome();
     let problem = match &outcome {
-        _ if trace.hung => Some("it hangs".to_owned()),
+        _ if trace.hung.is_some() => Some(format!("it hangs: {:?}", trace.hung)),
         Outcome::Silent => Some(format!("status {:#x}: {}", trace.status, worker.errors())),
         Outcome::Failed(error) if !error.contains(": ") => Some(format!("bare error: {error:?}")),
         Outcome::Failed(_) => left(scene, &outcome),
@@ -62,7 +69,7 @@ fn one(scene: &Scene, work: &str, config: &Value, fault: Fault) -> (tracer::Trac
     }
     std::fs::remove_dir_all(&bundle).expect("the bundle is removed");
     let problem = problem.map(|text| Problem(format!("{work} {fault:?}: {text}")));
-    (trace, problem)
+    Run { trace, outcome, problem }
 }
 
 /// What is left once killed processes had the time to end.
@@ -86,7 +93,8 @@ fn each_call_fails(work: &str, stride: usize, config: impl Fn(&Scene) -> Value) 
     adopt_orphans();
     let scene = Scene::new();
     let config = config(&scene);
-    let (trace, problem) = one(&scene, work, &config, Fault::None);
+    let Run { trace, outcome, problem } = one(&scene, work, &config, Fault::None);
+    assert_eq!(outcome, Outcome::Done, "without a fault");
     assert!(problem.is_none(), "without a fault: {}", problem.map_or_else(String::new, |Problem(text)| text));
     let roles = trace.calls.iter().map(|call| call.role).max().expect("calls");
     let stride = std::env::var("FAULT_STRIDE").map_or(stride, |text| text.parse().expect("a number"));
@@ -99,7 +107,7 @@ fn each_call_fails(work: &str, stride: usize, config: impl Fn(&Scene) -> Value) 
         let calls = trace.of(role);
         let places = calls.iter().enumerate().filter(|(_, number)| !SPARED.contains(number));
         for (at, number) in places.skip(first).step_by(stride) {
-            let (trace, problem) = one(&scene, work, &config, Fault::Error { role, at });
+            let Run { trace, problem, .. } = one(&scene, work, &config, Fault::Error { role, at });
             fired += usize::from(trace.fired);
             problems.extend(problem.map(|Problem(text)| format!("call {number}: {text}")));
         }

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 
@@ -91,4 +93,21 @@ pub(crate) fn reap() {
             return;
         }
     }
+}
+
+/// Calls while another thread reaps, as an init does: the end of a pid namespace waits for the reaping
+/// of all its processes, and an exec whose runtime was killed is by now a child of this process.
+pub(crate) fn while_reaping<T>(call: impl FnOnce() -> T) -> T {
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !done.load(Ordering::Relaxed) {
+                reap();
+                std::thread::sleep(Duration::from_millis(2));
+            }
+        });
+        let result = call();
+        done.store(true, Ordering::Relaxed);
+        result
+    })
 }

@@ -1,6 +1,6 @@
 //! A place for containers: a root file system of busybox, bundles, a state root of its own.
 
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -35,6 +35,9 @@ pub(crate) struct Scene {
 impl Scene {
     pub(crate) fn new() -> Self {
         let directory = tempfile::tempdir().expect("a temporary directory");
+        // The users of a user namespace go through it.
+        let everybody = std::fs::Permissions::from_mode(0o755);
+        std::fs::set_permissions(directory.path(), everybody).expect("the mode is set");
         make_rootfs(&directory.path().join("rootfs"));
         let runtime =
             Runtime::builder().state_root(directory.path().join("state")).build().expect("a runtime");

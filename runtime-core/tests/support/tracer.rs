@@ -43,8 +43,8 @@ pub(crate) struct Trace {
     pub(crate) calls: Vec<Call>,
     /// The wait status of the worker.
     pub(crate) status: i32,
-    /// The limit of time was over.
-    pub(crate) hung: bool,
+    /// Where everybody was when the limit of time was over.
+    pub(crate) hung: Option<String>,
     /// The fault came about.
     pub(crate) fired: bool,
 }
@@ -98,16 +98,17 @@ pub(crate) fn trace(worker: &mut Worker, fault: Fault) -> Trace {
         roles: 1,
         counts: vec![0],
         recording: false,
-        trace: Trace { calls: Vec::new(), status: 0, hung: false, fired: false },
+        trace: Trace { calls: Vec::new(), status: 0, hung: None, fired: false },
     };
     let (done, over) = channel::<()>();
     let hung = std::thread::scope(|scope| {
         let watch = scope.spawn(move || {
             let late = over.recv_timeout(LIMIT) == Err(RecvTimeoutError::Timeout);
-            if late {
+            late.then(|| {
+                let places = places();
                 kill(pid);
-            }
-            late
+                places
+            })
         });
         tracer.follow();
         drop(done);
@@ -208,6 +209,16 @@ impl Tracer {
             }
         }
     }
+}
+
+/// Where the processes below this one wait.
+fn places() -> String {
+    let place = |process: String| {
+        let pid = process.split(' ').next().unwrap_or_default();
+        let read = |name: &str| std::fs::read_to_string(format!("/proc/{pid}/{name}")).unwrap_or_default();
+        format!("{process}: {} in {}", read("wchan"), read("syscall"))
+    };
+    super::leftovers::descendants().into_iter().map(place).collect()
 }
 
 fn kill(pid: i32) {

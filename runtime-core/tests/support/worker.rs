@@ -43,7 +43,7 @@ impl Worker {
         let outcome = bundle.join(format!("outcome-{work}"));
         std::fs::write(&outcome, "").expect("a file for the outcome");
         let errors = std::fs::File::create(outcome.with_extension("stderr")).expect("a file for errors");
-        let mut process = Command::new(std::env::current_exe().expect("the test has a path"))
+        let mut process = Command::new("/proc/self/exe")
             .args(["--exact", "worker", "--nocapture", "--test-threads=1"])
             .env(WORK, work)
             .env("RUST_BACKTRACE", "0")

@@ -33,7 +33,7 @@ pub fn make(init: &Init, size: Size, uid: u32, gid: u32, mount: bool) -> Step {
     if mount {
         mount_on_console(init, slave)?;
     }
-    sync::send(init.fd(Slot::SYNC), Report { step: init.step, errno: 0, detail: 0 }, master);
+    sync::send(init.fd(Slot::SYNC), Report { step: init.step, errno: 0, detail: 0 }, master)?;
     file::close(master);
     for stream in 0..3 {
         call!(nr::DUP3, slave, stream, 0).at(Detail::Dup)?;

@@ -29,7 +29,8 @@ pub fn run(init: &Init, path: Str, args: Slice, env: Slice, timeout: u32) -> Ste
             init.fd(Slot::SYNC),
             Report { step: init.step, errno: failure.errno, detail: failure.detail },
             output,
-        );
+        )
+        .ok();
     }
     file::close(output);
     result

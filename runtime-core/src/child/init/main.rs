@@ -251,7 +251,8 @@ fn main(base: i32) -> ! {
             Err(failure) => (init.step, failure, init.fd(Slot::SYNC)),
         },
     };
-    sync::send(socket, Report { step, errno: failure.errno, detail: failure.detail }, -1);
+    // Without a parent there is nobody to tell; its end of the socket closes with this process.
+    sync::send(socket, Report { step, errno: failure.errno, detail: failure.detail }, -1).ok();
     exit(EXIT_FAILED)
 }
 

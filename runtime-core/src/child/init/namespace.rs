@@ -108,8 +108,7 @@ pub fn fork_into_pid_namespace(init: &mut Init) -> Step {
     }
     // Descriptors and the mapping are shared with or copied from the process that ended; only
     // "dumpable" is worth a second word: it is inherited by fork.
-    sync::send(init.fd(Slot::SYNC), Report { step: init.step, errno: 0, detail: 0 }, -1);
-    Ok(())
+    sync::send(init.fd(Slot::SYNC), Report { step: init.step, errno: 0, detail: 0 }, -1)
 }
 
 /// `LoopbackUp`.

@@ -49,9 +49,9 @@ const fn rights_len(count: usize) -> usize {
     16 + 4 * count
 }
 
-/// Sends a report, with a descriptor unless that is -1. A parent that is gone is noticed at the next
-/// wait.
-pub fn send(socket: i32, report: Report, fd: i32) {
+/// Sends a report, with a descriptor unless that is -1. A report that did not go out must not be
+/// waited for: the parent waits as well.
+pub fn send(socket: i32, report: Report, fd: i32) -> Step {
     let mut bytes = report.to_bytes();
     let mut vector = IoVec { base: bytes.as_mut_ptr().cast(), len: REPORT_BYTES };
     let mut rights = Rights { len: rights_len(1), level: SOL_SOCKET, kind: SCM_RIGHTS, fds: [fd; DESCRIPTORS] };
@@ -65,7 +65,7 @@ pub fn send(socket: i32, report: Report, fd: i32) {
         control_len: if with_rights { size_of::<Rights>() - 4 * (DESCRIPTORS - 2) } else { 0 },
         flags: 0,
     };
-    call!(nr::SENDMSG, socket, &raw const message, MSG_NOSIGNAL).ok();
+    call!(nr::SENDMSG, socket, &raw const message, MSG_NOSIGNAL).at(Detail::Send).map(drop)
 }
 
 /// Receives one byte and up to [`DESCRIPTORS`] descriptors; `None` at the end of the stream.
@@ -116,7 +116,7 @@ fn close_all_but(init: &mut Init, kept: &[Slot]) {
 /// `Sync`.
 pub fn reach(init: &Init) -> Step {
     let socket = init.fd(Slot::SYNC);
-    send(socket, Report { step: init.step, errno: 0, detail: 0 }, -1);
+    send(socket, Report { step: init.step, errno: 0, detail: 0 }, -1)?;
     await_word(socket)
 }
 
