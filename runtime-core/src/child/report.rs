@@ -116,5 +116,6 @@ details! {
     Fchdir = 48 => "fchdir",
     Getdents = 49 => "getdents64",
     Xattr = 50 => "setxattr",
+    LinkToRoot = 52 => "a link of the root file system leads to its root",
     LinkIntoProc = 51 => "a link of the root file system leads into /proc",
 }

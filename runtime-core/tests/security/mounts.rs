@@ -1,1 +1,147 @@
-//! mounts
+//! Destinations of mounts that the image made links (CVE-2015-3629, CVE-2019-18837).
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::Path;
+use std::process::Command;
+
+use serde_json::{Value, json};
+
+use crate::support::{Scratch, config, mountinfo, shell, with_mount};
+
+fn tmpfs(destination: &str) -> Value {
+    json!({"destination": destination, "type": "tmpfs", "source": "tmpfs"})
+}
+
+fn bind(source: &Path, destination: &str) -> Value {
+    json!({"destination": destination, "type": "bind", "source": source, "options": ["rbind", "rw"]})
+}
+
+/// The mount points of the host, and the names in a directory of it.
+fn host(outside: &Path) -> (Vec<String>, Vec<String>) {
+    let points = |line: &String| line.split(' ').nth(4).unwrap_or_default().to_owned();
+    // Other tests run meanwhile, in mount namespaces of their own: none of theirs is here.
+    let mounts = mountinfo(std::process::id() as i32).iter().map(points).collect();
+    let names = fs::read_dir(outside).unwrap().map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned());
+    (mounts, names.collect())
+}
+
+/// Links that lead up to the host, by every way there is; the mount is inside or refused.
+/// Control: the kernel, asked to resolve the same path from the host's root, does arrive outside.
+#[test]
+fn linked_destinations_stay_inside() {
+    let Some(scratch) = Scratch::new() else { return };
+    let root = scratch.root();
+    let outside = scratch.path().join("outside");
+    fs::create_dir(&outside).unwrap();
+    let source = scratch.path().join("source");
+    fs::create_dir(&source).unwrap();
+    fs::write(source.join("file"), "").unwrap();
+    symlink(&outside, root.join("absolute")).unwrap();
+    symlink("../../outside", root.join("relative")).unwrap();
+    symlink("chain2", root.join("chain1")).unwrap();
+    symlink("/chain3", root.join("chain2")).unwrap();
+    symlink("tmp/../../../outside", root.join("chain3")).unwrap();
+    symlink("/proc/self/fd/3", root.join("magic")).unwrap();
+    symlink("/proc/self/root", root.join("magic_root")).unwrap();
+    symlink("/proc/1/cwd", root.join("magic_cwd")).unwrap();
+    assert_eq!(fs::canonicalize(root.join("relative")).unwrap(), fs::canonicalize(&outside).unwrap());
+    let before = host(&outside);
+    for link in ["absolute", "relative", "chain1", "magic", "magic_root", "magic_cwd"] {
+        for path in [format!("/{link}"), format!("/{link}/x"), format!("/{link}/x/y"), format!("/{link}/../../x")] {
+            for mount in [tmpfs(&path), bind(&source, &path), bind(&source.join("file"), &path)] {
+                let result = scratch.run(&with_mount(config(), mount));
+                assert_eq!(host(&outside), before, "{path}: {result:?}");
+            }
+        }
+    }
+}
+
+/// The destination is a link to the root itself: refused, or what joins the container would have
+/// another root than its own processes. Control: with a directory in its place the mount is made.
+#[test]
+fn a_destination_that_is_the_root_is_refused() {
+    let Some(scratch) = Scratch::new() else { return };
+    for target in ["/", ".", "..", "../..", "tmp/../.."] {
+        let link = scratch.root().join("x");
+        symlink(target, &link).unwrap();
+        let error = scratch.run(&with_mount(config(), tmpfs("/x"))).unwrap_err().to_string();
+        assert!(error.contains("root") && error.contains("mounts[3]"), "{error}");
+        fs::remove_file(link).unwrap();
+    }
+    fs::create_dir(scratch.root().join("x")).unwrap();
+    assert!(scratch.run(&with_mount(shell("touch /x/file"), tmpfs("/x"))).unwrap().success());
+    assert_eq!(fs::read_dir(scratch.root().join("x")).unwrap().count(), 0);
+}
+
+/// tmpcopyup copies what is inside, through whatever link. Control: it copies a file of the image.
+#[test]
+fn copying_up_reads_nothing_of_the_host() {
+    let Some(scratch) = Scratch::new() else { return };
+    let outside = scratch.path().join("outside");
+    fs::create_dir(&outside).unwrap();
+    fs::write(outside.join("secret"), "secret").unwrap();
+    let copied = |destination: &str| {
+        let mount = json!({"destination": destination, "type": "tmpfs", "source": "tmpfs", "options": ["tmpcopyup"]});
+        scratch.clear();
+        let line = format!("cat {destination}/* > /out/copy; ls -la {destination} > /out/list");
+        // cat fails where there is nothing.
+        scratch.run(&with_mount(shell(&line), mount)).map(|_| scratch.output("copy"))
+    };
+    for target in [outside.as_path(), Path::new("../../outside"), Path::new("/proc/self/fd/5")] {
+        let link = scratch.root().join("linked");
+        symlink(target, &link).unwrap();
+        if let Ok(text) = copied("/linked") {
+            assert_eq!(text, "", "{target:?}");
+        }
+        fs::remove_file(link).unwrap();
+    }
+    let real = scratch.root().join("real");
+    fs::create_dir(&real).unwrap();
+    symlink(outside.join("secret"), real.join("link")).unwrap();
+    fs::write(real.join("file"), "mine").unwrap();
+    nix::unistd::mkfifo(&real.join("pipe"), nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let mount = json!({"destination": "/real", "type": "tmpfs", "source": "tmpfs", "options": ["tmpcopyup"]});
+    assert!(scratch.run(&with_mount(shell("cat /real/file > /out/copy; ls -l /real > /out/list; ! cat /real/link"), mount)).unwrap().success());
+    assert_eq!(scratch.output("copy"), "mine");
+    assert!(scratch.output("list").lines().any(|line| line.starts_with('p')));
+}
+
+/// Mounts that the container makes do not come back to the host, whatever the propagation; and the
+/// other way round the root of a shared host leaves nothing behind.
+/// Control: in the same shared directory, a mount by a process of the host is seen.
+#[test]
+fn no_propagation_leaves_a_mount_on_the_host() {
+    let Some(scratch) = Scratch::new() else { return };
+    let program = std::env::current_exe().unwrap();
+    const INSIDE: &str = "SECURITY_SHARED";
+    if std::env::var_os(INSIDE).is_none() {
+        let test = "mounts::no_propagation_leaves_a_mount_on_the_host";
+        let output = Command::new("unshare")
+            .args(["-m", "--propagation", "shared"])
+            .arg(program)
+            .args(["--exact", test, "--nocapture"])
+            .env(INSIDE, "1")
+            .output()
+            .unwrap();
+        let text = String::from_utf8_lossy(&output.stdout);
+        assert!(text.contains("1 passed"), "{text}{}", String::from_utf8_lossy(&output.stderr));
+        return;
+    }
+    let points = || host(scratch.path()).0;
+    let before = points();
+    for propagation in ["", "private", "rprivate", "slave", "rslave", "shared", "rshared", "unbindable"] {
+        let mut asked = with_mount(config(), tmpfs("/tmp"));
+        if !propagation.is_empty() {
+            asked["linux"]["rootfsPropagation"] = json!(propagation);
+        }
+        let result = scratch.run(&asked);
+        assert_eq!(points(), before, "{propagation}: {result:?}");
+        // What is unbindable cannot be the root of a container either.
+        assert_eq!(result.is_ok(), propagation != "unbindable", "{propagation}: {result:?}");
+    }
+    let line = format!("mount -t tmpfs none {}", scratch.root().join("tmp").display());
+    assert!(Command::new("sh").args(["-c", &line]).status().unwrap().success());
+    assert_eq!(points().len(), before.len() + 1);
+    assert!(Command::new("umount").arg(scratch.root().join("tmp")).status().unwrap().success());
+}

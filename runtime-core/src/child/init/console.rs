@@ -3,7 +3,10 @@
 use crate::child::ops::Slot;
 use crate::child::report::{Detail, Report};
 use crate::child::syscall::{common, nr};
-use crate::file::{self, AT_EMPTY_PATH, O_CLOEXEC, O_NOCTTY, O_RDWR, RESOLVE_IN_ROOT, RESOLVE_NO_MAGICLINKS, RESOLVE_NO_SYMLINKS};
+use crate::file::{
+    self, AT_EMPTY_PATH, O_CLOEXEC, O_DIRECTORY, O_NOCTTY, O_RDWR, RESOLVE_BENEATH, RESOLVE_NO_MAGICLINKS, RESOLVE_NO_SYMLINKS,
+    RESOLVE_NO_XDEV,
+};
 use crate::{At, Failure, Init, Step, call, errno, mount, sync};
 
 const TIOCSPTLCK: usize = 0x4004_5431;
@@ -42,17 +45,26 @@ pub fn make(init: &Init, size: Size, uid: u32, gid: u32, mount: bool) -> Step {
     call!(nr::IOCTL, 0, TIOCSCTTY, 0).at(Detail::Ioctl).map(drop)
 }
 
-/// A new master of the container's devpts, verified to be one.
+/// A new master of the container's devpts.
+///
+/// Opening a device can have effects (a watchdog starts), so it is not an image's node that is opened
+/// and verified then: the directory is verified to be a devpts, where only the kernel makes nodes.
 fn open_master(root: i32) -> Step<i32> {
-    let resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_SYMLINKS;
-    let master = file::open(root, c"dev/pts/ptmx", O_RDWR | O_NOCTTY, 0, resolve).at(Detail::Open)?;
+    let not_devpts = Failure { errno: errno::EINVAL, detail: Detail::NotTheRequestedNode as u32 };
+    let directory = file::real(root, c"dev/pts", O_DIRECTORY).at(Detail::Open)?;
+    let master = match file::filesystem(directory) {
+        Ok(DEVPTS_SUPER_MAGIC) => {
+            let resolve = RESOLVE_BENEATH | RESOLVE_NO_XDEV | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_SYMLINKS;
+            file::open(directory, c"ptmx", O_RDWR | O_NOCTTY, 0, resolve).at(Detail::Open)
+        }
+        _ => Err(not_devpts),
+    };
+    file::close(directory);
+    let master = master?;
     let stat = file::stat(master, c"").at(Detail::Stat)?;
-    let genuine = stat.kind() == file::S_IFCHR
-        && (stat.device_major, stat.device_minor) == (5, 2)
-        && file::filesystem(master) == Ok(DEVPTS_SUPER_MAGIC);
-    match genuine {
+    match stat.kind() == file::S_IFCHR && (stat.device_major, stat.device_minor) == (5, 2) {
         true => Ok(master),
-        false => Err(Failure { errno: errno::EINVAL, detail: Detail::NotTheRequestedNode as u32 }),
+        false => Err(not_devpts),
     }
 }
 

@@ -35,12 +35,11 @@ impl Node {
     }
 }
 
-/// `MakeDevice`. The directory must be real: an image whose /dev is a link elsewhere gets an error,
-/// not device nodes in that place (CVE-2026-41579).
+/// `MakeDevice`.
 pub fn make(init: &Init, node: &Node) -> Step {
     let root = init.fd(Slot::ROOT);
     let path = file::relative(init.plan.text(node.path));
-    let (parent, name) = file::parent(root, path, 0o755)?;
+    let (parent, name) = file::real_parent(root, path, 0o755)?;
     let made = match node.bind {
         true => bind(init, node, parent, name),
         false => make_node(node, parent, name),
@@ -99,7 +98,7 @@ pub fn symlink(init: &Init, path: Str, target: Str, keep: bool) -> Step {
     let root = init.fd(Slot::ROOT);
     let path = file::relative(init.plan.text(path));
     let target = init.plan.text(target);
-    let (parent, name) = file::parent(root, path, 0o755)?;
+    let (parent, name) = file::real_parent(root, path, 0o755)?;
     let made = match call!(nr::SYMLINKAT, target.as_ptr(), parent, name.as_ptr()) {
         Err(errno::EEXIST) if keep || links_to(parent, name, target.to_bytes()) => Ok(()),
         other => other.at(Detail::Symlink).map(drop),

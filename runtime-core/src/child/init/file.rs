@@ -70,7 +70,8 @@ pub struct Stat {
     times: [u64; 8],
     pub device_major: u32,
     pub device_minor: u32,
-    rest: [u64; 15],
+    filesystem: [u32; 2],
+    rest: [u64; 14],
 }
 
 /// The kernel writes this much.
@@ -80,6 +81,11 @@ impl Stat {
     /// The type bits of the mode.
     pub fn kind(&self) -> u32 {
         self.mode as u32 & S_IFMT
+    }
+
+    /// Whether both are of the same file.
+    pub fn is_same_file(&self, other: &Stat) -> bool {
+        (self.inode, self.filesystem) == (other.inode, other.filesystem)
     }
 }
 
@@ -157,32 +163,47 @@ impl Buffer {
 /// The directory that holds the last component of `path`, made with its parents when missing, and
 /// that component.
 ///
-/// Existing prefixes follow links inside the root; from the first missing component on, each is
-/// made by its parent's descriptor and must be a real directory.
-pub fn parent(root: i32, path: &'static CStr, mode: u32) -> Step<(i32, &'static CStr)> {
+/// The directory is a real one: of an image whose /dev is a link elsewhere (into a volume of the
+/// host), nothing is made in that place (CVE-2026-41579). From the first missing component on, each
+/// is made by its parent's descriptor.
+pub fn real_parent(root: i32, path: &'static CStr, mode: u32) -> Step<(i32, &'static CStr)> {
+    let (head, name) = split(path)?;
+    Ok((opened_or_made(root, head, mode, real)?, name))
+}
+
+/// All but the last component of a path, and that.
+fn split(path: &'static CStr) -> Step<(&'static [u8], &'static CStr)> {
     let bytes = path.to_bytes();
     let trimmed = bytes.iter().rposition(|byte| *byte != b'/').map_or(0, |last| last + 1);
-    let split = bytes[..trimmed].iter().rposition(|byte| *byte == b'/');
-    let (head, last) = match split {
+    let slash = bytes[..trimmed].iter().rposition(|byte| *byte == b'/');
+    let (head, last) = match slash {
         Some(at) => (&bytes[..at], at + 1),
         None => (&bytes[..0], 0),
     };
-    let last = CStr::from_bytes_with_nul(&path.to_bytes_with_nul()[last..])
-        .map_err(|_| Failure { errno: errno::EINVAL, detail: Detail::TooLong as u32 })?;
-    Ok((directory(root, head, mode)?, last))
+    CStr::from_bytes_with_nul(&path.to_bytes_with_nul()[last..])
+        .map(|name| (head, name))
+        .map_err(|_| Failure { errno: errno::EINVAL, detail: Detail::TooLong as u32 })
 }
 
-/// Opens (O_PATH) the directory `path` below the root, made with its parents when missing.
+/// Opens (O_PATH) the directory `path` below the root, made with its parents when missing; links are
+/// taken inside the root.
 pub fn directory(root: i32, path: &[u8], mode: u32) -> Step<i32> {
+    opened_or_made(root, path, mode, in_root)
+}
+
+/// How an existing directory is opened: [`in_root`] or [`real`].
+type Open = fn(i32, &CStr, usize) -> Result<i32, i32>;
+
+fn opened_or_made(root: i32, path: &[u8], mode: u32, open: Open) -> Step<i32> {
     let mut buffer = Buffer::new();
     if path.is_empty() || path == b"." {
-        return in_root(root, c".", O_DIRECTORY).at(Detail::Open);
+        return open(root, c".", O_DIRECTORY).at(Detail::Open);
     }
-    match in_root(root, buffer.hold(path)?, O_DIRECTORY) {
+    match open(root, buffer.hold(path)?, O_DIRECTORY) {
         Err(errno::ENOENT) => {}
         other => return other.at(Detail::Open),
     }
-    let mut current = in_root(root, c".", O_DIRECTORY).at(Detail::Open)?;
+    let mut current = open(root, c".", O_DIRECTORY).at(Detail::Open)?;
     let mut made = false;
     let mut end = 0;
     for component in path.split(|byte| *byte == b'/').filter(|component| !component.is_empty()) {
@@ -190,7 +211,7 @@ pub fn directory(root: i32, path: &[u8], mode: u32) -> Step<i32> {
         let next = if made {
             Err(errno::ENOENT)
         } else {
-            in_root(root, buffer.hold(&path[..end])?, O_DIRECTORY)
+            open(root, buffer.hold(&path[..end])?, O_DIRECTORY)
         };
         let next = match next {
             Err(errno::ENOENT) => {
@@ -222,7 +243,8 @@ pub fn regular(root: i32, path: &'static CStr) -> Step<i32> {
         Err(errno::ENOENT) => {}
         other => return other.at(Detail::Open),
     }
-    let (parent, name) = parent(root, path, 0o755)?;
+    let (head, name) = split(path)?;
+    let parent = directory(root, head, 0o755)?;
     let resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS;
     let made = open(parent, name, O_CREAT | O_EXCL | O_NOFOLLOW | O_WRONLY, 0o755, resolve);
     let file = match made {

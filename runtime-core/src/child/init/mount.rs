@@ -15,6 +15,7 @@ const MOUNT_ATTR_RDONLY: u64 = 1;
 const MNT_DETACH: usize = 2;
 const MS_MOVE: usize = 0x2000;
 const MS_PRIVATE: u64 = 1 << 18;
+const MS_SLAVE: u64 = 1 << 19;
 const FSCONFIG_SET_FLAG: usize = 0;
 const FSCONFIG_SET_STRING: usize = 1;
 const FSCONFIG_CMD_CREATE: usize = 6;
@@ -219,7 +220,9 @@ pub fn attach(init: &mut Init, destination: Str, node: Node) -> Step {
             }
         }
     };
-    let moved = stays_out_of_proc(path, target).and_then(|()| move_to(mount, target));
+    let moved = stays_out_of_proc(path, target)
+        .and_then(|()| is_not_the_root(root, target))
+        .and_then(|()| move_to(mount, target));
     file::close(target);
     moved?;
     init.set(Slot::MOUNT, -1);
@@ -233,6 +236,16 @@ fn stays_out_of_proc(path: &CStr, target: i32) -> Step {
     match named || file::filesystem(target) != Ok(namespace::PROC_SUPER_MAGIC) {
         true => Ok(()),
         false => Err(Failure { errno: errno::EPERM, detail: Detail::LinkIntoProc as u32 }),
+    }
+}
+
+/// Refuses a destination that a link of the image leads to the root itself: the mount would cover the
+/// root for who joins the container, and not for its own processes.
+fn is_not_the_root(root: i32, target: i32) -> Step {
+    let (root, target) = (file::stat(root, c"").at(Detail::Stat)?, file::stat(target, c"").at(Detail::Stat)?);
+    match root.is_same_file(&target) {
+        true => Err(Failure { errno: errno::EINVAL, detail: Detail::LinkToRoot as u32 }),
+        false => Ok(()),
     }
 }
 
@@ -351,8 +364,13 @@ pub fn switch_root(init: &Init, how: RootSwitch) -> Step {
     call!(nr::FCHDIR, init.fd(Slot::ROOT)).at(Detail::Fchdir)?;
     match how {
         RootSwitch::Pivot => {
+            let old = call!(nr::OPENAT, AT_FDCWD, c"/".as_ptr(), O_PATH | O_DIRECTORY | O_CLOEXEC).at(Detail::Open)? as i32;
             // With both arguments "." the old root is put over the new one, and detached from it.
             call!(nr::PIVOT_ROOT, c".".as_ptr(), c".".as_ptr()).at(Detail::PivotRoot)?;
+            // With a propagation that is shared or not recursive, mounts of the host are still peers of
+            // those here: the host would lose them with the detachment.
+            attributes(old, 0, 0, MS_SLAVE, true)?;
+            file::close(old);
             call!(nr::UMOUNT2, c".".as_ptr(), MNT_DETACH).at(Detail::Umount)?;
         }
         RootSwitch::Move => {
