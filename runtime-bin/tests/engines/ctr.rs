@@ -10,8 +10,8 @@ use std::time::Duration;
 use crate::image;
 use crate::support::{
     Cmd, Outcome, Output, Place, Stop, Table, await_daemon, cgroup_value, controllers, directories,
-    engine_test, eventually, grants_everything, growth, has, hierarchies, mounts_with, need, same,
-    seccomp_is_on, status_field, stop_daemon, that,
+    engine_test, eventually, exec_joins_cgroup, grants_everything, growth, has, hierarchies, mounts_with,
+    need, same, seccomp_is_on, status_field, stop_daemon, that,
 };
 
 const CLIENT: &str = "/usr/bin/ctr";
@@ -318,7 +318,7 @@ fn limits(containerd: &Containerd) -> Outcome {
     let (pid, _) = task.listed()?;
     let table = fs::read_to_string(format!("/proc/{pid}/cgroup"))?;
     has("cgroup", &table, &format!(":/{}/{}", containerd.tag, task.id))?;
-    same("exec's cgroup", task.sh("cat /proc/self/cgroup")?, table.trim_end())?;
+    exec_joins_cgroup(|script| task.sh(script))?;
     same("memory", cgroup_value(pid, "memory", "memory.limit_in_bytes", "memory.max")?, "67108864")?;
     let quota = cgroup_value(pid, "cpu", "cpu.cfs_quota_us", "cpu.max")?;
     if quota.contains(' ') {

@@ -81,9 +81,21 @@ impl Docker {
         client().args(args).run()
     }
 
+    /// A command that makes a container: without network, which is dear, unless the options say otherwise.
+    fn new_container(&self, command: &[&str], options: &[&str]) -> Cmd {
+        let mut client = client().args(command);
+        if !seccomp_is_on() {
+            client = client.args(["--security-opt", "seccomp=unconfined"]);
+        }
+        if !options.contains(&"--network") {
+            client = client.args(["--network", "none"]);
+        }
+        client.args(options).arg(IMAGE)
+    }
+
     /// `docker run --rm OPTIONS IMAGE ARGUMENTS`.
     fn run(&self, options: &[&str], command: &[&str]) -> Result<Output, Stop> {
-        client().args(["run", "--rm"]).args(seccomp()).args(options).arg(IMAGE).args(command).run()
+        self.new_container(&["run", "--rm"], options).args(command).run()
     }
 
     /// Runs a shell script in a new container, which must succeed; returns what it printed.
@@ -93,13 +105,13 @@ impl Docker {
 
     /// Starts a container in the background. The value removes it when it goes out of scope.
     fn background(&self, options: &[&str], command: &[&str]) -> Result<Container<'_>, Stop> {
-        let run = client().args(["run", "-d"]).args(seccomp()).args(options).arg(IMAGE).args(command);
+        let run = self.new_container(&["run", "-d"], options).args(command);
         Ok(Container { docker: self, id: run.run()?.ok()? })
     }
 
     /// Creates a container without starting it.
     fn created(&self, options: &[&str], command: &[&str]) -> Result<Container<'_>, Stop> {
-        let create = client().args(["create"]).args(seccomp()).args(options).arg(IMAGE).args(command);
+        let create = self.new_container(&["create"], options).args(command);
         Ok(Container { docker: self, id: create.run()?.ok()? })
     }
 
@@ -126,10 +138,6 @@ impl Docker {
 
 fn client() -> Cmd {
     Cmd::new(CLIENT).args(["--host", SOCKET])
-}
-
-fn seccomp() -> &'static [&'static str] {
-    if seccomp_is_on() { &[] } else { &["--security-opt", "seccomp=unconfined"] }
 }
 
 /// A container that is removed when it goes out of scope.

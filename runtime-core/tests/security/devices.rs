@@ -13,7 +13,10 @@ use crate::support::{Scratch, config, process, shell, with_mount, without_dev};
 #[test]
 fn nodes_that_are_links_to_the_host_change_nothing() {
     let Some(scratch) = Scratch::new() else { return };
-    let names = ["null", "zero", "full", "random", "urandom", "tty", "fd", "stdin", "stdout", "stderr", "ptmx", "console"];
+    let names = [
+        "null", "zero", "full", "random", "urandom", "tty", "fd", "stdin", "stdout", "stderr", "ptmx",
+        "console",
+    ];
     let decoy = scratch.decoy();
     let place = scratch.path().join("place");
     fs::create_dir(&place).unwrap();
@@ -92,8 +95,10 @@ fn a_dev_that_leads_into_a_volume_gets_nothing() {
 fn nothing_else_is_left_in_the_root() {
     let Some(scratch) = Scratch::new() else { return };
     let list = || {
-        let output = Command::new("find").arg(scratch.root()).args(["-printf", "%P %y %m %U %l\n"]).output().unwrap();
-        let mut lines: Vec<String> = String::from_utf8(output.stdout).unwrap().lines().map(str::to_owned).collect();
+        let output =
+            Command::new("find").arg(scratch.root()).args(["-printf", "%P %y %m %U %l\n"]).output().unwrap();
+        let mut lines: Vec<String> =
+            String::from_utf8(output.stdout).unwrap().lines().map(str::to_owned).collect();
         lines.sort();
         lines
     };

@@ -22,7 +22,8 @@ fn host(outside: &Path) -> (Vec<String>, Vec<String>) {
     let points = |line: &String| line.split(' ').nth(4).unwrap_or_default().to_owned();
     // Other tests run meanwhile, in mount namespaces of their own: none of theirs is here.
     let mounts = mountinfo(std::process::id() as i32).iter().map(points).collect();
-    let names = fs::read_dir(outside).unwrap().map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned());
+    let names =
+        fs::read_dir(outside).unwrap().map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned());
     (mounts, names.collect())
 }
 
@@ -48,7 +49,9 @@ fn linked_destinations_stay_inside() {
     assert_eq!(fs::canonicalize(root.join("relative")).unwrap(), fs::canonicalize(&outside).unwrap());
     let before = host(&outside);
     for link in ["absolute", "relative", "chain1", "magic", "magic_root", "magic_cwd"] {
-        for path in [format!("/{link}"), format!("/{link}/x"), format!("/{link}/x/y"), format!("/{link}/../../x")] {
+        for path in
+            [format!("/{link}"), format!("/{link}/x"), format!("/{link}/x/y"), format!("/{link}/../../x")]
+        {
             for mount in [tmpfs(&path), bind(&source, &path), bind(&source.join("file"), &path)] {
                 let result = scratch.run(&with_mount(config(), mount));
                 assert_eq!(host(&outside), before, "{path}: {result:?}");
@@ -82,7 +85,8 @@ fn copying_up_reads_nothing_of_the_host() {
     fs::create_dir(&outside).unwrap();
     fs::write(outside.join("secret"), "secret").unwrap();
     let copied = |destination: &str| {
-        let mount = json!({"destination": destination, "type": "tmpfs", "source": "tmpfs", "options": ["tmpcopyup"]});
+        let mount =
+            json!({"destination": destination, "type": "tmpfs", "source": "tmpfs", "options": ["tmpcopyup"]});
         scratch.clear();
         let line = format!("cat {destination}/* > /out/copy; ls -la {destination} > /out/list");
         // cat fails where there is nothing.
@@ -102,7 +106,15 @@ fn copying_up_reads_nothing_of_the_host() {
     fs::write(real.join("file"), "mine").unwrap();
     nix::unistd::mkfifo(&real.join("pipe"), nix::sys::stat::Mode::S_IRWXU).unwrap();
     let mount = json!({"destination": "/real", "type": "tmpfs", "source": "tmpfs", "options": ["tmpcopyup"]});
-    assert!(scratch.run(&with_mount(shell("cat /real/file > /out/copy; ls -l /real > /out/list; ! cat /real/link"), mount)).unwrap().success());
+    assert!(
+        scratch
+            .run(&with_mount(
+                shell("cat /real/file > /out/copy; ls -l /real > /out/list; ! cat /real/link"),
+                mount
+            ))
+            .unwrap()
+            .success()
+    );
     assert_eq!(scratch.output("copy"), "mine");
     assert!(scratch.output("list").lines().any(|line| line.starts_with('p')));
 }

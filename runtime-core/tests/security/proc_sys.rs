@@ -30,7 +30,8 @@ fn links_and_files_for_proc_and_sys_are_refused() {
         fs::write(&place, "").unwrap();
         assert!(scratch.run(&with_mount(config(), sysfs())).is_err());
         fs::remove_file(&place).unwrap();
-        let line = "cat /proc/self/stat /sys/kernel/mm/transparent_hugepage/enabled > /out/both; [ -d /sys/kernel ]";
+        let line =
+            "cat /proc/self/stat /sys/kernel/mm/transparent_hugepage/enabled > /out/both; [ -d /sys/kernel ]";
         assert!(scratch.run(&with_mount(shell(line), sysfs())).unwrap().success());
     }
 }
@@ -44,9 +45,19 @@ fn parts_of_proc_are_not_covered() {
     fs::create_dir(&source).unwrap();
     let file = scratch.path().join("file");
     fs::write(&file, "mine").unwrap();
-    let parts = ["/proc/self/attr", "/proc/self", "/proc/sys", "/proc/sys/kernel", "/proc/self/attr/exec", "/proc/1", "/proc/thread-self/attr"];
+    let parts = [
+        "/proc/self/attr",
+        "/proc/self",
+        "/proc/sys",
+        "/proc/sys/kernel",
+        "/proc/self/attr/exec",
+        "/proc/1",
+        "/proc/thread-self/attr",
+    ];
     for part in parts {
-        for destination in [part.to_owned(), format!("/tmp/..{part}"), format!("/{part}/"), part.replace("/proc", "/proc/.")] {
+        for destination in
+            [part.to_owned(), format!("/tmp/..{part}"), format!("/{part}/"), part.replace("/proc", "/proc/.")]
+        {
             for mount in [
                 json!({"destination": destination, "type": "tmpfs", "source": "tmpfs"}),
                 json!({"destination": destination, "type": "bind", "source": source, "options": ["bind"]}),
@@ -81,7 +92,8 @@ fn a_bind_on_proc_is_a_procfs() {
     let sources = [fake.to_str().unwrap(), "/proc/self", "/proc/sys", "/sys", "/dev", "/"];
     let asked = |source: &str| {
         let mut asked = config();
-        asked["mounts"][0] = json!({"destination": "/proc", "type": "bind", "source": source, "options": ["rbind"]});
+        asked["mounts"][0] =
+            json!({"destination": "/proc", "type": "bind", "source": source, "options": ["rbind"]});
         asked
     };
     for source in sources {

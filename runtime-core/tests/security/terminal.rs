@@ -17,7 +17,9 @@ fn terminal(mut config: Value) -> Value {
 #[test]
 fn the_terminal_is_of_the_containers_own_devpts() {
     let Some(scratch) = Scratch::new() else { return };
-    let mut asked = terminal(shell("readlink /proc/$$/fd/0 > /out/name; stat -c %t,%T /dev/console > /out/console; sleep 1000"));
+    let mut asked = terminal(shell(
+        "readlink /proc/$$/fd/0 > /out/name; stat -c %t,%T /dev/console > /out/console; sleep 1000",
+    ));
     asked["process"]["user"] = json!({"uid": 0, "gid": 0});
     let mut created = scratch.create(&asked).unwrap();
     let master = created.take_console().expect("a master");
@@ -46,7 +48,9 @@ fn links_to_the_host_are_not_taken_for_terminals() {
     ));
     let dev = scratch.root().join("dev");
     for name in ["console", "ptmx", "pts", "pts/ptmx", "pts/0"] {
-        for target in [decoy.0.clone(), "../../../decoy".into(), "../../../../decoy".into(), "/etc/missing".into()] {
+        for target in
+            [decoy.0.clone(), "../../../decoy".into(), "../../../../decoy".into(), "/etc/missing".into()]
+        {
             for asked in [&without_devpts, &with_devpts] {
                 fs::remove_dir_all(&dev).unwrap();
                 fs::create_dir_all(dev.join(name).parent().unwrap()).unwrap();
@@ -79,6 +83,7 @@ fn a_false_ptmx_is_not_opened() {
     let started = std::time::Instant::now();
     assert!(scratch.run(&without_dev(terminal(config()))).is_err());
     assert!(started.elapsed().as_secs() < 10);
-    let control = std::process::Command::new("timeout").args(["1", "cat"]).arg(pts.join("ptmx")).status().unwrap();
+    let control =
+        std::process::Command::new("timeout").args(["1", "cat"]).arg(pts.join("ptmx")).status().unwrap();
     assert_eq!(control.code(), Some(124));
 }

@@ -4,7 +4,8 @@ use std::fs;
 
 use super::{Container, Docker};
 use crate::support::{
-    Outcome, Stop, Table, cgroup_of, cgroup_value, controllers, has, is_unified, same, that,
+    Outcome, Stop, Table, cgroup_of, cgroup_value, controllers, exec_joins_cgroup, has, is_unified, same,
+    that,
 };
 
 pub(super) const CHECKS: &Table<Docker> = &[
@@ -30,12 +31,7 @@ fn parent(docker: &Docker) -> Outcome {
     let path = format!(":/{}/{}", docker.tag, container.id);
     let inside = table.lines().filter(|line| line.contains(&path)).count();
     that(&format!("a cgroup of {table:?} is {path}"), inside > 0)?;
-    // In the v2 view of a machine with v1 hierarchies, those say nothing.
-    let relevant = |table: &str| {
-        let lines = table.lines().filter(|line| !is_unified() || line.starts_with("0::"));
-        lines.map(str::to_owned).collect::<Vec<_>>()
-    };
-    same("exec's cgroup", relevant(&container.sh("cat /proc/self/cgroup")?), relevant(&table))
+    exec_joins_cgroup(|script| container.sh(script))
 }
 
 fn own_view(docker: &Docker) -> Outcome {

@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::time::Duration;
 
-use super::{CLIENT, Docker, IMAGE, SOCKET};
+use super::Docker;
 use crate::image::{EXTRA_GROUP, USER, USER_ID};
 use crate::support::{
     Cmd, Outcome, Stop, Table, eventually, grants_everything, has, same, seccomp_is_on, status_field, that,
@@ -57,8 +57,8 @@ fn output(docker: &Docker) -> Outcome {
     same("stdout", output.ok()?, "out")
 }
 
-fn stdin(_docker: &Docker) -> Outcome {
-    let run = super::client().args(["run", "--rm", "-i"]).args(super::seccomp()).args([IMAGE, "sort"]);
+fn stdin(docker: &Docker) -> Outcome {
+    let run = docker.new_container(&["run", "--rm"], &["-i"]).arg("sort");
     same("sorted", run.stdin("b\na\n").run()?.ok()?, "a\nb")
 }
 
@@ -94,7 +94,7 @@ fn script(docker: &Docker) -> Outcome {
 }
 
 fn hostname(docker: &Docker) -> Outcome {
-    let options = ["--hostname", "box", "--domainname", "example.test"];
+    let options = ["--hostname", "box", "--domainname", "example.test", "--network", "bridge"];
     let text = docker.sh(&options, "hostname; cat /proc/sys/kernel/domainname; grep -c box /etc/hosts")?;
     same("hostname, domain name, /etc/hosts", text, "box\nexample.test\n1")
 }
@@ -394,7 +394,7 @@ fn network_none(docker: &Docker) -> Outcome {
 }
 
 fn network_bridge(docker: &Docker) -> Outcome {
-    let container = docker.sleeper(&[])?;
+    let container = docker.sleeper(&["--network", "bridge"])?;
     let gateway = container.inspect("{{.NetworkSettings.Gateway}}")?;
     let text = container.sh("ls /sys/class/net; ip -4 -o addr show eth0")?;
     has("interfaces", &text, "eth0\nlo\n")?;
@@ -427,15 +427,13 @@ fn tty(docker: &Docker) -> Outcome {
     has("without -t", &plain.stdout, "not a tty")
 }
 
-fn tty_size(_docker: &Docker) -> Outcome {
-    let seccomp = super::seccomp().join(" ");
+fn tty_size(docker: &Docker) -> Outcome {
     // The client sets the size after the start, so ask until it is there.
     let inside = "for i in 1 2 3 4 5 6 7 8 9; do stty size; sleep 0.1; done; tty; exit 4";
-    let script = format!(
-        "stty rows 33 cols 101; exec {CLIENT} --host {SOCKET} run --rm -it {seccomp} {IMAGE} sh -c '{inside}'"
-    );
-    let output = Cmd::new("script").args(["-qec", &script, "/dev/null"]).env("TERM", "vt100").run()?;
-    let text = output.code(4)?;
-    has("size", &text, "33 101")?;
-    has("tty", &text, "/dev/pts/0")
+    let run = docker.new_container(&["run", "--rm"], &["-it"]).args(["sh", "-c", inside]);
+    let shell = "stty rows 33 cols 101; exec \"$@\"";
+    let output = run.under(&["sh", "-c", shell, "sh"]).on_terminal().env("TERM", "vt100").run()?;
+    has("size", &output.stdout, "33 101")?;
+    has("tty", &output.stdout, "/dev/pts/0")?;
+    output.code(4).map(drop)
 }

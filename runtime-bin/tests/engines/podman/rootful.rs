@@ -9,8 +9,8 @@ use std::time::Duration;
 use super::{IMAGE, Podman};
 use crate::image;
 use crate::support::{
-    Outcome, Stop, Table, cgroup_value, directories, eventually, grants_everything, growth, has, hierarchies,
-    same, status_field, that,
+    Outcome, Stop, Table, cgroup_value, directories, eventually, exec_joins_cgroup, grants_everything,
+    growth, has, hierarchies, same, status_field, that,
 };
 
 pub(super) const CHECKS: &Table<Podman> = &[
@@ -36,11 +36,7 @@ fn limits(podman: &Podman) -> Outcome {
     same("pids", cgroup_value(pid, "pids", "pids.max", "pids.max")?, "33")?;
     same("memory", cgroup_value(pid, "memory", "memory.limit_in_bytes", "memory.max")?, "67108864")?;
     has("quota", &cgroup_value(pid, "cpu", "cpu.cfs_quota_us", "cpu.max")?, "50000")?;
-    same(
-        "exec's cgroup",
-        container.sh("grep -c libpod /proc/self/cgroup > /dev/null; cat /proc/self/cgroup")?,
-        container.sh("cat /proc/1/cgroup")?,
-    )
+    exec_joins_cgroup(|script| container.sh(script))
 }
 
 fn update(podman: &Podman) -> Outcome {

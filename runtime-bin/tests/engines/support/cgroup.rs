@@ -6,7 +6,7 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::{Stop, directories, eventually};
+use super::{Outcome, Stop, directories, eventually, same};
 
 const ROOT: &str = "/sys/fs/cgroup";
 
@@ -72,7 +72,7 @@ pub(crate) fn cgroup_of(pid: u32, controller: &str) -> Result<PathBuf, Stop> {
 ///
 /// `ctr` and Podman with root set CPU shares or a process limit for each container, so without these
 /// controllers no container of theirs starts, with any runtime.
-pub(crate) fn controllers(names: &[&str]) -> Result<(), Stop> {
+pub(crate) fn controllers(names: &[&str]) -> Outcome {
     let list = fs::read_to_string(Path::new(ROOT).join("cgroup.controllers")).unwrap_or_default();
     let has =
         |name: &&&str| list.split_whitespace().any(|it| it == **name) || Path::new(ROOT).join(name).is_dir();
@@ -80,6 +80,17 @@ pub(crate) fn controllers(names: &[&str]) -> Result<(), Stop> {
         Some(name) => Err(Stop::Skipped(format!("no cgroup controller {name:?} here"))),
         None => Ok(()),
     }
+}
+
+/// Fails unless a program that an engine runs in a container is in the cgroups of the container's init.
+pub(crate) fn exec_joins_cgroup(sh: impl Fn(&str) -> Result<String, Stop>) -> Outcome {
+    // In the v2 view of a machine that also has v1 hierarchies, those say nothing.
+    let shown = |pid: &str| {
+        let table = sh(&format!("cat /proc/{pid}/cgroup"))?;
+        let lines = table.lines().filter(|line| !is_unified() || line.starts_with("0::"));
+        Ok::<_, Stop>(lines.map(str::to_owned).collect::<Vec<_>>())
+    };
+    same("exec's cgroups", shown("self")?, shown("1")?)
 }
 
 /// A file of a process's cgroup: the first name is of v1, the second of v2.

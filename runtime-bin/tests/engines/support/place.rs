@@ -1,5 +1,6 @@
 //! The private namespaces in which an engine runs, and what is taken away after it.
 
+use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::Read;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
@@ -10,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use super::cgroup::sweep;
 use super::command::exit_code;
-use super::{Checks, Outcome, Stop};
+use super::{Checks, Outcome, Stop, directories};
 
 /// Set inside the namespaces: the directory of this engine instance.
 const INSIDE: &str = "ENGINES_INSIDE";
@@ -88,8 +89,9 @@ pub(crate) fn engine_test(engine: &str, test: &str, checks: fn(&Place, &Checks) 
     assert!(is_root(), "{engine}: this test needs root");
     let prefix = format!("engines-{engine}-");
     sweep(|name| stale(name, &prefix));
+    sweep_directories(&prefix);
     let tag = format!("{prefix}{}", std::process::id());
-    let mut dir = tempfile::Builder::new().prefix(&tag).tempdir().expect("temporary directory");
+    let mut dir = tempfile::Builder::new().prefix(&format!("{tag}.")).tempdir().expect("temporary directory");
     dir.disable_cleanup(std::env::var_os("ENGINES_KEEP").is_some());
     fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o711)).expect("chmod");
     let result = enter(test, dir.path(), &tag);
@@ -169,7 +171,19 @@ impl Follow {
     }
 }
 
-/// A cgroup left by an earlier run that was killed: its number is no process any more.
+/// Removes what earlier runs left that were killed.
+fn sweep_directories(prefix: &str) {
+    for path in directories(&std::env::temp_dir()) {
+        let name = path.file_name().and_then(OsStr::to_str);
+        if name.is_some_and(|name| stale(name, prefix))
+            && let Err(why) = fs::remove_dir_all(&path)
+        {
+            println!("warning: {} stays: {why}", path.display());
+        }
+    }
+}
+
+/// A name left by an earlier run that was killed: its number is no process any more.
 fn stale(name: &str, prefix: &str) -> bool {
     let pid =
         name.strip_prefix(prefix).map(|rest| rest.split(|c: char| !c.is_ascii_digit()).next().unwrap_or(""));
