@@ -53,7 +53,7 @@ macro_rules! details {
         /// The part of an operation that failed.
         #[repr(u32)]
         #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-        pub enum Detail { $(#[doc = $text] $name = $value,)* }
+        pub enum Detail { $(#[doc = concat!("The call or check: ", $text)] $name = $value,)* }
 
         impl Detail {
             /// The call, as people know it; empty for the operation itself.
