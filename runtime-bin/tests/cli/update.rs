@@ -77,6 +77,9 @@ fn update_from_file(bundle: &Bundle, container: &Container<'_>, resources: &Valu
     container.go(&["update", "--resources=resources.json"])
 }
 
+/// Options of `update`, and the files of the cgroup with what they must hold then.
+type Row<'a> = (&'a [&'a str], &'a [(&'a str, &'a str)]);
+
 #[test]
 fn each_option() {
     if !limits() {
@@ -85,7 +88,7 @@ fn each_option() {
     let bundle = sleeper();
     let container = bundle.container();
     container.go(&["run", "-d"]).ok();
-    let table: &[(&[&str], &[(&str, &str)])] = &[
+    let table: &[Row<'_>] = &[
         (&["--memory", "64m"], &[("memory.limit_in_bytes", "67108864")]),
         (&["--memory", "52428800"], &[("memory.limit_in_bytes", "52428800")]),
         (&["--memory-reservation", "32M"], &[("memory.soft_limit_in_bytes", "33554432")]),
