@@ -55,12 +55,13 @@ pub(super) struct Orders {
 pub(super) unsafe extern "C" fn kid(orders: *const Orders) -> ! {
     // SAFETY: valid by the contract; nobody writes to it.
     let orders = unsafe { &*orders };
-    let (errno, detail) = match follow(orders) {
+    let mut socket = -1;
+    let (errno, detail) = match follow(orders, &mut socket) {
         Ok(()) => (0, Detail::Execve),
         Err(failure) => failure,
     };
     let report = Report { step: STEP_CLONE, errno, detail: detail as u32 }.to_bytes();
-    send(orders.socket, &report);
+    send(socket, &report);
     loop {
         call!(nr::EXIT_GROUP, 1).ok();
     }
@@ -68,15 +69,24 @@ pub(super) unsafe extern "C" fn kid(orders: *const Orders) -> ! {
 
 type Step<T = ()> = Result<T, (i32, Detail)>;
 
-fn follow(orders: &Orders) -> Step {
+/// `socket` is where a failure can be told at each moment: its number in the caller, the one above all
+/// that are wanted, and at last its own. Any of them means something else before or after.
+fn follow(orders: &Orders, socket: &mut i32) -> Step {
     let at = |detail: Detail| move |errno: i32| (errno, detail);
     // Away from the numbers that are wanted first: a source may have the number of another's target.
     let above = orders.top as usize + 1;
     let mut held = [-1i32; DESCRIPTORS];
+    for give in orders.gives.iter().take(orders.given).filter(|give| give.to == orders.socket) {
+        *socket = give.from;
+    }
     for (place, give) in held.iter_mut().zip(&orders.gives).take(orders.given) {
         *place = call!(nr::FCNTL, give.from, F_DUPFD_CLOEXEC, above).map_err(at(Detail::Dup))? as i32;
+        if give.to == orders.socket {
+            *socket = *place;
+        }
     }
-    call!(nr::DUP3, orders.program, orders.top, O_CLOEXEC).map_err(at(Detail::Dup))?;
+    let program = call!(nr::FCNTL, orders.program, F_DUPFD_CLOEXEC, above).map_err(at(Detail::Dup))?;
+    call!(nr::DUP3, program, orders.top, O_CLOEXEC).map_err(at(Detail::Dup))?;
     call!(common::CLOSE_RANGE, orders.base, orders.top - 1, 0).map_err(at(Detail::Dup))?;
     // Preserved descriptors keep their numbers, and survive the execs.
     for number in 3..orders.base {
@@ -85,6 +95,7 @@ fn follow(orders: &Orders) -> Step {
     for (from, give) in held.iter().zip(&orders.gives).take(orders.given) {
         call!(nr::DUP3, *from, give.to, 0).map_err(at(Detail::Dup))?;
     }
+    *socket = orders.socket;
     call!(common::CLOSE_RANGE, above, u32::MAX, 0).map_err(at(Detail::Dup))?;
     if orders.await_id_maps {
         await_id_maps(orders.socket)?;

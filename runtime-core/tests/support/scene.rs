@@ -190,6 +190,10 @@ fn make_rootfs(rootfs: &Path) {
     std::fs::create_dir_all(&bin).expect("the root file system is made");
     std::fs::copy(BUSYBOX, bin.join("busybox"))
         .unwrap_or_else(|error| panic!("{BUSYBOX}: {error}: install the package busybox-static"));
+    // The root of a user namespace could not make them.
+    for mount_point in ["dev", "proc", "sys", "tmp"] {
+        std::fs::create_dir(rootfs.join(mount_point)).expect("a mount point");
+    }
     for applet in APPLETS {
         symlink("busybox", bin.join(applet)).expect("a link");
     }

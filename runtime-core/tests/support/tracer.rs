@@ -242,11 +242,11 @@ fn ptrace(request: libc::c_uint, pid: i32, address: usize, data: usize) -> Resul
     Errno::result(unsafe { libc::ptrace(request, pid, address, data) }).map(drop)
 }
 
+/// Whether the registers of this architecture are known here.
+pub(crate) const KNOWN: bool = cfg!(target_arch = "x86_64");
+
 mod registers {
     use super::ptrace;
-
-    /// Whether this architecture's registers are known here.
-    pub(crate) const KNOWN: bool = cfg!(target_arch = "x86_64");
 
     /// Number and first argument of the call, and whether it begins; `None` if the process has gone.
     pub(super) fn call(pid: i32) -> Option<(i64, u64, bool)> {
@@ -285,5 +285,3 @@ mod registers {
     #[cfg(not(target_arch = "x86_64"))]
     pub(super) fn set_result(_: i32, _: i64) {}
 }
-
-pub(crate) use registers::KNOWN;
