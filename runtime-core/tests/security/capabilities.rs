@@ -1,1 +1,102 @@
-//! capabilities
+//! Capability sets are those of the configuration (CVE-2022-29162, CVE-2022-27650, CVE-2025-27612).
+
+use serde_json::{Value, json};
+
+use crate::support::{Scratch, config, process};
+
+const SETS: [&str; 5] = ["inheritable", "permitted", "effective", "bounding", "ambient"];
+
+/// The five sets of a status file, in the order of [`SETS`].
+fn sets(status: &str) -> [u64; 5] {
+    ["CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"].map(|name| {
+        let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_else(|| panic!("{status:?}"));
+        u64::from_str_radix(line.trim_start_matches(':').trim(), 16).unwrap()
+    })
+}
+
+const NAMES: [(&str, u64); 5] =
+    [("CAP_CHOWN", 1), ("CAP_KILL", 1 << 5), ("CAP_NET_RAW", 1 << 13), ("CAP_AUDIT_WRITE", 1 << 29), ("CAP_SYS_CHROOT", 1 << 18)];
+
+fn names(mask: u64) -> Vec<&'static str> {
+    NAMES.iter().filter(|(_, bit)| mask & bit != 0).map(|(name, _)| *name).collect()
+}
+
+fn asked(masks: [u64; 5]) -> Value {
+    SETS.iter().zip(masks).map(|(set, mask)| ((*set).to_owned(), json!(names(mask)))).collect::<serde_json::Map<_, _>>().into()
+}
+
+/// capabilities(7): what a program without file capabilities has after execve(2).
+fn after(uid: u32, [inheritable, _, _, bounding, ambient]: [u64; 5]) -> [u64; 5] {
+    let permitted = if uid == 0 { inheritable | bounding | ambient } else { ambient };
+    [inheritable, permitted, permitted, bounding, ambient]
+}
+
+const ALL: u64 = 1 | 1 << 5 | 1 << 13 | 1 << 18 | 1 << 29;
+const CASES: [[u64; 5]; 6] = [
+    [0, 0, 0, 0, 0],
+    [0, ALL, ALL, ALL, 0],
+    [0, 1, 1, 1 | 1 << 5, 0],
+    [1 << 13, 1 | 1 << 13, 1, 1 | 1 << 13, 0],
+    [1 << 13, 1 | 1 << 13, 1, 1 | 1 << 13, 1 << 13],
+    [ALL, ALL, ALL, ALL, ALL],
+];
+
+/// In create the sets are those asked for while the container waits, and capabilities(7)'s afterwards;
+/// in exec likewise. Control: the cases differ, and a set that is asked for is there.
+#[test]
+fn the_sets_are_those_asked_for() {
+    let Some(scratch) = Scratch::new() else { return };
+    let container = scratch.sleeping(crate::support::with_capabilities(config(), &names(ALL)));
+    for masks in CASES {
+        for uid in [0, 1000] {
+            let mut process = process(&["/bin/sh", "-c", "cat /proc/self/status > /out/status"]);
+            process["user"] = json!({"uid": uid, "gid": uid});
+            process["capabilities"] = asked(masks);
+            let mut created = config();
+            created["process"] = process.clone();
+            scratch.clear();
+            let created = scratch.create(&created).unwrap();
+            let waiting = std::fs::read_to_string(format!("/proc/{}/status", created.pid())).unwrap();
+            assert_eq!(sets(&waiting), masks, "created, uid {uid}");
+            created.start().unwrap();
+            assert!(created.wait().success());
+            assert_eq!(sets(&scratch.output("status")), after(uid, masks), "started, uid {uid}");
+
+            scratch.clear();
+            assert!(container.exec(&process).unwrap().success());
+            assert_eq!(sets(&scratch.output("status")), after(uid, masks), "exec, uid {uid}");
+        }
+    }
+}
+
+/// Without the field there are none in create, and no more than the container's in exec.
+#[test]
+fn an_omitted_field_gives_nothing() {
+    let Some(scratch) = Scratch::new() else { return };
+    let line = "cat /proc/self/status > /out/status";
+    assert!(scratch.run_shell(line).unwrap().success());
+    assert_eq!(sets(&scratch.output("status")), [0; 5]);
+    let container = scratch.sleeping(crate::support::with_capabilities(config(), &["CAP_CHOWN"]));
+    scratch.clear();
+    assert!(container.exec(&process(&["/bin/sh", "-c", line])).unwrap().success());
+    let got = sets(&scratch.output("status"));
+    assert!(got.iter().all(|set| set & !1 == 0) && got[0] == 0 && got[4] == 0, "{got:?}");
+}
+
+/// What cannot be granted is left out, and nothing else comes in its place: an effective capability
+/// that is not permitted, an ambient one that is not inheritable, names nobody knows.
+/// Control: the one name that is right is granted.
+#[test]
+fn what_cannot_be_granted_is_left_out() {
+    let Some(scratch) = Scratch::new() else { return };
+    let mut asked = config();
+    asked["process"] = process(&["/bin/sh", "-c", "cat /proc/self/status > /out/status"]);
+    asked["process"]["user"] = json!({"uid": 1000, "gid": 1000});
+    asked["process"]["capabilities"] = json!({
+        "bounding": ["CAP_CHOWN", "CAP_NONE_SUCH"], "permitted": ["CAP_CHOWN"], "effective": ["CAP_KILL", "CAP_CHOWN"],
+        "inheritable": [], "ambient": ["CAP_CHOWN", "CAP_KILL"],
+    });
+    let created = scratch.create(&asked).unwrap();
+    let waiting = std::fs::read_to_string(format!("/proc/{}/status", created.pid())).unwrap();
+    assert_eq!(sets(&waiting), [0, 1, 1, 1, 0]);
+}

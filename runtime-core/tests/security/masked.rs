@@ -1,1 +1,143 @@
-//! masked
+//! Masked and read-only paths, with whatever the image has at /dev/null (CVE-2025-31133,
+//! CVE-2025-62161, CVE-2026-88265).
+
+use std::fs;
+use std::os::unix::fs::symlink;
+
+use nix::sys::stat::{Mode, SFlag, makedev, mknod};
+use serde_json::{Value, json};
+
+use crate::support::{Scratch, config, shell, without_dev};
+
+fn masked(mut config: Value) -> Value {
+    config["linux"]["maskedPaths"] = json!(["/etc/secret", "/etc/directory", "/etc/missing", "/etc/secret/below"]);
+    config
+}
+
+const READ: &str = "cat /etc/secret > /out/file; ls -A /etc/directory > /out/list; touch /etc/directory/x && touch /out/written; true";
+
+/// Control: without the mask the same program reads both.
+#[test]
+fn masked_paths_hold_whatever_dev_null_is() {
+    let Some(scratch) = Scratch::new() else { return };
+    let root = scratch.root();
+    fs::write(root.join("etc/secret"), "secret").unwrap();
+    fs::create_dir(root.join("etc/directory")).unwrap();
+    fs::write(root.join("etc/directory/secret"), "secret").unwrap();
+    assert!(scratch.run_shell(READ).unwrap().success());
+    assert_eq!((scratch.output("file"), scratch.output("list")), ("secret".into(), "secret\n".into()));
+    assert_eq!(scratch.output("written"), "");
+    fs::remove_file(root.join("etc/directory/x")).unwrap();
+
+    let decoy = scratch.decoy();
+    let null = root.join("dev/null");
+    type Make<'a> = (&'a str, Box<dyn Fn()>);
+    let node = |kind: SFlag, number| {
+        let null = null.clone();
+        Box::new(move || mknod(&null, kind, Mode::from_bits_truncate(0o666), number).unwrap()) as Box<dyn Fn()>
+    };
+    let link = |target: std::path::PathBuf| {
+        let null = null.clone();
+        Box::new(move || symlink(&target, &null).unwrap()) as Box<dyn Fn()>
+    };
+    let cases: Vec<Make> = vec![
+        ("missing", Box::new(|| {})),
+        ("link to the host", link(decoy.0.clone())),
+        ("relative link", link("../../../decoy".into())),
+        ("link inside", link("/etc/secret".into())),
+        ("link to procfs", link("/proc/self/status".into())),
+        ("fifo", node(SFlag::S_IFIFO, 0)),
+        ("zero", node(SFlag::S_IFCHR, makedev(1, 5))),
+        ("block device", node(SFlag::S_IFBLK, makedev(1, 3))),
+        ("regular file", node(SFlag::S_IFREG, 0)),
+        ("null", node(SFlag::S_IFCHR, makedev(1, 3))),
+    ];
+    for (name, make) in cases {
+        fs::remove_dir_all(root.join("dev")).unwrap();
+        fs::create_dir(root.join("dev")).unwrap();
+        make();
+        scratch.clear();
+        let result = scratch.run(&masked(without_dev(shell(READ))));
+        decoy.check();
+        assert_eq!((scratch.output("file"), scratch.output("list")), (String::new(), String::new()), "{name}");
+        assert!(!scratch.root().join("out/written").exists(), "{name}");
+        // Where /dev/null is what it has to be, the container runs.
+        assert_eq!(result.is_ok(), name == "null" || name == "missing", "{name}: {result:?}");
+    }
+}
+
+/// The image's links at masked and read-only paths stay inside.
+/// Control: the path itself is read-only, and was not before.
+#[test]
+fn restrictions_do_not_leave_the_root() {
+    let Some(scratch) = Scratch::new() else { return };
+    let decoy = scratch.decoy();
+    for (index, target) in [decoy.0.clone(), "../../../decoy".into(), "/etc".into()].iter().enumerate() {
+        symlink(target, scratch.root().join(format!("etc/link{index}"))).unwrap();
+    }
+    let line = "touch /etc/file && touch /out/written; true";
+    assert!(scratch.run_shell(line).unwrap().success());
+    assert!(scratch.root().join("out/written").exists());
+    scratch.clear();
+    let mut asked = shell(line);
+    asked["linux"]["readonlyPaths"] = json!(["/etc", "/etc/link0", "/etc/link1", "/etc/link2", "/missing"]);
+    asked["linux"]["maskedPaths"] = json!(["/etc/link0", "/etc/link1"]);
+    let before = crate::support::mountinfo(std::process::id() as i32).len();
+    assert!(scratch.run(&asked).unwrap().success());
+    assert!(!scratch.root().join("out/written").exists());
+    decoy.check();
+    assert_eq!(crate::support::mountinfo(std::process::id() as i32).len(), before);
+}
+
+/// All masked directories are one file system, read-only: one superblock, however many there are.
+/// Control: two tmpfs mounts of the configuration have two.
+#[test]
+fn masked_directories_share_a_file_system() {
+    let Some(scratch) = Scratch::new() else { return };
+    let mut asked = config();
+    for name in ["a", "b", "c"] {
+        fs::create_dir(scratch.root().join(name)).unwrap();
+    }
+    asked["linux"]["maskedPaths"] = json!(["/a", "/b", "/c"]);
+    for destination in ["/tmp", "/out"] {
+        asked["mounts"].as_array_mut().unwrap().push(json!({"destination": destination, "type": "tmpfs", "source": "tmpfs"}));
+    }
+    let created = scratch.create(&asked).unwrap();
+    let device = |point: &str| {
+        let lines = crate::support::mountinfo(created.pid());
+        let line = lines.iter().find(|line| line.split(' ').nth(4) == Some(point)).unwrap();
+        let fields: Vec<&str> = line.split(' ').collect();
+        (fields[2].to_owned(), fields[5].starts_with("ro"))
+    };
+    assert_eq!(device("/a"), device("/b"));
+    assert_eq!(device("/a"), device("/c"));
+    assert!(device("/a").1);
+    assert_ne!(device("/tmp"), device("/out"));
+}
+
+/// Pipes, files and /dev/null as standard streams of another user: only what is the caller's to give
+/// changes its owner, and never /dev/null. Control: the pipe does change.
+#[test]
+fn dev_null_is_not_given_away() {
+    use std::os::unix::fs::MetadataExt;
+    if !crate::support::alone("masked::dev_null_is_not_given_away") {
+        return;
+    }
+    let Some(scratch) = Scratch::new() else { return };
+    let (reader, writer) = std::io::pipe().unwrap();
+    nix::unistd::dup2_stdin(&reader).unwrap();
+    let owner = || fs::metadata("/proc/self/fd/0").unwrap().uid();
+    let null = fs::metadata("/dev/null").unwrap();
+    assert_eq!(owner(), 0);
+    let mut asked = shell("readlink /proc/$$/fd/0 > /out/stdin");
+    asked["process"]["user"] = json!({"uid": 1000, "gid": 1000});
+    assert!(scratch.run(&asked).unwrap().success());
+    assert!(scratch.output("stdin").starts_with("pipe:"));
+    assert_eq!(owner(), 1000);
+    drop(writer);
+    let file = fs::File::open("/dev/null").unwrap();
+    nix::unistd::dup2_stdin(&file).unwrap();
+    assert!(scratch.run(&asked).unwrap().success());
+    let after = fs::metadata("/dev/null").unwrap();
+    assert_eq!((after.uid(), after.gid(), after.mode()), (null.uid(), null.gid(), null.mode()));
+}
