@@ -80,7 +80,7 @@ impl Container {
             if record.poststop { self.spec().map(|spec| spec.hooks.poststop) } else { Ok(Vec::new()) };
         // A configuration that cannot be read is no reason to keep the rest.
         self.entry.remove()?;
-        launch::run_hooks(&hooks?, &State::new(record, Status::Stopped))
+        launch::run_poststop(&hooks?, &State::new(record, Status::Stopped))
     }
 }
 

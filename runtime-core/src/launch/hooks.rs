@@ -35,6 +35,17 @@ pub(crate) fn run_hooks(hooks: &[Hook], state: &State) -> Result<()> {
     hooks.iter().try_for_each(|hook| run(hook, &state))
 }
 
+/// Runs the poststop hooks: all of them, whatever becomes of each (runtime.md, "Lifecycle", step 13).
+///
+/// # Errors
+///
+/// All that failed.
+pub(crate) fn run_poststop(hooks: &[Hook], state: &State) -> Result<()> {
+    let run = |hook: &Hook| run_hooks(std::slice::from_ref(hook), state).err();
+    let errors: Vec<_> = hooks.iter().filter_map(run).collect();
+    if errors.is_empty() { Ok(()) } else { Err(Error::all(errors)) }
+}
+
 fn run(hook: &Hook, state: &File) -> Result<()> {
     let call = || format!("hook {:?}", hook.path);
     let failed = |error: std::io::Error| {
