@@ -1,9 +1,16 @@
 //! The process: user, directory, program, environment.
 
+use std::collections::HashSet;
+
 use super::caps::Granted;
 use super::lanes::Lanes;
 use crate::child::ops::Op;
 use crate::spec::{CapabilitySets, ValidProcess};
+
+/// NAME_MAX: the longest name in a directory, in bytes.
+const NAME_LIMIT: usize = 255;
+/// PATH_MAX.
+const PATH_LIMIT: usize = 4096;
 
 /// The mask of a container that names none, as runc has it.
 const UMASK: u32 = 0o022;
@@ -90,8 +97,15 @@ fn candidates(process: &ValidProcess) -> Vec<String> {
     if program.contains('/') {
         return vec![program.to_owned()];
     }
+    if program.len() > NAME_LIMIT {
+        // No directory can hold it: the kernel's answer is for this one.
+        return vec![format!("./{program}")];
+    }
     let path = process.env.iter().find_map(|entry| entry.strip_prefix("PATH=")).unwrap_or_default();
+    // An image may name the same directory a million times.
+    let mut known = HashSet::new();
     path.split(':')
+        .filter(|directory| directory.len() < PATH_LIMIT && known.insert(*directory))
         .map(|directory| match directory.trim_end_matches('/') {
             "" if directory.is_empty() => format!("./{program}"),
             directory => format!("{directory}/{program}"),

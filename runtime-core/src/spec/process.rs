@@ -1,5 +1,7 @@
 //! `process`.
 
+use std::collections::HashMap;
+
 use oci_spec::runtime as oci;
 use oci_spec::runtime::{
     Capability, IOPriorityClass, LinuxSchedulerFlag, LinuxSchedulerPolicy, PosixRlimitType,
@@ -137,6 +139,7 @@ fn args(process: &oci::Process, origin: &str, findings: &mut Findings) -> Vec<St
     }
     for (index, text) in args.iter().enumerate() {
         findings.text(format_args!("{origin}args[{index}]"), text);
+        string_limit(format_args!("{origin}args[{index}]"), text, findings);
     }
     args
 }
@@ -145,11 +148,36 @@ fn args(process: &oci::Process, origin: &str, findings: &mut Findings) -> Vec<St
 /// the place of the first.
 fn env(process: &oci::Process, origin: &str, findings: &mut Findings) -> Vec<String> {
     let mut env: Vec<String> = Vec::new();
+    // An image may bring a million of them: no search through all for each.
+    let mut places: HashMap<&str, usize> = HashMap::new();
     for (index, text) in process.env().iter().flatten().enumerate() {
-        findings.text(format_args!("{origin}env[{index}]"), text);
-        set_variable(&mut env, text.clone());
+        let origin = format_args!("{origin}env[{index}]");
+        findings.text(origin, text);
+        string_limit(origin, text, findings);
+        let place = match text.split_once('=') {
+            Some((name, _)) => *places.entry(name).or_insert(env.len()),
+            None => env.len(),
+        };
+        match env.get_mut(place) {
+            Some(known) => known.clone_from(text),
+            None => env.push(text.clone()),
+        }
     }
     env
+}
+
+/// MAX_ARG_STRLEN: execve(2) takes 32 pages for one string, with its NUL. Where pages have several
+/// sizes it is the largest.
+const STRING_LIMIT: usize = 32 * if cfg!(target_arch = "x86_64") { 4096 } else { 65536 };
+
+fn string_limit(origin: std::fmt::Arguments<'_>, text: &str, findings: &mut Findings) {
+    if text.len() >= STRING_LIMIT {
+        let reason = format!(
+            "has {} bytes, execve takes less than {STRING_LIMIT} (argument list too long)",
+            text.len()
+        );
+        findings.error(origin, reason);
+    }
 }
 
 /// Adds `NAME=value`, or replaces the value of the name.
