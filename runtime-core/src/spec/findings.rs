@@ -71,7 +71,7 @@ fn related(one: &str, other: &str) -> bool {
 }
 
 /// Log lines are one line each: what came from the input must not end one.
-fn one_line(text: String) -> String {
+pub(super) fn one_line(text: String) -> String {
     if text.contains(|c: char| c.is_control()) {
         text.chars()
             .flat_map(|c| if c.is_control() { c.escape_default().collect::<Vec<_>>() } else { vec![c] })

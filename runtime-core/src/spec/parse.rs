@@ -10,6 +10,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::findings::Findings;
+use super::findings::one_line;
 use super::locate::path_at;
 use crate::error::{Error, Result};
 
@@ -99,7 +100,8 @@ fn describe(text: &[u8], error: &serde_json::Error) -> (String, String) {
 
 /// The text of an error without line and column.
 fn without_place(error: &serde_json::Error) -> String {
-    let text = error.to_string();
+    // It quotes values, and those of an image may end a line of the log.
+    let text = one_line(error.to_string());
     match text.rfind(" at line ") {
         Some(at) => text[..at].to_owned(),
         None => text,
