@@ -53,7 +53,8 @@ pub(super) fn grant(
     }
     Granted {
         sets: CapabilitySets { bounding, effective, permitted, inheritable, ambient },
-        drop_bounding: if can_drop { ALL & !bounding } else { 0 },
+        // Those that a newer kernel has and this library does not know are not asked for either.
+        drop_bounding: if can_drop { !bounding } else { 0 },
     }
 }
 
