@@ -64,7 +64,7 @@ pub fn close_on_exec(base: i32) -> Step {
 }
 
 /// Pointers for execve(2), in memory of their own.
-struct Pointers {
+pub struct Pointers {
     start: *mut *const c_char,
     len: usize,
 }
@@ -80,6 +80,19 @@ impl Pointers {
         Ok(Self { start: start as *mut *const c_char, len: 0 })
     }
 
+    /// Those of an array of strings, with room for `more`.
+    pub fn of(init: &Init, strings: Slice, more: usize) -> Step<Self> {
+        let strings = init.plan.numbers(strings);
+        let mut pointers = Self::new(strings.len() + more)?;
+        strings.iter().for_each(|text| pointers.push(init.plan.text(Str(*text)).as_ptr()));
+        Ok(pointers)
+    }
+
+    /// The first; a null follows the last.
+    pub fn start(&self) -> *const *const c_char {
+        self.start
+    }
+
     /// Adds one; the caller adds at most as many as it asked room for.
     fn push(&mut self, text: *const c_char) {
         // SAFETY: in bounds by the contract above; the mapping is writable and zeroed.
@@ -90,11 +103,8 @@ impl Pointers {
 
 /// `Execute`.
 pub fn execute(init: &Init, args: Slice, env: Slice, home_uid: u32) -> Step {
-    let (args, env) = (init.plan.numbers(args), init.plan.numbers(env));
-    let mut argv = Pointers::new(args.len())?;
-    args.iter().for_each(|arg| argv.push(init.plan.text(Str(*arg)).as_ptr()));
-    let mut envp = Pointers::new(env.len() + 1)?;
-    env.iter().for_each(|variable| envp.push(init.plan.text(Str(*variable)).as_ptr()));
+    let argv = Pointers::of(init, args, 0)?;
+    let mut envp = Pointers::of(init, env, 1)?;
     let mut home = Home { bytes: [0; 512] };
     if home_uid != u32::MAX {
         home.look_up(home_uid);
@@ -102,7 +112,7 @@ pub fn execute(init: &Init, args: Slice, env: Slice, home_uid: u32) -> Step {
     }
     call!(nr::UMASK, init.umask).at(Detail::Prctl)?;
     let program = init.plan.text(Str(init.program));
-    call!(nr::EXECVE, program.as_ptr(), argv.start, envp.start).at(Detail::Execve).map(drop)
+    call!(nr::EXECVE, program.as_ptr(), argv.start(), envp.start()).at(Detail::Execve).map(drop)
 }
 
 /// `HOME=…`, NUL-terminated.

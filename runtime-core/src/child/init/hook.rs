@@ -1,10 +1,9 @@
 //! Hooks of the child lane: createContainer and startContainer.
 
-use core::ffi::c_char;
-
 use crate::child::ops::{Slice, Slot, Str};
 use crate::child::report::{Detail, Report};
 use crate::child::syscall::{common, nr};
+use crate::exec::Pointers;
 use crate::file;
 use crate::{At, Failure, Init, Step, call, errno, sync};
 
@@ -14,8 +13,6 @@ const P_PID: usize = 1;
 const WEXITED: usize = 4;
 const POLLIN: u16 = 1;
 const CLD_EXITED: i32 = 1;
-/// Arguments and environment of a hook, at most.
-const POINTERS: usize = 1024;
 
 /// `Hook`. What it prints goes to a memory file, which a failure carries to the parent.
 pub fn run(init: &Init, path: Str, args: Slice, env: Slice, timeout: u32) -> Step {
@@ -56,14 +53,9 @@ fn become_hook(init: &Init, path: Str, args: Slice, env: Slice, streams: [i32; 3
     }
     call!(common::CLOSE_RANGE, 3, u32::MAX, 4)?;
     call!(nr::UMASK, init.umask)?;
-    let mut argv = [core::ptr::null::<c_char>(); POINTERS];
-    let mut envp = [core::ptr::null::<c_char>(); POINTERS];
-    for (array, slice) in [(&mut argv, args), (&mut envp, env)] {
-        for (place, text) in array[..POINTERS - 1].iter_mut().zip(init.plan.numbers(slice)) {
-            *place = init.plan.text(Str(*text)).as_ptr();
-        }
-    }
-    call!(nr::EXECVE, init.plan.text(path).as_ptr(), argv.as_ptr(), envp.as_ptr()).map(drop)
+    let argv = Pointers::of(init, args, 0).map_err(|failure| failure.errno)?;
+    let envp = Pointers::of(init, env, 0).map_err(|failure| failure.errno)?;
+    call!(nr::EXECVE, init.plan.text(path).as_ptr(), argv.start(), envp.start()).map(drop)
 }
 
 /// Waits for the hook's end, `timeout` milliseconds at most unless that is 0.
