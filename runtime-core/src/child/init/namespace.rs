@@ -6,7 +6,7 @@ use crate::child::syscall::{common, nr};
 use crate::file::{
     self, AT_FDCWD, O_CLOEXEC, O_DIRECTORY, O_PATH, O_WRONLY, RESOLVE_BENEATH, RESOLVE_NO_MAGICLINKS, RESOLVE_NO_XDEV,
 };
-use crate::{At, Failure, Init, Step, call, errno, sync};
+use crate::{At, Failure, Init, Step, call, errno, process, sync};
 
 pub const PROC_SUPER_MAGIC: usize = 0x9fa0;
 const PROC_ROOT_INODE: u64 = 1;
@@ -70,7 +70,8 @@ pub fn join(init: &mut Init, slot: Slot, flags: u32) -> Step {
 /// `BecomeRoot`.
 pub fn become_root() -> Step {
     call!(nr::SETRESGID, 0, 0, 0).at(Detail::Setgid)?;
-    call!(nr::SETRESUID, 0, 0, 0).at(Detail::Setuid).map(drop)
+    call!(nr::SETRESUID, 0, 0, 0).at(Detail::Setuid)?;
+    process::not_dumpable()
 }
 
 /// `TimeNamespace`: offsets can be set only while no process is in the namespace, so it is made for

@@ -145,7 +145,13 @@ pub fn set_user(init: &Init, uid: u32, gid: u32, groups: Slice, set_groups: bool
             return Err(Failure { errno: errno::EPERM, detail: Detail::ReadBack as u32 });
         }
     }
-    Ok(())
+    not_dumpable()
+}
+
+/// A change of user makes a process what the sysctl fs.suid_dumpable says: with 1 its descriptors would
+/// be open to every process of that user.
+pub fn not_dumpable() -> Step {
+    call!(nr::PRCTL, crate::PR_SET_DUMPABLE, 0).at(Detail::Prctl).map(drop)
 }
 
 /// `ChangeDirectory`. A directory that the kernel cannot name from the root is outside of it
