@@ -9,20 +9,30 @@ const SETS: [&str; 5] = ["inheritable", "permitted", "effective", "bounding", "a
 /// The five sets of a status file, in the order of [`SETS`].
 fn sets(status: &str) -> [u64; 5] {
     ["CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"].map(|name| {
-        let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_else(|| panic!("{status:?}"));
+        let line =
+            status.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_else(|| panic!("{status:?}"));
         u64::from_str_radix(line.trim_start_matches(':').trim(), 16).unwrap()
     })
 }
 
-const NAMES: [(&str, u64); 5] =
-    [("CAP_CHOWN", 1), ("CAP_KILL", 1 << 5), ("CAP_NET_RAW", 1 << 13), ("CAP_AUDIT_WRITE", 1 << 29), ("CAP_SYS_CHROOT", 1 << 18)];
+const NAMES: [(&str, u64); 5] = [
+    ("CAP_CHOWN", 1),
+    ("CAP_KILL", 1 << 5),
+    ("CAP_NET_RAW", 1 << 13),
+    ("CAP_AUDIT_WRITE", 1 << 29),
+    ("CAP_SYS_CHROOT", 1 << 18),
+];
 
 fn names(mask: u64) -> Vec<&'static str> {
     NAMES.iter().filter(|(_, bit)| mask & bit != 0).map(|(name, _)| *name).collect()
 }
 
 fn asked(masks: [u64; 5]) -> Value {
-    SETS.iter().zip(masks).map(|(set, mask)| ((*set).to_owned(), json!(names(mask)))).collect::<serde_json::Map<_, _>>().into()
+    SETS.iter()
+        .zip(masks)
+        .map(|(set, mask)| ((*set).to_owned(), json!(names(mask))))
+        .collect::<serde_json::Map<_, _>>()
+        .into()
 }
 
 /// capabilities(7): what a program without file capabilities has after execve(2).

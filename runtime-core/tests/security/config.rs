@@ -22,21 +22,28 @@ fn rich() -> Value {
     rich["process"]["consoleSize"] = json!({"height": 24, "width": 80});
     rich["root"]["readonly"] = json!(false);
     rich["annotations"] = json!({"a": "b"});
-    rich["hooks"] = json!({"poststart": [{"path": "/bin/true", "args": ["true"], "env": ["A=b"], "timeout": 5}]});
+    rich["hooks"] =
+        json!({"poststart": [{"path": "/bin/true", "args": ["true"], "env": ["A=b"], "timeout": 5}]});
     let linux = rich["linux"].as_object_mut().unwrap();
     linux.insert("maskedPaths".into(), json!(["/proc/kcore"]));
     linux.insert("readonlyPaths".into(), json!(["/proc/sys"]));
     linux.insert("sysctl".into(), json!({"net.ipv4.ip_forward": "0"}));
-    linux.insert("devices".into(), json!([{"path": "/dev/x", "type": "c", "major": 1, "minor": 3, "fileMode": 438}]));
+    linux.insert(
+        "devices".into(),
+        json!([{"path": "/dev/x", "type": "c", "major": 1, "minor": 3, "fileMode": 438}]),
+    );
     linux.insert("rootfsPropagation".into(), json!("rprivate"));
     linux.insert("resources".into(), json!({
         "devices": [{"allow": false, "access": "rwm"}], "pids": {"limit": 100}, "memory": {"limit": 67_108_864},
         "cpu": {"shares": 1024}, "unified": {},
     }));
-    linux.insert("seccomp".into(), json!({
-        "defaultAction": "SCMP_ACT_ALLOW", "architectures": ["SCMP_ARCH_X86_64"],
-        "syscalls": [{"names": ["getcwd"], "action": "SCMP_ACT_ERRNO", "errnoRet": 1}],
-    }));
+    linux.insert(
+        "seccomp".into(),
+        json!({
+            "defaultAction": "SCMP_ACT_ALLOW", "architectures": ["SCMP_ARCH_X86_64"],
+            "syscalls": [{"names": ["getcwd"], "action": "SCMP_ACT_ERRNO", "errnoRet": 1}],
+        }),
+    );
     rich
 }
 
@@ -48,7 +55,10 @@ fn pointers(value: &Value, at: &str, found: &mut Vec<String>) {
             fields.iter().for_each(|(name, value)| pointers(value, &format!("{at}/{name}"), found));
         }
         Value::Array(items) => {
-            items.iter().enumerate().for_each(|(index, value)| pointers(value, &format!("{at}/{index}"), found));
+            items
+                .iter()
+                .enumerate()
+                .for_each(|(index, value)| pointers(value, &format!("{at}/{index}"), found));
         }
         _ => {}
     }
@@ -59,9 +69,27 @@ fn replacements() -> Vec<Value> {
     let mut deep = json!(0);
     (0..100).for_each(|_| deep = json!([deep.clone()]));
     vec![
-        json!(null), json!(""), json!("\0"), json!("a\nb"), json!("x".repeat(1 << 20)), json!("../../../x"), json!(-1),
-        json!(0), json!(u64::MAX), json!(i64::MIN), json!(1.5), json!(1e308), json!(true), json!([]), json!({}), json!([null]),
-        json!(["", "/", "\0"]), json!({"": null}), json!("\u{fffd}\u{202e}"), json!("%s%n"), deep,
+        json!(null),
+        json!(""),
+        json!("\0"),
+        json!("a\nb"),
+        json!("x".repeat(1 << 20)),
+        json!("../../../x"),
+        json!(-1),
+        json!(0),
+        json!(u64::MAX),
+        json!(i64::MIN),
+        json!(1.5),
+        json!(1e308),
+        json!(true),
+        json!([]),
+        json!({}),
+        json!([null]),
+        json!(["", "/", "\0"]),
+        json!({"": null}),
+        json!("\u{fffd}\u{202e}"),
+        json!("%s%n"),
+        deep,
     ]
 }
 
@@ -83,7 +111,10 @@ fn every_value_replaced_by_every_wrong_one() {
             if let Err(error) = &parsed {
                 refused += 1;
                 let message = error.to_string();
-                assert!(!message.is_empty() && !message.contains('\n') && !message.contains('\0'), "{pointer}: {message:?}");
+                assert!(
+                    !message.is_empty() && !message.contains('\n') && !message.contains('\0'),
+                    "{pointer}: {message:?}"
+                );
                 assert!(started.elapsed() < Duration::from_secs(5), "{pointer}");
             }
             // A sample of those that are legal goes through the whole life.
@@ -123,9 +154,20 @@ fn damaged_texts_are_errors() {
     }
     let nested = |open: &str, close: &str| format!("{}{}", open.repeat(100_000), close.repeat(100_000));
     for bad in [
-        String::new(), " ".into(), "null".into(), "[]".into(), "0".into(), "\"x\"".into(), "{}".into(), "{\"a\":".into(),
-        "\u{feff}{}".into(), nested("[", "]"), nested("{\"a\":", "}"), format!("{}x", String::from_utf8_lossy(&text)),
-        "{\"ociVersion\":\"1.0.0\",\"ociVersion\":\"9.9.9\"}".into(), "{\"ociVersion\":\"2.0.0\"}".into(),
+        String::new(),
+        " ".into(),
+        "null".into(),
+        "[]".into(),
+        "0".into(),
+        "\"x\"".into(),
+        "{}".into(),
+        "{\"a\":".into(),
+        "\u{feff}{}".into(),
+        nested("[", "]"),
+        nested("{\"a\":", "}"),
+        format!("{}x", String::from_utf8_lossy(&text)),
+        "{\"ociVersion\":\"1.0.0\",\"ociVersion\":\"9.9.9\"}".into(),
+        "{\"ociVersion\":\"2.0.0\"}".into(),
     ] {
         assert!(ValidSpec::parse(bad.as_bytes()).is_err(), "{bad:.40}");
         assert!(ValidProcess::parse(bad.as_bytes()).is_err(), "{bad:.40}");
@@ -144,6 +186,11 @@ fn a_long_search_path_stays_small() {
     assert!(scratch.run(&asked).is_err());
     asked["process"]["env"] = json!([format!("PATH={}", "a:".repeat(4_000_000))]);
     assert!(scratch.run(&asked).is_err());
+    let many: Vec<String> = (0..50_000).map(|number| format!("A{number}=b")).collect();
+    asked["process"]["args"] = json!(["true"]);
+    asked["process"]["env"] = json!(many);
+    assert!(scratch.run(&asked).is_err());
+    asked["process"]["env"] = json!([]);
     asked["process"]["args"] = json!(["true", "x".repeat(1 << 20)]);
     assert!(scratch.run(&asked).is_err());
     assert!(started.elapsed() < Duration::from_secs(10), "{:?}", started.elapsed());

@@ -19,9 +19,25 @@ fn as_user(field: &str, value: Value) -> Value {
 fn ids_are_exact_or_refused() {
     let Some(scratch) = Scratch::new() else { return };
     let bad = [
-        json!("0x1"), json!("01"), json!(" 1"), json!("1"), json!("1:"), json!("root"), json!(""), json!(-1),
-        json!(-4_294_967_296i64), json!(4_294_967_295u32), json!(4_294_967_296u64), json!(u64::MAX), json!(1.5),
-        json!(1e3), json!(1e300), json!(true), json!([1]), json!({"id": 1}), json!(null),
+        json!("0x1"),
+        json!("01"),
+        json!(" 1"),
+        json!("1"),
+        json!("1:"),
+        json!("root"),
+        json!(""),
+        json!(-1),
+        json!(-4_294_967_296i64),
+        json!(4_294_967_295u32),
+        json!(4_294_967_296u64),
+        json!(u64::MAX),
+        json!(1.5),
+        json!(1e3),
+        json!(1e300),
+        json!(true),
+        json!([1]),
+        json!({"id": 1}),
+        json!(null),
     ];
     for value in &bad {
         for field in ["uid", "gid"] {
@@ -35,7 +51,8 @@ fn ids_are_exact_or_refused() {
     }
     // Not JSON, but what lenient parsers take.
     for text in ["01", "0x1", "+1", " 1 2", "1_000", "\u{663}", "NaN", "1."] {
-        let config = serde_json::to_string(&as_user("uid", json!("PLACE"))).unwrap().replace("\"PLACE\"", text);
+        let config =
+            serde_json::to_string(&as_user("uid", json!("PLACE"))).unwrap().replace("\"PLACE\"", text);
         assert!(runtime_core::spec::ValidSpec::parse(config.as_bytes()).is_err(), "{text}");
     }
     for id in [0u32, 1, 1000, 65534, 65535, 65536, i32::MAX as u32, u32::MAX - 1] {
@@ -63,7 +80,11 @@ fn ids_are_exact_or_refused() {
 #[test]
 fn the_images_passwd_makes_nobody_root() {
     let Some(scratch) = Scratch::new() else { return };
-    std::fs::write(scratch.root().join("etc/passwd"), "1000:x:0:0::/root:/bin/sh\nx:x:1000:1000::/home/x:/bin/sh\n").unwrap();
+    std::fs::write(
+        scratch.root().join("etc/passwd"),
+        "1000:x:0:0::/root:/bin/sh\nx:x:1000:1000::/home/x:/bin/sh\n",
+    )
+    .unwrap();
     let mut asked = as_user("uid", json!(1000));
     asked["process"]["args"] = json!(["/bin/sh", "-c", "id -u > /out/uid; echo $HOME > /out/home"]);
     asked["process"]["env"] = json!(["PATH=/bin"]);

@@ -10,7 +10,8 @@ use serde_json::{Value, json};
 use crate::support::{Scratch, config, shell, without_dev};
 
 fn masked(mut config: Value) -> Value {
-    config["linux"]["maskedPaths"] = json!(["/etc/secret", "/etc/directory", "/etc/missing", "/etc/secret/below"]);
+    config["linux"]["maskedPaths"] =
+        json!(["/etc/secret", "/etc/directory", "/etc/missing", "/etc/secret/below"]);
     config
 }
 
@@ -34,7 +35,8 @@ fn masked_paths_hold_whatever_dev_null_is() {
     type Make<'a> = (&'a str, Box<dyn Fn()>);
     let node = |kind: SFlag, number| {
         let null = null.clone();
-        Box::new(move || mknod(&null, kind, Mode::from_bits_truncate(0o666), number).unwrap()) as Box<dyn Fn()>
+        Box::new(move || mknod(&null, kind, Mode::from_bits_truncate(0o666), number).unwrap())
+            as Box<dyn Fn()>
     };
     let link = |target: std::path::PathBuf| {
         let null = null.clone();
@@ -59,7 +61,11 @@ fn masked_paths_hold_whatever_dev_null_is() {
         scratch.clear();
         let result = scratch.run(&masked(without_dev(shell(READ))));
         decoy.check();
-        assert_eq!((scratch.output("file"), scratch.output("list")), (String::new(), String::new()), "{name}");
+        assert_eq!(
+            (scratch.output("file"), scratch.output("list")),
+            (String::new(), String::new()),
+            "{name}"
+        );
         assert!(!scratch.root().join("out/written").exists(), "{name}");
         // Where /dev/null is what it has to be, the container runs.
         assert_eq!(result.is_ok(), name == "null" || name == "missing", "{name}: {result:?}");
@@ -100,7 +106,10 @@ fn masked_directories_share_a_file_system() {
     }
     asked["linux"]["maskedPaths"] = json!(["/a", "/b", "/c"]);
     for destination in ["/tmp", "/out"] {
-        asked["mounts"].as_array_mut().unwrap().push(json!({"destination": destination, "type": "tmpfs", "source": "tmpfs"}));
+        asked["mounts"]
+            .as_array_mut()
+            .unwrap()
+            .push(json!({"destination": destination, "type": "tmpfs", "source": "tmpfs"}));
     }
     let created = scratch.create(&asked).unwrap();
     let device = |point: &str| {

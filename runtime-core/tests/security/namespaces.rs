@@ -36,15 +36,26 @@ fn long_and_false_paths_are_errors() {
     nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
     let long = |len: usize| format!("/{}", "a/".repeat(len / 2));
     let paths = [
-        long(4096), long(65_532), long(65_536), long(131_072), long(1 << 20), "relative".into(), "/missing".into(),
-        file.display().to_string(), pipe.display().to_string(), "/".into(), "/proc/self/ns/cgroup".into(), "/proc/self/exe".into(),
+        long(4096),
+        long(65_532),
+        long(65_536),
+        long(131_072),
+        long(1 << 20),
+        "relative".into(),
+        "/missing".into(),
+        file.display().to_string(),
+        pipe.display().to_string(),
+        "/".into(),
+        "/proc/self/ns/cgroup".into(),
+        "/proc/self/exe".into(),
         "/proc/self/ns/net\0".into(),
     ];
     for kind in ["network", "ipc", "uts", "pid"] {
         for path in &paths {
             let mut asked = shell("touch /out/ran");
             set_path(&mut asked, kind, path);
-            let error = scratch.run(&asked).err().unwrap_or_else(|| panic!("{kind} {:.40}", path)).to_string();
+            let error =
+                scratch.run(&asked).err().unwrap_or_else(|| panic!("{kind} {:.40}", path)).to_string();
             assert!(error.contains("linux.namespaces"), "{error:.200}");
         }
     }
@@ -54,7 +65,9 @@ fn long_and_false_paths_are_errors() {
     set_path(&mut asked, "uts", &format!("/proc/{}/ns/uts", holder.pid()));
     assert!(scratch.run(&asked).unwrap().success());
     let seen = scratch.output("ns");
-    let name = |pid: String, kind: &str| fs::read_link(format!("/proc/{pid}/ns/{kind}")).unwrap().display().to_string();
+    let name = |pid: String, kind: &str| {
+        fs::read_link(format!("/proc/{pid}/ns/{kind}")).unwrap().display().to_string()
+    };
     assert!(seen.contains(&name(holder.pid().to_string(), "uts")));
     for kind in ["net", "ipc", "uts"] {
         assert!(!seen.contains(&name("self".into(), kind)), "{kind}");
