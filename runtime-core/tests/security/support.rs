@@ -223,7 +223,10 @@ fn attacker() -> &'static Path {
             .arg(source)
             .status();
         assert!(built.is_ok_and(|status| status.success()), "rustc builds the attacker");
-        program
+        // Under the common name when it is whole: other processes of this test use it too.
+        let common = program.with_file_name("attacker");
+        fs::rename(&program, &common).unwrap();
+        common
     })
 }
 
