@@ -266,7 +266,7 @@ pub enum Op {
     /// and checks that all was taken.
     Label { file: Str, value: Slice },
     /// Joins a new session keyring of this name and lets its owner search it; a kernel without
-    /// keyrings or a denied call is an error unless `optional`.
+    /// keyrings is an error unless `optional`.
     SessionKeyring { name: Str, optional: bool },
     /// Makes the working directory when missing (as root, below the root), owned by uid and gid.
     MakeWorkingDirectory { path: Str, uid: u32, gid: u32 },

@@ -15,6 +15,9 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::plan::LaunchPlan;
 use crate::sys::{process, retry, socket};
 
+/// How long the end of a killed child is waited for.
+const END_LIMIT: Duration = Duration::from_secs(10);
+
 /// How long one step of the child lane may take: file systems of an image can hang (FUSE), and the
 /// runtime must not hang with them.
 const STEP_LIMIT: Duration = Duration::from_secs(60);
@@ -233,8 +236,11 @@ fn protocol_error() -> Error {
 impl Drop for Child<'_> {
     fn drop(&mut self) {
         let Some(pidfd) = self.pidfd.take() else { return };
-        // An end that has already come is as good; the wait below is for both.
+        // An end that has already come is as good.
         process::pidfd_send_signal(pidfd.as_fd(), libc::SIGKILL).ok();
-        retry(|| process::wait(pidfd.as_fd(), true)).ok();
+        // A frozen v1 cgroup holds a killed process back; who removes that cgroup thaws it.
+        let limit = PollTimeout::try_from(END_LIMIT).unwrap_or(PollTimeout::MAX);
+        retry(|| poll(&mut [PollFd::new(pidfd.as_fd(), PollFlags::POLLIN)], limit)).ok();
+        process::wait(pidfd.as_fd(), false).ok();
     }
 }

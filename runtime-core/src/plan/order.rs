@@ -263,6 +263,8 @@ fn become_program(lanes: &mut Lanes, run: &Run<'_>) -> Result<()> {
     }
     scheduler::memory_policy(lanes, spec.memory_policy.as_ref());
     process::umask(lanes, process);
+    // They take effect with the next execve(2); the user's process may not be allowed to write them.
+    lsm::labels(lanes, process, run.host)?;
     process::change_user(lanes, process, &granted, set_groups);
     process::change_directory(lanes, process);
     // Without no_new_privs, loading a filter takes a privilege until the end.
@@ -271,10 +273,6 @@ fn become_program(lanes: &mut Lanes, run: &Run<'_>) -> Result<()> {
     process::set_capabilities(lanes, process, &granted.sets, extra);
     process::set_ambient(lanes, process, &granted.sets);
     process::find_program(lanes, process);
-    // A label takes effect with the next execve(2): that of the program, not that of a hook.
-    if !run.starts_hooks() {
-        lsm::labels(lanes, process, run.host)?;
-    }
     lanes.sync(Point::Created);
     if run.starts_hooks() {
         lanes.push(Op::Receive { into: Slot::STATE, count: 1 });
@@ -284,9 +282,6 @@ fn become_program(lanes: &mut Lanes, run: &Run<'_>) -> Result<()> {
     }
     if let Some(context) = run.hooks {
         hooks::start_container(lanes, context, &env);
-    }
-    if run.starts_hooks() {
-        lsm::labels(lanes, process, run.host)?;
     }
     lanes.push(Op::CloseDescriptors);
     if process.no_new_privileges {
