@@ -14,13 +14,28 @@ fn process() -> BTreeMap<String, String> {
     let mut seen = BTreeMap::new();
     let mut see = |name: String, value: String| seen.insert(name, value);
     let read = |path: &str| std::fs::read_to_string(path).unwrap_or_else(|error| format!("{error}"));
-    let link = |path: &Path| std::fs::read_link(path).map_or_else(|error| format!("{error}"), |to| format!("{to:?}"));
+    let link = |path: &Path| {
+        std::fs::read_link(path).map_or_else(|error| format!("{error}"), |to| format!("{to:?}"))
+    };
     for name in ["cwd", "root", "exe", "fd/0", "fd/1", "fd/2"] {
         see(name.to_owned(), link(&Path::new("/proc/self").join(name)));
     }
-    for name in ["environ", "oom_score_adj", "coredump_filter", "personality", "limits", "loginuid", "sessionid",
-        "timerslack_ns", "uid_map", "gid_map", "setgroups", "cgroup", "mountinfo", "comm"]
-    {
+    for name in [
+        "environ",
+        "oom_score_adj",
+        "coredump_filter",
+        "personality",
+        "limits",
+        "loginuid",
+        "sessionid",
+        "timerslack_ns",
+        "uid_map",
+        "gid_map",
+        "setgroups",
+        "cgroup",
+        "mountinfo",
+        "comm",
+    ] {
         see(name.to_owned(), read(&format!("/proc/self/{name}")));
     }
     see("variables".to_owned(), format!("{:?}", std::env::vars_os().collect::<BTreeMap<_, _>>()));
@@ -42,7 +57,17 @@ fn process() -> BTreeMap<String, String> {
         // What is counted or measured differs each time; queued signals are those of the whole user.
         let status = read(&task.path().join("status").display().to_string());
         let kept = status.lines().filter(|line| {
-            let measured = ["Vm", "Rss", "Hugetlb", "State", "voluntary", "nonvoluntary", "x86_Thread", "Cpus_allowed", "SigQ"];
+            let measured = [
+                "Vm",
+                "Rss",
+                "Hugetlb",
+                "State",
+                "voluntary",
+                "nonvoluntary",
+                "x86_Thread",
+                "Cpus_allowed",
+                "SigQ",
+            ];
             !measured.iter().any(|name| line.starts_with(name))
         });
         see(format!("thread {at}: status"), kept.collect::<Vec<_>>().join("\n"));
@@ -82,12 +107,15 @@ fn assert_same(before: &BTreeMap<String, String>, after: &str) {
         let now = process();
         let keys: std::collections::BTreeSet<_> = before.keys().chain(now.keys()).cloned().collect();
         let differs = keys.into_iter().filter(|key| before.get(key) != now.get(key));
-        differs.map(|key| format!("{key}:\n-{:?}\n+{:?}", before.get(&key), now.get(&key))).collect::<Vec<_>>()
+        differs
+            .map(|key| format!("{key}:\n-{:?}\n+{:?}", before.get(&key), now.get(&key)))
+            .collect::<Vec<_>>()
     };
     assert!(eventually(|| differs().is_empty()), "changed by {after}:\n{}", differs().join("\n"));
 }
 
 in_views!(nothing_of_the_caller_changes: hybrid, v2);
+#[expect(clippy::disallowed_methods, reason = "this process is the caller, not the library")]
 fn nothing_of_the_caller_changes() {
     // A caller with habits of its own.
     // SAFETY: no handler is installed, only signals ignored and a mask set.

@@ -91,7 +91,8 @@ fn true_runs_a_thousand_times() {
     let config = scene.config(&["true"]);
     let begin = Instant::now();
     for at in 0..count {
-        let (container, init) = scene.run(&scene.id(), &config).unwrap_or_else(|error| panic!("run {at}: {error}"));
+        let (container, init) =
+            scene.run(&scene.id(), &config).unwrap_or_else(|error| panic!("run {at}: {error}"));
         let ended = init.wait_timeout(LIMIT).unwrap().unwrap_or_else(|| panic!("run {at} hangs"));
         assert_eq!(ended, Exit::Code(0), "run {at}");
         container.delete().unwrap_or_else(|error| panic!("run {at}: {error}"));
@@ -177,7 +178,8 @@ fn one_of_two_creators_wins() {
             std::fs::rename(scene.bundle(&id, &config), &bundle).unwrap();
             bundle
         });
-        let mut workers = bundles.each_ref().map(|bundle| Worker::start("create", &scene.runtime, &id, bundle));
+        let mut workers =
+            bundles.each_ref().map(|bundle| Worker::start("create", &scene.runtime, &id, bundle));
         workers.iter_mut().for_each(Worker::go);
         let mut outcomes = Vec::new();
         for worker in &mut workers {
@@ -186,9 +188,9 @@ fn one_of_two_creators_wins() {
         }
         let winners = outcomes.iter().filter(|outcome| **outcome == Outcome::Done).count();
         let loser = format!("container with id exists: {id}");
-        let losers = outcomes.iter().filter(
-            |outcome| matches!(outcome, Outcome::Failed(error) if error.starts_with(&loser)),
-        );
+        let losers = outcomes
+            .iter()
+            .filter(|outcome| matches!(outcome, Outcome::Failed(error) if error.starts_with(&loser)));
         assert_eq!((winners, losers.count()), (1, 1), "{outcomes:?}");
         let container = scene.runtime.container(&id).unwrap();
         assert_eq!(container.status().unwrap(), Status::Created);

@@ -82,7 +82,12 @@ fn the_watch_works() {
     // SAFETY: the stack is the child's alone until it has ended, which is waited for.
     unsafe {
         let top = stack.as_mut_ptr().add(stack.len()).cast();
-        let child = libc::clone(allocate, top, libc::CLONE_VM | libc::CLONE_VFORK | libc::SIGCHLD, std::ptr::null_mut());
+        let child = libc::clone(
+            allocate,
+            top,
+            libc::CLONE_VM | libc::CLONE_VFORK | libc::SIGCHLD,
+            std::ptr::null_mut(),
+        );
         assert!(child > 0);
         assert_eq!(libc::waitpid(child, &raw mut status, 0), child);
     }
@@ -124,7 +129,10 @@ fn busy_threads_do_not_stop_a_launch() {
                     }
                     // With the gate, and a second process.
                     let container = scene.started(&["sleep", "600"]);
-                    assert_eq!(scene::exit(&scene::exec(&container, &["true"]).expect("exec")), Exit::Code(0));
+                    assert_eq!(
+                        scene::exit(&scene::exec(&container, &["true"]).expect("exec")),
+                        Exit::Code(0)
+                    );
                     scene::end(container);
                 })
             })
