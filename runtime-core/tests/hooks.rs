@@ -67,7 +67,8 @@ impl Hooks {
     }
 
     fn state(&self, kind: &str) -> Value {
-        serde_json::from_str(&self.read(&format!("{kind}.state"))).unwrap_or_else(|error| panic!("{kind}: {error}"))
+        serde_json::from_str(&self.read(&format!("{kind}.state")))
+            .unwrap_or_else(|error| panic!("{kind}: {error}"))
     }
 
     fn order(&self) -> Vec<String> {
@@ -99,13 +100,14 @@ fn all_kinds() {
     assert_eq!(poststart, ["poststart", "second"]);
 
     let namespaces = |pid: i32| {
-        ["mnt", "uts", "net", "pid", "ipc"].map(|kind| {
-            std::fs::read_link(format!("/proc/{pid}/ns/{kind}")).unwrap().display().to_string()
-        })
+        ["mnt", "uts", "net", "pid", "ipc"]
+            .map(|kind| std::fs::read_link(format!("/proc/{pid}/ns/{kind}")).unwrap().display().to_string())
     };
     let own = namespaces(std::process::id() as i32);
     let inside = namespaces(init.pid());
-    let of = |kind: &str| -> Vec<String> { hooks.read(&format!("{kind}.ns")).lines().map(str::to_owned).collect() };
+    let of = |kind: &str| -> Vec<String> {
+        hooks.read(&format!("{kind}.ns")).lines().map(str::to_owned).collect()
+    };
     for kind in ["prestart", "createRuntime", "poststart"] {
         assert_eq!(of(kind), own, "namespaces of {kind}");
     }
@@ -148,6 +150,7 @@ fn all_kinds() {
 in_views!(without_env: v2);
 /// As runc: hooks of the runtime's namespaces have its environment, createContainer hooks none, and
 /// startContainer hooks that of the program.
+#[expect(clippy::disallowed_methods, reason = "this process is the caller, not the library")]
 fn without_env() {
     let hooks = Hooks::new();
     let mut config = hooks.config(&["true"]);

@@ -3,11 +3,12 @@
 
 mod support;
 
+use runtime_core::Status;
 use serde_json::{Value, json};
-use support::leftovers::{adopt_orphans, reap};
-use support::scene::Scene;
+use support::leftovers::{adopt_orphans, descendants, reap};
+use support::scene::{self, Scene};
 use support::tracer::{self, Fault};
-use support::views::{self, in_views};
+use support::views::{self, eventually, in_views};
 use support::worker::{self, Outcome, Worker};
 
 #[test]
@@ -142,4 +143,52 @@ fn each_call_with_a_user_namespace_fails() {
         config["linux"]["gidMappings"] = maps;
         config
     });
+}
+
+in_views!(each_call_of_exec_fails: hybrid, v2);
+/// A failed exec leaves the container as it was, and nothing else in it.
+fn each_call_of_exec_fails() {
+    if !tracer::KNOWN {
+        return views::skip("the tracer does not know this architecture");
+    }
+    adopt_orphans();
+    let scene = Scene::new();
+    let container = scene.started(&["sleep", "600"]);
+    let bundle = scene.path().join(format!("bundle-{}", container.id()));
+    let exec = |fault| {
+        let mut worker = Worker::start("exec", &scene.runtime, container.id().as_str(), &bundle);
+        let trace = tracer::trace(&mut worker, fault);
+        (trace, worker.outcome(), worker.errors())
+    };
+    let (trace, outcome, _) = exec(Fault::None);
+    assert_eq!(outcome, Outcome::Done, "without a fault");
+    let mut problems = Vec::new();
+    let roles = trace.calls.iter().map(|call| call.role).max().expect("calls");
+    for role in 0..=roles {
+        let calls = trace.of(role);
+        for (at, number) in calls.iter().enumerate().filter(|(_, number)| !SPARED.contains(number)).step_by(2)
+        {
+            let (trace, outcome, errors) = exec(Fault::Error { role, at });
+            let alone = eventually(|| {
+                reap();
+                container.processes().is_ok_and(|pids| pids.len() == 1) && descendants().len() == 1
+            });
+            let told = match &outcome {
+                Outcome::Failed(error) => error.contains(": "),
+                Outcome::Done => true,
+                Outcome::Silent => false,
+            };
+            if !alone || !told || trace.hung.is_some() {
+                let processes = descendants();
+                problems.push(format!(
+                    "call {number} of {role} at {at}: {outcome:?} {:?} {errors} {processes:?}",
+                    trace.hung
+                ));
+            }
+        }
+    }
+    assert!(problems.is_empty(), "{} problems:\n{}", problems.len(), problems.join("\n"));
+    assert_eq!(container.status().expect("a status"), Status::Running);
+    scene::end(container);
+    scene.assert_clean("all faults");
 }

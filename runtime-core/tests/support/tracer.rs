@@ -19,7 +19,7 @@ const LIMIT: Duration = Duration::from_secs(40);
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Fault {
     None,
-    /// The call is not made and fails with EIO.
+    /// The call is not made (but for close) and fails with EIO.
     Error {
         role: usize,
         at: usize,
@@ -178,7 +178,10 @@ impl Tracer {
             Fault::Error { role: wanted, at: place } if (wanted, place) == (role, at) => {
                 tracee.failing = true;
                 self.trace.fired = true;
-                registers::skip_call(pid);
+                // Linux closes a descriptor whatever close(2) says.
+                if number != libc::SYS_close {
+                    registers::skip_call(pid);
+                }
             }
             Fault::Kill { at: place } if role == 0 && place == at => {
                 self.trace.fired = true;
