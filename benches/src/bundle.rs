@@ -146,7 +146,8 @@ fn default() -> Result<Value, Failure> {
     Ok(spec)
 }
 
-/// Without what needs the engine: its hooks, and the files that it mounts over /etc.
+/// Without what needs the engine (its hooks, and the files that it mounts over /etc), and without the zeros
+/// that mean "no limit": where the controller is missing, some runtimes refuse even those.
 fn docker() -> Result<Value, Failure> {
     let mut spec: Value = serde_json::from_str(DOCKER).map_err(Failure::during("Docker's configuration"))?;
     if let Some(object) = spec.as_object_mut() {
@@ -154,6 +155,9 @@ fn docker() -> Result<Value, Failure> {
     }
     if let Some(mounts) = spec["mounts"].as_array_mut() {
         mounts.retain(|mount| mount["type"] != "bind");
+    }
+    if let Some(resources) = spec["linux"]["resources"].as_object_mut() {
+        resources.retain(|name, _| name == "devices");
     }
     Ok(spec)
 }
@@ -168,6 +172,8 @@ mod tests {
         assert!(spec.get("hooks").is_none());
         assert!(spec["mounts"].as_array().is_some_and(|mounts| mounts.len() == 7), "{}", spec["mounts"]);
         assert!(spec["linux"]["seccomp"].is_object());
+        assert!(spec["linux"]["resources"]["devices"].is_array());
+        assert!(spec["linux"]["resources"].get("blockIO").is_none());
     }
 
     #[test]

@@ -88,7 +88,7 @@ pub(crate) const ALL: &[Case] = &[
         name: "size",
         about: "the program's file; shared libraries that it loads are not in it",
         columns: &[kib("file")],
-        has_floor: true,
+        has_floor: false,
         most_runs: 1,
         prepare: size,
     },

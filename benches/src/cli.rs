@@ -21,7 +21,7 @@ USAGE: benches [options]
   --json FILE        write every sample and the statistics to FILE
   --view v2|host     v2: /sys/fs/cgroup is cgroup v2 only, in a private mount namespace (default);
                      host: /sys/fs/cgroup as it is
-  --help             this text, without the list of cases in README.md
+  --help             this text; the cases are in README.md
 ";
 
 const RUNS: usize = 30;
