@@ -198,7 +198,7 @@ impl CreatePlan {
 
     fn run_poststop(&self, error: Error) -> Error {
         let state = State::new(&self.record(), Status::Stopped);
-        match launch::run_hooks(&self.spec.hooks.poststop, &state) {
+        match launch::run_poststop_hooks(&self.spec.hooks.poststop, &state) {
             Ok(()) => error,
             Err(second) => error.hint(format!("a poststop hook failed too: {second}")),
         }

@@ -79,7 +79,7 @@ impl Container {
         let hooks = if record.poststop { self.spec().map(|spec| spec.hooks.poststop) } else { Ok(Vec::new()) };
         // A configuration that cannot be read is no reason to keep the rest.
         self.entry.remove()?;
-        launch::run_hooks(&hooks?, &State::new(record, Status::Stopped))
+        launch::run_poststop_hooks(&hooks?, &State::new(record, Status::Stopped))
     }
 }
 

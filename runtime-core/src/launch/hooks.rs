@@ -35,6 +35,14 @@ pub(crate) fn run_hooks(hooks: &[Hook], state: &State) -> Result<()> {
     hooks.iter().try_for_each(|hook| run(hook, &state))
 }
 
+/// Runs every poststop hook in order, also after one that failed: the specification's lifecycle
+/// (step 13) goes on as if it had succeeded. The first failure is returned when all have run.
+pub(crate) fn run_poststop_hooks(hooks: &[Hook], state: &State) -> Result<()> {
+    let run_one = |hook| run_hooks(std::slice::from_ref(hook), state);
+    let results: Vec<Result<()>> = hooks.iter().map(run_one).collect();
+    results.into_iter().collect()
+}
+
 fn run(hook: &Hook, state: &File) -> Result<()> {
     let call = || format!("hook {:?}", hook.path);
     let failed = |error: std::io::Error| {

@@ -26,7 +26,7 @@ use nix::sys::stat::Mode;
 pub(crate) use child::{Child, Kept};
 pub(crate) use failure::StepText;
 pub(crate) use gate::open_gate;
-pub(crate) use hooks::{run_hooks, state_file};
+pub(crate) use hooks::{run_hooks, run_poststop_hooks, state_file};
 use image::InitImage;
 pub(crate) use image::sealed;
 pub(crate) use lanes::{ParentLane, run};
