@@ -66,12 +66,14 @@ fn limit(
 
 fn path(case: &mut Case) -> Outcome {
     case.need_root("cgroups")?;
-    let path = format!("/{}", case.id);
+    // Not the id itself, which is a usual default.
+    let name = format!("{}.chosen", case.id);
+    let path = format!("/{name}");
     case.set("/linux/cgroupsPath", json!(path));
     case.ask("wait");
     case.report()?;
     let seen = case.pid().map(cgroup::all).unwrap_or_default();
-    let hits = seen.iter().filter(|directory| directory.ends_with(&case.id)).count();
+    let hits = seen.iter().filter(|directory| directory.ends_with(&name)).count();
     holds(hits > 0, &format!("the process is in {path}"), format!("{seen:?}"))
 }
 

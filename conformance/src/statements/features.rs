@@ -79,10 +79,12 @@ fn recognized(case: &mut Case) -> Outcome {
     ];
     let options: Vec<&Value> =
         listed.iter().filter(|option| !not_alone.contains(&option.as_str().unwrap_or(""))).collect();
-    for option in &options {
+    // Each at a place of its own: an unbindable mount cannot lie on a shared one.
+    for (number, option) in options.iter().enumerate() {
+        let place = format!("/tmp/{number}");
         case.push(
             "/mounts",
-            json!({"destination": "/tmp", "type": "tmpfs", "source": "t", "options": [option]}),
+            json!({"destination": place, "type": "tmpfs", "source": "t", "options": [option]}),
         );
     }
     case.report()?;
