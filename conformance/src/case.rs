@@ -266,11 +266,20 @@ impl Case {
 impl Drop for Case {
     fn drop(&mut self) {
         let ended = self.raw(&["delete", "--force", &self.id]);
-        let Some(pid) = self.pid() else { return };
+        if let Some(pid) = self.pid() {
+            self.end(pid, ended.is_ok_and(|call| call.ok()));
+        }
+        crate::cgroup::sweep(&self.id);
+    }
+}
+
+impl Case {
+    /// Makes sure that the container process is dead and reaped.
+    fn end(&self, pid: Pid, deleted: bool) {
         if !gone(pid) {
             // The runtime did not end it: it must not outlive its check.
             if let Err(error) = kill(pid, Signal::SIGKILL) {
-                eprintln!("# {}: kill {pid}: {error}; delete said {ended:?}", self.id);
+                eprintln!("# {}: kill {pid}: {error}; deleted: {deleted}", self.id);
             }
         }
         for _ in 0..500 {

@@ -42,6 +42,20 @@ pub(crate) fn all(pid: Pid) -> Vec<PathBuf> {
     membership.lines().filter_map(place).collect()
 }
 
+/// Removes what a runtime left of a case's cgroups; the id is unique, so they are ours.
+pub(crate) fn sweep(id: &str) {
+    let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    let cgroups = mounts.lines().filter(|line| line.contains(" - cgroup"));
+    for point in cgroups.filter_map(|line| line.split(' ').nth(4)) {
+        for name in [id.to_owned(), format!("{id}.chosen")] {
+            let directory = Path::new(point).join(name);
+            if directory.is_dir() && fs::remove_dir(&directory).is_err() {
+                eprintln!("# left behind: {}", directory.display());
+            }
+        }
+    }
+}
+
 fn join(mount: &Path, path: &str) -> PathBuf {
     mount.join(path.trim_start_matches('/'))
 }
