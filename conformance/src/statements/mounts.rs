@@ -152,9 +152,7 @@ fn bind_ro(case: &mut Case) -> Outcome {
     holds(answer["errno"] == 30, "EROFS (30)", answer.to_string())
 }
 
-/// Binds the container's own /dev-like tree: a tmpfs made by a first container mount would be
-/// inside, so the source is the host's /proc, which has mounts below on few machines; the
-/// source is therefore the container's own root with its mounts.
+/// Binds the host's /dev at /out: most hosts have mounts below it (pts, shm).
 fn tree(case: &mut Case, option: &str) {
     let source = "/proc/self/root/dev";
     case.push(
