@@ -15,7 +15,11 @@ pub(super) fn open_root(lanes: &mut Lanes, context: Context<'_>) {
         lanes.push_from(Op::OpenHost { path, slot: Slot::ROOT }, "root.path");
         return;
     }
-    let flags = context.spec.root_propagation.unwrap_or(libc::MS_SLAVE | libc::MS_REC);
+    let mut flags = context.spec.root_propagation.unwrap_or(libc::MS_SLAVE | libc::MS_REC);
+    // An unbindable tree cannot be copied, and the root is a copy: it becomes unbindable last.
+    if flags & libc::MS_UNBINDABLE != 0 {
+        flags = flags & !libc::MS_UNBINDABLE | libc::MS_PRIVATE;
+    }
     lanes.push_from(Op::HostPropagation { flags }, "linux.rootfsPropagation");
     let destination = lanes.child.string(&path);
     if context.parent_is_stronger() {

@@ -1,0 +1,144 @@
+//! config-linux.md: cgroups path and limits.
+
+use super::{Statement, must, untestable};
+use crate::case::Case;
+use crate::cgroup;
+use crate::verdict::{Outcome, Stop, holds, same, skip};
+use serde_json::{Value, json};
+
+const PATH: &str = "config-linux.md#cgroups-path";
+const DEVICES: &str = "config-linux.md#allowed-device-list";
+
+/// The table.
+pub(super) const STATEMENTS: &[Statement] = &[
+    must("cgroup-path", PATH, "an absolute cgroupsPath is taken from the mount point", path),
+    must("cgroup-pids", "config-linux.md#pids", "the limit of processes is written", pids),
+    must("cgroup-memory", "config-linux.md#memory", "the limit of memory is written", memory),
+    must("cgroup-cpu-shares", "config-linux.md#cpu", "the shares of the processor are written", shares),
+    must("cgroup-cpu-quota", "config-linux.md#cpu", "the quota of the processor is written", quota),
+    must("cgroup-cpuset", "config-linux.md#cpu", "the set of processors is applied", cpus),
+    must("cgroup-devices-deny", DEVICES, "a denied device cannot be opened", denied),
+    must("cgroup-devices-order", DEVICES, "entries are applied in order", allowed),
+    must(
+        "cgroup-unified-missing",
+        "config-linux.md#unified",
+        "a file of a missing controller is an error",
+        unified,
+    ),
+    untestable(
+        "cgroup-rdma",
+        "config-linux.md#rdma",
+        "limits of RDMA devices are written",
+        "needs an RDMA device",
+    ),
+    untestable(
+        "cgroup-blkio",
+        "config-linux.md#block-io",
+        "limits of block devices are written",
+        "not in this version of the suite: needs a block device that may be throttled",
+    ),
+];
+
+/// Runs in a cgroup of its own with these resources; `None` if no hierarchy has the controller.
+/// The text of the first of the files (version 1, version 2) that is there.
+fn limit(
+    case: &mut Case,
+    controller: &str,
+    resources: Value,
+    files: [&str; 2],
+) -> Result<(bool, String), Stop> {
+    case.need_root("cgroups")?;
+    if cgroup::directory(nix::unistd::getpid(), controller).is_none() {
+        return skip(format!("no cgroup hierarchy with {controller} here"));
+    }
+    case.set("/linux/cgroupsPath", json!(format!("/{}", case.id)));
+    case.set("/linux/resources", resources);
+    case.ask("wait");
+    case.report()?;
+    let Some(directory) = case.pid().and_then(|pid| cgroup::directory(pid, controller)) else {
+        return skip(format!("no cgroup of the container with {controller}"));
+    };
+    let old = directory.join(files[0]);
+    let file = if old.exists() { &old } else { &directory.join(files[1]) };
+    let text = std::fs::read_to_string(file)?.trim().to_owned();
+    Ok((old.exists(), text))
+}
+
+fn path(case: &mut Case) -> Outcome {
+    case.need_root("cgroups")?;
+    // Not the id itself, which is a usual default.
+    let name = format!("{}.chosen", case.id);
+    let path = format!("/{name}");
+    case.set("/linux/cgroupsPath", json!(path));
+    case.ask("wait");
+    case.report()?;
+    let seen = case.pid().map(cgroup::all).unwrap_or_default();
+    let hits = seen.iter().filter(|directory| directory.ends_with(&name)).count();
+    holds(hits > 0, &format!("the process is in {path}"), format!("{seen:?}"))
+}
+
+fn pids(case: &mut Case) -> Outcome {
+    let seen = limit(case, "pids", json!({"pids": {"limit": 77}}), ["pids.max", "pids.max"])?;
+    same("pids.max", &json!("77"), &json!(seen.1))
+}
+
+fn memory(case: &mut Case) -> Outcome {
+    let wanted = 64 << 20;
+    let files = ["memory.limit_in_bytes", "memory.max"];
+    let seen = limit(case, "memory", json!({"memory": {"limit": wanted}}), files)?;
+    same("limit of memory", &json!(wanted.to_string()), &json!(seen.1))
+}
+
+fn shares(case: &mut Case) -> Outcome {
+    let (old, seen) = limit(case, "cpu", json!({"cpu": {"shares": 512}}), ["cpu.shares", "cpu.weight"])?;
+    // The conversion to a weight is not specified; it must not be the default of 100.
+    holds(if old { seen == "512" } else { seen != "100" }, "shares 512, or a weight below 100", seen)
+}
+
+fn quota(case: &mut Case) -> Outcome {
+    let resources = json!({"cpu": {"quota": 50_000, "period": 100_000}});
+    let (old, seen) = limit(case, "cpu", resources, ["cpu.cfs_quota_us", "cpu.max"])?;
+    holds(seen == if old { "50000" } else { "50000 100000" }, "quota 50000", seen)
+}
+
+fn cpus(case: &mut Case) -> Outcome {
+    case.need_root("cgroups")?;
+    if cgroup::directory(nix::unistd::getpid(), "cpuset").is_none() {
+        return skip("no cgroup hierarchy with cpuset here");
+    }
+    case.set("/linux/cgroupsPath", json!(format!("/{}", case.id)));
+    case.set("/linux/resources", json!({"cpu": {"cpus": "0"}}));
+    same("allowed processors", &json!("0"), &case.report()?["status"]["Cpus_allowed_list"])
+}
+
+/// Denies everything, then allows these; the errno of opening /dev/zero for writing.
+fn open_zero(case: &mut Case, allow: &[Value]) -> Result<Value, Stop> {
+    case.need_root("device rules")?;
+    case.set("/linux/cgroupsPath", json!(format!("/{}", case.id)));
+    case.set(
+        "/linux/devices",
+        json!([{"path": "/dev/suite", "type": "c", "major": 10, "minor": 229, "fileMode": 0o666}]),
+    );
+    let mut rules = vec![json!({"allow": false, "access": "rwm"})];
+    rules.extend_from_slice(allow);
+    case.set("/linux/resources/devices", json!(rules));
+    Ok(case.answer("write:/dev/suite")?["errno"].clone())
+}
+
+/// EPERM is the rule's answer; without it the node (fuse) opens or there is no such driver.
+fn denied(case: &mut Case) -> Outcome {
+    same("errno of open (EPERM is 1)", &json!(1), &open_zero(case, &[])?)
+}
+
+fn allowed(case: &mut Case) -> Outcome {
+    let rule = json!({"allow": true, "type": "c", "major": 10, "minor": 229, "access": "rwm"});
+    let seen = open_zero(case, &[rule])?;
+    holds(seen != 1, "a later rule allows it", format!("errno {seen}"))
+}
+
+fn unified(case: &mut Case) -> Outcome {
+    case.need_root("cgroups")?;
+    case.set("/linux/cgroupsPath", json!(format!("/{}", case.id)));
+    case.set("/linux/resources", json!({"unified": {"nonsense.max": "1"}}));
+    case.refuses()
+}

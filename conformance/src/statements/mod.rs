@@ -1,0 +1,127 @@
+//! The normative statements, one file for each section, each a table.
+//!
+//! A new statement is a row; a new section is a file and a line in [`all`]. The words are the
+//! suite's own; the specification is cited by document and anchor.
+
+use crate::case::Case;
+use crate::verdict::Outcome;
+
+mod cgroups;
+mod devices;
+mod features;
+mod hooks;
+mod inside;
+mod mounts;
+mod namespaces;
+mod operations;
+mod paths;
+mod process;
+mod rights;
+mod state;
+
+/// How binding a statement is.
+#[derive(Clone, Copy)]
+pub(crate) enum Level {
+    /// MUST, MUST NOT, REQUIRED.
+    Must,
+    /// SHOULD, SHOULD NOT.
+    Should,
+}
+
+impl Level {
+    /// The word of RFC 2119.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Level::Must => "MUST",
+            Level::Should => "SHOULD",
+        }
+    }
+}
+
+/// How a statement is proven.
+#[derive(Clone, Copy)]
+pub(crate) enum Proof {
+    /// This check fails on a runtime that ignores the statement.
+    Check(fn(&mut Case) -> Outcome),
+    /// Why no check is possible.
+    Untestable(&'static str),
+}
+
+/// One normative statement.
+pub(crate) struct Statement {
+    pub(crate) id: &'static str,
+    pub(crate) section: &'static str,
+    pub(crate) level: Level,
+    pub(crate) text: &'static str,
+    pub(crate) proof: Proof,
+}
+
+/// A MUST with a check.
+const fn must(
+    id: &'static str,
+    section: &'static str,
+    text: &'static str,
+    check: fn(&mut Case) -> Outcome,
+) -> Statement {
+    Statement { id, section, level: Level::Must, text, proof: Proof::Check(check) }
+}
+
+/// A SHOULD with a check.
+const fn should(
+    id: &'static str,
+    section: &'static str,
+    text: &'static str,
+    check: fn(&mut Case) -> Outcome,
+) -> Statement {
+    Statement { id, section, level: Level::Should, text, proof: Proof::Check(check) }
+}
+
+/// A MUST that no check can prove, and why.
+const fn untestable(
+    id: &'static str,
+    section: &'static str,
+    text: &'static str,
+    reason: &'static str,
+) -> Statement {
+    Statement { id, section, level: Level::Must, text, proof: Proof::Untestable(reason) }
+}
+
+/// Every statement, in the specification's order of subjects.
+pub(crate) fn all() -> impl Iterator<Item = &'static Statement> {
+    [
+        state::STATEMENTS,
+        operations::STATEMENTS,
+        inside::STATEMENTS,
+        process::STATEMENTS,
+        rights::STATEMENTS,
+        mounts::STATEMENTS,
+        hooks::STATEMENTS,
+        namespaces::STATEMENTS,
+        devices::STATEMENTS,
+        cgroups::STATEMENTS,
+        paths::STATEMENTS,
+        features::STATEMENTS,
+    ]
+    .into_iter()
+    .flatten()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn ids_are_unique_and_short() {
+        let ids: BTreeSet<_> = all().map(|row| row.id).collect();
+        assert_eq!(ids.len(), all().count());
+        assert!(ids.iter().all(|id| id.len() < 40));
+    }
+
+    #[test]
+    fn every_difference_names_a_statement() {
+        for row in crate::differences::DIFFERENCES {
+            assert!(all().any(|statement| statement.id == row.id), "{}", row.id);
+        }
+    }
+}

@@ -1,0 +1,145 @@
+//! Runs the statements' checks against one runtime.
+
+use crate::case::Case;
+use crate::statements::{Proof, Statement, all};
+use crate::verdict::{Record, Stop, Verdict};
+use serde_json::{Value, json};
+use std::fs;
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+/// The test process, compiled by build.rs.
+const PROBE: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/probe"));
+
+/// What to judge, and how.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The runtime binary.
+    pub runtime: PathBuf,
+    /// Judge only statements whose id or section contains one of these; empty: all.
+    pub filter: Vec<String>,
+    /// The limit of one call of the runtime; a call that takes longer is killed and has failed.
+    pub timeout: Duration,
+    /// Use a user namespace and skip what needs root.
+    pub rootless: bool,
+    /// How many checks run at a time.
+    pub jobs: usize,
+}
+
+impl Options {
+    /// The usual options for a runtime: every statement, ten seconds, two at a time.
+    #[must_use]
+    pub fn new(runtime: impl Into<PathBuf>) -> Self {
+        Options {
+            runtime: runtime.into(),
+            filter: Vec::new(),
+            timeout: Duration::from_secs(10),
+            rootless: !nix::unistd::geteuid().is_root(),
+            jobs: 2,
+        }
+    }
+
+    fn wants(&self, statement: &Statement) -> bool {
+        let hit = |text: &String| statement.id.contains(text) || statement.section.contains(text);
+        self.filter.is_empty() || self.filter.iter().any(hit)
+    }
+}
+
+/// Judges every testable statement that the filter lets through, in the tables' order;
+/// `each` hears every record as soon as it is there.
+///
+/// The calling process becomes the reaper of the containers' processes (PR_SET_CHILD_SUBREAPER).
+///
+/// # Errors
+/// Only what prevents a run at all: no scratch directory, no way to become the reaper.
+pub fn run(options: &Options, each: impl Fn(&Record) + Sync) -> io::Result<Vec<Record>> {
+    nix::sys::prctl::set_child_subreaper(true)?;
+    let directory = tempfile::Builder::new().prefix("conformance-").tempdir()?;
+    fs::set_permissions(directory.path(), PermissionsExt::from_mode(0o755))?;
+    let probe = directory.path().join("probe");
+    fs::write(&probe, PROBE)?;
+    fs::set_permissions(&probe, PermissionsExt::from_mode(0o755))?;
+    let chosen: Vec<&Statement> = all().filter(|statement| options.wants(statement)).collect();
+    let next = AtomicUsize::new(0);
+    let records = Mutex::new(Vec::new());
+    std::thread::scope(|scope| {
+        for _ in 0..options.jobs.max(1) {
+            scope.spawn(|| {
+                while let Some(statement) = chosen.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    let Some(record) = judge(statement, &probe, options) else { continue };
+                    let mut records = records.lock().unwrap_or_else(|error| error.into_inner());
+                    each(&record);
+                    records.push(record);
+                }
+            });
+        }
+    });
+    let mut records = records.into_inner().unwrap_or_else(|error| error.into_inner());
+    let place = |id: &str| chosen.iter().position(|statement| statement.id == id);
+    records.sort_by_key(|record: &Record| place(record.id));
+    Ok(records)
+}
+
+/// Judges one statement; `None` for one that has no check.
+fn judge(statement: &Statement, probe: &Path, options: &Options) -> Option<Record> {
+    let Proof::Check(check) = statement.proof else { return None };
+    let begin = Instant::now();
+    let outcome = Case::new(&options.runtime, probe, statement.id, options.timeout, options.rootless)
+        .map_err(Stop::from)
+        .and_then(|mut case| check(&mut case));
+    let verdict = match outcome {
+        Ok(evidence) => Verdict::Pass(evidence),
+        Err(Stop::Skip(reason)) => Verdict::Skip(reason),
+        Err(Stop::Fail { expected, seen }) => Verdict::Fail { expected, seen: crate::verdict::short(&seen) },
+    };
+    Some(Record {
+        id: statement.id,
+        section: statement.section,
+        level: statement.level.name(),
+        statement: statement.text,
+        verdict,
+        milliseconds: begin.elapsed().as_millis(),
+    })
+}
+
+/// A small container: root in namespaces of its own, except network, cgroup, time and user.
+pub(crate) fn default_config(rootless: bool) -> Value {
+    let capabilities = json!(["CAP_AUDIT_WRITE", "CAP_KILL", "CAP_NET_BIND_SERVICE"]);
+    let mut config = json!({
+        "ociVersion": "1.0.2",
+        "process": {
+            "user": {"uid": 0, "gid": 0},
+            "args": ["/probe"],
+            "env": ["PATH=/"],
+            "cwd": "/",
+            "capabilities": {
+                "bounding": capabilities, "effective": capabilities, "permitted": capabilities
+            }
+        },
+        "root": {"path": "rootfs"},
+        "mounts": [
+            {"destination": "/proc", "type": "proc", "source": "proc"},
+            {"destination": "/dev", "type": "tmpfs", "source": "tmpfs",
+             "options": ["nosuid", "strictatime", "mode=755", "size=65536k"]}
+        ],
+        "linux": {
+            "namespaces": [
+                {"type": "pid"}, {"type": "mount"}, {"type": "ipc"}, {"type": "uts"}
+            ]
+        }
+    });
+    if rootless {
+        let (uid, gid) = (nix::unistd::geteuid().as_raw(), nix::unistd::getegid().as_raw());
+        let map = |id: u32| json!([{"containerID": 0, "hostID": id, "size": 1}]);
+        if let Some(list) = config["linux"]["namespaces"].as_array_mut() {
+            list.push(json!({"type": "user"}));
+        }
+        config["linux"]["uidMappings"] = map(uid);
+        config["linux"]["gidMappings"] = map(gid);
+    }
+    config
+}
