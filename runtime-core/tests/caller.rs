@@ -115,7 +115,6 @@ fn assert_same(before: &BTreeMap<String, String>, after: &str) {
 }
 
 in_views!(nothing_of_the_caller_changes: hybrid, v2);
-#[expect(clippy::disallowed_methods, reason = "this process is the caller, not the library")]
 fn nothing_of_the_caller_changes() {
     // A caller with habits of its own.
     // SAFETY: no handler is installed, only signals ignored and a mask set.

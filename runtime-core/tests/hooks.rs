@@ -150,7 +150,6 @@ fn all_kinds() {
 in_views!(without_env: v2);
 /// As runc: hooks of the runtime's namespaces have its environment, createContainer hooks none, and
 /// startContainer hooks that of the program.
-#[expect(clippy::disallowed_methods, reason = "this process is the caller, not the library")]
 fn without_env() {
     let hooks = Hooks::new();
     let mut config = hooks.config(&["true"]);

@@ -19,7 +19,6 @@ fn modes(path: &Path, found: &mut Vec<(u32, String)>) {
 
 /// Control: with the same umask a file of our own is open to all.
 #[test]
-#[expect(clippy::disallowed_methods, reason = "the test is the caller, in a process of its own")]
 fn the_state_is_private_whatever_the_umask() {
     if !alone("state::the_state_is_private_whatever_the_umask") {
         return;
