@@ -192,6 +192,7 @@ impl CreatePlan {
             annotations: self.spec.annotations.clone(),
             cgroup: self.cgroup.as_ref().map(|plan| plan.location.clone()),
             poststop: !self.spec.hooks.poststop.is_empty(),
+            no_new_keyring: self.options.no_new_keyring,
             start_steps: Vec::new(),
         }
     }
