@@ -53,11 +53,18 @@ pub struct Process {
     pid: i32,
     pidfd: OwnedFd,
     console: Option<OwnedFd>,
+    warnings: Vec<String>,
 }
 
 impl Process {
-    pub(crate) fn new(kept: Kept) -> Self {
-        Self { pid: kept.pid, pidfd: kept.pidfd, console: kept.console }
+    pub(crate) fn new(kept: Kept, warnings: Vec<String>) -> Self {
+        Self { pid: kept.pid, pidfd: kept.pidfd, console: kept.console, warnings }
+    }
+
+    /// What the user of an `exec` should know, such as capabilities that could not be granted and
+    /// were left out. Empty for a container's init: its warnings are those of the plan.
+    pub fn warnings(&self) -> &[String] {
+        &self.warnings
     }
 
     /// Pid in the caller's pid namespace.

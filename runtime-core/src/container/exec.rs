@@ -66,7 +66,7 @@ impl Container {
         let mut child = launch::spawn(plan, &inputs)?;
         launch::run(plan, &mut child, &mut Lane { cgroup })?;
         child.expect_executed()?;
-        Ok(Process::new(child.keep()?))
+        Ok(Process::new(child.keep()?, plan.warnings.clone()))
     }
 }
 
