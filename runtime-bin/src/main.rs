@@ -54,7 +54,8 @@ fn main() -> ExitCode {
 }
 
 fn run(log: &Log, values: &Values, matches: Matches) -> ExitCode {
-    let result = Globals::resolve(values)
+    let result = runtime_core::reset_child_signal()
+        .and_then(|()| Globals::resolve(values))
         .map_err(Failure::from)
         .and_then(|globals| commands::run(&commands::Context { log, globals, matches }));
     match result {

@@ -23,7 +23,7 @@ pub use bundle::Bundle;
 pub use container::{Container, CreatePlan};
 pub use error::{Error, ErrorKind, Result};
 pub use id::ContainerId;
-pub use process::{Exit, Process};
+pub use process::{Exit, Process, reset_child_signal};
 pub use runtime::{DEFAULT_STATE_ROOT, Listed, Runtime, RuntimeBuilder};
 pub use state::{OCI_VERSION, State, Status};
 

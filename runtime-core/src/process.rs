@@ -34,6 +34,15 @@ impl Exit {
     }
 }
 
+/// Gives SIGCHLD its default disposition in the calling process.
+///
+/// Where a process inherited "ignore" the kernel reaps its children itself, so that no exit status is
+/// left to wait for. The library leaves its caller's dispositions alone; a program that waits for
+/// containers, runs hooks or maps ids without privilege calls this when it starts.
+pub fn reset_child_signal() -> Result<()> {
+    process::reset_child_signal().map_err(|errno| Error::system("reset SIGCHLD", errno))
+}
+
 /// A process that this library started in a container: its init or one of `exec`.
 ///
 /// It is a child of the calling process. Its descriptor ([`AsFd`]) is a pidfd, readable when the
@@ -44,11 +53,18 @@ pub struct Process {
     pid: i32,
     pidfd: OwnedFd,
     console: Option<OwnedFd>,
+    warnings: Vec<String>,
 }
 
 impl Process {
-    pub(crate) fn new(kept: Kept) -> Self {
-        Self { pid: kept.pid, pidfd: kept.pidfd, console: kept.console }
+    pub(crate) fn new(kept: Kept, warnings: Vec<String>) -> Self {
+        Self { pid: kept.pid, pidfd: kept.pidfd, console: kept.console, warnings }
+    }
+
+    /// What the user of an `exec` should know, such as capabilities that could not be granted and
+    /// were left out. Empty for a container's init: its warnings are those of the plan.
+    pub fn warnings(&self) -> &[String] {
+        &self.warnings
     }
 
     /// Pid in the caller's pid namespace.

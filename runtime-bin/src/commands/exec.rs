@@ -39,6 +39,7 @@ pub(super) fn run(context: &Context<'_>) -> Result<u8> {
     let exec = exec_options(context, &state.bundle)?;
     let foreground = if detach { None } else { Some(Foreground::begin(false)?) };
     let mut process = container.exec(&spec, &exec)?;
+    context.warn(process.warnings());
     let console = process.take_console();
     attend(context, foreground.as_ref(), &handover, &process, console).map_err(|error| end(error, &process))
 }

@@ -4,10 +4,15 @@
 mod support;
 
 mod args;
+mod caller;
 mod descriptors;
 mod events;
 mod lifecycle;
 mod log;
+mod memory;
+mod namespaces;
+mod process;
+mod rootless;
 mod run;
 mod terminal;
 mod update;

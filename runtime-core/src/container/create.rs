@@ -80,14 +80,19 @@ impl CreatePlan {
     pub(crate) fn create(mut self, shared: &Arc<Shared>) -> Result<Container> {
         self.set_gate(shared, true)?;
         let (entry, kept) = self.make(shared)?;
-        Ok(Container { shared: shared.clone(), id: self.id, entry, init: Some(Process::new(kept)) })
+        Ok(Container {
+            shared: shared.clone(),
+            id: self.id,
+            entry,
+            init: Some(Process::new(kept, Vec::new())),
+        })
     }
 
     pub(crate) fn run(mut self, shared: &Arc<Shared>) -> Result<(Container, Process)> {
         self.set_gate(shared, false)?;
         let (entry, kept) = self.make(shared)?;
         let container = Container { shared: shared.clone(), id: self.id, entry, init: None };
-        Ok((container, Process::new(kept)))
+        Ok((container, Process::new(kept, Vec::new())))
     }
 
     /// Plans again when the caller's options said otherwise: with a gate the child lane has a step
@@ -192,6 +197,7 @@ impl CreatePlan {
             annotations: self.spec.annotations.clone(),
             cgroup: self.cgroup.as_ref().map(|plan| plan.location.clone()),
             poststop: !self.spec.hooks.poststop.is_empty(),
+            no_new_keyring: self.options.no_new_keyring,
             start_steps: Vec::new(),
         }
     }

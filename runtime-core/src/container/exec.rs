@@ -37,7 +37,9 @@ impl Container {
         let stopped = || self.wrong_state("cannot exec in a stopped container");
         let init = self.live_init(&record)?.ok_or_else(stopped)?;
         let spec = self.spec()?;
-        let plan = LaunchPlan::exec(&spec, process, &self.shared.host, options)?;
+        let keeps_keyring = options.no_new_keyring || record.no_new_keyring;
+        let plan_options = options.clone().no_new_keyring(keeps_keyring);
+        let plan = LaunchPlan::exec(&spec, process, &self.shared.host, &plan_options)?;
         let cgroup = self.cgroup(&record)?;
         let cgroup = match &options.cgroup {
             Some(path) => cgroup.sub(&[path.as_str()])?,
@@ -64,7 +66,7 @@ impl Container {
         let mut child = launch::spawn(plan, &inputs)?;
         launch::run(plan, &mut child, &mut Lane { cgroup })?;
         child.expect_executed()?;
-        Ok(Process::new(child.keep()?))
+        Ok(Process::new(child.keep()?, plan.warnings.clone()))
     }
 }
 

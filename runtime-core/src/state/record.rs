@@ -42,6 +42,9 @@ pub(crate) struct Record {
     pub(crate) cgroup: Option<Location>,
     /// It has poststop hooks, which `delete` runs.
     pub(crate) poststop: bool,
+    /// Its processes keep the session keyring of their caller.
+    #[serde(default)]
+    pub(crate) no_new_keyring: bool,
     /// The steps that `start` lets run, in words.
     pub(crate) start_steps: Vec<StepText>,
 }

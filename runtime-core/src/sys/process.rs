@@ -43,6 +43,15 @@ pub(crate) fn wait(pidfd: BorrowedFd<'_>, block: bool) -> Result<Option<(i32, i3
     })
 }
 
+/// signal(2): SIGCHLD gets its default disposition.
+pub(crate) fn reset_child_signal() -> Result<(), Errno> {
+    // SAFETY: the default disposition runs no code of this process.
+    match unsafe { libc::signal(libc::SIGCHLD, libc::SIG_DFL) } {
+        libc::SIG_ERR => Err(Errno::last()),
+        _ => Ok(()),
+    }
+}
+
 /// prlimit(2): soft and hard limit of another process.
 pub(crate) fn set_limit(pid: i32, resource: u32, limit: (u64, u64)) -> Result<(), Errno> {
     let limit = libc::rlimit64 { rlim_cur: limit.0, rlim_max: limit.1 };

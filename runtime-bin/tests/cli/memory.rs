@@ -1,0 +1,58 @@
+//! What a created container costs and holds while it waits for its start.
+
+use crate::support::{Bundle, privileged};
+
+/// The most memory that a waiting init may take, in kibibytes.
+const LIMIT: u64 = 100;
+
+#[test]
+fn a_created_container_is_small() {
+    if !privileged() {
+        return;
+    }
+    let bundle = Bundle::new(&["true"]);
+    let container = bundle.container();
+    container.go(&["create"]).ok();
+    let directory = std::path::PathBuf::from(format!("/proc/{}", container.state()["pid"]));
+    let read = |file: &str| std::fs::read_to_string(directory.join(file)).expect("a file of procfs");
+    let field = |text: String, name: &str| -> u64 {
+        let value = text.lines().find_map(|line| line.strip_prefix(name)).expect("a field");
+        value.split_ascii_whitespace().next().and_then(|value| value.parse().ok()).expect("a number")
+    };
+    let size = field(read("smaps_rollup"), "Pss:");
+    assert!(size < LIMIT, "{size} kB: {}", read("smaps_rollup"));
+    assert_eq!(field(read("status"), "Threads:"), 1);
+
+    let exe = std::fs::read_link(directory.join("exe")).expect("a link");
+    let exe = exe.to_string_lossy();
+    assert!(exe.starts_with("/memfd:") && exe.ends_with(" (deleted)"), "{exe}");
+    // Nothing of the host's files is mapped either, of which a debugger could take the memory.
+    let mapped = read("maps");
+    let files = mapped.lines().filter_map(|line| line.split_ascii_whitespace().nth(5));
+    let files: Vec<&str> =
+        files.filter(|name| name.starts_with('/') && !name.starts_with("/memfd:")).collect();
+    assert!(files.is_empty(), "{files:?}");
+}
+
+#[test]
+fn a_created_container_holds_its_gate_and_no_file_of_the_host() {
+    if !privileged() {
+        return;
+    }
+    let bundle = Bundle::new(&["true"]);
+    let container = bundle.container();
+    container.go(&["create"]).ok();
+    let directory = std::path::PathBuf::from(format!("/proc/{}/fd", container.state()["pid"]));
+    let mut held: Vec<(u32, String)> = std::fs::read_dir(directory)
+        .expect("descriptors")
+        .map(|entry| {
+            let path = entry.expect("a descriptor").path();
+            let number = path.file_name().and_then(|name| name.to_str()?.parse().ok()).expect("a number");
+            (number, std::fs::read_link(path).expect("a link").to_string_lossy().into_owned())
+        })
+        .collect();
+    held.sort();
+    let others: Vec<&(u32, String)> = held.iter().filter(|(number, _)| *number > 2).collect();
+    let sockets = others.iter().filter(|(_, name)| name.starts_with("socket:")).count();
+    assert_eq!((sockets, others.len()), (1, 1), "{held:?}");
+}

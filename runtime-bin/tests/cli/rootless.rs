@@ -1,0 +1,243 @@
+//! Callers without privileges: a user of the machine with no rights but its own.
+
+use std::os::unix::fs::{PermissionsExt as _, lchown};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use nix::mount::{MsFlags, mount};
+use serde_json::{Value, json};
+
+use crate::support::{Bundle, Run, Running as _, privileged, runtime_path, until};
+
+/// An id that no machine gives to anybody.
+const USER: u32 = 54_321;
+
+/// A bundle of the user, and a copy of the program that the user can reach.
+struct Rootless {
+    bundle: Bundle,
+    program: PathBuf,
+    number: u32,
+}
+
+impl Rootless {
+    /// A bundle with the configuration that `spec --rootless` writes, for `args`.
+    fn new(args: &[&str]) -> Self {
+        let bundle = Bundle::new(args);
+        let program = bundle.path().join("runtime");
+        std::fs::copy(runtime_path(), &program).expect("a copy");
+        std::fs::create_dir(bundle.path().join("run")).expect("a directory");
+        std::fs::remove_file(bundle.path().join("config.json")).expect("removed");
+        give(bundle.path());
+        let mut rootless = Self { bundle, program, number: 0 };
+        rootless.go(&["spec", "--rootless"]).ok();
+        let text = std::fs::read(rootless.bundle.path().join("config.json")).expect("config.json");
+        let config: Value = serde_json::from_slice(&text).expect("JSON");
+        rootless.change(|whole| {
+            *whole = config;
+            whole["process"]["terminal"] = json!(false);
+            whole["process"]["args"] = json!(args);
+        });
+        rootless
+    }
+
+    fn change(&mut self, change: impl FnOnce(&mut Value)) {
+        change(&mut self.bundle.config);
+        self.bundle.write();
+    }
+
+    /// Runs the program as the user, who has the bundle's `run` as XDG_RUNTIME_DIR.
+    fn go(&self, words: &[&str]) -> Run {
+        Command::new("setpriv")
+            .args(["--clear-groups", "--inh-caps=-all", "--bounding-set=+all", "--reuid"])
+            .arg(USER.to_string())
+            .arg("--regid")
+            .arg(USER.to_string())
+            .arg(&self.program)
+            .current_dir(self.bundle.path())
+            .env("XDG_RUNTIME_DIR", self.bundle.path().join("run"))
+            .env_remove("USER")
+            .go(words)
+    }
+
+    fn id(&mut self) -> String {
+        self.number += 1;
+        format!("rootless-{}", self.number)
+    }
+
+    fn state(&self) -> PathBuf {
+        self.bundle.path().join("run/runtime")
+    }
+
+    fn status(&self, id: &str) -> String {
+        let state: Value = serde_json::from_str(&self.go(&["state", id]).ok().stdout).expect("JSON");
+        state["status"].as_str().expect("a status").to_owned()
+    }
+}
+
+impl Drop for Rootless {
+    fn drop(&mut self) {
+        for number in 1..=self.number {
+            let run = self.go(&["delete", "--force", &format!("rootless-{number}")]);
+            assert!(run.code == 0 || std::thread::panicking(), "delete --force: {run:?}");
+        }
+    }
+}
+
+/// Gives a directory with all that is in it to the user.
+fn give(path: &Path) {
+    lchown(path, Some(USER), Some(USER)).expect("an owner");
+    if path.is_dir() && !path.is_symlink() {
+        for entry in std::fs::read_dir(path).expect("a directory") {
+            give(&entry.expect("an entry").path());
+        }
+    }
+}
+
+#[test]
+fn the_rootless_configuration_runs() {
+    if !privileged() {
+        return;
+    }
+    let script = "id -u; id -g; cat /proc/self/uid_map; touch /tmp/file; grep Cap[EB] /proc/self/status";
+    let mut user = Rootless::new(&["sh", "-c", script]);
+    user.change(|config| config["root"]["readonly"] = json!(false));
+    let id = user.id();
+    let text = user.go(&["run", &id]).ok().stdout;
+    let words: Vec<&str> = text.split_ascii_whitespace().collect();
+    let number = USER.to_string();
+    let mask = "0000000020000420";
+    assert_eq!(words, ["0", "0", "0", &number, "1", "CapEff:", mask, "CapBnd:", mask]);
+    use std::os::unix::fs::MetadataExt as _;
+    let file = std::fs::metadata(user.bundle.path().join("rootfs/tmp/file")).expect("a file");
+    assert_eq!((file.uid(), file.gid()), (USER, USER));
+}
+
+#[test]
+fn life_of_a_rootless_container() {
+    if !privileged() {
+        return;
+    }
+    let mut user = Rootless::new(&["sleep", "1000"]);
+    let id = user.id();
+    user.go(&["create", &id]).ok();
+    assert_eq!(user.status(&id), "created");
+    assert!(user.state().join(&id).is_dir());
+    let mode = std::fs::metadata(user.state()).expect("the state").permissions().mode();
+    assert_eq!(mode & 0o7777, 0o1700, "{mode:o}");
+    user.go(&["start", &id]).ok();
+    let run = user.go(&[
+        "exec",
+        &id,
+        "sh",
+        "-c",
+        "id -u; readlink /proc/1/ns/user; readlink /proc/self/ns/user; exit 4",
+    ]);
+    assert_eq!((run.code, run.stderr.as_str()), (4, ""), "{run:?}");
+    let lines: Vec<&str> = run.stdout.lines().collect();
+    assert_eq!((lines[0], lines[1]), ("0", lines[2]));
+    assert!(user.go(&["list", "-q"]).ok().stdout.lines().eq([id.as_str()]));
+    user.go(&["delete", &id]).fails(1, "that is not stopped");
+    user.go(&["kill", &id, "KILL"]).ok();
+    until("the end", || user.status(&id) == "stopped");
+    user.go(&["delete", &id]).ok();
+    assert!(!user.state().join(&id).exists());
+}
+
+#[test]
+fn limits_without_the_right_to_a_cgroup_are_errors() {
+    if !privileged() {
+        return;
+    }
+    let mut user = Rootless::new(&["true"]);
+    let id = user.id();
+    user.go(&["run", &id]).ok();
+    user.change(|config| config["linux"]["resources"] = json!({"memory": {"limit": 64 << 20}}));
+    let run = user.go(&["run", &id]);
+    assert!(run.code == 1 && run.stderr.contains("cgroup"), "{run:?}");
+    assert!(!user.state().join(&id).exists());
+    user.go(&["state", &id]).fails(1, "does not exist");
+}
+
+#[test]
+fn without_a_user_namespace_the_error_is_clear() {
+    if !privileged() {
+        return;
+    }
+    let mut user = Rootless::new(&["true"]);
+    user.change(|config| {
+        let linux = config["linux"].as_object_mut().expect("linux");
+        linux.remove("uidMappings");
+        linux.remove("gidMappings");
+        let namespaces = linux["namespaces"].as_array_mut().expect("namespaces");
+        namespaces.retain(|namespace| namespace["type"] != "user");
+    });
+    let id = user.id();
+    let run = user.go(&["run", &id]);
+    assert!(run.code == 1 && run.stderr.contains("user namespace"), "{run:?}");
+    assert!(!user.state().join(&id).exists());
+}
+
+#[test]
+fn groups_without_the_right_to_set_them_are_errors() {
+    if !privileged() {
+        return;
+    }
+    let mut user = Rootless::new(&["true"]);
+    user.change(|config| config["process"]["user"]["additionalGids"] = json!([0]));
+    let id = user.id();
+    user.go(&["run", &id]).fails(1, "process.user.additionalGids");
+}
+
+/// Covers a file of /etc with a changed copy, in this thread's mount namespace.
+fn cover(user: &Rootless, name: &str, line: &str) {
+    let etc = Path::new("/etc").join(name);
+    let text = std::fs::read_to_string(&etc).unwrap_or_default();
+    let copy = user.bundle.path().join(name);
+    std::fs::write(&copy, format!("{text}{line}\n")).expect("a copy");
+    mount(Some(&copy), &etc, None::<&str>, MsFlags::MS_BIND, None::<&str>).expect("a mount");
+}
+
+#[test]
+fn ranges_by_newuidmap() {
+    if !privileged() {
+        return;
+    }
+    if !Path::new("/usr/bin/newuidmap").exists() || !Path::new("/etc/subuid").exists() {
+        eprintln!("skipped: needs uidmap");
+        return;
+    }
+    let script = "cat /proc/self/uid_map /proc/self/gid_map; touch /tmp/file; chown 7:8 /tmp/file; id -G";
+    let mut user = Rootless::new(&["sh", "-c", script]);
+    let map = |second: u32| {
+        json!([
+            {"containerID": 0, "hostID": USER, "size": 1}, {"containerID": 1, "hostID": second, "size": 1000},
+        ])
+    };
+    user.change(|config| {
+        config["root"]["readonly"] = json!(false);
+        config["linux"]["uidMappings"] = map(700_000);
+        config["linux"]["gidMappings"] = map(800_000);
+        config["process"]["user"]["additionalGids"] = json!([5]);
+        for set in ["bounding", "effective", "permitted"] {
+            config["process"]["capabilities"][set] = json!(["CAP_CHOWN"]);
+        }
+    });
+    cover(&user, "passwd", &format!("rootlesstest:x:{USER}:{USER}::/:/bin/sh"));
+    cover(&user, "subuid", "rootlesstest:700000:1000");
+    cover(&user, "subgid", "rootlesstest:800000:1000");
+    let id = user.id();
+    let text = user.go(&["run", &id]).ok().stdout;
+    let words: Vec<&str> = text.split_ascii_whitespace().collect();
+    let number = USER.to_string();
+    let maps = ["0", &number, "1", "1", "700000", "1000", "0", &number, "1", "1", "800000", "1000"];
+    assert_eq!(words, [maps.as_slice(), &["0", "5"]].concat());
+    use std::os::unix::fs::MetadataExt as _;
+    let file = std::fs::metadata(user.bundle.path().join("rootfs/tmp/file")).expect("a file");
+    assert_eq!((file.uid(), file.gid()), (700_006, 800_007));
+
+    user.change(|config| config["linux"]["uidMappings"] = map(600_000));
+    let run = user.go(&["run", &id]);
+    assert!(run.stderr.contains("newuidmap") && run.stderr.contains("/etc/subuid"), "{run:?}");
+    run.fails(1, "linux.uidMappings");
+    assert!(!user.state().join(&id).exists());
+}
