@@ -8,6 +8,7 @@ mod descriptors;
 mod events;
 mod lifecycle;
 mod log;
+mod mounts;
 mod run;
 mod terminal;
 mod update;
