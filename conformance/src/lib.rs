@@ -1,7 +1,7 @@
 //! Judges any OCI runtime binary by the normative statements of the runtime specification 1.3.
 //!
 //! The statements are tables (`statements/`, one file for each section); each row either has a
-//! check or says why none is possible. A check gets a [`Case`](case::Case): a bundle, an id and
+//! check or says why none is possible. A check gets a `Case`: a bundle, an id and
 //! a state root of its own, whose container's only program is the embedded test process
 //! (`probe/probe.rs`), which reports what it sees from inside.
 //!

@@ -10,6 +10,7 @@ mod events;
 mod lifecycle;
 mod log;
 mod memory;
+mod mounts;
 mod namespaces;
 mod process;
 mod rootless;
