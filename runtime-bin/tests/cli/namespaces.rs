@@ -6,7 +6,7 @@ use std::process::{Child, Command};
 
 use serde_json::{Value, json};
 
-use crate::support::{Bundle, Container, Run, privileged, until};
+use crate::support::{Bundle, Container, Run, Running as _, privileged, until};
 
 /// The kinds, and the names of their files in /proc/PID/ns.
 const KINDS: [(&str, &str); 8] = [
@@ -117,6 +117,10 @@ fn nothing_left(bundle: &Bundle, container: &Container<'_>) {
     };
     let left: Vec<_> = left.iter().filter(|path| path.ends_with(&container.id)).collect();
     assert!(left.is_empty(), "{left:?}");
+    // Other tests make and remove cgroups meanwhile, of which find may complain.
+    let name = format!("*{}*", container.id);
+    let cgroups = Command::new("find").arg("/sys/fs/cgroup").go(&["-name", &name]);
+    assert_eq!(cgroups.stdout, "");
 }
 
 #[test]
