@@ -9,6 +9,7 @@ mod events;
 mod lifecycle;
 mod log;
 mod mounts;
+mod rootfs;
 mod run;
 mod terminal;
 mod update;
