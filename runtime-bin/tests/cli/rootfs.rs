@@ -63,6 +63,45 @@ fn configured_devices() {
 }
 
 #[test]
+fn devices_in_a_user_namespace() {
+    if !privileged() {
+        return;
+    }
+    // Nodes cannot be made there: the host's are bound, and work.
+    let script = "stat -c '%n %t:%T' /dev/null /dev/zero /dev/urandom /dev/kmsg; \
+        echo x > /dev/null; head -c 2 /dev/zero | wc -c; readlink /dev/stdin";
+    let output = output(script, |config| {
+        let namespaces = config["linux"]["namespaces"].as_array_mut().expect("namespaces");
+        namespaces.push(json!({"type": "user"}));
+        let map = json!([{"containerID": 0, "hostID": 0, "size": 65_536}]);
+        config["linux"]["uidMappings"] = map.clone();
+        config["linux"]["gidMappings"] = map;
+        config["linux"]["devices"] = json!([{"path": "/dev/kmsg", "type": "c", "major": 1, "minor": 11}]);
+    });
+    let expected = "/dev/null 1:3\n/dev/zero 1:5\n/dev/urandom 1:9\n/dev/kmsg 1:b\n2\n/proc/self/fd/0\n";
+    assert_eq!(output, expected);
+}
+
+#[test]
+fn a_bound_dev_is_left_as_it_is() {
+    if !privileged() {
+        return;
+    }
+    let bundle = Bundle::new(&["ls", "/dev"]).with(|config| {
+        // Masks are made of the container's own /dev/null.
+        config["linux"]["maskedPaths"] = json!([]);
+        let mounts = config["mounts"].as_array_mut().expect("mounts");
+        mounts.retain(|mount| !mount["destination"].as_str().unwrap_or("").starts_with("/dev"));
+        mounts.push(json!({"destination": "/dev", "type": "bind", "source": "device", "options": ["rbind"]}));
+    });
+    let source = bundle.path().join("device");
+    fs::create_dir(&source).expect("a directory");
+    fs::write(source.join("marker"), "").expect("a file");
+    assert_eq!(bundle.container().go(&["run"]).ok().stdout, "marker\n");
+    assert_eq!(fs::read_dir(&source).expect("a directory").count(), 1, "nothing was made in it");
+}
+
+#[test]
 fn masked_and_readonly_paths() {
     if !privileged() {
         return;
