@@ -13,6 +13,7 @@ mod memory;
 mod mounts;
 mod namespaces;
 mod process;
+mod rootfs;
 mod rootless;
 mod run;
 mod terminal;
