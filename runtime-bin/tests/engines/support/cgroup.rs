@@ -36,11 +36,14 @@ fn remove_cgroup(path: &Path) {
         remove_cgroup(&below);
     }
     let gone = eventually(Duration::from_secs(2), || match fs::remove_dir(path) {
-        Err(error) if error.kind() != ErrorKind::NotFound => Err(error.into()),
-        _ => Ok(()),
+        Ok(()) => Ok(()),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        Err(error) if error.kind() == ErrorKind::ResourceBusy => Err(error.into()),
+        // Not a cgroup: a runtime took a plain directory for one.
+        Err(error) => Err(Stop::Skipped(error.to_string())),
     });
-    if let Err(why) = gone {
-        println!("warning: {} stays: {why:?}", path.display());
+    if let Err(Stop::Failed(why) | Stop::Skipped(why)) = gone {
+        println!("warning: {} stays: {why}", path.display());
     }
 }
 
