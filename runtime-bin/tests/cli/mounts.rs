@@ -316,3 +316,41 @@ fn long_overlay_options() {
     });
     assert_eq!(run(&bundle).ok().stdout, "12\n");
 }
+
+#[test]
+fn nosymfollow_stops_links() {
+    if !privileged() {
+        return;
+    }
+    let script = "cat /d/file; readlink /d/link; cat /d/link 2>&1";
+    let bundle = bundle(script, json!([bind(&["bind", "nosymfollow"])]));
+    symlink("file", bundle.path().join("src/link")).expect("a link");
+    let run = run(&bundle);
+    assert_eq!(run.code, 1, "{run:?}");
+    assert!(run.stdout.starts_with("content\nfile\ncat: "), "{run:?}");
+}
+
+#[test]
+fn a_failed_mount_leaves_nothing_mounted() {
+    if !privileged() {
+        return;
+    }
+    let table = || fs::read_to_string("/proc/thread-self/mountinfo").expect("mountinfo");
+    let before = table();
+    let bad = [
+        (json!({"destination": "/d", "type": "nosuchfs", "source": "x"}), "nosuchfs"),
+        (tmpfs("/d", &["no-such-option=1"]), "no-such-option"),
+        (tmpfs("/bin/busybox/below", &[]), "/bin/busybox/below"),
+        (tmpfs("/proc/self/attr", &[]), "inside /proc"),
+        (json!({"destination": "", "type": "tmpfs", "source": "x"}), "destination"),
+    ];
+    for (mount, text) in bad {
+        let bundle = bundle("true", json!([tmpfs("/first", &[]), mount]));
+        let index = bundle.config["mounts"].as_array().map_or(0, |list| list.len() - 1);
+        let container = bundle.container();
+        let run = container.go(&["run"]).fails(1, text);
+        assert!(run.stderr.contains(&format!("mounts[{index}]")), "{run:?}");
+        container.go(&["state"]).fails(1, "does not exist");
+        assert_eq!(table(), before, "{text}");
+    }
+}
