@@ -300,7 +300,7 @@ fn long_overlay_options() {
     // The upper directories of an overlay must not be on an overlay: a tmpfs always does.
     let layers = bundle.path().join("layers");
     fs::create_dir(&layers).expect("a directory");
-    let _layers = HostMount::new(layers.clone(), MsFlags::MS_PRIVATE);
+    let mounted = HostMount::new(layers.clone(), MsFlags::MS_PRIVATE);
     let mut lower = Vec::new();
     for number in 0..12 {
         let layer = layers.join(format!("a-layer-with-a-rather-long-name-{number}"));
@@ -315,6 +315,8 @@ fn long_overlay_options() {
         list.push(json!({"destination": "/d", "type": "overlay", "source": "overlay", "options": ["nosuid", option]}));
     });
     assert_eq!(run(&bundle).ok().stdout, "12\n");
+    // Before the bundle's directory, which it is mounted in.
+    drop(mounted);
 }
 
 #[test]
