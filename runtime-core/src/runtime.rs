@@ -18,6 +18,10 @@ pub const DEFAULT_STATE_ROOT: &str = "/run/runtime";
 /// Makes containers and finds them again. It is cheap to clone, and safe to share between threads:
 /// calls on different containers run at the same time, calls on one container wait for each other.
 ///
+/// Hooks and newuidmap are children of the caller for as long as they run: a caller that reaps every
+/// child (`waitpid(-1)`) takes their exit status, and a good hook then counts as failed. Wait for the
+/// processes you know, by pid or pidfd.
+///
 /// A runtime never changes its caller: working directory, environment, signal handlers and mask,
 /// umask and standard streams stay as they are.
 #[derive(Debug, Clone)]
