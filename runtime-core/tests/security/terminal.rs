@@ -18,7 +18,7 @@ fn terminal(mut config: Value) -> Value {
 fn the_terminal_is_of_the_containers_own_devpts() {
     let Some(scratch) = Scratch::new() else { return };
     let mut asked = terminal(shell(
-        "readlink /proc/$$/fd/0 > /out/name; stat -c %t,%T /dev/console > /out/console; sleep 1000",
+        "readlink /proc/$$/fd/0 > /out/name; stat -c %t,%T /dev/console > /out/console; echo > /out/ready; sleep 1000",
     ));
     asked["process"]["user"] = json!({"uid": 0, "gid": 0});
     let mut created = scratch.create(&asked).unwrap();
@@ -28,7 +28,7 @@ fn the_terminal_is_of_the_containers_own_devpts() {
     let mut exec = process(&["/bin/sh", "-c", "readlink /proc/$$/fd/0 > /out/exec"]);
     exec["terminal"] = json!(true);
     assert!(created.exec(&exec).unwrap().success());
-    scratch.await_file("console");
+    scratch.await_file("ready");
     assert_eq!(scratch.output("name"), "/dev/pts/0\n");
     assert_eq!(scratch.output("exec"), "/dev/pts/1\n");
     assert_eq!(scratch.output("console"), "88,0\n");
