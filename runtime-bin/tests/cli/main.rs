@@ -5,6 +5,7 @@ mod support;
 
 mod args;
 mod caller;
+mod choice;
 mod descriptors;
 mod events;
 mod lifecycle;
@@ -12,6 +13,7 @@ mod log;
 mod memory;
 mod mounts;
 mod namespaces;
+mod notify;
 mod process;
 mod rootfs;
 mod rootless;
