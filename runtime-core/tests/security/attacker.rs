@@ -1,8 +1,10 @@
 //! The hostile program inside of the containers: built by the tests, static, and put into the root.
 
+use std::collections::VecDeque;
 use std::ffi::{CString, c_char, c_int, c_long, c_uint, c_void};
 use std::fs;
 use std::io::Write;
+use std::os::unix::fs::MetadataExt;
 
 unsafe extern "C" {
     fn syscall(number: c_long, ...) -> c_long;
@@ -119,19 +121,22 @@ fn own_path(file: &fs::File) -> String {
     format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(file))
 }
 
-/// Holds the program of every process open, and writes to it once that has ended.
+/// Holds the last programs of other processes open, each once, and writes to them once they have
+/// ended.
 fn overwrite() {
-    let mut held: Vec<(String, fs::File)> = Vec::new();
+    let mut held: VecDeque<(String, (u64, u64), fs::File)> = VecDeque::new();
     strangers(|pid| {
         if let Ok(file) = fs::File::open(format!("/proc/{pid}/exe")) {
             let name = fs::read_link(own_path(&file)).unwrap_or_default().display().to_string();
             // The programs that the test needs stay whole.
-            if name.contains("memfd") || name == "/tmp/sleep" {
+            let identity = file.metadata().map(|data| (data.dev(), data.ino())).unwrap_or_default();
+            let known = held.iter().any(|(_, other, _)| *other == identity);
+            if !known && (name.contains("memfd") || name == "/tmp/sleep") {
                 tell("opened", &name);
-                held.push((name, file));
+                held.push_back((name, identity, file));
             }
         }
-        for (name, file) in &held {
+        for (name, _, file) in &held {
             if let Ok(mut file) = fs::OpenOptions::new().write(true).open(own_path(file))
                 && file.write_all(b"overwritten").is_ok()
             {
@@ -139,7 +144,7 @@ fn overwrite() {
             }
         }
         if held.len() > 16 {
-            held.clear();
+            held.pop_front();
         }
     });
 }

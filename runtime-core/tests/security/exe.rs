@@ -104,6 +104,7 @@ fn the_program_of_an_exec_cannot_be_overwritten() {
         running.exec(&process(&["/bin/true"])).unwrap();
     }
     running.exec(&process(&["/tmp/sleep", "1"])).unwrap();
+    scratch.await_file("won");
     running.exec(&process(&["/bin/sleep", "1"])).unwrap();
     scratch.stop_attacker();
     assert!(scratch.output("opened").contains("memfd"), "the attack has not seen the init");
