@@ -127,7 +127,10 @@ pub(crate) fn document() -> Value {
             "runtime.commit": version::COMMIT,
             "runtime.checkpoint.enabled": CHECKPOINT.to_string(),
         },
-        "potentiallyUnsafeConfigAnnotations": ["bundle", "org.systemd.property.", "org.criu.config"],
+        "potentiallyUnsafeConfigAnnotations": [
+            "bundle", "org.systemd.property.", "org.criu.config",
+            "org.runtime.delegate-cgroup", "run.oci.delegate-cgroup",
+        ],
     })
 }
 

@@ -49,7 +49,7 @@ fn exec_options(context: &Context<'_>, bundle: &str) -> Result<ExecOptions> {
     Ok(ExecOptions::new(context.id(), bundle)
         .preserve_fds(handover::preserved(options, 0)?)
         .ignore_paused(options.flag(&options::IGNORE_PAUSED))
-        .cgroup(sub_cgroup::check(options.all(&options::CGROUP))?))
+        .cgroups(sub_cgroup::check(options.all(&options::CGROUP))?))
 }
 
 fn attend(

@@ -89,14 +89,11 @@ pub(crate) fn run(context: &Context<'_>) -> Result<u8, Failure> {
 
 /// A runtime that makes containers.
 fn creating_runtime(context: &Context<'_>) -> Result<Runtime> {
-    if context.globals.cgroups == CgroupManager::Disabled {
-        return Err(Error::new(runtime_core::ErrorKind::Unsupported, "--cgroup-manager disabled")
-            .reason("a container without a cgroup is not supported yet"));
-    }
     context.globals.prepare_root()?;
     Runtime::builder()
         .state_root(&context.globals.root)
         .systemd_cgroup(context.globals.cgroups == CgroupManager::Systemd)
+        .without_cgroups(context.globals.cgroups == CgroupManager::Disabled)
         .build()
 }
 

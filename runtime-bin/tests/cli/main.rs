@@ -5,6 +5,7 @@ mod support;
 
 mod args;
 mod caller;
+mod cgroup;
 mod choice;
 mod descriptors;
 mod events;

@@ -8,9 +8,10 @@ use std::time::SystemTime;
 use oci_spec::runtime::LinuxResources;
 
 use super::Container;
+use super::delegation::Delegation;
 use crate::bundle::Bundle;
 use crate::cgroup::devices::DeviceRules;
-use crate::cgroup::{Cgroup, CgroupPlan, Hierarchies, Location};
+use crate::cgroup::{Cgroup, CgroupPlan, Hierarchies, Location, Mode, View};
 use crate::child::ops::Point;
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::ContainerId;
@@ -18,7 +19,7 @@ use crate::launch::{self, Child, Guard, Inputs, Kept, ParentLane, StepText};
 use crate::plan::{CreateOptions, LaunchPlan};
 use crate::process::Process;
 use crate::runtime::Shared;
-use crate::spec::ValidSpec;
+use crate::spec::{Kind, ValidSpec};
 use crate::state::{Entry, Identity, Lock, Record, SCHEMA, State, Status};
 
 /// Everything that the creation of one container takes, computed from its bundle. Its `Display` is
@@ -32,7 +33,10 @@ pub struct CreatePlan {
     options: CreateOptions,
     hierarchies: Option<Arc<Hierarchies>>,
     cgroup: Option<CgroupPlan>,
+    /// Where its processes will be.
+    place: Option<Location>,
     devices: DeviceRules,
+    delegation: Delegation,
     launch: LaunchPlan,
     warnings: Vec<String>,
 }
@@ -48,12 +52,31 @@ impl CreatePlan {
         let hierarchies = shared.host.hierarchies(spec.cgroups_path.as_deref())?;
         let devices = device_rules(&spec)?;
         let cgroup = match &hierarchies {
-            Some(hierarchies) => Some(compile_cgroup(hierarchies, &spec, &id, &devices)?),
-            None => None,
+            Some(hierarchies) if shared.cgroups => Some(compile_cgroup(hierarchies, &spec, &id, &devices)?),
+            _ => without_limits(hierarchies.as_deref(), &spec, &id)?,
         };
-        let launch = launch_plan(shared, &id, &bundle, &spec, &options, location(cgroup.as_ref()))?;
+        let delegation = Delegation::new(&spec, cgroup.as_ref(), shared.host.is_privileged())?;
+        let place = match &cgroup {
+            // What its cgroup mount shows is where it stays.
+            None if hierarchies.is_some() => Some(Hierarchies::own_location()?),
+            plan => location(plan.as_ref()),
+        };
+        let launch = launch_plan(shared, &id, &bundle, &spec, &options, place.clone())?;
         let warnings = spec.warnings().iter().chain(&launch.warnings).cloned().collect();
-        Ok(Self { id, bundle, config, spec, options, hierarchies, cgroup, devices, launch, warnings })
+        Ok(Self {
+            id,
+            bundle,
+            config,
+            spec,
+            options,
+            hierarchies,
+            cgroup,
+            place,
+            devices,
+            delegation,
+            launch,
+            warnings,
+        })
     }
 
     /// What the user should know before the container is made, such as capabilities that cannot be
@@ -100,14 +123,8 @@ impl CreatePlan {
     fn set_gate(&mut self, shared: &Shared, gate: bool) -> Result<()> {
         if self.options.gate != gate {
             self.options.gate = gate;
-            self.launch = launch_plan(
-                shared,
-                &self.id,
-                &self.bundle,
-                &self.spec,
-                &self.options,
-                location(self.cgroup.as_ref()),
-            )?;
+            self.launch =
+                launch_plan(shared, &self.id, &self.bundle, &self.spec, &self.options, self.place.clone())?;
         }
         Ok(())
     }
@@ -198,6 +215,8 @@ impl CreatePlan {
             cgroup: self.cgroup.as_ref().map(|plan| plan.location.clone()),
             poststop: !self.spec.hooks.poststop.is_empty(),
             no_new_keyring: self.options.no_new_keyring,
+            own_pid_namespace: Some(self.spec.namespaces.makes(Kind::Pid)),
+            leaf: self.delegation.leaf().map(str::to_owned),
             start_steps: Vec::new(),
         }
     }
@@ -251,6 +270,28 @@ fn compile_cgroup(
         .map(|plan| plan.with_device_lines(lines))
 }
 
+/// Sees to it that a container that gets no cgroup asks for no limits.
+fn without_limits(
+    hierarchies: Option<&Hierarchies>,
+    spec: &ValidSpec,
+    id: &ContainerId,
+) -> Result<Option<CgroupPlan>> {
+    let nothing = View::new(Mode::Unified, &[], &[]);
+    let view = hierarchies.map_or(&nothing, Hierarchies::view);
+    let none = LinuxResources::default();
+    let resources = spec.resources.as_ref().unwrap_or(&none);
+    let plan = CgroupPlan::compile(view, None, id.as_str(), resources).map_err(Error::all)?;
+    match plan.writes.first() {
+        None => Ok(None),
+        Some(write) => {
+            Err(Error::new(ErrorKind::Unsupported, format!("cannot set {} limit", write.controller))
+                .reason("the container gets no cgroup")
+                .origin(write.origin.clone())
+                .hint("remove the limit, or choose another cgroup manager"))
+        }
+    }
+}
+
 fn device_rules(spec: &ValidSpec) -> Result<DeviceRules> {
     let devices = spec.resources.as_ref().and_then(|resources| resources.devices().as_deref());
     DeviceRules::from_resources(devices)
@@ -271,7 +312,9 @@ impl ParentLane for Lane<'_> {
     }
 
     fn apply_limits(&mut self) -> Result<()> {
-        self.plan.cgroup.as_ref().map_or(Ok(()), |plan| self.cgroup.apply(plan))
+        let Some(plan) = &self.plan.cgroup else { return Ok(()) };
+        self.cgroup.apply(plan)?;
+        if self.cgroup.is_none() { Ok(()) } else { self.plan.delegation.make(self.cgroup) }
     }
 
     /// With the devices controller of v1 the limits have had the rules already. Without privilege
@@ -296,6 +339,9 @@ impl ParentLane for Lane<'_> {
             Point::CgroupJoined | Point::IdMaps => Ok(None),
             Point::RuntimeHooks => self.run_hooks(child),
             Point::Created => {
+                if !self.cgroup.is_none() {
+                    self.plan.delegation.enter(self.cgroup, child.pid())?;
+                }
                 self.record.init = Some(Identity::of(child.pid())?);
                 self.entry.write_record(self.record)?;
                 let hooks = !self.plan.spec.hooks.start_container.is_empty();

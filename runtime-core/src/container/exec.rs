@@ -41,13 +41,15 @@ impl Container {
         let plan_options = options.clone().no_new_keyring(keeps_keyring);
         let plan = LaunchPlan::exec(&spec, process, &self.shared.host, &plan_options)?;
         let cgroup = self.cgroup(&record)?;
-        let cgroup = match &options.cgroup {
-            Some(path) => cgroup.sub(&[path.as_str()])?,
-            None => cgroup,
+        let cgroup = match options.cgroups.as_slice() {
+            // With an inner leaf the container's own cgroup is to stay without processes.
+            [] if record.leaf.is_some() && !cgroup.is_none() => own_cgroup(&cgroup, &record)?,
+            [] => cgroup,
+            paths => cgroup.sub(&paths.iter().map(String::as_str).collect::<Vec<_>>())?,
         };
         match self.launch(&plan, &init, &cgroup) {
             // The container has sub-cgroups with controllers: where its init is, a process may be.
-            Err(error) if error.raw_errno() == Some(Errno::EBUSY) && options.cgroup.is_none() => {
+            Err(error) if error.raw_errno() == Some(Errno::EBUSY) && options.cgroups.is_empty() => {
                 self.launch(&plan, &init, &own_cgroup(&cgroup, &record)?)
             }
             other => other,

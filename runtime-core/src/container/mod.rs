@@ -1,6 +1,7 @@
 //! A container, one file for each verb.
 
 mod create;
+mod delegation;
 mod delete;
 mod events;
 mod exec;

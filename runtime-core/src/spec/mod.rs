@@ -152,6 +152,9 @@ impl ValidSpec {
         let mut valid = Self::convert(&spec, &mut findings);
         findings.forget(&parsed.refused());
         valid.warnings = findings.finish("config.json", parsed.errors)?;
+        if let Some(resources) = &mut valid.resources {
+            resources::unset_pids(resources, bytes);
+        }
         Ok(valid)
     }
 

@@ -45,6 +45,13 @@ pub(crate) struct Record {
     /// Its processes keep the session keyring of their caller.
     #[serde(default)]
     pub(crate) no_new_keyring: bool,
+    /// Its init ends all its processes with it: they are in a pid namespace of its own. Absent in the
+    /// state of an older version.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) own_pid_namespace: Option<bool>,
+    /// The path below its cgroup where its processes begin.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) leaf: Option<String>,
     /// The steps that `start` lets run, in words.
     pub(crate) start_steps: Vec<StepText>,
 }
