@@ -100,8 +100,8 @@ const MEMORY_POLICY_FLAGS: &[&str] =
 const SYSTEMD: bool = false;
 const SECCOMP: bool = false;
 const CHECKPOINT: bool = false;
-const INTEL_RDT: bool = false;
-const NET_DEVICES: bool = false;
+const INTEL_RDT: bool = true;
+const NET_DEVICES: bool = true;
 
 /// The document.
 pub(crate) fn document() -> Value {

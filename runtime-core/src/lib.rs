@@ -13,6 +13,7 @@ mod id;
 mod launch;
 pub mod plan;
 mod process;
+mod resctrl;
 mod runtime;
 pub mod seccomp;
 pub mod spec;

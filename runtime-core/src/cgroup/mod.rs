@@ -61,10 +61,10 @@ pub mod stats;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 
-use directory::Directory;
-
+pub(crate) use directory::Directory;
 pub use hierarchy::{Hierarchies, Hierarchy, Mode, Version, View};
 pub use location::{Location, Place};
+pub(crate) use mountinfo::mount_point;
 pub(crate) use oom::OomWatch;
 pub use plan::{CgroupPlan, Guard, Missing, Write};
 

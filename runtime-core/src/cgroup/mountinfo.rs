@@ -51,6 +51,18 @@ fn cgroup_mount(line: &str) -> Option<CgroupMount> {
     Some(CgroupMount { version, controllers, root, mount_point })
 }
 
+/// Where a file system of that type is mounted as a whole.
+pub(crate) fn mount_point(filesystem: &str) -> Result<Option<String>> {
+    let text = read("/proc/self/mountinfo")?;
+    let mut mounts = text.lines().filter_map(|line| {
+        let (mount, rest) = line.split_once(" - ")?;
+        let mut fields = mount.split(' ').skip(3);
+        let (root, point) = (fields.next()?, fields.next()?);
+        (root == "/" && rest.split(' ').next() == Some(filesystem)).then(|| unescape(point))
+    });
+    Ok(mounts.next_back())
+}
+
 /// Undoes the octal escapes of mountinfo (`\040` is a space).
 fn unescape(text: &str) -> String {
     let mut parts = text.split('\\');

@@ -144,6 +144,8 @@ pub enum Point {
     /// The child made its user namespace by unshare(2), because it had to join other namespaces
     /// first: the id maps are written now.
     IdMaps = 3,
+    /// The process is in its network namespace: interfaces of the host may be moved there.
+    NetworkDevices = 4,
 }
 
 /// An operation of the child lane.

@@ -11,13 +11,14 @@ use super::Container;
 use super::delegation::Delegation;
 use crate::bundle::Bundle;
 use crate::cgroup::devices::DeviceRules;
-use crate::cgroup::{Cgroup, CgroupPlan, Hierarchies, Location, Mode, View};
+use crate::cgroup::{Cgroup, CgroupPlan, Directory, Hierarchies, Location, Mode, View};
 use crate::child::ops::Point;
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::ContainerId;
-use crate::launch::{self, Child, Guard, Inputs, Kept, ParentLane, StepText};
+use crate::launch::{self, Child, Guard, Inputs, Kept, Moved, ParentLane, StepText};
 use crate::plan::{CreateOptions, LaunchPlan};
 use crate::process::Process;
+use crate::resctrl::{self, Place};
 use crate::runtime::Shared;
 use crate::spec::{Kind, ValidSpec};
 use crate::state::{Entry, Identity, Lock, Record, SCHEMA, State, Status};
@@ -161,6 +162,15 @@ impl CreatePlan {
             record.start_steps = StepText::after_gate(launch);
         }
 
+        let mut resctrl = Guard::new(None, |made: Option<(Directory, Place)>| {
+            if let Some((root, place)) = made {
+                place.undo(&root);
+            }
+        });
+        self.make_resctrl(&mut resctrl)?;
+        record.resctrl = resctrl.as_ref().map(|(_, place)| place.clone());
+        let mut devices = Guard::new(Moved::default(), Moved::undo);
+
         let gate = if self.options.gate { Some(entry.make_gate()?) } else { None };
         let inputs = Inputs {
             stdio: [None; 3],
@@ -172,7 +182,15 @@ impl CreatePlan {
         };
         let mut child = launch::spawn(launch, &inputs)?;
         let privileged = inputs.privileged;
-        let mut lane = Lane { plan: self, privileged, cgroup: &cgroup, entry: &entry, record: &mut record };
+        let mut lane = Lane {
+            plan: self,
+            privileged,
+            cgroup: &cgroup,
+            resctrl: &resctrl,
+            devices: &mut devices,
+            entry: &entry,
+            record: &mut record,
+        };
         launch::run(launch, &mut child, &mut lane)?;
         if !self.options.gate {
             child.expect_executed()?;
@@ -180,6 +198,8 @@ impl CreatePlan {
             launch::run_hooks(&self.spec.hooks.poststart, &state)?;
         }
         let kept = child.keep()?;
+        devices.keep();
+        resctrl.keep();
         cgroup.keep();
         drop::<Lock>(lock);
         Ok((entry.keep(), kept))
@@ -202,6 +222,14 @@ impl CreatePlan {
         }
     }
 
+    /// The class of service, if the configuration wants one; what was made is in `made`, also when this
+    /// fails.
+    fn make_resctrl(&self, made: &mut Option<(Directory, Place)>) -> Result<()> {
+        let Some(wanted) = &self.spec.intel_rdt else { return Ok(()) };
+        let (root, place) = made.insert((resctrl::mounted()?, Place::default()));
+        place.make(root, wanted, self.id.as_str())
+    }
+
     fn record(&self) -> Record {
         Record {
             schema: SCHEMA,
@@ -213,6 +241,7 @@ impl CreatePlan {
             owner: nix::unistd::geteuid().as_raw(),
             annotations: self.spec.annotations.clone(),
             cgroup: self.cgroup.as_ref().map(|plan| plan.location.clone()),
+            resctrl: None,
             poststop: !self.spec.hooks.poststop.is_empty(),
             no_new_keyring: self.options.no_new_keyring,
             own_pid_namespace: Some(self.spec.namespaces.makes(Kind::Pid)),
@@ -302,6 +331,8 @@ struct Lane<'a> {
     plan: &'a CreatePlan,
     privileged: bool,
     cgroup: &'a Cgroup,
+    resctrl: &'a Option<(Directory, Place)>,
+    devices: &'a mut Moved,
     entry: &'a Entry,
     record: &'a mut Record,
 }
@@ -330,6 +361,10 @@ impl ParentLane for Lane<'_> {
         }
     }
 
+    fn join_resctrl(&mut self, pid: i32) -> Result<()> {
+        self.resctrl.as_ref().map_or(Ok(()), |(root, place)| place.join(root, pid))
+    }
+
     fn privileged(&self) -> bool {
         self.privileged
     }
@@ -337,6 +372,10 @@ impl ParentLane for Lane<'_> {
     fn reached(&mut self, point: Point, child: &Child<'_>) -> Result<Option<OwnedFd>> {
         match point {
             Point::CgroupJoined | Point::IdMaps => Ok(None),
+            Point::NetworkDevices => {
+                launch::give_net_devices(child.pid(), &self.plan.spec.net_devices, self.devices)?;
+                Ok(None)
+            }
             Point::RuntimeHooks => self.run_hooks(child),
             Point::Created => {
                 if !self.cgroup.is_none() {

@@ -10,6 +10,7 @@ use super::Container;
 use super::kill::signal_process;
 use crate::error::{Error, ErrorKind, Result};
 use crate::launch;
+use crate::resctrl;
 use crate::state::{Record, State, Status, status_of};
 
 /// How long the end of killed processes is waited for.
@@ -76,11 +77,24 @@ impl Container {
             cgroup.kill_all()?;
             cgroup.remove()?;
         }
+        self.leave_resctrl(record)?;
         let hooks =
             if record.poststop { self.spec().map(|spec| spec.hooks.poststop) } else { Ok(Vec::new()) };
         // A configuration that cannot be read is no reason to keep the rest.
         self.entry.remove()?;
         launch::run_poststop(&hooks?, &State::new(record, Status::Stopped))
+    }
+}
+
+impl Container {
+    /// A machine without resctrl has nothing to remove: it may have been unmounted.
+    fn leave_resctrl(&self, record: &Record) -> Result<()> {
+        let Some(place) = &record.resctrl else { return Ok(()) };
+        match resctrl::mounted() {
+            Ok(root) => place.remove(&root),
+            Err(error) if error.kind() == ErrorKind::Unsupported => Ok(()),
+            Err(error) => Err(error),
+        }
     }
 }
 

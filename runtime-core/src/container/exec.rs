@@ -11,6 +11,7 @@ use crate::error::{Error, Result};
 use crate::launch::{self, Child, Inputs, ParentLane};
 use crate::plan::{ExecOptions, LaunchPlan};
 use crate::process::Process;
+use crate::resctrl::{self, Place};
 use crate::spec::ValidProcess;
 use crate::state::{Record, Status, status_of};
 
@@ -47,16 +48,16 @@ impl Container {
             [] => cgroup,
             paths => cgroup.sub(&paths.iter().map(String::as_str).collect::<Vec<_>>())?,
         };
-        match self.launch(&plan, &init, &cgroup) {
+        match self.launch(&plan, &init, &cgroup, &record) {
             // The container has sub-cgroups with controllers: where its init is, a process may be.
             Err(error) if error.raw_errno() == Some(Errno::EBUSY) && options.cgroups.is_empty() => {
-                self.launch(&plan, &init, &own_cgroup(&cgroup, &record)?)
+                self.launch(&plan, &init, &own_cgroup(&cgroup, &record)?, &record)
             }
             other => other,
         }
     }
 
-    fn launch(&self, plan: &LaunchPlan, init: &OwnedFd, cgroup: &Cgroup) -> Result<Process> {
+    fn launch(&self, plan: &LaunchPlan, init: &OwnedFd, cgroup: &Cgroup, record: &Record) -> Result<Process> {
         let inputs = Inputs {
             stdio: [None; 3],
             preserved: plan.preserved,
@@ -66,7 +67,7 @@ impl Container {
             privileged: self.shared.host.is_privileged(),
         };
         let mut child = launch::spawn(plan, &inputs)?;
-        launch::run(plan, &mut child, &mut Lane { cgroup })?;
+        launch::run(plan, &mut child, &mut Lane { cgroup, resctrl: record.resctrl.as_ref() })?;
         child.expect_executed()?;
         Ok(Process::new(child.keep()?, plan.warnings.clone()))
     }
@@ -81,6 +82,7 @@ fn own_cgroup(cgroup: &Cgroup, record: &Record) -> Result<Cgroup> {
 /// The parent lane of an exec.
 struct Lane<'a> {
     cgroup: &'a Cgroup,
+    resctrl: Option<&'a Place>,
 }
 
 impl ParentLane for Lane<'_> {
@@ -94,6 +96,10 @@ impl ParentLane for Lane<'_> {
 
     fn attach_devices(&mut self) -> Result<()> {
         Ok(())
+    }
+
+    fn join_resctrl(&mut self, pid: i32) -> Result<()> {
+        self.resctrl.map_or(Ok(()), |place| place.join(&resctrl::mounted()?, pid))
     }
 
     fn privileged(&self) -> bool {

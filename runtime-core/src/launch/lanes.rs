@@ -19,6 +19,8 @@ pub(crate) trait ParentLane {
     fn apply_limits(&mut self) -> Result<()>;
     /// Loads and attaches the device program.
     fn attach_devices(&mut self) -> Result<()>;
+    /// Puts the process into its class of service.
+    fn join_resctrl(&mut self, pid: i32) -> Result<()>;
     /// Whether the caller may write any id map itself.
     fn privileged(&self) -> bool;
     /// Does what belongs to a point (hooks); a memory file with the state goes to the child.
@@ -32,6 +34,7 @@ pub(crate) fn run(plan: &LaunchPlan, child: &mut Child<'_>, lane: &mut dyn Paren
             ParentOp::JoinCgroup => lane.join_cgroup(child.pid())?,
             ParentOp::ApplyLimits => lane.apply_limits()?,
             ParentOp::AttachDevices => lane.attach_devices()?,
+            ParentOp::JoinResctrl => lane.join_resctrl(child.pid())?,
             ParentOp::MakeNetwork { sysfs } => {
                 let network = network::make(*sysfs)?;
                 let mut fds = vec![network.namespace.as_raw_fd()];

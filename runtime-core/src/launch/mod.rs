@@ -14,6 +14,7 @@ mod idmap;
 mod image;
 mod kid;
 mod lanes;
+mod net_devices;
 mod network;
 mod undo;
 
@@ -30,6 +31,7 @@ pub(crate) use hooks::{run_hooks, run_poststop, state_file};
 use image::InitImage;
 pub(crate) use image::sealed;
 pub(crate) use lanes::{ParentLane, run};
+pub(crate) use net_devices::{Moved, give as give_net_devices};
 pub(crate) use undo::Guard;
 
 use crate::child::ops::{Op, Slot};

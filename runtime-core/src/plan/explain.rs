@@ -323,6 +323,7 @@ fn point_text(point: Point) -> &'static str {
         Point::RuntimeHooks => "the hooks of the runtime",
         Point::Created => "the runtime, created",
         Point::IdMaps => "the id maps",
+        Point::NetworkDevices => "the network devices",
     }
 }
 
@@ -432,6 +433,7 @@ impl ParentOp {
             ParentOp::JoinCgroup => "join the cgroups".to_owned(),
             ParentOp::ApplyLimits => "write the limits of the cgroup".to_owned(),
             ParentOp::AttachDevices => "attach the device filter to the cgroup".to_owned(),
+            ParentOp::JoinResctrl => "join the class of service of resctrl".to_owned(),
             ParentOp::MakeNetwork { sysfs: None } => "make a network namespace".to_owned(),
             ParentOp::MakeNetwork { sysfs: Some(attributes) } => {
                 format!("make a network namespace and its sysfs{}", changes(*attributes, 0))

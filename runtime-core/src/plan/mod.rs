@@ -126,6 +126,8 @@ pub(crate) enum ParentOp {
     ApplyLimits,
     /// Loads and attaches the device program.
     AttachDevices,
+    /// Puts the process into its class of service (resctrl).
+    JoinResctrl,
     /// Makes a network namespace with loopback up, and with `sysfs` (MOUNT_ATTR_* of the mount) its
     /// sysfs, and sends both to the child, which receives `NETWORK` and, if asked, `SYSFS`.
     MakeNetwork {

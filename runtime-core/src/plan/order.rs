@@ -29,6 +29,9 @@ pub(super) fn create(spec: &ValidSpec, host: &Host, options: &CreateOptions) -> 
     enter(lanes, context, process, &layout, limits_by);
     make_root(lanes, context, &layout)?;
     limit(lanes, context, process, limits_by);
+    if !spec.net_devices.is_empty() {
+        lanes.sync(Point::NetworkDevices);
+    }
     hooks::runtime_hooks(lanes, context);
     hooks::create_container(lanes, context);
     io::console(lanes, process, spec.namespaces.has(Kind::Mount));
@@ -87,6 +90,9 @@ pub(super) fn exec(
     if host.cgroup_mode() != Mode::Unified {
         lanes.parent.push(ParentOp::JoinCgroup);
         lanes.sync(Point::CgroupJoined);
+    }
+    if spec.intel_rdt.is_some() {
+        lanes.parent.push(ParentOp::JoinResctrl);
     }
     scheduler::affinity(lanes, &process.affinity_final, format!("{}execCPUAffinity.final", process.origin));
     rlimits::oom_score_adj(lanes, process, by);
@@ -186,6 +192,9 @@ fn limit(lanes: &mut Lanes, context: Context<'_>, process: &ValidProcess, by: By
         lanes.parent.push(ParentOp::ApplyLimits);
     }
     lanes.parent.push(ParentOp::AttachDevices);
+    if context.spec.intel_rdt.is_some() {
+        lanes.parent.push(ParentOp::JoinResctrl);
+    }
     if by == By::Parent {
         rlimits::oom_score_adj(lanes, process, by);
         rlimits::rlimits(lanes, process, by);

@@ -96,19 +96,7 @@ pub(super) fn cgroups_path(linux: &Parts<'_>, findings: &mut Findings) -> Option
 pub(super) fn mount_label(linux: &Parts<'_>, findings: &mut Findings) -> Option<String> {
     let label = non_empty(linux.get(|linux| linux.mount_label().as_ref()))?;
     findings.text("linux.mountLabel", &label);
-    // Fields whose absence would not be noticed are refused here, by name.
     Some(label)
-}
-
-/// Refuses fields that this library cannot do yet: leaving them out silently would give a container
-/// other than the one that was asked for.
-pub(super) fn unsupported(linux: &Parts<'_>, findings: &mut Findings) {
-    if linux.get(|linux| linux.intel_rdt().as_ref()).is_some() {
-        findings.error("linux.intelRdt", "is not supported by this runtime");
-    }
-    if linux.get(|linux| linux.net_devices().as_ref()).is_some_and(|devices| !devices.is_empty()) {
-        findings.error("linux.netDevices", "is not supported by this runtime");
-    }
 }
 
 pub(super) fn personality(linux: &Parts<'_>, findings: &mut Findings) -> Option<u64> {

@@ -10,11 +10,13 @@ mod device;
 mod findings;
 mod hook;
 mod id_map;
+mod intel_rdt;
 mod linux;
 mod locate;
 mod mount;
 pub(crate) mod mount_options;
 mod namespace;
+mod net_device;
 mod parse;
 mod process;
 mod resources;
@@ -33,10 +35,12 @@ pub use resources::parse_resources;
 
 pub(crate) use device::{Device, DeviceKind};
 pub(crate) use hook::{Hook, Hooks};
+pub(crate) use intel_rdt::IntelRdt;
 pub(crate) use linux::MemoryPolicy;
 pub(crate) use mount::Mount;
 pub(crate) use mount_options::MountOptions;
 pub(crate) use namespace::{Kind, Namespace, Namespaces};
+pub(crate) use net_device::NetDevice;
 pub(crate) use process::{CapabilitySets, IoPriority, Rlimit, Scheduler, set_variable};
 
 use findings::Findings;
@@ -90,6 +94,10 @@ pub struct ValidSpec {
     pub(crate) personality: Option<u64>,
     /// `linux.memoryPolicy`.
     pub(crate) memory_policy: Option<MemoryPolicy>,
+    /// `linux.netDevices`, by their names on the host.
+    pub(crate) net_devices: Vec<NetDevice>,
+    /// `linux.intelRdt`.
+    pub(crate) intel_rdt: Option<IntelRdt>,
     warnings: Vec<String>,
 }
 
@@ -168,7 +176,6 @@ impl ValidSpec {
         let linux = linux::Parts::new(spec.linux().as_ref());
         let namespaces = namespace::namespaces(&linux, findings);
         let (root, root_readonly) = root(spec, &namespaces, findings);
-        linux::unsupported(&linux, findings);
         let process = spec.process().as_ref().map(|process| process::convert(process, "process.", findings));
         Self {
             root,
@@ -198,6 +205,8 @@ impl ValidSpec {
             mount_label: linux::mount_label(&linux, findings),
             personality: linux::personality(&linux, findings),
             memory_policy: linux::memory_policy(&linux, findings),
+            net_devices: net_device::net_devices(&linux, &namespaces, findings),
+            intel_rdt: intel_rdt::intel_rdt(&linux, findings),
             namespaces,
             warnings: Vec::new(),
         }

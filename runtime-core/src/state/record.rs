@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::cgroup::Location;
 use crate::launch::StepText;
+use crate::resctrl::Place;
 
 /// Version of the state file's layout. A file of another version is reported, not guessed at.
 pub(crate) const SCHEMA: u32 = 1;
@@ -40,6 +41,9 @@ pub(crate) struct Record {
     pub(crate) annotations: BTreeMap<String, String>,
     /// Where its cgroups are; absent when it has none of its own.
     pub(crate) cgroup: Option<Location>,
+    /// Where it is in resctrl, if the configuration asks for that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) resctrl: Option<Place>,
     /// It has poststop hooks, which `delete` runs.
     pub(crate) poststop: bool,
     /// Its processes keep the session keyring of their caller.

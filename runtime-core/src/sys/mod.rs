@@ -7,6 +7,7 @@ pub(crate) mod fs;
 pub(crate) mod memfd;
 pub(crate) mod mount;
 pub(crate) mod namespace;
+pub(crate) mod netlink;
 pub(crate) mod process;
 pub(crate) mod raw;
 pub(crate) mod seccomp;

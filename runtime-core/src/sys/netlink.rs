@@ -1,0 +1,242 @@
+//! Route netlink (rtnetlink(7)): find, move and configure network interfaces.
+//!
+//! A socket belongs to the network namespace in which it was made, wherever its user goes.
+
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+
+use nix::errno::Errno;
+use nix::sys::socket::{
+    AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType, recv, send, setsockopt, socket, sockopt,
+};
+use nix::sys::time::{TimeVal, TimeValLike};
+
+use super::retry;
+
+/// Bytes of `struct nlmsghdr`.
+const HEADER: usize = 16;
+/// Bytes of `struct ifinfomsg`.
+const LINK: usize = 16;
+/// Bytes of `struct ifaddrmsg`.
+const ADDRESS: usize = 8;
+/// `IFA_FLAGS`, newer than libc's list: all 32 flags of an address.
+const IFA_FLAGS: u16 = 8;
+/// Flags that belong to the address and not to its history: NODAD, HOMEADDRESS, MANAGETEMPADDR,
+/// NOPREFIXROUTE, MCAUTOJOIN.
+const KEPT_FLAGS: u32 = 0x02 | 0x10 | 0x100 | 0x200 | 0x400;
+/// The kernel answers at once: a socket that stays silent is broken, not slow.
+const ANSWER_SECONDS: i64 = 10;
+
+/// An address of an interface, as the kernel describes it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Address {
+    family: u8,
+    prefix: u8,
+    flags: u32,
+    /// IFA_ADDRESS, IFA_LOCAL and IFA_BROADCAST.
+    parts: Vec<(u16, Vec<u8>)>,
+}
+
+/// A route netlink socket.
+#[derive(Debug)]
+pub(crate) struct Netlink {
+    socket: OwnedFd,
+    sequence: u32,
+}
+
+impl Netlink {
+    /// Opens one in the network namespace of the calling thread.
+    pub(crate) fn open() -> Result<Self, Errno> {
+        let socket = socket(
+            AddressFamily::Netlink,
+            SockType::Raw,
+            SockFlag::SOCK_CLOEXEC,
+            SockProtocol::NetlinkRoute,
+        )?;
+        setsockopt(&socket, sockopt::ReceiveTimeout, &TimeVal::seconds(ANSWER_SECONDS))?;
+        Ok(Self { socket, sequence: 0 })
+    }
+
+    /// The index of the interface with that name.
+    pub(crate) fn index_of(&mut self, name: &str) -> Result<Option<u32>, Errno> {
+        let mut body = vec![0; LINK];
+        attribute(&mut body, libc::IFLA_IFNAME, &terminated(name));
+        match self.request(libc::RTM_GETLINK, 0, &body) {
+            Err(Errno::ENODEV) => Ok(None),
+            Err(errno) => Err(errno),
+            Ok(replies) => Ok(replies.first().and_then(|link| number(link, 4))),
+        }
+    }
+
+    /// The permanent addresses of global scope that an interface has.
+    pub(crate) fn addresses(&mut self, index: u32) -> Result<Vec<Address>, Errno> {
+        let replies = self.request(libc::RTM_GETADDR, libc::NLM_F_DUMP, &[0; ADDRESS])?;
+        Ok(replies.iter().filter_map(|reply| permanent(reply, index)).collect())
+    }
+
+    /// Gives an interface to another network namespace, under a name that is free there.
+    pub(crate) fn give(&mut self, index: u32, to: BorrowedFd<'_>, name: &str) -> Result<(), Errno> {
+        let mut body = link(index, 0);
+        let descriptor = to.as_raw_fd().to_ne_bytes();
+        attribute(&mut body, libc::IFLA_NET_NS_FD, &descriptor);
+        attribute(&mut body, libc::IFLA_IFNAME, &terminated(name));
+        self.request(libc::RTM_NEWLINK, 0, &body).map(drop)
+    }
+
+    /// Adds an address; one that is there already is as good.
+    pub(crate) fn add_address(&mut self, index: u32, address: &Address) -> Result<(), Errno> {
+        // A scope of 0 is the global one.
+        let mut body = vec![address.family, address.prefix, 0, 0];
+        body.extend(index.to_ne_bytes());
+        for (kind, value) in &address.parts {
+            attribute(&mut body, *kind, value);
+        }
+        attribute(&mut body, IFA_FLAGS, &address.flags.to_ne_bytes());
+        match self.request(libc::RTM_NEWADDR, libc::NLM_F_CREATE | libc::NLM_F_EXCL, &body) {
+            Err(Errno::EEXIST) => Ok(()),
+            other => other.map(drop),
+        }
+    }
+
+    /// Brings an interface up.
+    pub(crate) fn up(&mut self, index: u32) -> Result<(), Errno> {
+        self.request(libc::RTM_NEWLINK, 0, &link(index, libc::IFF_UP as u32)).map(drop)
+    }
+
+    /// Sends one request and gives the bodies of the replies.
+    fn request(&mut self, kind: u16, flags: i32, body: &[u8]) -> Result<Vec<Vec<u8>>, Errno> {
+        self.sequence += 1;
+        let flags = (flags | libc::NLM_F_REQUEST | libc::NLM_F_ACK) as u16;
+        let mut message = ((HEADER + body.len()) as u32).to_ne_bytes().to_vec();
+        message.extend(kind.to_ne_bytes());
+        message.extend(flags.to_ne_bytes());
+        message.extend(self.sequence.to_ne_bytes());
+        message.extend([0; 4]);
+        message.extend(body);
+        retry(|| send(self.socket.as_raw_fd(), &message, MsgFlags::empty()))?;
+        let mut replies = Vec::new();
+        // What the kernel puts into one datagram is at most 32 KiB.
+        let mut buffer = vec![0; 1 << 16];
+        loop {
+            let length = retry(|| recv(self.socket.as_raw_fd(), &mut buffer, MsgFlags::empty()))?;
+            if collect(buffer.get(..length).unwrap_or_default(), self.sequence, &mut replies)? {
+                return Ok(replies);
+            }
+        }
+    }
+}
+
+/// Takes the messages of one datagram; true at the end of the answer.
+fn collect(mut datagram: &[u8], sequence: u32, replies: &mut Vec<Vec<u8>>) -> Result<bool, Errno> {
+    while let (Some(length), Some(kind), Some(number_seen)) =
+        (number(datagram, 0), short(datagram, 4), number(datagram, 8))
+    {
+        let length = length as usize;
+        let Some(body) = datagram.get(HEADER..length) else { return Err(Errno::EPROTO) };
+        if number_seen == sequence {
+            match i32::from(kind) {
+                libc::NLMSG_DONE => return Ok(true),
+                libc::NLMSG_ERROR => {
+                    let code = number(body, 0).ok_or(Errno::EPROTO)? as i32;
+                    return if code == 0 { Ok(true) } else { Err(Errno::from_raw(-code)) };
+                }
+                _ => replies.push(body.to_vec()),
+            }
+        }
+        datagram = datagram.get(length.next_multiple_of(4)..).unwrap_or_default();
+    }
+    Ok(false)
+}
+
+fn link(index: u32, up: u32) -> Vec<u8> {
+    let mut body = vec![0; 4];
+    body.extend(index.to_ne_bytes());
+    // Flags, then the mask of those that change.
+    body.extend(up.to_ne_bytes());
+    body.extend(up.to_ne_bytes());
+    body
+}
+
+fn attribute(body: &mut Vec<u8>, kind: u16, value: &[u8]) {
+    body.extend(((4 + value.len()) as u16).to_ne_bytes());
+    body.extend(kind.to_ne_bytes());
+    body.extend(value);
+    body.resize(body.len().next_multiple_of(4), 0);
+}
+
+fn terminated(name: &str) -> Vec<u8> {
+    let mut bytes = name.as_bytes().to_vec();
+    bytes.push(0);
+    bytes
+}
+
+fn number(bytes: &[u8], at: usize) -> Option<u32> {
+    Some(u32::from_ne_bytes(bytes.get(at..at + 4)?.try_into().ok()?))
+}
+
+fn short(bytes: &[u8], at: usize) -> Option<u16> {
+    Some(u16::from_ne_bytes(bytes.get(at..at + 2)?.try_into().ok()?))
+}
+
+/// The address of a reply, if it is the interface's, permanent and of global scope.
+fn permanent(reply: &[u8], index: u32) -> Option<Address> {
+    let (family, prefix, flags, scope) = (*reply.first()?, *reply.get(1)?, *reply.get(2)?, *reply.get(3)?);
+    if number(reply, 4)? != index || scope != libc::RT_SCOPE_UNIVERSE {
+        return None;
+    }
+    let mut address = Address { family, prefix, flags: u32::from(flags), parts: Vec::new() };
+    let mut rest = reply.get(ADDRESS..)?;
+    while let (Some(length), Some(kind)) = (short(rest, 0), short(rest, 2)) {
+        let length = usize::from(length);
+        let value = rest.get(4..length)?;
+        match kind {
+            libc::IFA_ADDRESS | libc::IFA_LOCAL | libc::IFA_BROADCAST => {
+                address.parts.push((kind, value.to_vec()));
+            }
+            IFA_FLAGS => address.flags = number(value, 0)?,
+            _ => {}
+        }
+        rest = rest.get(length.next_multiple_of(4)..).unwrap_or_default();
+    }
+    let permanent = address.flags & libc::IFA_F_PERMANENT != 0;
+    address.flags &= KEPT_FLAGS;
+    permanent.then_some(address)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn loopback_is_found_and_nonsense_is_not() {
+        let mut netlink = Netlink::open().unwrap();
+        assert!(netlink.index_of("lo").unwrap().is_some());
+        assert_eq!(netlink.index_of("no-such-device").unwrap(), None);
+    }
+
+    #[test]
+    fn only_permanent_global_addresses_count() {
+        let reply = |scope: u8, flags: u32| {
+            let mut reply = vec![2, 24, 0, scope];
+            reply.extend(7_u32.to_ne_bytes());
+            attribute(&mut reply, libc::IFA_LOCAL, &[10, 0, 0, 1]);
+            attribute(&mut reply, IFA_FLAGS, &flags.to_ne_bytes());
+            reply
+        };
+        let address = permanent(&reply(0, 0x280), 7).unwrap();
+        assert_eq!((address.prefix, address.flags), (24, 0x200));
+        assert_eq!(address.parts, [(libc::IFA_LOCAL, vec![10, 0, 0, 1])]);
+        for (reply, index) in [(reply(253, 0x80), 7), (reply(0, 0), 7), (reply(0, 0x80), 8)] {
+            assert_eq!(permanent(&reply, index), None);
+        }
+        assert_eq!(permanent(&[2, 24], 7), None);
+    }
+
+    #[test]
+    fn cut_datagrams_are_refused() {
+        let mut replies = Vec::new();
+        let mut datagram = 40_u32.to_ne_bytes().to_vec();
+        datagram.extend([0; 20]);
+        assert_eq!(collect(&datagram, 0, &mut replies), Err(Errno::EPROTO));
+        assert_eq!(collect(&[], 0, &mut replies), Ok(false));
+    }
+}
