@@ -25,13 +25,13 @@ use crate::state::{Entry, Identity, Lock, Record, SCHEMA, State, Status};
 /// the sequence of steps, one a line.
 #[derive(Debug)]
 pub struct CreatePlan {
-    id: ContainerId,
-    bundle: PathBuf,
-    config: Vec<u8>,
-    spec: ValidSpec,
+    pub(super) id: ContainerId,
+    pub(super) bundle: PathBuf,
+    pub(super) config: Vec<u8>,
+    pub(super) spec: ValidSpec,
     options: CreateOptions,
     hierarchies: Option<Arc<Hierarchies>>,
-    cgroup: Option<CgroupPlan>,
+    pub(super) cgroup: Option<CgroupPlan>,
     devices: DeviceRules,
     launch: LaunchPlan,
     warnings: Vec<String>,
@@ -178,14 +178,14 @@ impl CreatePlan {
         launch_plan(shared, &self.id, &self.bundle, &self.spec, &self.options, Some(own)).map(Some)
     }
 
-    fn make_cgroup(&self) -> Result<Cgroup> {
+    pub(super) fn make_cgroup(&self) -> Result<Cgroup> {
         match (&self.hierarchies, &self.cgroup) {
             (Some(hierarchies), Some(plan)) => Cgroup::create(hierarchies, plan),
             _ => Ok(Cgroup::none()),
         }
     }
 
-    fn record(&self) -> Record {
+    pub(super) fn record(&self) -> Record {
         Record {
             schema: SCHEMA,
             id: self.id.to_string(),
@@ -199,6 +199,19 @@ impl CreatePlan {
             poststop: !self.spec.hooks.poststop.is_empty(),
             no_new_keyring: self.options.no_new_keyring,
             start_steps: Vec::new(),
+        }
+    }
+
+    /// With the devices controller of v1 the limits have had the rules already. Without privilege
+    /// there are none: such a container can make no device node, and has no more access to those of
+    /// the host than its user.
+    pub(super) fn attach_devices(&self, cgroup: &Cgroup, privileged: bool) -> Result<()> {
+        let by_v1 = cgroup.location().place_of("devices").is_some();
+        match cgroup.directory() {
+            Some(directory) if !by_v1 && privileged && !self.devices.allows_everything() => {
+                self.devices.attach(directory)
+            }
+            _ => Ok(()),
         }
     }
 
@@ -274,17 +287,8 @@ impl ParentLane for Lane<'_> {
         self.plan.cgroup.as_ref().map_or(Ok(()), |plan| self.cgroup.apply(plan))
     }
 
-    /// With the devices controller of v1 the limits have had the rules already. Without privilege
-    /// there are none: such a container can make no device node, and has no more access to those of
-    /// the host than its user.
     fn attach_devices(&mut self) -> Result<()> {
-        let by_v1 = self.cgroup.location().place_of("devices").is_some();
-        match self.cgroup.directory() {
-            Some(cgroup) if !by_v1 && self.privileged && !self.plan.devices.allows_everything() => {
-                self.plan.devices.attach(cgroup)
-            }
-            _ => Ok(()),
-        }
+        self.plan.attach_devices(self.cgroup, self.privileged)
     }
 
     fn privileged(&self) -> bool {

@@ -1,5 +1,6 @@
 //! A container, one file for each verb.
 
+mod checkpoint;
 mod create;
 mod delete;
 mod events;
@@ -13,6 +14,7 @@ mod update;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
+pub use checkpoint::{CgroupsMode, CheckpointOptions, CriuOptions, RestoreOptions};
 pub use create::CreatePlan;
 
 use crate::cgroup::Cgroup;
