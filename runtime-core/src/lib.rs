@@ -21,7 +21,7 @@ mod state;
 mod sys;
 
 pub use bundle::Bundle;
-pub use container::{Container, CreatePlan};
+pub use container::{CgroupsMode, CheckpointOptions, Container, CreatePlan, CriuOptions, RestoreOptions};
 pub use error::{Error, ErrorKind, Result};
 pub use id::ContainerId;
 pub use process::{Exit, Process, reset_child_signal};

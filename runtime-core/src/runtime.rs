@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::bundle::Bundle;
-use crate::container::{Container, CreatePlan};
+use crate::container::{Container, CreatePlan, RestoreOptions};
 use crate::error::{Error, ErrorKind, Result};
 use crate::host::Host;
 use crate::id::ContainerId;
@@ -134,6 +134,18 @@ impl Runtime {
     /// Errors as [`Runtime::create`] and [`Container::start`]; nothing is left then.
     pub fn run(&self, plan: CreatePlan) -> Result<(Container, Process)> {
         plan.run(&self.0)
+    }
+
+    /// Makes a container from the image of a [`Container::checkpoint`], and lets it run on.
+    ///
+    /// CRIU does it; its program is the only one that this library starts besides hooks and the
+    /// mapping of ids.
+    ///
+    /// # Errors
+    ///
+    /// CRIU is missing, too old, or fails: the error then has the last lines of its log. Nothing is left then.
+    pub fn restore(&self, plan: CreatePlan, options: &RestoreOptions) -> Result<(Container, Process)> {
+        plan.restore(&self.0, options)
     }
 
     /// Finds a container.

@@ -27,13 +27,13 @@ use crate::state::{Entry, Identity, Lock, Record, SCHEMA, State, Status};
 /// the sequence of steps, one a line.
 #[derive(Debug)]
 pub struct CreatePlan {
-    id: ContainerId,
-    bundle: PathBuf,
-    config: Vec<u8>,
-    spec: ValidSpec,
+    pub(super) id: ContainerId,
+    pub(super) bundle: PathBuf,
+    pub(super) config: Vec<u8>,
+    pub(super) spec: ValidSpec,
     options: CreateOptions,
     hierarchies: Option<Arc<Hierarchies>>,
-    cgroup: Option<CgroupPlan>,
+    pub(super) cgroup: Option<CgroupPlan>,
     /// Where its processes will be.
     place: Option<Location>,
     devices: DeviceRules,
@@ -215,7 +215,7 @@ impl CreatePlan {
         launch_plan(shared, &self.id, &self.bundle, &self.spec, &self.options, Some(own)).map(Some)
     }
 
-    fn make_cgroup(&self) -> Result<Cgroup> {
+    pub(super) fn make_cgroup(&self) -> Result<Cgroup> {
         match (&self.hierarchies, &self.cgroup) {
             (Some(hierarchies), Some(plan)) => Cgroup::create(hierarchies, plan),
             _ => Ok(Cgroup::none()),
@@ -230,7 +230,7 @@ impl CreatePlan {
         place.make(root, wanted, self.id.as_str())
     }
 
-    fn record(&self) -> Record {
+    pub(super) fn record(&self) -> Record {
         Record {
             schema: SCHEMA,
             id: self.id.to_string(),
@@ -247,6 +247,19 @@ impl CreatePlan {
             own_pid_namespace: Some(self.spec.namespaces.makes(Kind::Pid)),
             leaf: self.delegation.leaf().map(str::to_owned),
             start_steps: Vec::new(),
+        }
+    }
+
+    /// With the devices controller of v1 the limits have had the rules already. Without privilege
+    /// there are none: such a container can make no device node, and has no more access to those of
+    /// the host than its user.
+    pub(super) fn attach_devices(&self, cgroup: &Cgroup, privileged: bool) -> Result<()> {
+        let by_v1 = cgroup.location().place_of("devices").is_some();
+        match cgroup.directory() {
+            Some(directory) if !by_v1 && privileged && !self.devices.allows_everything() => {
+                self.devices.attach(directory)
+            }
+            _ => Ok(()),
         }
     }
 
@@ -348,17 +361,8 @@ impl ParentLane for Lane<'_> {
         if self.cgroup.is_none() { Ok(()) } else { self.plan.delegation.make(self.cgroup) }
     }
 
-    /// With the devices controller of v1 the limits have had the rules already. Without privilege
-    /// there are none: such a container can make no device node, and has no more access to those of
-    /// the host than its user.
     fn attach_devices(&mut self) -> Result<()> {
-        let by_v1 = self.cgroup.location().place_of("devices").is_some();
-        match self.cgroup.directory() {
-            Some(cgroup) if !by_v1 && self.privileged && !self.plan.devices.allows_everything() => {
-                self.plan.devices.attach(cgroup)
-            }
-            _ => Ok(()),
-        }
+        self.plan.attach_devices(self.cgroup, self.privileged)
     }
 
     fn join_resctrl(&mut self, pid: i32) -> Result<()> {

@@ -1,5 +1,6 @@
 //! A container, one file for each verb.
 
+mod checkpoint;
 mod create;
 mod delegation;
 mod delete;
@@ -14,6 +15,7 @@ mod update;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
+pub use checkpoint::{CgroupsMode, CheckpointOptions, CriuOptions, RestoreOptions};
 pub use create::CreatePlan;
 
 use crate::cgroup::Cgroup;

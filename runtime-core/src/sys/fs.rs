@@ -37,6 +37,21 @@ pub(crate) fn open_beneath(dir: BorrowedFd<'_>, path: &str, flags: OFlag) -> nix
     }
 }
 
+/// Opens `path` as if `root` were the root directory: links and `..` never lead out of it.
+pub(crate) fn open_in_root(root: BorrowedFd<'_>, path: &str, flags: OFlag) -> nix::Result<OwnedFd> {
+    let how = OpenHow::new()
+        .flags(flags | OFlag::O_CLOEXEC)
+        .resolve(ResolveFlag::RESOLVE_IN_ROOT | ResolveFlag::RESOLVE_NO_MAGICLINKS);
+    let mut result = Err(Errno::EAGAIN);
+    for _ in 0..OPENAT2_ATTEMPTS {
+        result = openat2(root, path, how);
+        if !matches!(result, Err(Errno::EAGAIN | Errno::EINTR)) {
+            break;
+        }
+    }
+    result
+}
+
 /// The same by one openat per component.
 fn open_stepwise(dir: BorrowedFd<'_>, path: &str, flags: OFlag) -> nix::Result<OwnedFd> {
     let step = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW;

@@ -1,7 +1,9 @@
 //! Processes as descriptors: pidfds, waiting, clone3(2).
 
 use std::mem::MaybeUninit;
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::unix::process::CommandExt;
+use std::process::Command;
 
 use nix::errno::Errno;
 
@@ -50,6 +52,20 @@ pub(crate) fn reset_child_signal() -> Result<(), Errno> {
         libc::SIG_ERR => Err(Errno::last()),
         _ => Ok(()),
     }
+}
+
+/// Lets a program that is to be started keep descriptors that close on exec here. Done in the child,
+/// so that no program that another thread starts meanwhile gets them.
+pub(crate) fn pass_descriptors(command: &mut Command, descriptors: Vec<RawFd>) {
+    let keep = move || {
+        for descriptor in &descriptors {
+            // SAFETY: a plain call with numbers.
+            Errno::result(unsafe { libc::fcntl(*descriptor, libc::F_SETFD, 0) })?;
+        }
+        Ok(())
+    };
+    // SAFETY: between fork and exec the closure makes system calls alone; the list is only read.
+    unsafe { command.pre_exec(keep) };
 }
 
 /// prlimit(2): soft and hard limit of another process.
