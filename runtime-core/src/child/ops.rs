@@ -260,7 +260,8 @@ pub enum Op {
     Scheduler { attributes: Slice },
     /// ioprio_set(2) of this process.
     IoPriority { value: u32 },
-    /// sched_setaffinity(2); `mask` is an array of bytes, a multiple of 8.
+    /// sched_setaffinity(2); `mask` is an array of bytes, a multiple of 8. An empty one is all CPUs
+    /// that the cgroup allows, and a refusal then leaves the caller's.
     CpuAffinity { mask: Slice },
     /// set_mempolicy(2); `nodes` is an array of bytes, a multiple of 8.
     MemoryPolicy { mode: i32, nodes: Slice, max_node: u64 },
@@ -272,8 +273,10 @@ pub enum Op {
     SessionKeyring { name: Str, optional: bool },
     /// Makes the working directory when missing (as root, below the root), owned by uid and gid.
     MakeWorkingDirectory { path: Str, uid: u32, gid: u32 },
-    /// chdir(2), then verifies that the working directory is inside the root (CVE-2024-21626).
-    ChangeDirectory { path: Str },
+    /// chdir(2), then verifies that the working directory is inside the root (CVE-2024-21626). With
+    /// `first` a directory that may not be entered is left to the second of these operations, which
+    /// does nothing when the first has done it.
+    ChangeDirectory { path: Str, first: bool },
     /// umask(2).
     Umask { mask: u32 },
     /// prctl(PR_CAPBSET_DROP) for each capability of `mask`.
@@ -295,8 +298,8 @@ pub enum Op {
     /// `$PATH`) as the final user, so that `create` can report a missing one.
     FindProgram { candidates: Slice },
     /// Runs a hook to its end: `args` and `env` are arrays of [`Str`]; `timeout` in milliseconds,
-    /// 0 for none; standard input is [`Slot::STATE`].
-    Hook { path: Str, args: Slice, env: Slice, timeout: u32 },
+    /// 0 for none; standard input is [`Slot::STATE`]. `home_uid` as with `Execute`.
+    Hook { path: Str, args: Slice, env: Slice, timeout: u32, home_uid: u32 },
     /// Waits for a connection on [`Slot::GATE`] and its word; the connection becomes
     /// [`Slot::SYNC`].
     AwaitStart,

@@ -67,6 +67,15 @@ impl<'a> Child<'a> {
         self.pid
     }
 
+    /// The user namespace of the container. The child may not have joined the one that the plan
+    /// names yet.
+    pub(crate) fn user_namespace(&self) -> Result<OwnedFd> {
+        match self.plan.joins.iter().find(|join| join.kind == libc::CLONE_NEWUSER as u32) {
+            Some(join) => super::open_join(join),
+            None => super::lanes::user_namespace_of(self.pid),
+        }
+    }
+
     /// Takes the process out: from now on its owner ends it.
     pub(crate) fn keep(mut self) -> Result<Kept> {
         let pidfd = self.pidfd.take().ok_or_else(|| Error::system("keep the init", Errno::ECHILD))?;

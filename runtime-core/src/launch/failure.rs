@@ -53,7 +53,14 @@ impl StepText {
             _ => StepKind::Call,
         };
         let origin = plan.child.origin(step).map(str::to_owned);
-        Some(Self { step: step as u32, operation: plan.child.explain(step), origin, kind })
+        let operation = plan.child.explain(step);
+        let operation = match (kind, &origin) {
+            // runc's words: engines and their tests look for them.
+            (StepKind::Execute, _) => format!("exec {}", plan.child.program_name()),
+            (StepKind::Hook, Some(origin)) => hook_operation(origin, &operation),
+            _ => operation,
+        };
+        Some(Self { step: step as u32, operation, origin, kind })
     }
 
     /// The steps after the start gate.
@@ -61,6 +68,15 @@ impl StepText {
         let gate = plan.child.ops().iter().position(|op| matches!(op, Op::AwaitStart));
         let steps = gate.map_or(0..0, |gate| gate..plan.child.ops().len());
         steps.filter_map(|step| Self::of(plan, step)).collect()
+    }
+}
+
+/// A hook's run in runc's words, which engines look for; `origin` is `hooks.NAME[INDEX]`.
+pub(super) fn hook_operation(origin: &str, hook: &str) -> String {
+    let place = origin.strip_prefix("hooks.").and_then(|place| place.strip_suffix(']'));
+    match place.and_then(|place| place.split_once('[')) {
+        Some((name, index)) => format!("error running {name} hook #{index}: {hook}"),
+        None => hook.to_owned(),
     }
 }
 

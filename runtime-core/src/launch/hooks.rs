@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-use super::failure::printed;
+use super::failure::{hook_operation, printed};
 use super::sealed;
 use crate::error::{Error, ErrorKind, Result};
 use crate::spec::Hook;
@@ -47,7 +47,7 @@ pub(crate) fn run_poststop(hooks: &[Hook], state: &State) -> Result<()> {
 }
 
 fn run(hook: &Hook, state: &File) -> Result<()> {
-    let call = || format!("hook {:?}", hook.path);
+    let call = || hook_operation(&hook.origin, &format!("hook {:?}", hook.path));
     let failed = |error: std::io::Error| {
         Error::io(call(), &error).kind_of(ErrorKind::Hook).origin(hook.origin.clone())
     };

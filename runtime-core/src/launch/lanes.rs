@@ -100,7 +100,7 @@ fn tree(
     };
     match map {
         None => {}
-        Some(MountIdMap::Container { recursive }) => mapped(*recursive, user_namespace_of(child.pid())?)?,
+        Some(MountIdMap::Container { recursive }) => mapped(*recursive, child.user_namespace()?)?,
         Some(MountIdMap::Own { uid, gid, recursive }) => {
             let maps = IdMaps { uid: uid.clone(), gid: gid.clone(), deny_setgroups: false };
             mapped(*recursive, user_namespace(&maps)?)?;
@@ -109,7 +109,7 @@ fn tree(
     Ok(tree)
 }
 
-fn user_namespace_of(pid: i32) -> Result<OwnedFd> {
+pub(super) fn user_namespace_of(pid: i32) -> Result<OwnedFd> {
     let path = format!("/proc/{pid}/ns/user");
     std::fs::File::open(&path).map(OwnedFd::from).map_err(|error| Error::io(format!("open {path:?}"), &error))
 }

@@ -186,6 +186,7 @@ impl ChildPlan {
             Op::IoPriority { value } => {
                 format!("set io priority class {} level {}", value >> 13, value & 0x1fff)
             }
+            Op::CpuAffinity { mask: Slice { len: 0, .. } } => "set cpu affinity to all CPUs".to_owned(),
             Op::CpuAffinity { mask } => format!("set cpu affinity {}", bits(self.slice(mask))),
             Op::MemoryPolicy { mode, nodes, .. } => {
                 format!("set memory policy {mode:#x} for nodes {}", bits(self.slice(nodes)))
@@ -199,7 +200,7 @@ impl ChildPlan {
             Op::Label { file, value } => format!("write {} to {}", self.bytes_text(value), self.quote(file)),
             Op::SessionKeyring { name, .. } => format!("join session keyring {}", self.quote(name)),
             Op::MakeWorkingDirectory { path, .. } => format!("make working directory {}", self.quote(path)),
-            Op::ChangeDirectory { path } => format!("chdir to {}", self.quote(path)),
+            Op::ChangeDirectory { path, .. } => format!("chdir to {}", self.quote(path)),
             Op::Umask { mask } => format!("set umask {mask:04o}"),
             Op::DropBounding { mask } => format!("drop from the bounding set {}", caps::names(mask)),
             Op::StdioOwner { uid } => format!("give the standard streams to user {uid}"),
@@ -228,7 +229,7 @@ impl ChildPlan {
 
     /// The program as the configuration names it: a path, or a name that was searched. One directory
     /// in `PATH`, or none, makes no path of a name.
-    fn program_name(&self) -> String {
+    pub(crate) fn program_name(&self) -> String {
         let args = self.ops().iter().find_map(|op| match op {
             Op::Execute { args, .. } => Some(self.words(*args, 1)),
             _ => None,

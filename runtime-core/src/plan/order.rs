@@ -94,7 +94,14 @@ pub(super) fn exec(
     if spec.intel_rdt.is_some() {
         lanes.parent.push(ParentOp::JoinResctrl);
     }
-    scheduler::affinity(lanes, &process.affinity_final, format!("{}execCPUAffinity.final", process.origin));
+    match (process.affinity_initial.is_empty(), process.affinity_final.is_empty()) {
+        (true, true) => scheduler::all_cpus(lanes),
+        _ => scheduler::affinity(
+            lanes,
+            &process.affinity_final,
+            format!("{}execCPUAffinity.final", process.origin),
+        ),
+    }
     rlimits::oom_score_adj(lanes, process, by);
     if by == By::EarlyChild {
         rlimits::rlimits(lanes, process, by);
@@ -151,6 +158,7 @@ fn enter(lanes: &mut Lanes, context: Context<'_>, process: &ValidProcess, layout
     if by == By::EarlyChild {
         rlimits::rlimits(lanes, process, by);
     }
+    scheduler::all_cpus(lanes);
     namespaces::enter(lanes, context, layout);
     // A session ends with the process that made it.
     if layout.forks() {
@@ -263,6 +271,7 @@ fn become_program(lanes: &mut Lanes, run: &Run<'_>) -> Result<()> {
     let own = if run.enters_user_namespace { caps::IN_USER_NAMESPACE } else { run.host.capabilities() };
     let granted = caps::grant(lanes, process.capabilities, own, process.origin);
     let env = run.env();
+    let env = process::environment(process, &env);
     let set_groups = idmap::may_set_groups(spec, run.host, run.enters_user_namespace);
     idmap::check_user(spec, process, set_groups)?;
 
@@ -274,8 +283,9 @@ fn become_program(lanes: &mut Lanes, run: &Run<'_>) -> Result<()> {
     process::umask(lanes, process);
     // They take effect with the next execve(2); the user's process may not be allowed to write them.
     lsm::labels(lanes, process, run.host)?;
+    process::change_directory(lanes, process, true);
     process::change_user(lanes, process, &granted, set_groups);
-    process::change_directory(lanes, process);
+    process::change_directory(lanes, process, false);
     // Without no_new_privs, loading a filter takes a privilege until the end.
     let late_filter = seccomp::is_filtered(spec) && !process.no_new_privileges;
     let extra = if late_filter { SYS_ADMIN & own.permitted } else { 0 };

@@ -104,23 +104,34 @@ impl Pointers {
 /// `Execute`.
 pub fn execute(init: &Init, args: Slice, env: Slice, home_uid: u32) -> Step {
     let argv = Pointers::of(init, args, 0)?;
-    let mut envp = Pointers::of(init, env, 1)?;
-    let mut home = Home { bytes: [0; 512] };
-    if home_uid != u32::MAX {
-        home.look_up(home_uid);
-        envp.push(home.bytes.as_ptr().cast());
-    }
+    let mut home = Home::new();
+    let envp = home.environment(init, env, home_uid)?;
     call!(nr::UMASK, init.umask).at(Detail::Prctl)?;
     let program = init.plan.text(Str(init.program));
     call!(nr::EXECVE, program.as_ptr(), argv.start(), envp.start()).at(Detail::Execve).map(drop)
 }
 
 /// `HOME=…`, NUL-terminated.
-struct Home {
+pub struct Home {
     bytes: [u8; 512],
 }
 
 impl Home {
+    /// None yet.
+    pub fn new() -> Self {
+        Self { bytes: [0; 512] }
+    }
+
+    /// An environment, with the HOME of `uid` unless that is `u32::MAX`; it holds while `self` does.
+    pub fn environment(&mut self, init: &Init, env: Slice, uid: u32) -> Step<Pointers> {
+        let mut pointers = Pointers::of(init, env, 1)?;
+        if uid != u32::MAX {
+            self.look_up(uid);
+            pointers.push(self.bytes.as_ptr().cast());
+        }
+        Ok(pointers)
+    }
+
     /// The home directory that /etc/passwd gives the user, or "/".
     fn look_up(&mut self, uid: u32) {
         self.set(b"/");

@@ -92,6 +92,8 @@ pub struct Init {
     program: u32,
     /// The umask to restore when the plan sets none.
     umask: usize,
+    /// The working directory is the container's.
+    in_directory: bool,
 }
 
 impl Init {
@@ -108,7 +110,7 @@ impl Init {
         call!(nr::PRCTL, PR_SET_DUMPABLE, 0).at(Detail::Prctl)?;
         exec::reset_signals()?;
         let umask = call!(nr::UMASK, 0).at(Detail::Prctl)?;
-        Ok(Self { plan, fds, step: STEP_PRELUDE, program: 0, umask })
+        Ok(Self { plan, fds, step: STEP_PRELUDE, program: 0, umask, in_directory: false })
     }
 
     /// The descriptor in a slot, or -1.
@@ -209,7 +211,7 @@ impl Init {
             Op::Label { file, value } => process::label(self, file, value),
             Op::SessionKeyring { name, optional } => process::session_keyring(self, name, optional),
             Op::MakeWorkingDirectory { path, uid, gid } => file::make_working_directory(self, path, uid, gid),
-            Op::ChangeDirectory { path } => process::change_directory(self, path),
+            Op::ChangeDirectory { path, first } => process::change_directory(self, path, first),
             Op::Umask { mask } => {
                 self.umask = mask as usize;
                 Ok(())
@@ -226,7 +228,9 @@ impl Init {
             Op::NoNewPrivileges => call!(nr::PRCTL, PR_SET_NO_NEW_PRIVS, 1).at(Detail::Whole).map(drop),
             Op::Seccomp { flags, program } => process::seccomp(self, flags, program),
             Op::FindProgram { candidates } => exec::find_program(self, candidates),
-            Op::Hook { path, args, env, timeout } => hook::run(self, path, args, env, timeout),
+            Op::Hook { path, args, env, timeout, home_uid } => {
+                hook::run(self, &hook::Hook { path, args, env, home_uid }, timeout)
+            }
             Op::AwaitStart => sync::await_start(self),
             Op::CloseDescriptors => exec::close_on_exec(self.plan.base),
             Op::Execute { args, env, home_uid } => exec::execute(self, args, env, home_uid),
