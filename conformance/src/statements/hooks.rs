@@ -173,7 +173,7 @@ fn only(case: &mut Case, kind: &str) -> Result<Value, Stop> {
 fn outside(case: &mut Case, kind: &str) -> Outcome {
     let line = only(case, kind)?;
     for namespace in ["mnt", "pid", "uts"] {
-        let own = std::fs::read_link(format!("/proc/self/ns/{namespace}"))?.display().to_string();
+        let own = std::fs::read_link(format!("/proc/thread-self/ns/{namespace}"))?.display().to_string();
         same(&format!("{namespace} namespace"), &json!(own), &line["namespaces"][namespace])?;
     }
     Ok("mnt, pid and uts are the runtime's".into())

@@ -14,6 +14,7 @@ mod inside;
 mod mounts;
 mod namespaces;
 mod operations;
+mod options;
 mod paths;
 mod process;
 mod rights;
@@ -95,6 +96,7 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Statement> {
         process::STATEMENTS,
         rights::STATEMENTS,
         mounts::STATEMENTS,
+        options::STATEMENTS,
         hooks::STATEMENTS,
         namespaces::STATEMENTS,
         devices::STATEMENTS,
