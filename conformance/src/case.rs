@@ -273,6 +273,21 @@ impl Case {
         Ok(create.describe())
     }
 
+    /// As `refuses`, for properties of `process` too, which `start` may be the first to look at.
+    pub(crate) fn refuses_at_start(&self) -> Outcome {
+        let create = self.create()?;
+        if create.ok() {
+            return must_refuse(self.start()?);
+        }
+        if !create.refused() {
+            return fail("create or start generates an error", create.describe());
+        }
+        if self.known()? {
+            return fail("no container is left by a failed create", "state still knows it");
+        }
+        Ok(create.describe())
+    }
+
     /// The lines that hooks left in `file`.
     pub(crate) fn hook_lines(&self, file: &Path) -> Vec<Value> {
         let text = fs::read_to_string(file).unwrap_or_default();

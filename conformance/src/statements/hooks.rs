@@ -1,6 +1,6 @@
 //! config.md: the six kinds of hooks.
 
-use super::{Statement, must, untestable};
+use super::{Statement, must};
 use crate::case::{Case, must as succeed};
 use crate::verdict::{Outcome, Stop, fail, holds, same};
 use serde_json::{Value, json};
@@ -66,12 +66,6 @@ pub(super) const STATEMENTS: &[Statement] = &[
         LIFECYCLE,
         "a failing poststop hook does not stop delete or the next hook",
         stop_failure,
-    ),
-    untestable(
-        "hook-timeout-positive",
-        HOOKS,
-        "a timeout is greater than zero",
-        "binds the author; what a runtime does with 0 is not said",
     ),
 ];
 

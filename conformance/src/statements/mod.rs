@@ -17,8 +17,10 @@ mod operations;
 mod options;
 mod paths;
 mod process;
+mod required;
 mod rights;
 mod state;
+mod values;
 
 /// How binding a statement is.
 #[derive(Clone, Copy)]
@@ -103,6 +105,8 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Statement> {
         cgroups::STATEMENTS,
         paths::STATEMENTS,
         features::STATEMENTS,
+        required::STATEMENTS,
+        values::STATEMENTS,
     ]
     .into_iter()
     .flatten()
