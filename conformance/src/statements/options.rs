@@ -49,9 +49,13 @@ pub(super) const STATEMENTS: &[Statement] = &[
     must("mount-runbindable", OPTIONS, "runbindable reaches the mounts below", |case| {
         below_tags(case, json!(["rbind", "runbindable"]), "unbindable", |tags| tags.contains("unbindable"))
     }),
-    should("mount-rnosuid", OPTIONS, "rnosuid reaches the mounts below", |case| on(case, "rnosuid", "nosuid")),
+    should("mount-rnosuid", OPTIONS, "rnosuid reaches the mounts below", |case| {
+        on(case, "rnosuid", "nosuid")
+    }),
     should("mount-rnodev", OPTIONS, "rnodev reaches the mounts below", |case| on(case, "rnodev", "nodev")),
-    should("mount-rnoexec", OPTIONS, "rnoexec reaches the mounts below", |case| on(case, "rnoexec", "noexec")),
+    should("mount-rnoexec", OPTIONS, "rnoexec reaches the mounts below", |case| {
+        on(case, "rnoexec", "noexec")
+    }),
     should("mount-rnoatime", OPTIONS, "rnoatime reaches the mounts below", |case| {
         on(case, "rnoatime", "noatime")
     }),
@@ -68,7 +72,9 @@ pub(super) const STATEMENTS: &[Statement] = &[
         let strict = |words: &[String]| !has(words, "relatime") && !has(words, "noatime");
         change(case, MsFlags::MS_RELATIME, "rstrictatime", strict)
     }),
-    should("mount-rrw", OPTIONS, "rrw reaches the mounts below", |case| off(case, MsFlags::MS_RDONLY, "rrw", "ro")),
+    should("mount-rrw", OPTIONS, "rrw reaches the mounts below", |case| {
+        off(case, MsFlags::MS_RDONLY, "rrw", "ro")
+    }),
     should("mount-rsuid", OPTIONS, "rsuid reaches the mounts below", |case| {
         off(case, MsFlags::MS_NOSUID, "rsuid", "nosuid")
     }),

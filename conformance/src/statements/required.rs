@@ -17,17 +17,26 @@ const PROCESS: &str = "config.md#process";
 
 /// The table.
 pub(super) const STATEMENTS: &[Statement] = &[
-    must("required-control", "config.md#valid-values", "a configuration with all of these properties works", control),
+    must(
+        "required-control",
+        "config.md#valid-values",
+        "a configuration with all of these properties works",
+        control,
+    ),
     must("required-oci-version", "config.md#specification-version", "without ociVersion: an error", |case| {
         without(case, "", "ociVersion")
     }),
     must("required-root", "config.md#root", "without root: an error", |case| without(case, "", "root")),
-    must("required-root-path", "config.md#root", "without root.path: an error", |case| without(case, "/root", "path")),
+    must("required-root-path", "config.md#root", "without root.path: an error", |case| {
+        without(case, "/root", "path")
+    }),
     must("required-destination", "config.md#mounts", "a mount without destination: an error", |case| {
         without(case, "/mounts/1", "destination")
     }),
     must("required-cwd", PROCESS, "without process.cwd: an error", |case| without(case, "/process", "cwd")),
-    must("required-args", PROCESS, "without process.args: an error", |case| without(case, "/process", "args")),
+    must("required-args", PROCESS, "without process.args: an error", |case| {
+        without(case, "/process", "args")
+    }),
     must("required-args-entry", PROCESS, "an empty process.args: an error", |case| {
         with(case, "/process/args", json!([]))
     }),
@@ -66,19 +75,30 @@ pub(super) const STATEMENTS: &[Statement] = &[
     must("required-hook-path", "config.md#posix-platform-hooks", "a hook without path: an error", |case| {
         with(case, "/hooks/createRuntime", json!([{"args": ["x"]}]))
     }),
-    must("required-namespace-type", "config-linux.md#namespaces", "a namespace without type: an error", |case| {
-        case.push("/linux/namespaces", json!({"path": "/proc/self/ns/net"}));
-        case.refuses()
-    }),
+    must(
+        "required-namespace-type",
+        "config-linux.md#namespaces",
+        "a namespace without type: an error",
+        |case| {
+            case.push("/linux/namespaces", json!({"path": "/proc/self/ns/net"}));
+            case.refuses()
+        },
+    ),
     must("required-map-container", MAPPINGS, "a mapping without containerID: an error", |case| {
         unmapped(case, "containerID")
     }),
-    must("required-map-host", MAPPINGS, "a mapping without hostID: an error", |case| unmapped(case, "hostID")),
+    must("required-map-host", MAPPINGS, "a mapping without hostID: an error", |case| {
+        unmapped(case, "hostID")
+    }),
     must("required-map-size", MAPPINGS, "a mapping without size: an error", |case| unmapped(case, "size")),
     must("required-device-type", DEVICES, "a device without type: an error", |case| device(case, "type")),
     must("required-device-path", DEVICES, "a device without path: an error", |case| device(case, "path")),
-    must("required-device-major", DEVICES, "a device without major number: an error", |case| device(case, "major")),
-    must("required-device-minor", DEVICES, "a device without minor number: an error", |case| device(case, "minor")),
+    must("required-device-major", DEVICES, "a device without major number: an error", |case| {
+        device(case, "major")
+    }),
+    must("required-device-minor", DEVICES, "a device without minor number: an error", |case| {
+        device(case, "minor")
+    }),
     must(
         "required-device-allow",
         "config-linux.md#allowed-device-list",
@@ -115,25 +135,51 @@ pub(super) const STATEMENTS: &[Statement] = &[
         "a limit of huge pages without limit: an error",
         |case| resource(case, "/linux/resources/hugepageLimits", hugepages(), "limit"),
     ),
-    must("required-net-name", "config-linux.md#network", "a network priority without name: an error", |case| {
-        resource(case, "/linux/resources/network/priorities", json!({"name": "lo", "priority": 1}), "name")
-    }),
+    must(
+        "required-net-name",
+        "config-linux.md#network",
+        "a network priority without name: an error",
+        |case| {
+            resource(
+                case,
+                "/linux/resources/network/priorities",
+                json!({"name": "lo", "priority": 1}),
+                "name",
+            )
+        },
+    ),
     must(
         "required-net-priority",
         "config-linux.md#network",
         "a network priority without priority: an error",
-        |case| resource(case, "/linux/resources/network/priorities", json!({"name": "lo", "priority": 1}), "priority"),
+        |case| {
+            resource(
+                case,
+                "/linux/resources/network/priorities",
+                json!({"name": "lo", "priority": 1}),
+                "priority",
+            )
+        },
     ),
-    must("required-memory-mode", "config-linux.md#memory-policy", "memoryPolicy without mode: an error", |case| {
-        with(case, "/linux/memoryPolicy", json!({"nodes": "0"}))
-    }),
+    must(
+        "required-memory-mode",
+        "config-linux.md#memory-policy",
+        "memoryPolicy without mode: an error",
+        |case| with(case, "/linux/memoryPolicy", json!({"nodes": "0"})),
+    ),
     must("required-default-action", SECCOMP, "seccomp without defaultAction: an error", |case| {
         with(case, "/linux/seccomp", json!({"syscalls": [rule()]}))
     }),
-    must("required-rule-names", SECCOMP, "a rule without the property names: an error", |case| filter(case, "names")),
+    must("required-rule-names", SECCOMP, "a rule without the property names: an error", |case| {
+        filter(case, "names")
+    }),
     must("required-rule-action", SECCOMP, "a rule without action: an error", |case| filter(case, "action")),
-    must("required-argument-index", SECCOMP, "an argument without index: an error", |case| argument(case, "index")),
-    must("required-argument-value", SECCOMP, "an argument without value: an error", |case| argument(case, "value")),
+    must("required-argument-index", SECCOMP, "an argument without index: an error", |case| {
+        argument(case, "index")
+    }),
+    must("required-argument-value", SECCOMP, "an argument without value: an error", |case| {
+        argument(case, "value")
+    }),
     must("required-argument-op", SECCOMP, "an argument without op: an error", |case| argument(case, "op")),
     must("required-domain", "config-linux.md#personality", "personality without domain: an error", |case| {
         with(case, "/linux/personality", json!({"flags": []}))

@@ -16,7 +16,9 @@ pub(super) const STATEMENTS: &[Statement] = &[
     must("json-syntax", "bundle.md#container-format", "a config.json that is no JSON is an error", |case| {
         text(case, b"{\"ociVersion\": ")
     }),
-    must("type-mounts", VALID, "mounts that are no array are an error", |case| refuse(case, "/mounts", json!({}))),
+    must("type-mounts", VALID, "mounts that are no array are an error", |case| {
+        refuse(case, "/mounts", json!({}))
+    }),
     must("type-hostname", VALID, "a hostname that is no string is an error", |case| {
         refuse(case, "/hostname", json!(7))
     }),
@@ -29,13 +31,18 @@ pub(super) const STATEMENTS: &[Statement] = &[
     must("type-oom", VALID, "an oomScoreAdj that is no number is an error", |case| {
         refuse(case, "/process/oomScoreAdj", json!("100"))
     }),
-    must("type-uid", VALID, "a negative uid is an error", |case| refuse(case, "/process/user/uid", json!(-1))),
+    must("type-uid", VALID, "a negative uid is an error", |case| {
+        refuse(case, "/process/user/uid", json!(-1))
+    }),
     must("type-annotations", "config.md#annotations", "annotations that are no map are an error", |case| {
         refuse(case, "/annotations", json!(["a"]))
     }),
-    must("annotation-value", "config.md#annotations", "an annotation that is no string is an error", |case| {
-        refuse(case, "/annotations", json!({"a": 1}))
-    }),
+    must(
+        "annotation-value",
+        "config.md#annotations",
+        "an annotation that is no string is an error",
+        |case| refuse(case, "/annotations", json!({"a": 1})),
+    ),
     must("annotation-empty-key", "config.md#annotations", "an empty annotation key is an error", |case| {
         refuse(case, "/annotations", json!({"": "x"}))
     }),
@@ -62,7 +69,11 @@ pub(super) const STATEMENTS: &[Statement] = &[
         refuse(case, "/linux/memoryPolicy", json!({"mode": "MPOL_NONSENSE"}))
     }),
     must("value-memory-flag", POLICY, "an unknown flag of a memory policy is an error", |case| {
-        refuse(case, "/linux/memoryPolicy", json!({"mode": "MPOL_BIND", "nodes": "0", "flags": ["MPOL_F_NO"]}))
+        refuse(
+            case,
+            "/linux/memoryPolicy",
+            json!({"mode": "MPOL_BIND", "nodes": "0", "flags": ["MPOL_F_NO"]}),
+        )
     }),
     must("value-memory-nodes", POLICY, "nodes that are no list are an error", |case| {
         refuse(case, "/linux/memoryPolicy", json!({"mode": "MPOL_BIND", "nodes": "zero"}))
@@ -96,7 +107,11 @@ pub(super) const STATEMENTS: &[Statement] = &[
         "nanoseconds of a whole second are an error",
         |case| {
             case.push("/linux/namespaces", json!({"type": "time"}));
-            refuse(case, "/linux/timeOffsets", json!({"boottime": {"secs": 1, "nanosecs": 1_000_000_000_u64}}))
+            refuse(
+                case,
+                "/linux/timeOffsets",
+                json!({"boottime": {"secs": 1, "nanosecs": 1_000_000_000_u64}}),
+            )
         },
     ),
     must("value-cpus", "config-linux.md#cpu", "processors that are no list are an error", |case| {
@@ -108,33 +123,56 @@ pub(super) const STATEMENTS: &[Statement] = &[
     must("value-burst", "config-linux.md#cpu", "a burst above the quota is an error", |case| {
         limit(case, json!({"cpu": {"quota": 10_000, "period": 100_000, "burst": 20_000}}), "cpu")
     }),
-    must("value-page-size", "config-linux.md#huge-page-limits", "a size of pages that is none is an error", |case| {
-        limit(case, json!({"hugepageLimits": [{"pageSize": "3KB", "limit": 0}]}), "")
-    }),
-    must("value-net-device", "config-linux.md#network-devices", "a network device that is not there is an error", |case| {
-        case.need_root("network devices")?;
-        case.push("/linux/namespaces", json!({"type": "network"}));
-        refuse(case, "/linux/netDevices", json!({"no-such-device": {}}))
-    }),
-    must("value-mount-source", "config.md#mounts", "a bind of a source that is not there is an error", |case| {
-        case.push(
+    must(
+        "value-page-size",
+        "config-linux.md#huge-page-limits",
+        "a size of pages that is none is an error",
+        |case| limit(case, json!({"hugepageLimits": [{"pageSize": "3KB", "limit": 0}]}), ""),
+    ),
+    must(
+        "value-net-device",
+        "config-linux.md#network-devices",
+        "a network device that is not there is an error",
+        |case| {
+            case.need_root("network devices")?;
+            case.push("/linux/namespaces", json!({"type": "network"}));
+            refuse(case, "/linux/netDevices", json!({"no-such-device": {}}))
+        },
+    ),
+    must(
+        "value-mount-source",
+        "config.md#mounts",
+        "a bind of a source that is not there is an error",
+        |case| {
+            case.push(
             "/mounts",
             json!({"destination": "/out", "type": "bind", "source": "/no/such/source", "options": ["bind"]}),
         );
-        case.refuses()
-    }),
-    must("value-mount-data", "config.md#linux-mount-options", "data that a file system refuses is an error", |case| {
-        case.push(
+            case.refuses()
+        },
+    ),
+    must(
+        "value-mount-data",
+        "config.md#linux-mount-options",
+        "data that a file system refuses is an error",
+        |case| {
+            case.push(
             "/mounts",
             json!({"destination": "/out", "type": "tmpfs", "source": "t", "options": ["no-such-option=1"]}),
         );
-        case.refuses()
-    }),
+            case.refuses()
+        },
+    ),
     must("hook-timeout-positive", "config.md#posix-platform-hooks", "a timeout of 0 is an error", |case| {
         let path = case.rootfs().join("probe");
         refuse(case, "/hooks/createRuntime", json!([{"path": path, "timeout": 0}]))
     }),
-    must("readonly-paths-absolute", "config-linux.md#readonly-paths", "a relative read-only path is invalid", relative),
+    must(
+        "readonly-paths-absolute",
+        "config-linux.md#readonly-paths",
+        "a relative read-only path is invalid",
+        relative,
+    ),
 ];
 
 fn refuse(case: &mut Case, pointer: &str, value: Value) -> Outcome {
