@@ -20,6 +20,8 @@ pub(crate) struct Case {
     /// The container's id.
     pub(crate) id: String,
     directory: tempfile::TempDir,
+    /// Words before the runtime's own: a program that runs it somewhere else.
+    pub(crate) under: Vec<String>,
     /// The configuration that `create` writes.
     pub(crate) config: Value,
 }
@@ -49,7 +51,8 @@ impl Case {
         let unique = directory.path().file_name().map(|name| name.to_string_lossy().into_owned());
         let id = format!("{name}-{}", unique.unwrap_or_default());
         let config = crate::suite::default_config(rootless);
-        Ok(Case { runtime: runtime.into(), limit, rootless, id, directory, config })
+        let (runtime, under) = (runtime.into(), Vec::new());
+        Ok(Case { runtime, limit, rootless, id, directory, under, config })
     }
 
     /// The bundle's directory on the host.
@@ -85,6 +88,13 @@ impl Case {
         self.set(pointer, list);
     }
 
+    /// Takes a field out, by JSON pointer of its object.
+    pub(crate) fn remove(&mut self, pointer: &str, key: &str) {
+        if let Some(object) = self.config.pointer_mut(pointer).and_then(Value::as_object_mut) {
+            object.remove(key);
+        }
+    }
+
     /// Gives the test process one more argument.
     pub(crate) fn ask(&mut self, question: &str) {
         self.push("/process/args", json!(question));
@@ -112,7 +122,14 @@ impl Case {
 
     /// Calls the runtime with these words after the global options.
     pub(crate) fn raw(&self, words: &[&str]) -> Result<Call, Stop> {
-        let mut command = Command::new(&self.runtime);
+        let mut command = match self.under.split_first() {
+            None => Command::new(&self.runtime),
+            Some((program, rest)) => {
+                let mut command = Command::new(program);
+                command.args(rest).arg(&self.runtime);
+                command
+            }
+        };
         command.arg("--root").arg(self.directory.path().join("root")).args(words);
         let operation = words.first().copied().unwrap_or("nothing");
         Ok(call(&mut command, operation, &self.directory.path().join("scratch"), self.limit)?)
@@ -249,6 +266,21 @@ impl Case {
         }
         if !create.refused() {
             return fail("create generates an error", create.describe());
+        }
+        if self.known()? {
+            return fail("no container is left by a failed create", "state still knows it");
+        }
+        Ok(create.describe())
+    }
+
+    /// As `refuses`, for properties of `process` too, which `start` may be the first to look at.
+    pub(crate) fn refuses_at_start(&self) -> Outcome {
+        let create = self.create()?;
+        if create.ok() {
+            return must_refuse(self.start()?);
+        }
+        if !create.refused() {
+            return fail("create or start generates an error", create.describe());
         }
         if self.known()? {
             return fail("no container is left by a failed create", "state still knows it");

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 /// The directory of `pid`'s cgroup for a controller; `None` if no hierarchy has it.
 pub(crate) fn directory(pid: Pid, controller: &str) -> Option<PathBuf> {
     let membership = fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()?;
-    let mounts = fs::read_to_string("/proc/self/mountinfo").ok()?;
+    let mounts = fs::read_to_string("/proc/thread-self/mountinfo").ok()?;
     let path = |wanted: &str| {
         membership.lines().find_map(|line| {
             let mut fields = line.splitn(3, ':').skip(1);
@@ -28,7 +28,7 @@ pub(crate) fn directory(pid: Pid, controller: &str) -> Option<PathBuf> {
 /// Every directory that `pid` is in.
 pub(crate) fn all(pid: Pid) -> Vec<PathBuf> {
     let membership = fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap_or_default();
-    let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    let mounts = fs::read_to_string("/proc/thread-self/mountinfo").unwrap_or_default();
     let place = |line: &str| {
         let mut fields = line.splitn(3, ':').skip(1);
         let name = fields.next()?.split(',').next()?.to_owned();
@@ -44,7 +44,7 @@ pub(crate) fn all(pid: Pid) -> Vec<PathBuf> {
 
 /// Removes what a runtime left of a case's cgroups; the id is unique, so they are ours.
 pub(crate) fn sweep(id: &str) {
-    let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    let mounts = fs::read_to_string("/proc/thread-self/mountinfo").unwrap_or_default();
     let cgroups = mounts.lines().filter(|line| line.contains(" - cgroup"));
     for point in cgroups.filter_map(|line| line.split(' ').nth(4)) {
         for name in [id.to_owned(), format!("{id}.chosen")] {

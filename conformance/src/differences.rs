@@ -27,6 +27,11 @@ pub(crate) const DIFFERENCES: &[Difference] = &[
         runc: "create already refuses it",
     },
     Difference {
+        id: "readonly-paths-absolute",
+        specification: "a relative read-only path is invalid",
+        runc: "a relative read-only path is accepted and taken from the container's root",
+    },
+    Difference {
         id: "masked-paths-absolute",
         specification: "a relative masked path is invalid",
         runc: "a relative masked path is accepted and taken from the container's root",

@@ -15,6 +15,7 @@ mod differences;
 mod report;
 mod statements;
 mod suite;
+mod tree;
 mod verdict;
 
 pub use report::{inventory, junit, markdown, summary, tap_line};

@@ -63,12 +63,22 @@ pub fn run(options: &Options, each: impl Fn(&Record) + Sync) -> io::Result<Vec<R
     let probe = directory.path().join("probe");
     fs::write(&probe, PROBE)?;
     fs::set_permissions(&probe, PermissionsExt::from_mode(0o755))?;
+    // The checks work in another directory.
+    let mut options = options.clone();
+    if options.runtime.components().count() > 1 {
+        options.runtime = options.runtime.canonicalize()?;
+    }
+    let options = &options;
+    let private = Private::new(directory.path());
     let chosen: Vec<&Statement> = all().filter(|statement| options.wants(statement)).collect();
     let next = AtomicUsize::new(0);
     let records = Mutex::new(Vec::new());
     std::thread::scope(|scope| {
         for _ in 0..options.jobs.max(1) {
             scope.spawn(|| {
+                if let Err(error) = private.enter() {
+                    eprintln!("# the suite's mount namespace: {error}");
+                }
                 while let Some(statement) = chosen.get(next.fetch_add(1, Ordering::Relaxed)) {
                     let Some(record) = judge(statement, &probe, options) else { continue };
                     let mut records = records.lock().unwrap_or_else(|error| error.into_inner());
@@ -82,6 +92,48 @@ pub fn run(options: &Options, each: impl Fn(&Record) + Sync) -> io::Result<Vec<R
     let place = |id: &str| chosen.iter().position(|statement| statement.id == id);
     records.sort_by_key(|record: &Record| place(record.id));
     Ok(records)
+}
+
+/// The mount namespace of the checks: what a check or a runtime mounts ends with the suite, and the
+/// directory of the bundles is a shared mount, as on most hosts.
+struct Private(Option<std::fs::File>);
+
+impl Private {
+    /// Makes it, in a thread that ends then; without root there is none, and the checks do with the
+    /// caller's.
+    fn new(directory: &Path) -> Self {
+        use nix::mount::{MsFlags, mount};
+        use nix::sched::{CloneFlags, unshare};
+        if !nix::unistd::geteuid().is_root() {
+            return Private(None);
+        }
+        const NONE: Option<&str> = None;
+        let make = || -> io::Result<std::fs::File> {
+            unshare(CloneFlags::CLONE_NEWNS)?;
+            mount(NONE, "/", NONE, MsFlags::MS_REC | MsFlags::MS_PRIVATE, NONE)?;
+            mount(Some(directory), directory, NONE, MsFlags::MS_BIND, NONE)?;
+            mount(NONE, directory, NONE, MsFlags::MS_SHARED, NONE)?;
+            std::fs::File::open("/proc/thread-self/ns/mnt")
+        };
+        let made = std::thread::scope(|scope| scope.spawn(make).join());
+        match made {
+            Ok(Ok(file)) => Private(Some(file)),
+            Ok(Err(error)) => {
+                eprintln!("# no mount namespace of the suite's own: {error}");
+                Private(None)
+            }
+            Err(_) => Private(None),
+        }
+    }
+
+    /// Moves the calling thread into it.
+    fn enter(&self) -> io::Result<()> {
+        use nix::sched::{CloneFlags, setns, unshare};
+        let Some(file) = &self.0 else { return Ok(()) };
+        // A thread that shares its working directory with others may not change its mount namespace.
+        unshare(CloneFlags::CLONE_FS)?;
+        Ok(setns(file, CloneFlags::CLONE_NEWNS)?)
+    }
 }
 
 /// Judges one statement; `None` for one that has no check.
@@ -142,4 +194,9 @@ pub(crate) fn default_config(rootless: bool) -> Value {
         config["linux"]["gidMappings"] = map(gid);
     }
     config
+}
+
+/// Whether the calling thread is in a mount namespace that is not the process's.
+pub(crate) fn is_private() -> io::Result<bool> {
+    Ok(fs::read_link("/proc/thread-self/ns/mnt")? != fs::read_link("/proc/self/ns/mnt")?)
 }

@@ -14,10 +14,13 @@ mod inside;
 mod mounts;
 mod namespaces;
 mod operations;
+mod options;
 mod paths;
 mod process;
+mod required;
 mod rights;
 mod state;
+mod values;
 
 /// How binding a statement is.
 #[derive(Clone, Copy)]
@@ -95,12 +98,15 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Statement> {
         process::STATEMENTS,
         rights::STATEMENTS,
         mounts::STATEMENTS,
+        options::STATEMENTS,
         hooks::STATEMENTS,
         namespaces::STATEMENTS,
         devices::STATEMENTS,
         cgroups::STATEMENTS,
         paths::STATEMENTS,
         features::STATEMENTS,
+        required::STATEMENTS,
+        values::STATEMENTS,
     ]
     .into_iter()
     .flatten()

@@ -6,7 +6,7 @@ use crate::verdict::{Outcome, Stop, fail, holds};
 use serde_json::{Value, json};
 
 const MOUNTS: &str = "config.md#mounts";
-const OPTIONS: &str = "config.md#linux-mount-options";
+pub(super) const OPTIONS: &str = "config.md#linux-mount-options";
 const POSIX: &str = "config.md#posix-platform-mounts";
 
 /// The table.
@@ -43,12 +43,6 @@ pub(super) const STATEMENTS: &[Statement] = &[
     must("mount-idmap-nothing", OPTIONS, "idmap without any mapping is an error", idmap_nothing),
     must("mount-idmap-half", POSIX, "uidMappings without gidMappings is an error", idmap_half),
     untestable(
-        "mount-silent",
-        OPTIONS,
-        "silent and loud are accepted",
-        "their effect is in the kernel's log only",
-    ),
-    untestable(
         "mount-iversion",
         OPTIONS,
         "iversion and noiversion",
@@ -57,7 +51,7 @@ pub(super) const STATEMENTS: &[Statement] = &[
 ];
 
 /// The mountinfo line of the last mount at `destination`, in two halves.
-fn mount_line(report: &Value, destination: &str) -> Result<(Vec<String>, String, String), Stop> {
+pub(super) fn mount_line(report: &Value, destination: &str) -> Result<(Vec<String>, String, String), Stop> {
     let text = report["mountinfo"].as_str().unwrap_or("");
     let at = |line: &&str| line.split(' ').nth(4) == Some(destination);
     let Some((head, tail)) = text.lines().rfind(at).and_then(|line| line.split_once(" - ")) else {
@@ -69,14 +63,14 @@ fn mount_line(report: &Value, destination: &str) -> Result<(Vec<String>, String,
 }
 
 /// Adds a tmpfs at /tmp.
-fn tmpfs(case: &mut Case, options: Value) {
+pub(super) fn tmpfs(case: &mut Case, options: Value) {
     case.push(
         "/mounts",
         json!({"destination": "/tmp", "type": "tmpfs", "source": "conf-source", "options": options}),
     );
 }
 
-fn flag(case: &mut Case, option: &str, of_mount: bool) -> Outcome {
+pub(super) fn flag(case: &mut Case, option: &str, of_mount: bool) -> Outcome {
     tmpfs(case, json!([option]));
     let (options, _, tail) = mount_line(&case.report()?, "/tmp")?;
     // Flags of the super block are listed after the source.
@@ -92,7 +86,7 @@ fn strictatime(case: &mut Case) -> Outcome {
 }
 
 /// The later of two opposite options counts; a runtime that ignores order or options fails.
-fn cancel(case: &mut Case, first: &str, second: &str, word: &str) -> Outcome {
+pub(super) fn cancel(case: &mut Case, first: &str, second: &str, word: &str) -> Outcome {
     tmpfs(case, json!([first, second]));
     case.push(
         "/mounts",
@@ -163,7 +157,7 @@ fn tree(case: &mut Case, option: &str) {
 
 /// The mounts below /dev on the host, relative to it.
 fn below_dev() -> Vec<String> {
-    let text = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    let text = std::fs::read_to_string("/proc/thread-self/mountinfo").unwrap_or_default();
     let points = text.lines().filter_map(|line| line.split(' ').nth(4));
     points.filter_map(|point| point.strip_prefix("/dev/").map(str::to_owned)).collect()
 }

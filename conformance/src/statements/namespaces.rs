@@ -56,7 +56,7 @@ pub(super) const STATEMENTS: &[Statement] = &[
 ];
 
 fn own(name: &str) -> Result<Value, std::io::Error> {
-    Ok(json!(std::fs::read_link(format!("/proc/self/ns/{name}"))?))
+    Ok(json!(std::fs::read_link(format!("/proc/thread-self/ns/{name}"))?))
 }
 
 fn listed(case: &Case, kind: &str) -> bool {
@@ -65,7 +65,7 @@ fn listed(case: &Case, kind: &str) -> bool {
 }
 
 fn fresh(case: &mut Case, kind: &str, link: &str) -> Outcome {
-    if !std::path::Path::new("/proc/self/ns").join(link).exists() {
+    if !std::path::Path::new("/proc/thread-self/ns").join(link).exists() {
         return crate::verdict::skip(format!("the kernel has no {link} namespace"));
     }
     if !listed(case, kind) {
@@ -75,7 +75,7 @@ fn fresh(case: &mut Case, kind: &str, link: &str) -> Outcome {
     holds(seen != own(link)? && seen != "", &format!("not {}", own(link)?), seen.to_string())
 }
 
-fn with_user(case: &mut Case) {
+pub(super) fn with_user(case: &mut Case) {
     if !listed(case, "user") {
         let map = json!([{"containerID": 0, "hostID": 100_000, "size": 1000}]);
         case.push("/linux/namespaces", json!({"type": "user"}));
@@ -169,7 +169,7 @@ fn unknown(case: &mut Case) -> Outcome {
 }
 
 fn offsets(case: &mut Case) -> Outcome {
-    if !std::path::Path::new("/proc/self/ns/time").exists() {
+    if !std::path::Path::new("/proc/thread-self/ns/time").exists() {
         return crate::verdict::skip("the kernel has no time namespace");
     }
     case.push("/linux/namespaces", json!({"type": "time"}));

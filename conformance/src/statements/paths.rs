@@ -115,7 +115,7 @@ fn propagation_unknown(case: &mut Case) -> Outcome {
 }
 
 fn rdt(case: &mut Case) -> Outcome {
-    let mounts = std::fs::read_to_string("/proc/self/mountinfo")?;
+    let mounts = std::fs::read_to_string("/proc/thread-self/mountinfo")?;
     if mounts.contains(" - resctrl ") {
         return crate::verdict::skip("resctrl is mounted here");
     }

@@ -20,6 +20,11 @@ pub(super) fn open_root(lanes: &mut Lanes, context: Context<'_>) {
     if flags & libc::MS_UNBINDABLE != 0 {
         flags = flags & !libc::MS_UNBINDABLE | libc::MS_PRIVATE;
     }
+    // The bundle may lie on a shared mount of its own below "/": what is mounted there would show on the
+    // host, and pivot_root(2) would refuse it.
+    if flags & libc::MS_SHARED == 0 {
+        flags |= libc::MS_REC;
+    }
     lanes.push_from(Op::HostPropagation { flags }, "linux.rootfsPropagation");
     let destination = lanes.child.string(&path);
     if context.parent_is_stronger() {

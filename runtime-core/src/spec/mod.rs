@@ -19,6 +19,7 @@ mod namespace;
 mod net_device;
 mod parse;
 mod process;
+mod required;
 mod resources;
 mod sysctl;
 
@@ -154,7 +155,8 @@ impl ValidSpec {
     /// Fails with [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) and a text that names
     /// everything that is wrong with the configuration, each with its JSON path.
     pub fn parse(bytes: &[u8]) -> Result<Self> {
-        let (spec, parsed) = parse::parse::<Spec>(bytes, "config.json")?;
+        let (spec, mut parsed) = parse::parse::<Spec>(bytes, "config.json")?;
+        parsed.require::<required::Required>(bytes);
         let mut findings = Findings::default();
         parsed.warn(&mut findings);
         let mut valid = Self::convert(&spec, &mut findings);

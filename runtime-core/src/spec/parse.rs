@@ -32,6 +32,15 @@ impl Parsed {
         self.errors.iter().map(|(path, _)| path.clone()).collect()
     }
 
+    /// Adds the first field that `T` requires and the text lacks. A value of a wrong type has been
+    /// found before.
+    pub(super) fn require<T: DeserializeOwned>(&mut self, bytes: &[u8]) {
+        let Err(error) = serde_json::from_slice::<T>(bytes) else { return };
+        if self.errors.is_empty() {
+            self.errors.push(describe(bytes, &error));
+        }
+    }
+
     /// Adds the warnings to `findings`.
     pub(super) fn warn(&self, findings: &mut Findings) {
         for (path, reason) in &self.warnings {

@@ -1,0 +1,273 @@
+//! The REQUIRED properties: a configuration that lacks one is no configuration (config.md#valid-values).
+//!
+//! Each check takes one property out of a configuration that works with it: see `control`.
+
+use super::{Statement, must};
+use crate::case::Case;
+use crate::verdict::{Outcome, holds};
+use serde_json::{Value, json};
+
+const SECCOMP: &str = "config-linux.md#seccomp";
+const BLOCK: &str = "config-linux.md#block-io";
+const MAPPINGS: &str = "config-linux.md#user-namespace-mappings";
+const DEVICES: &str = "config-linux.md#devices";
+const RLIMITS: &str = "config.md#posix-process";
+const LINUX: &str = "config.md#linux-process";
+const PROCESS: &str = "config.md#process";
+
+/// The table.
+pub(super) const STATEMENTS: &[Statement] = &[
+    must(
+        "required-control",
+        "config.md#valid-values",
+        "a configuration with all of these properties works",
+        control,
+    ),
+    must("required-oci-version", "config.md#specification-version", "without ociVersion: an error", |case| {
+        without(case, "", "ociVersion")
+    }),
+    must("required-root", "config.md#root", "without root: an error", |case| without(case, "", "root")),
+    must("required-root-path", "config.md#root", "without root.path: an error", |case| {
+        without(case, "/root", "path")
+    }),
+    must("required-destination", "config.md#mounts", "a mount without destination: an error", |case| {
+        without(case, "/mounts/1", "destination")
+    }),
+    must("required-cwd", PROCESS, "without process.cwd: an error", |case| without(case, "/process", "cwd")),
+    must("required-args", PROCESS, "without process.args: an error", |case| {
+        without(case, "/process", "args")
+    }),
+    must("required-args-entry", PROCESS, "an empty process.args: an error", |case| {
+        with(case, "/process/args", json!([]))
+    }),
+    must("required-console-height", PROCESS, "consoleSize without height: an error", |case| {
+        case.set("/process/consoleSize", json!({"width": 80}));
+        case.refuses()
+    }),
+    must("required-console-width", PROCESS, "consoleSize without width: an error", |case| {
+        case.set("/process/consoleSize", json!({"height": 25}));
+        case.refuses()
+    }),
+    must("required-rlimit-type", RLIMITS, "a limit without type: an error", |case| {
+        lacking(case, "/process/rlimits", rlimit(), "type")
+    }),
+    must("required-rlimit-soft", RLIMITS, "a limit without soft: an error", |case| {
+        lacking(case, "/process/rlimits", rlimit(), "soft")
+    }),
+    must("required-rlimit-hard", RLIMITS, "a limit without hard: an error", |case| {
+        lacking(case, "/process/rlimits", rlimit(), "hard")
+    }),
+    must("required-scheduler-policy", LINUX, "scheduler without policy: an error", |case| {
+        with(case, "/process/scheduler", json!({"nice": 3}))
+    }),
+    must("required-io-class", LINUX, "ioPriority without class: an error", |case| {
+        with(case, "/process/ioPriority", json!({"priority": 3}))
+    }),
+    must("required-io-priority", LINUX, "ioPriority without priority: an error", |case| {
+        with(case, "/process/ioPriority", json!({"class": "IOPRIO_CLASS_BE"}))
+    }),
+    must("required-uid", "config.md#posix-platform-user", "user without uid: an error", |case| {
+        without(case, "/process/user", "uid")
+    }),
+    must("required-gid", "config.md#posix-platform-user", "user without gid: an error", |case| {
+        without(case, "/process/user", "gid")
+    }),
+    must("required-hook-path", "config.md#posix-platform-hooks", "a hook without path: an error", |case| {
+        with(case, "/hooks/createRuntime", json!([{"args": ["x"]}]))
+    }),
+    must(
+        "required-namespace-type",
+        "config-linux.md#namespaces",
+        "a namespace without type: an error",
+        |case| {
+            case.push("/linux/namespaces", json!({"path": "/proc/self/ns/net"}));
+            case.refuses()
+        },
+    ),
+    must("required-map-container", MAPPINGS, "a mapping without containerID: an error", |case| {
+        unmapped(case, "containerID")
+    }),
+    must("required-map-host", MAPPINGS, "a mapping without hostID: an error", |case| {
+        unmapped(case, "hostID")
+    }),
+    must("required-map-size", MAPPINGS, "a mapping without size: an error", |case| unmapped(case, "size")),
+    must("required-device-type", DEVICES, "a device without type: an error", |case| device(case, "type")),
+    must("required-device-path", DEVICES, "a device without path: an error", |case| device(case, "path")),
+    must("required-device-major", DEVICES, "a device without major number: an error", |case| {
+        device(case, "major")
+    }),
+    must("required-device-minor", DEVICES, "a device without minor number: an error", |case| {
+        device(case, "minor")
+    }),
+    must(
+        "required-device-allow",
+        "config-linux.md#allowed-device-list",
+        "a rule without allow: an error",
+        |case| resource(case, "/linux/resources/devices", json!({"access": "rwm", "allow": true}), "allow"),
+    ),
+    must("required-weight-major", BLOCK, "a weight without major number: an error", |case| {
+        block(case, "weightDevice", json!({"major": 7, "minor": 0, "weight": 500}), "major")
+    }),
+    must("required-weight-minor", BLOCK, "a weight without minor number: an error", |case| {
+        block(case, "weightDevice", json!({"major": 7, "minor": 0, "weight": 500}), "minor")
+    }),
+    must("required-bps-major", BLOCK, "a rate of bytes without major number: an error", |case| {
+        block(case, "throttleReadBpsDevice", throttle(), "major")
+    }),
+    must("required-bps-rate", BLOCK, "a throttled device without rate of bytes: an error", |case| {
+        block(case, "throttleReadBpsDevice", throttle(), "rate")
+    }),
+    must("required-iops-major", BLOCK, "a rate of operations without major number: an error", |case| {
+        block(case, "throttleReadIOPSDevice", throttle(), "major")
+    }),
+    must("required-iops-rate", BLOCK, "a throttled device without rate of operations: an error", |case| {
+        block(case, "throttleReadIOPSDevice", throttle(), "rate")
+    }),
+    must(
+        "required-page-size",
+        "config-linux.md#huge-page-limits",
+        "a limit of huge pages without pageSize: an error",
+        |case| resource(case, "/linux/resources/hugepageLimits", hugepages(), "pageSize"),
+    ),
+    must(
+        "required-page-limit",
+        "config-linux.md#huge-page-limits",
+        "a limit of huge pages without limit: an error",
+        |case| resource(case, "/linux/resources/hugepageLimits", hugepages(), "limit"),
+    ),
+    must(
+        "required-net-name",
+        "config-linux.md#network",
+        "a network priority without name: an error",
+        |case| {
+            resource(
+                case,
+                "/linux/resources/network/priorities",
+                json!({"name": "lo", "priority": 1}),
+                "name",
+            )
+        },
+    ),
+    must(
+        "required-net-priority",
+        "config-linux.md#network",
+        "a network priority without priority: an error",
+        |case| {
+            resource(
+                case,
+                "/linux/resources/network/priorities",
+                json!({"name": "lo", "priority": 1}),
+                "priority",
+            )
+        },
+    ),
+    must(
+        "required-memory-mode",
+        "config-linux.md#memory-policy",
+        "memoryPolicy without mode: an error",
+        |case| with(case, "/linux/memoryPolicy", json!({"nodes": "0"})),
+    ),
+    must("required-default-action", SECCOMP, "seccomp without defaultAction: an error", |case| {
+        with(case, "/linux/seccomp", json!({"syscalls": [rule()]}))
+    }),
+    must("required-rule-names", SECCOMP, "a rule without the property names: an error", |case| {
+        filter(case, "names")
+    }),
+    must("required-rule-action", SECCOMP, "a rule without action: an error", |case| filter(case, "action")),
+    must("required-argument-index", SECCOMP, "an argument without index: an error", |case| {
+        argument(case, "index")
+    }),
+    must("required-argument-value", SECCOMP, "an argument without value: an error", |case| {
+        argument(case, "value")
+    }),
+    must("required-argument-op", SECCOMP, "an argument without op: an error", |case| argument(case, "op")),
+    must("required-domain", "config-linux.md#personality", "personality without domain: an error", |case| {
+        with(case, "/linux/personality", json!({"flags": []}))
+    }),
+];
+
+fn rlimit() -> Value {
+    json!({"type": "RLIMIT_CORE", "soft": 1, "hard": 1})
+}
+
+fn throttle() -> Value {
+    json!({"major": 7, "minor": 0, "rate": 1_000_000})
+}
+
+fn hugepages() -> Value {
+    json!({"pageSize": "2MB", "limit": 0})
+}
+
+fn rule() -> Value {
+    json!({"names": ["reboot"], "action": "SCMP_ACT_ERRNO"})
+}
+
+/// What the others leave parts out of, whole.
+fn control(case: &mut Case) -> Outcome {
+    case.set("/process/consoleSize", json!({"height": 25, "width": 80}));
+    case.set("/process/rlimits", json!([rlimit()]));
+    case.set("/process/scheduler", json!({"policy": "SCHED_OTHER", "nice": 3}));
+    case.set("/process/ioPriority", json!({"class": "IOPRIO_CLASS_BE", "priority": 3}));
+    case.set("/linux/personality", json!({"domain": "LINUX", "flags": []}));
+    let mut rule = rule();
+    rule["args"] = json!([{"index": 0, "value": 0, "op": "SCMP_CMP_EQ"}]);
+    case.set("/linux/seccomp", json!({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [rule]}));
+    let report = case.report()?;
+    holds(report["pid"].is_u64(), "the container runs", "it ran with every property")
+}
+
+fn without(case: &mut Case, pointer: &str, key: &str) -> Outcome {
+    case.remove(pointer, key);
+    case.refuses_at_start()
+}
+
+fn with(case: &mut Case, pointer: &str, value: Value) -> Outcome {
+    case.set(pointer, value);
+    case.refuses_at_start()
+}
+
+/// An array with one object that lacks a key.
+fn lacking(case: &mut Case, pointer: &str, mut object: Value, key: &str) -> Outcome {
+    if let Some(fields) = object.as_object_mut() {
+        fields.remove(key);
+    }
+    with(case, pointer, json!([object]))
+}
+
+fn resource(case: &mut Case, pointer: &str, object: Value, key: &str) -> Outcome {
+    case.need_root("cgroups")?;
+    case.set("/linux/cgroupsPath", json!(format!("/{}", case.id)));
+    lacking(case, pointer, object, key)
+}
+
+fn block(case: &mut Case, list: &str, object: Value, key: &str) -> Outcome {
+    resource(case, &format!("/linux/resources/blockIO/{list}"), object, key)
+}
+
+fn unmapped(case: &mut Case, key: &str) -> Outcome {
+    super::namespaces::with_user(case);
+    let mut map = case.config["linux"]["uidMappings"][0].clone();
+    if let Some(fields) = map.as_object_mut() {
+        fields.remove(key);
+    }
+    with(case, "/linux/uidMappings", json!([map]))
+}
+
+fn device(case: &mut Case, key: &str) -> Outcome {
+    case.need_root("device nodes")?;
+    lacking(case, "/linux/devices", json!({"path": "/dev/suite", "type": "c", "major": 1, "minor": 3}), key)
+}
+
+fn filter(case: &mut Case, key: &str) -> Outcome {
+    case.set("/linux/seccomp/defaultAction", json!("SCMP_ACT_ALLOW"));
+    lacking(case, "/linux/seccomp/syscalls", rule(), key)
+}
+
+fn argument(case: &mut Case, key: &str) -> Outcome {
+    let mut rule = rule();
+    rule["args"] = json!([{"index": 0, "value": 0, "op": "SCMP_CMP_EQ"}]);
+    if let Some(fields) = rule["args"][0].as_object_mut() {
+        fields.remove(key);
+    }
+    with(case, "/linux/seccomp", json!({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [rule]}))
+}

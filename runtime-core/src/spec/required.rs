@@ -1,0 +1,154 @@
+//! The REQUIRED numbers and booleans that `oci_spec` takes for 0 and false when they are missing.
+//!
+//! A mapping without `hostID` would otherwise map to root of the host, and a device rule without
+//! `allow` would turn around: what is missing must be said.
+
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+
+/// What a `config.json` must have where it has the objects around it.
+#[derive(Deserialize)]
+pub(super) struct Required {
+    #[serde(rename = "process")]
+    _process: Option<Process>,
+    #[serde(rename = "mounts")]
+    _mounts: Option<Vec<Mount>>,
+    #[serde(rename = "linux")]
+    _linux: Option<Linux>,
+}
+
+#[derive(Deserialize)]
+struct Process {
+    #[serde(rename = "user")]
+    _user: Option<User>,
+    #[serde(rename = "consoleSize")]
+    _console: Option<ConsoleSize>,
+    #[serde(rename = "rlimits")]
+    _rlimits: Option<Vec<Rlimit>>,
+    #[serde(rename = "ioPriority")]
+    _io_priority: Option<IoPriority>,
+}
+
+#[derive(Deserialize)]
+struct User {
+    #[serde(rename = "uid")]
+    _uid: IgnoredAny,
+    #[serde(rename = "gid")]
+    _gid: IgnoredAny,
+}
+
+#[derive(Deserialize)]
+struct ConsoleSize {
+    #[serde(rename = "height")]
+    _height: IgnoredAny,
+    #[serde(rename = "width")]
+    _width: IgnoredAny,
+}
+
+#[derive(Deserialize)]
+struct Rlimit {
+    #[serde(rename = "soft")]
+    _soft: IgnoredAny,
+    #[serde(rename = "hard")]
+    _hard: IgnoredAny,
+}
+
+#[derive(Deserialize)]
+struct IoPriority {
+    #[serde(rename = "class")]
+    _class: IgnoredAny,
+    #[serde(rename = "priority")]
+    _priority: IgnoredAny,
+}
+
+#[derive(Deserialize)]
+struct Mount {
+    #[serde(rename = "uidMappings")]
+    _uids: Option<Vec<Mapping>>,
+    #[serde(rename = "gidMappings")]
+    _gids: Option<Vec<Mapping>>,
+}
+
+#[derive(Deserialize)]
+struct Mapping {
+    #[serde(rename = "containerID")]
+    _container: IgnoredAny,
+    #[serde(rename = "hostID")]
+    _host: IgnoredAny,
+    #[serde(rename = "size")]
+    _size: IgnoredAny,
+}
+
+#[derive(Deserialize)]
+struct Linux {
+    #[serde(rename = "uidMappings")]
+    _uids: Option<Vec<Mapping>>,
+    #[serde(rename = "gidMappings")]
+    _gids: Option<Vec<Mapping>>,
+    #[serde(rename = "devices")]
+    _devices: Option<Vec<Device>>,
+    #[serde(rename = "resources")]
+    _resources: Option<Resources>,
+}
+
+/// A fifo has no numbers.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Device {
+    Numbers {
+        #[serde(rename = "major")]
+        _major: IgnoredAny,
+        #[serde(rename = "minor")]
+        _minor: IgnoredAny,
+    },
+    Fifo {
+        #[serde(rename = "type")]
+        _kind: Fifo,
+    },
+}
+
+#[derive(Deserialize)]
+enum Fifo {
+    #[serde(rename = "p")]
+    P,
+}
+
+#[derive(Deserialize)]
+struct Resources {
+    #[serde(rename = "devices")]
+    _devices: Option<Vec<Rule>>,
+    #[serde(rename = "blockIO")]
+    _block_io: Option<BlockIo>,
+    #[serde(rename = "hugepageLimits")]
+    _hugepages: Option<Vec<Hugepage>>,
+}
+
+#[derive(Deserialize)]
+struct Rule {
+    #[serde(rename = "allow")]
+    _allow: IgnoredAny,
+}
+
+#[derive(Deserialize)]
+struct BlockIo {
+    #[serde(rename = "throttleReadBpsDevice")]
+    _read_bytes: Option<Vec<Throttle>>,
+    #[serde(rename = "throttleWriteBpsDevice")]
+    _write_bytes: Option<Vec<Throttle>>,
+    #[serde(rename = "throttleReadIOPSDevice")]
+    _reads: Option<Vec<Throttle>>,
+    #[serde(rename = "throttleWriteIOPSDevice")]
+    _writes: Option<Vec<Throttle>>,
+}
+
+#[derive(Deserialize)]
+struct Throttle {
+    #[serde(rename = "rate")]
+    _rate: IgnoredAny,
+}
+
+#[derive(Deserialize)]
+struct Hugepage {
+    #[serde(rename = "limit")]
+    _limit: IgnoredAny,
+}
