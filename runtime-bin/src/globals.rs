@@ -101,7 +101,8 @@ fn real_root() -> bool {
     !in_user_namespace() || named_root()
 }
 
-fn in_user_namespace() -> bool {
+/// Whether the program's user namespace is not the machine's first one.
+pub(crate) fn in_user_namespace() -> bool {
     // The first namespace maps all ids to themselves (user_namespaces(7)).
     let map = std::fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
     let fields: Vec<_> = map.split_ascii_whitespace().collect();

@@ -1,5 +1,6 @@
 //! One file for each command: from its options to the library's call.
 
+mod checkpoint;
 mod completion;
 mod create;
 mod delete;
@@ -10,11 +11,11 @@ mod kill;
 mod list;
 mod pause;
 mod ps;
+mod restore;
 mod run;
 mod spec;
 mod start;
 mod state;
-mod unfinished;
 mod update;
 
 use std::io::Write as _;
@@ -67,6 +68,7 @@ impl Context<'_> {
 pub(crate) fn run(context: &Context<'_>) -> Result<u8, Failure> {
     context.log.debug(|| format!("{} under {:?}", context.matches.command.name, context.globals.root));
     match context.matches.command.verb {
+        Verb::Checkpoint => done(checkpoint::run(context)),
         Verb::Completion => done(completion::run(context)),
         Verb::Create => done(create::run(context)),
         Verb::Delete => done(delete::run(context)),
@@ -77,13 +79,13 @@ pub(crate) fn run(context: &Context<'_>) -> Result<u8, Failure> {
         Verb::List => done(list::run(context)),
         Verb::Pause => done(pause::pause(context)),
         Verb::Ps => done(ps::run(context)),
+        Verb::Restore => Ok(restore::run(context)?),
         Verb::Resume => done(pause::resume(context)),
         Verb::Run => Ok(run::run(context)?),
         Verb::Spec => done(spec::run(context)),
         Verb::Start => done(start::run(context)),
         Verb::State => done(state::run(context)),
         Verb::Update => done(update::run(context)),
-        Verb::Checkpoint | Verb::Restore => done(unfinished::run(context)),
     }
 }
 

@@ -98,12 +98,13 @@ impl Criu {
     }
 
     fn refused(&self, response: &Response) -> Error {
-        let mut reason = format!("type {} errno {}", kind::name(response.kind), response.errno);
-        if !response.message.is_empty() {
-            reason.push_str(": ");
-            reason.push_str(&response.message);
+        let reason = format!("type {} errno {}", kind::name(response.kind), response.errno);
+        let error = Error::new(ErrorKind::System, "criu failed").reason(reason);
+        // Errors of every kind that CRIU met, also of those that did not matter: the log is better.
+        match response.message.trim() {
+            "" => error,
+            message => error.hint(message.replace('\n', "; ")),
         }
-        Error::new(ErrorKind::System, "criu failed").reason(reason)
     }
 
     /// Waits for its end, and returns whether it succeeded.
@@ -161,8 +162,9 @@ pub(super) fn explain(error: Error, log: &Path) -> Error {
     let place = format!("see {log:?}");
     match log::last_words(log) {
         Some(words) => {
-            let kind = error.kind();
-            Error::new(kind, error.to_string()).reason(words).hint(place)
+            let operation = error.to_string();
+            let operation = operation.split("; hint: ").next().unwrap_or_default().to_owned();
+            Error::new(error.kind(), operation).reason(words).hint(place)
         }
         None => error,
     }

@@ -61,7 +61,8 @@ impl Dump<'_> {
         self.check_features(program)?;
         let directories = Directories::open(&self.options.criu, true, LOG)?;
         self.check_parent()?;
-        let mut fields = directories.fields(&self.options.criu, LOG, config_file(&self.spec.annotations));
+        let mut fields = Fields::default();
+        directories.add_fields(&mut fields, &self.options.criu, LOG, config_file(&self.spec.annotations));
         let status = self.options.status.as_ref().map(OwnedFd::try_clone).transpose();
         let mut status = status.map_err(|error| Error::io("duplicate the status descriptor", &error))?;
         self.add_fields(&mut fields, version)?;

@@ -64,8 +64,7 @@ impl Directories {
     }
 
     /// The fields that both requests have.
-    fn fields(&self, options: &CriuOptions, log: &str, config: Option<&str>) -> Fields {
-        let mut fields = Fields::default();
+    fn add_fields(&self, fields: &mut Fields, options: &CriuOptions, log: &str, config: Option<&str>) {
         fields.number(field::IMAGES_DIR_FD, self.image.as_raw_fd());
         if let Some(work) = &self.work {
             fields.number(field::WORK_DIR_FD, work.as_raw_fd());
@@ -88,7 +87,6 @@ impl Directories {
         if let Some(config) = config {
             fields.text(field::CONFIG_FILE, config);
         }
-        fields
     }
 }
 

@@ -67,9 +67,7 @@ impl Restore<'_> {
     fn run(&self) -> Result<(Entry, Kept)> {
         let program = &self.options.criu.program;
         criu::require_version(program, self.least_version(), "restore")?;
-        let directories = Directories::open(&self.options.criu, false, LOG)?;
-        let mut fields =
-            directories.fields(&self.options.criu, LOG, config_file(&self.plan.spec.annotations));
+        let mut fields = Fields::default();
         self.add_fields(&mut fields)?;
         let namespaces = self.add_namespaces(&mut fields)?;
 
@@ -88,7 +86,9 @@ impl Restore<'_> {
         record.cgroup = (!cgroup.is_none()).then(|| cgroup.location());
         entry.write_record(&record)?;
 
-        let (criu, place) = self.start(&namespaces)?;
+        let (criu, place, directories) = self.start(&namespaces)?;
+        let config = config_file(&self.plan.spec.annotations);
+        directories.add_fields(&mut fields, &self.options.criu, LOG, config);
         fields.text(field::ROOT, &place.root);
         for (name, path) in at_restore(&self.plan.spec, record.cgroup.as_ref(), place.binds) {
             fields.pair(field::EXT_MNT, &name, &path);
@@ -113,13 +113,15 @@ impl Restore<'_> {
 
     /// Starts CRIU in a mount namespace of its own. A thread makes that, and takes nothing else with
     /// it: what CRIU restores is a child of the process, not of a thread.
-    fn start(&self, namespaces: &[OwnedFd]) -> Result<(Criu, Place)> {
+    fn start(&self, namespaces: &[OwnedFd]) -> Result<(Criu, Place, Directories)> {
         let inherit: Vec<BorrowedFd<'_>> = namespaces.iter().map(AsFd::as_fd).collect();
         let rootfs = self.plan.bundle.join(&self.plan.spec.root);
         let work = || {
             let place = place::prepare(&rootfs, &self.plan.bundle, &self.plan.spec.mounts)?;
+            // After the change: CRIU makes mounts in its work directory, so that has to be in its namespace.
+            let directories = Directories::open(&self.options.criu, false, LOG)?;
             let criu = Criu::start(&self.options.criu.program, &inherit, self.plan.terminal())?;
-            Ok((criu, place))
+            Ok((criu, place, directories))
         };
         std::thread::scope(|scope| {
             let thread = std::thread::Builder::new().spawn_scoped(scope, work);
