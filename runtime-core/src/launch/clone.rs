@@ -196,6 +196,10 @@ fn explain(errno: Errno, request: &Request<'_>) -> Error {
             error.hint("the cgroup has controllers enabled for its children and cannot hold processes itself")
         }
         Errno::EAGAIN => error.hint("the pids limit of a cgroup or RLIMIT_NPROC is reached"),
+        // cgroup-v2.rst, "Threads": a cgroup below one that has both processes and controllers of threads.
+        Errno::EOPNOTSUPP => {
+            error.hint("the cgroup is below one with processes of its own: nobody can enter it")
+        }
         _ => error,
     }
 }
