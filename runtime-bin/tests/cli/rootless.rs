@@ -158,6 +158,82 @@ fn limits_without_the_right_to_a_cgroup_are_errors() {
     user.go(&["state", &id]).fails(1, "does not exist");
 }
 
+/// A cgroup of v2 that a test made, and those below it.
+struct Given(PathBuf);
+
+impl Given {
+    fn new() -> Self {
+        let path = PathBuf::from(format!("/sys/fs/cgroup/rootless-test-{}", std::process::id()));
+        let given = Self(path);
+        given.add("");
+        given
+    }
+
+    /// Makes a cgroup below it, which is the user's.
+    fn add(&self, name: &str) -> PathBuf {
+        let path = self.0.join(name);
+        std::fs::create_dir(&path).expect("a cgroup");
+        for file in ["", "cgroup.procs", "cgroup.subtree_control", "cgroup.threads"] {
+            lchown(path.join(file), Some(USER), Some(USER)).expect("an owner");
+        }
+        path
+    }
+}
+
+impl Drop for Given {
+    fn drop(&mut self) {
+        for path in ["user", ""] {
+            let left = || std::fs::remove_dir(self.0.join(path)).is_ok() || !self.0.join(path).exists();
+            until("an empty cgroup", left);
+        }
+    }
+}
+
+#[test]
+fn in_a_delegated_tree() {
+    if !privileged() {
+        return;
+    }
+    if !Path::new("/sys/fs/cgroup/cgroup.procs").exists() {
+        eprintln!("skipped: needs cgroup v2 alone");
+        return;
+    }
+    let given = Given::new();
+    let mut user = Rootless::new(&["cat", "/proc/self/cgroup"]);
+    let path = format!("/{}/containers", given.0.file_name().expect("a name").to_string_lossy());
+    user.change(|config| {
+        config["linux"]["cgroupsPath"] = json!(path);
+        let namespaces = config["linux"]["namespaces"].as_array_mut().expect("namespaces");
+        namespaces.retain(|namespace| namespace["type"] != "cgroup");
+    });
+    let id = user.id();
+    // From outside of it: the error says step, path and way out.
+    let run = user.go(&["run", &id]);
+    for part in [
+        &format!("put a process into cgroup \\\"/sys/fs/cgroup{path}\\\""),
+        "clone3 of the container's init: permission denied",
+        "hint: ",
+        "the tree that was delegated",
+    ] {
+        assert!(run.code == 1 && run.stderr.contains(part), "{part}: {run:?}");
+    }
+    assert!(!given.0.join("containers").exists());
+
+    let own = given.add("user");
+    let script = format!("echo $$ > {}/cgroup.procs && exec \"$@\"", own.display());
+    let run = Command::new("sh")
+        .args(["-c", &script, "_", "setpriv", "--clear-groups", "--inh-caps=-all", "--bounding-set=+all"])
+        .args(["--reuid", &USER.to_string(), "--regid", &USER.to_string()])
+        .arg(&user.program)
+        .current_dir(user.bundle.path())
+        .env("XDG_RUNTIME_DIR", user.bundle.path().join("run"))
+        .env_remove("USER")
+        .go(&["run", &id])
+        .ok();
+    assert!(run.stdout.lines().any(|line| line == format!("0::{path}")), "{run:?}");
+    assert!(!given.0.join("containers").exists(), "the container's cgroup goes with it");
+}
+
 #[test]
 fn without_a_user_namespace_the_error_is_clear() {
     if !privileged() {

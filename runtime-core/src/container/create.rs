@@ -180,7 +180,7 @@ impl CreatePlan {
             target: None,
             privileged: shared.host.is_privileged(),
         };
-        let mut child = launch::spawn(launch, &inputs)?;
+        let mut child = launch::spawn(launch, &inputs).map_err(|error| cgroup.explain_clone(error))?;
         let privileged = inputs.privileged;
         let mut lane = Lane {
             plan: self,

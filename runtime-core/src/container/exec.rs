@@ -66,7 +66,7 @@ impl Container {
             target: Some(init.as_fd()),
             privileged: self.shared.host.is_privileged(),
         };
-        let mut child = launch::spawn(plan, &inputs)?;
+        let mut child = launch::spawn(plan, &inputs).map_err(|error| cgroup.explain_clone(error))?;
         launch::run(plan, &mut child, &mut Lane { cgroup, resctrl: record.resctrl.as_ref() })?;
         child.expect_executed()?;
         Ok(Process::new(child.keep()?, plan.warnings.clone()))
