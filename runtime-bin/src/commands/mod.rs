@@ -78,7 +78,7 @@ pub(crate) fn run(context: &Context<'_>) -> Result<u8, Failure> {
         Verb::Pause => done(pause::pause(context)),
         Verb::Ps => done(ps::run(context)),
         Verb::Resume => done(pause::resume(context)),
-        Verb::Run => Ok(run::run(context)?),
+        Verb::Run => run::run(context),
         Verb::Spec => done(spec::run(context)),
         Verb::Start => done(start::run(context)),
         Verb::State => done(state::run(context)),

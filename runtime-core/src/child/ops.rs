@@ -144,6 +144,8 @@ pub enum Point {
     /// The child made its user namespace by unshare(2), because it had to join other namespaces
     /// first: the id maps are written now.
     IdMaps = 3,
+    /// The mounts before this point are made: the parent clones one of them.
+    Mounts = 4,
 }
 
 /// An operation of the child lane.

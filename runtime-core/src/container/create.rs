@@ -44,7 +44,8 @@ impl CreatePlan {
         bundle: Bundle,
         options: CreateOptions,
     ) -> Result<Self> {
-        let (bundle, config, spec) = bundle.into_parts();
+        let (bundle, config, mut spec) = bundle.into_parts();
+        spec.strip_root(&bundle)?;
         let hierarchies = shared.host.hierarchies(spec.cgroups_path.as_deref())?;
         let devices = device_rules(&spec)?;
         let cgroup = match &hierarchies {
@@ -293,7 +294,7 @@ impl ParentLane for Lane<'_> {
 
     fn reached(&mut self, point: Point, child: &Child<'_>) -> Result<Option<OwnedFd>> {
         match point {
-            Point::CgroupJoined | Point::IdMaps => Ok(None),
+            Point::CgroupJoined | Point::IdMaps | Point::Mounts => Ok(None),
             Point::RuntimeHooks => self.run_hooks(child),
             Point::Created => {
                 self.record.init = Some(Identity::of(child.pid())?);

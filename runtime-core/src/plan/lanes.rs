@@ -1,6 +1,8 @@
 //! Both lanes under construction. A wait of the child and the parent's answer are added together, so
 //! their orders cannot differ.
 
+use std::path::Path;
+
 use super::{ChildPlan, MountIdMap, ParentOp};
 use crate::child::ops::{Op, Point, Slot};
 use crate::host::Host;
@@ -35,6 +37,12 @@ impl Context<'_> {
         self.changes_user_namespace() || self.options.rootless || !self.host.is_privileged()
     }
 
+    /// True if a path of the host is below the container's root by its words.
+    pub(super) fn is_in_root(&self, path: &str) -> bool {
+        let root = self.host_path(&self.spec.root);
+        Path::new(path).starts_with(Path::new(&root))
+    }
+
     /// A path of the host, relative to the bundle.
     pub(super) fn host_path(&self, path: &str) -> String {
         if path.starts_with('/') {
@@ -50,6 +58,8 @@ pub(super) struct Tree<'a> {
     pub(super) path: String,
     pub(super) recursive: bool,
     pub(super) nofollow: bool,
+    /// The child may have mounted it.
+    pub(super) in_root: bool,
     pub(super) idmap: Option<MountIdMap>,
     pub(super) origin: &'a str,
 }
@@ -80,12 +90,16 @@ impl Lanes {
 
     /// The child waits for a tree that the parent clones, in [`Slot::MOUNT`].
     pub(super) fn receive_tree(&mut self, tree: Tree<'_>) {
+        if tree.in_root {
+            self.sync(Point::Mounts);
+        }
         let receive = Op::Receive { into: Slot::MOUNT, count: 1 };
         self.child.push_from(receive, tree.origin);
         self.parent.push(ParentOp::SendTree {
             source: tree.path,
             recursive: tree.recursive,
             nofollow: tree.nofollow,
+            mounted_by_child: tree.in_root,
             idmap: tree.idmap,
             origin: tree.origin.to_owned(),
         });
