@@ -37,6 +37,11 @@ impl Context<'_> {
         self.changes_user_namespace() || self.options.rootless || !self.host.is_privileged()
     }
 
+    /// True if clone3 makes the mount namespace with the user namespace: it is there from the start.
+    pub(super) fn child_has_mounts(&self) -> bool {
+        self.changes_user_namespace() && self.namespaces().iter().all(|namespace| namespace.path.is_none())
+    }
+
     /// True if a path of the host is below the container's root by its words.
     pub(super) fn is_in_root(&self, path: &str) -> bool {
         let root = self.host_path(&self.spec.root);
@@ -60,6 +65,9 @@ pub(super) struct Tree<'a> {
     pub(super) nofollow: bool,
     /// The child may have mounted it.
     pub(super) in_root: bool,
+    /// It is taken from the child's mount namespace, where the attributes of the host's mounts are
+    /// locked: a container in a user namespace cannot take them back (mount_namespaces(7)).
+    pub(super) by_child: bool,
     pub(super) idmap: Option<MountIdMap>,
     pub(super) origin: &'a str,
 }
@@ -99,7 +107,7 @@ impl Lanes {
             source: tree.path,
             recursive: tree.recursive,
             nofollow: tree.nofollow,
-            mounted_by_child: tree.in_root,
+            mounted_by_child: tree.by_child,
             idmap: tree.idmap,
             origin: tree.origin.to_owned(),
         });

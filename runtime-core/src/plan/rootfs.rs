@@ -28,6 +28,7 @@ pub(super) fn open_root(lanes: &mut Lanes, context: Context<'_>) {
             recursive: true,
             nofollow: false,
             in_root: false,
+            by_child: context.child_has_mounts(),
             idmap: None,
             origin: "root.path",
         });
@@ -123,10 +124,11 @@ pub(super) fn mount(
 /// mount_setattr(2) on what is at the destination already.
 fn remount(lanes: &mut Lanes, mount: &Mount, origin: &str) {
     let options = &mount.options;
+    let (set_atime, clear_atime) = options.atime_change();
     let op = Op::RemountAt {
         destination: lanes.child.string(&mount.destination),
-        set: options.attributes(),
-        clear: options.clear | if options.atime.is_some() { attribute::ATIME } else { 0 },
+        set: options.set | set_atime,
+        clear: options.clear | clear_atime & (attribute::ATIME | !(options.set | set_atime)),
     };
     lanes.push_from(op, origin);
 }
@@ -136,6 +138,7 @@ fn bind(lanes: &mut Lanes, context: Context<'_>, mount: &Mount, origin: &str) ->
     let path = context.host_path(&mount.source);
     let tree = Tree {
         in_root: context.is_in_root(&path),
+        by_child: context.child_has_mounts() || context.is_in_root(&path),
         path,
         recursive: mount.options.bind == Some(true),
         nofollow: mount.options.source_nofollow,
@@ -167,13 +170,18 @@ fn bind_attributes(lanes: &mut Lanes, context: Context<'_>, mount: &Mount, origi
     if !options.names_attributes() {
         return;
     }
-    let (set, atime) = (options.attributes(), options.atime.is_some());
-    let clear = if context.host.is_privileged() && !context.options.rootless {
-        attribute::ALL & !set
-    } else {
-        options.clear
-    };
-    let clear = clear | if atime { attribute::ATIME } else { 0 };
+    let (set_atime, clear_atime) = options.atime_change();
+    let set = options.set | set_atime;
+    // The kernel does not lock the one of symbolic links.
+    let clear =
+        if context.host.is_privileged() && !context.changes_user_namespace() && !context.options.rootless {
+            attribute::ALL
+        } else {
+            options.clear & attribute::ALL | attribute::NOSYMFOLLOW
+        };
+    // mount_setattr(2): the bits of the access time policy are cleared for the new one, others are not
+    // to be in both.
+    let clear = clear & !set | clear_atime & (attribute::ATIME | !set);
     lanes.push_from(Op::MountAttributes { set, clear, recursive: false }, origin);
 }
 
