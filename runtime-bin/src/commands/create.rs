@@ -7,6 +7,7 @@ use super::{Context, creating_runtime, print};
 use crate::args::options;
 use crate::handover::{self, Handover};
 use crate::notify_directory;
+use crate::stages;
 
 pub(super) fn run(context: &Context<'_>) -> Result<()> {
     create(context).map_err(|error| error.context("runtime create failed"))
@@ -19,7 +20,9 @@ fn create(context: &Context<'_>) -> Result<()> {
     }
     let handover = Handover::prepare(context.options(), plan.terminal(), true)?;
     notify_directory::make(&runtime, &context.id())?;
+    stages::setup(context.log);
     let mut container = runtime.create(plan).inspect_err(|_| forget(context, &runtime))?;
+    stages::init_done(context.log);
     hand_over(&handover, &mut container).map_err(|error| undo(error, context, &runtime, container))
 }
 

@@ -14,7 +14,7 @@ use crate::fd_socket;
 use crate::foreground::Foreground;
 use crate::handover::{self, Handover};
 use crate::terminal::Relay;
-use crate::{process_spec, sub_cgroup, terminal};
+use crate::{process_spec, stages, sub_cgroup, terminal};
 
 pub(super) fn run(context: &Context<'_>) -> Result<u8> {
     let options = context.options();
@@ -38,7 +38,10 @@ pub(super) fn run(context: &Context<'_>) -> Result<u8> {
     let handover = Handover::prepare(options, terminal, detach)?;
     let exec = exec_options(context, &state.bundle)?;
     let foreground = if detach { None } else { Some(Foreground::begin(false)?) };
+    stages::setup(context.log);
+    stages::affinity(context.log, spec.initial_affinity());
     let mut process = container.exec(&spec, &exec)?;
+    stages::exec_done(context.log);
     context.warn(process.warnings());
     let console = process.take_console();
     attend(context, foreground.as_ref(), &handover, &process, console).map_err(|error| end(error, &process))

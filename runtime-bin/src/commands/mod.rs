@@ -81,7 +81,7 @@ pub(crate) fn run(context: &Context<'_>) -> Result<u8, Failure> {
         Verb::Ps => done(ps::run(context)),
         Verb::Restore => Ok(restore::run(context)?),
         Verb::Resume => done(pause::resume(context)),
-        Verb::Run => Ok(run::run(context)?),
+        Verb::Run => run::run(context),
         Verb::Spec => done(spec::run(context)),
         Verb::Start => done(start::run(context)),
         Verb::State => done(state::run(context)),

@@ -146,6 +146,8 @@ pub enum Point {
     IdMaps = 3,
     /// The process is in its network namespace: interfaces of the host may be moved there.
     NetworkDevices = 4,
+    /// The mounts before this point are made: the parent clones one of them.
+    Mounts = 5,
 }
 
 /// An operation of the child lane.

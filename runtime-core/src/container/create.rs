@@ -49,7 +49,8 @@ impl CreatePlan {
         bundle: Bundle,
         options: CreateOptions,
     ) -> Result<Self> {
-        let (bundle, config, spec) = bundle.into_parts();
+        let (bundle, config, mut spec) = bundle.into_parts();
+        spec.strip_root(&bundle)?;
         let hierarchies = shared.host.hierarchies(spec.cgroups_path.as_deref())?;
         let devices = device_rules(&spec)?;
         let cgroup = match &hierarchies {
@@ -375,7 +376,7 @@ impl ParentLane for Lane<'_> {
 
     fn reached(&mut self, point: Point, child: &Child<'_>) -> Result<Option<OwnedFd>> {
         match point {
-            Point::CgroupJoined | Point::IdMaps => Ok(None),
+            Point::CgroupJoined | Point::IdMaps | Point::Mounts => Ok(None),
             Point::NetworkDevices => {
                 launch::give_net_devices(child.pid(), &self.plan.spec.net_devices, self.devices)?;
                 Ok(None)

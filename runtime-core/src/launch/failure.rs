@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use nix::errno::Errno;
 use serde::{Deserialize, Serialize};
 
-use crate::child::ops::Op;
+use crate::child::ops::{Node, Op};
 use crate::child::report::{Detail, Report, STEP_CLONE, STEP_PRELUDE};
 use crate::error::{Error, ErrorKind};
 use crate::plan::LaunchPlan;
@@ -27,6 +27,10 @@ pub(crate) enum StepKind {
     Execute,
     /// A hook.
     Hook,
+    /// A mount that takes no link on its way.
+    RealDirectory,
+    /// A change of the scheduling policy.
+    Scheduler,
 }
 
 /// A step in words. Kept in the state for the steps that `start` lets run, since that is another
@@ -50,6 +54,8 @@ impl StepText {
             Op::FindProgram { candidates } => StepKind::Search(candidates.len),
             Op::Execute { .. } => StepKind::Execute,
             Op::Hook { .. } => StepKind::Hook,
+            Op::Attach { node: Node::RealDirectory, .. } => StepKind::RealDirectory,
+            Op::Scheduler { .. } => StepKind::Scheduler,
             _ => StepKind::Call,
         };
         let origin = plan.child.origin(step).map(str::to_owned);
@@ -96,7 +102,16 @@ pub(crate) fn describe(report: Report, step: Option<&StepText>, output: Option<O
     let error = match step.kind {
         StepKind::Search(places) => program_error(operation, errno, places),
         StepKind::Hook => hook_error(operation, report, output),
-        StepKind::Execute => Error::system(operation, errno).kind_of(ErrorKind::ProgramNotExecutable),
+        // The operation names the program already, and who reads the text knows it in this form.
+        StepKind::Execute => return Error::system(operation, errno).kind_of(ErrorKind::ProgramNotExecutable),
+        StepKind::RealDirectory if matches!(errno, Errno::ELOOP | Errno::ENOTDIR) => {
+            Error::system(operation, errno).reason("must be mounted on ordinary directory")
+        }
+        // sched_setattr(2), EPERM: a deadline wants all CPUs of the system.
+        StepKind::Scheduler if errno == Errno::EPERM => Error::system(operation, errno)
+            .hint("process scheduler can't be used together with AllowedCPUs, and may take CAP_SYS_NICE"),
+        StepKind::RealDirectory | StepKind::Scheduler if part.is_empty() => Error::system(operation, errno),
+        StepKind::RealDirectory | StepKind::Scheduler => Error::system(operation, errno).reason(part),
         StepKind::Call if part.is_empty() => Error::system(operation, errno),
         StepKind::Call => Error::system(operation, errno).reason(part),
     };

@@ -325,6 +325,7 @@ fn point_text(point: Point) -> &'static str {
         Point::Created => "the runtime, created",
         Point::IdMaps => "the id maps",
         Point::NetworkDevices => "the network devices",
+        Point::Mounts => "a clone of what is mounted here",
     }
 }
 
@@ -439,7 +440,7 @@ impl ParentOp {
             ParentOp::MakeNetwork { sysfs: Some(attributes) } => {
                 format!("make a network namespace and its sysfs{}", changes(*attributes, 0))
             }
-            ParentOp::SendTree { source, recursive, nofollow, idmap, .. } => {
+            ParentOp::SendTree { source, recursive, nofollow, mounted_by_child, idmap, .. } => {
                 let call = if *recursive { "bind recursively" } else { "bind" };
                 let follow = if *nofollow { " (not following links)" } else { "" };
                 let map = match idmap {
@@ -447,7 +448,8 @@ impl ParentOp {
                     Some(MountIdMap::Container { .. }) => " with the container's id map",
                     Some(MountIdMap::Own { .. }) => " with an id map",
                 };
-                format!("{call} {source:?}{map}{follow}")
+                let place = if *mounted_by_child { " as the child sees it" } else { "" };
+                format!("{call} {source:?}{place}{map}{follow}")
             }
             ParentOp::Rlimit { resource, soft, hard, .. } => rlimit_text(*resource, *soft, *hard),
             ParentOp::OomScoreAdj { value, .. } => format!("set oom_score_adj to \"{value}\""),

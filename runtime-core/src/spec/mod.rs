@@ -24,6 +24,7 @@ mod resources;
 mod sysctl;
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use oci_spec::runtime::{LinuxResources, LinuxSeccomp, Spec};
 
@@ -173,6 +174,17 @@ impl ValidSpec {
         &self.warnings
     }
 
+    /// Takes the root out of mount destinations that are written as paths of the host; a relative
+    /// `root.path` is one of `bundle`.
+    pub(crate) fn strip_root(&mut self, bundle: &Path) -> Result<()> {
+        let root = bundle.join(&self.root);
+        let root = mount::clean(&root.to_string_lossy());
+        match root.as_str() {
+            "/" => Ok(()),
+            root => mount::strip_root(&mut self.mounts, root),
+        }
+    }
+
     fn convert(spec: &Spec, findings: &mut Findings) -> Self {
         version(spec.version(), findings);
         let linux = linux::Parts::new(spec.linux().as_ref());
@@ -216,6 +228,12 @@ impl ValidSpec {
 }
 
 impl ValidProcess {
+    /// `execCPUAffinity.initial` as a mask of CPUs, the lowest in the lowest bit of the first byte;
+    /// empty if it is not set.
+    pub fn initial_affinity(&self) -> &[u8] {
+        &self.affinity_initial
+    }
+
     /// Parses and checks the bytes of a process alone, as `exec --process` takes it.
     pub fn parse(bytes: &[u8]) -> Result<Self> {
         let (process, parsed) = parse::parse::<oci_spec::runtime::Process>(bytes, "process")?;

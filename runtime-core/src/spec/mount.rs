@@ -6,6 +6,7 @@ use super::findings::Findings;
 use super::id_map;
 use super::mount_options::MountOptions;
 use super::namespace::{Kind, Namespaces};
+use crate::error::Error;
 use crate::plan::IdRange;
 
 /// A mount of the container.
@@ -32,6 +33,23 @@ impl Mount {
     pub(crate) fn origin(&self) -> String {
         format!("mounts[{}]", self.index)
     }
+}
+
+/// Takes the root out of destinations that are written as paths of the host, as runc does.
+///
+/// # Errors
+///
+/// What is left may not be mounted on.
+pub(super) fn strip_root(mounts: &mut [Mount], root: &str) -> Result<(), Error> {
+    let mut findings = Findings::default();
+    for mount in mounts {
+        let Some(rest) = mount.destination.strip_prefix(root).filter(|rest| rest.starts_with('/')) else {
+            continue;
+        };
+        mount.destination = rest.to_owned();
+        check_proc(&mount.origin(), mount, &mut findings);
+    }
+    findings.finish("config.json", Vec::new()).map(drop)
 }
 
 /// What may be mounted below /proc: single files that lxcfs emulates. Anything else could hide the

@@ -25,6 +25,38 @@ pub fn reset_signals() -> Step {
     call!(nr::RT_SIGPROCMASK, SIG_SETMASK, &raw const empty, 0, SIGNAL_SET_BYTES).at(Detail::Whole).map(drop)
 }
 
+/// Lets the signals that ask a program to end do so while the container waits for its start: the first
+/// process of a pid namespace gets none that it has no handler for (pid_namespaces(7)).
+pub fn end_on_request() -> Step {
+    /// `struct sigaction` of the kernel.
+    #[repr(C)]
+    struct Action {
+        handler: usize,
+        flags: usize,
+        #[cfg(target_arch = "x86_64")]
+        restorer: usize,
+        mask: u64,
+    }
+    /// There is no way back from the handler, but x86 wants to know it.
+    const SA_RESTORER: usize = if cfg!(target_arch = "x86_64") { 0x0400_0000 } else { 0 };
+    extern "C" fn end(signal: i32) {
+        crate::exit(128 + signal as usize);
+    }
+    let handler = end as extern "C" fn(i32) as usize;
+    let action = Action {
+        handler,
+        flags: SA_RESTORER,
+        #[cfg(target_arch = "x86_64")]
+        restorer: handler,
+        mask: 0,
+    };
+    // SIGHUP, SIGINT, SIGQUIT, SIGTERM.
+    for signal in [1, 2, 3, 15] {
+        call!(nr::RT_SIGACTION, signal, &raw const action, 0, SIGNAL_SET_BYTES).at(Detail::Whole)?;
+    }
+    Ok(())
+}
+
 /// `FindProgram`: the first candidate that is a regular file and may be executed.
 pub fn find_program(init: &mut Init, candidates: Slice) -> Step {
     let candidates = init.plan.numbers(candidates);

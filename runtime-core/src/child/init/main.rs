@@ -92,6 +92,8 @@ pub struct Init {
     program: u32,
     /// The umask to restore when the plan sets none.
     umask: usize,
+    /// What `CopyMode` found, for the next `NewFilesystem`.
+    mode: Option<u32>,
     /// The working directory is the container's.
     in_directory: bool,
 }
@@ -110,7 +112,7 @@ impl Init {
         call!(nr::PRCTL, PR_SET_DUMPABLE, 0).at(Detail::Prctl)?;
         exec::reset_signals()?;
         let umask = call!(nr::UMASK, 0).at(Detail::Prctl)?;
-        Ok(Self { plan, fds, step: STEP_PRELUDE, program: 0, umask, in_directory: false })
+        Ok(Self { plan, fds, step: STEP_PRELUDE, program: 0, umask, mode: None, in_directory: false })
     }
 
     /// The descriptor in a slot, or -1.

@@ -146,6 +146,7 @@ pub fn receive(init: &mut Init, into: Slot, count: u32) -> Step {
 /// host stays open but the gate and what hooks need.
 pub fn await_start(init: &mut Init) -> Step {
     let gate = init.fd(Slot::GATE);
+    crate::exec::end_on_request()?;
     close_all_but(init, &[Slot::GATE, Slot::STATE]);
     let connection = loop {
         match call!(nr::ACCEPT4, gate, 0, 0, file::O_CLOEXEC) {
