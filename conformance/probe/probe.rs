@@ -262,13 +262,14 @@ fn hook(args: &[String]) -> i32 {
     let words: Vec<String> = args.iter().map(|word| quote(word)).collect();
     let line = format!(
         "{{\"name\":{},\"heard\":{heard},\"state\":{},\"namespaces\":{},\"env\":[{}],\
-         \"args\":[{}],\"probe_seen\":{}}}\n",
+         \"args\":[{}],\"probe_seen\":{},\"init_pid_namespace\":{}}}\n",
         quote(args.get(3).map_or("", String::as_str)),
         quote(&state),
         namespaces(),
         environment.join(","),
         words.join(","),
         Path::new("/probe").exists(),
+        quote(&namespace_of_init(&state)),
     );
     let file = args.get(2).map_or("/hooks", String::as_str);
     let opened = fs::OpenOptions::new().append(true).create(true).open(file);
@@ -276,6 +277,14 @@ fn hook(args: &[String]) -> i32 {
         return 97;
     }
     args.get(4).and_then(|code| code.parse().ok()).unwrap_or(0)
+}
+
+/// The pid namespace of the process that the state names; empty where it cannot be seen.
+fn namespace_of_init(state: &str) -> String {
+    let pid = state.split_once("\"pid\":").map_or("", |(_, rest)| rest.trim_start());
+    let digits: String = pid.chars().take_while(char::is_ascii_digit).collect();
+    let link = fs::read_link(format!("/proc/{digits}/ns/pid"));
+    link.map(|link| link.display().to_string()).unwrap_or_default()
 }
 
 fn quote(text: &str) -> String {

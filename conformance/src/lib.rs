@@ -12,6 +12,7 @@ mod call;
 mod case;
 mod cgroup;
 mod differences;
+mod holder;
 mod report;
 mod statements;
 mod suite;

@@ -9,10 +9,13 @@ use crate::verdict::Outcome;
 mod cgroups;
 mod devices;
 mod features;
+mod hook_kinds;
 mod hooks;
 mod inside;
+mod joins;
 mod mounts;
 mod namespaces;
+mod network;
 mod operations;
 mod options;
 mod paths;
@@ -100,7 +103,10 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Statement> {
         mounts::STATEMENTS,
         options::STATEMENTS,
         hooks::STATEMENTS,
+        hook_kinds::STATEMENTS,
         namespaces::STATEMENTS,
+        joins::STATEMENTS,
+        network::STATEMENTS,
         devices::STATEMENTS,
         cgroups::STATEMENTS,
         paths::STATEMENTS,

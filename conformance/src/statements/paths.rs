@@ -37,12 +37,6 @@ pub(super) const STATEMENTS: &[Statement] = &[
         "the label is put on mounts",
         "needs a kernel with SELinux",
     ),
-    untestable(
-        "net-devices",
-        "config-linux.md#network-devices",
-        "listed interfaces are moved and up",
-        "not in this version of the suite: needs a veth pair made by the check",
-    ),
 ];
 
 fn masked_file(case: &mut Case) -> Outcome {
