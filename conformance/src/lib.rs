@@ -14,6 +14,7 @@ mod cgroup;
 mod differences;
 mod holder;
 mod report;
+mod socket;
 mod statements;
 mod suite;
 mod tree;

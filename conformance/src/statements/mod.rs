@@ -7,12 +7,17 @@ use crate::case::Case;
 use crate::verdict::Outcome;
 
 mod cgroups;
+mod details;
 mod devices;
+mod feature_tables;
 mod features;
+mod filters;
 mod hook_kinds;
 mod hooks;
 mod inside;
 mod joins;
+mod lifecycle;
+mod limits;
 mod mounts;
 mod namespaces;
 mod network;
@@ -97,9 +102,12 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Statement> {
     [
         state::STATEMENTS,
         operations::STATEMENTS,
+        lifecycle::STATEMENTS,
         inside::STATEMENTS,
         process::STATEMENTS,
+        details::STATEMENTS,
         rights::STATEMENTS,
+        filters::STATEMENTS,
         mounts::STATEMENTS,
         options::STATEMENTS,
         hooks::STATEMENTS,
@@ -109,8 +117,10 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Statement> {
         network::STATEMENTS,
         devices::STATEMENTS,
         cgroups::STATEMENTS,
+        limits::STATEMENTS,
         paths::STATEMENTS,
         features::STATEMENTS,
+        feature_tables::STATEMENTS,
         required::STATEMENTS,
         values::STATEMENTS,
     ]

@@ -77,11 +77,20 @@ fn fresh(case: &mut Case, kind: &str, link: &str) -> Outcome {
 
 pub(super) fn with_user(case: &mut Case) {
     if !listed(case, "user") {
-        let map = json!([{"containerID": 0, "hostID": 100_000, "size": 1000}]);
         case.push("/linux/namespaces", json!({"type": "user"}));
-        case.set("/linux/uidMappings", map.clone());
-        case.set("/linux/gidMappings", map);
+        with_mappings(case);
     }
+}
+
+/// The mappings of a user namespace: to the caller alone when it is not root.
+pub(super) fn with_mappings(case: &mut Case) {
+    let map = |id: u32| match case.rootless {
+        true => json!([{"containerID": 0, "hostID": id, "size": 1}]),
+        false => json!([{"containerID": 0, "hostID": 100_000, "size": 1000}]),
+    };
+    let maps = (map(nix::unistd::geteuid().as_raw()), map(nix::unistd::getegid().as_raw()));
+    case.set("/linux/uidMappings", maps.0);
+    case.set("/linux/gidMappings", maps.1);
 }
 
 fn user(case: &mut Case) -> Outcome {
