@@ -21,7 +21,6 @@ mod number {
     pub const GET_MEMPOLICY: i64 = 239;
     pub const GETCPU: i64 = 309;
     pub const KEYCTL: i64 = 250;
-    pub const MKNODAT: i64 = 259;
     pub const IOCTL: i64 = 16;
 }
 #[cfg(not(target_arch = "x86_64"))]
@@ -31,7 +30,6 @@ mod number {
     pub const GET_MEMPOLICY: i64 = 236;
     pub const GETCPU: i64 = 168;
     pub const KEYCTL: i64 = 219;
-    pub const MKNODAT: i64 = 33;
     pub const IOCTL: i64 = 29;
 }
 
@@ -208,7 +206,6 @@ fn answer(question: &str) -> String {
             .open(operand)
             .map(|_| String::new()),
         "open" => fs::File::open(operand).map(|_| String::new()),
-        "mknod" => mknod(operand),
         "tty" => terminal_size(operand.parse().unwrap_or(0)),
         "mkdir" => fs::create_dir(operand).map(|()| String::new()),
         "list" => list(operand),
@@ -224,14 +221,6 @@ fn answer(question: &str) -> String {
         Ok(fields) => format!("{{{fields}}}"),
         Err(error) => format!("{{\"errno\":{}}}", error.raw_os_error().unwrap_or(-1)),
     }
-}
-
-/// Makes the character device 1:11.
-fn mknod(operand: &str) -> std::io::Result<String> {
-    let path = CString::new(operand)?;
-    // SAFETY: a terminated string that lives until the call is over; AT_FDCWD is -100.
-    let rc = unsafe { syscall(number::MKNODAT, -100_i64, path.as_ptr(), 0o020_600_i64, 0x10b_i64) };
-    if rc == 0 { Ok(String::new()) } else { Err(std::io::Error::last_os_error()) }
 }
 
 /// Rows and columns of the terminal at a descriptor (TIOCGWINSZ).

@@ -277,6 +277,12 @@ fn scheduler(case: &mut Case, scheduler: Value, wanted: u64, field: &str) -> Out
 
 fn realtime(case: &mut Case, policy: &str, number: u64) -> Outcome {
     case.need_root("realtime scheduling")?;
+    let cpu = crate::cgroup::directory(nix::unistd::getpid(), "cpu");
+    if cpu.is_some_and(|directory| directory.join("cpu.rt_runtime_us").exists()) {
+        // A cgroup of version 1 has no realtime unless it is given some.
+        case.set("/linux/cgroupsPath", json!(format!("/{}", case.id)));
+        case.set("/linux/resources/cpu", json!({"realtimeRuntime": 1000, "realtimePeriod": 1_000_000}));
+    }
     case.set("/process/scheduler", json!({"policy": policy, "priority": 3}));
     let seen = match case.report() {
         Err(Stop::Fail { seen, .. }) if seen.contains("not permitted") => {
