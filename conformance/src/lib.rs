@@ -11,6 +11,7 @@
 mod call;
 mod case;
 mod cgroup;
+mod coverage;
 mod differences;
 mod holder;
 mod report;

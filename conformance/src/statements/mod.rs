@@ -26,6 +26,7 @@ mod options;
 mod paths;
 mod process;
 mod required;
+mod resctrl;
 mod rights;
 mod state;
 mod values;
@@ -119,6 +120,7 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Statement> {
         cgroups::STATEMENTS,
         limits::STATEMENTS,
         paths::STATEMENTS,
+        resctrl::STATEMENTS,
         features::STATEMENTS,
         feature_tables::STATEMENTS,
         required::STATEMENTS,
