@@ -21,6 +21,7 @@ mod number {
     pub const GET_MEMPOLICY: i64 = 239;
     pub const GETCPU: i64 = 309;
     pub const KEYCTL: i64 = 250;
+    pub const IOCTL: i64 = 16;
 }
 #[cfg(not(target_arch = "x86_64"))]
 mod number {
@@ -29,6 +30,7 @@ mod number {
     pub const GET_MEMPOLICY: i64 = 236;
     pub const GETCPU: i64 = 168;
     pub const KEYCTL: i64 = 219;
+    pub const IOCTL: i64 = 29;
 }
 
 const NAMESPACES: [&str; 8] = ["cgroup", "ipc", "mnt", "net", "pid", "time", "user", "uts"];
@@ -46,7 +48,12 @@ fn main() {
         .collect();
     report.push(format!("\"answers\":{{{}}}", answers.join(",")));
     let line = format!("{{{}}}\n", report.join(","));
-    if std::io::stdout().write_all(line.as_bytes()).is_err() {
+    let file = args[1..].iter().find_map(|word| word.strip_prefix("report="));
+    let written = match file {
+        Some(file) => fs::write(file, &line),
+        None => std::io::stdout().write_all(line.as_bytes()),
+    };
+    if written.is_err() {
         std::process::exit(99);
     }
     for word in &args[1..] {
@@ -198,6 +205,8 @@ fn answer(question: &str) -> String {
             .truncate(false)
             .open(operand)
             .map(|_| String::new()),
+        "open" => fs::File::open(operand).map(|_| String::new()),
+        "tty" => terminal_size(operand.parse().unwrap_or(0)),
         "mkdir" => fs::create_dir(operand).map(|()| String::new()),
         "list" => list(operand),
         "link" => fs::read_link(operand)
@@ -211,6 +220,17 @@ fn answer(question: &str) -> String {
     match result {
         Ok(fields) => format!("{{{fields}}}"),
         Err(error) => format!("{{\"errno\":{}}}", error.raw_os_error().unwrap_or(-1)),
+    }
+}
+
+/// Rows and columns of the terminal at a descriptor (TIOCGWINSZ).
+fn terminal_size(fd: i64) -> std::io::Result<String> {
+    let mut size = [0_u16; 4];
+    // SAFETY: the kernel writes the four numbers of `struct winsize`.
+    let rc = unsafe { syscall(number::IOCTL, fd, 0x5413_i64, size.as_mut_ptr()) };
+    match rc {
+        0 => Ok(format!("\"size\":[{},{}]", size[0], size[1])),
+        _ => Err(std::io::Error::last_os_error()),
     }
 }
 
@@ -262,13 +282,14 @@ fn hook(args: &[String]) -> i32 {
     let words: Vec<String> = args.iter().map(|word| quote(word)).collect();
     let line = format!(
         "{{\"name\":{},\"heard\":{heard},\"state\":{},\"namespaces\":{},\"env\":[{}],\
-         \"args\":[{}],\"probe_seen\":{}}}\n",
+         \"args\":[{}],\"probe_seen\":{},\"init_pid_namespace\":{}}}\n",
         quote(args.get(3).map_or("", String::as_str)),
         quote(&state),
         namespaces(),
         environment.join(","),
         words.join(","),
         Path::new("/probe").exists(),
+        quote(&namespace_of_init(&state)),
     );
     let file = args.get(2).map_or("/hooks", String::as_str);
     let opened = fs::OpenOptions::new().append(true).create(true).open(file);
@@ -276,6 +297,14 @@ fn hook(args: &[String]) -> i32 {
         return 97;
     }
     args.get(4).and_then(|code| code.parse().ok()).unwrap_or(0)
+}
+
+/// The pid namespace of the process that the state names; empty where it cannot be seen.
+fn namespace_of_init(state: &str) -> String {
+    let pid = state.split_once("\"pid\":").map_or("", |(_, rest)| rest.trim_start());
+    let digits: String = pid.chars().take_while(char::is_ascii_digit).collect();
+    let link = fs::read_link(format!("/proc/{digits}/ns/pid"));
+    link.map(|link| link.display().to_string()).unwrap_or_default()
 }
 
 fn quote(text: &str) -> String {

@@ -150,8 +150,13 @@ impl Case {
     /// Calls `create` with another id and the bundle as it is.
     pub(crate) fn create_as(&self, id: &str) -> Result<Call, Stop> {
         let bundle = self.bundle().display().to_string();
-        let pid_file = self.directory.path().join("pid").display().to_string();
+        let pid_file = self.pid_file();
         self.raw(&["create", "--bundle", &bundle, "--pid-file", &pid_file, id])
+    }
+
+    /// Where the runtime is told to write the pid.
+    pub(crate) fn pid_file(&self) -> String {
+        self.directory.path().join("pid").display().to_string()
     }
 
     /// `create`, which must succeed.

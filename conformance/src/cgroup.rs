@@ -42,6 +42,14 @@ pub(crate) fn all(pid: Pid) -> Vec<PathBuf> {
     membership.lines().filter_map(place).collect()
 }
 
+/// The directories of that name right below a mount point of cgroups.
+pub(crate) fn named(name: &str) -> Vec<PathBuf> {
+    let mounts = fs::read_to_string("/proc/thread-self/mountinfo").unwrap_or_default();
+    let cgroups = mounts.lines().filter(|line| line.contains(" - cgroup"));
+    let places = cgroups.filter_map(|line| line.split(' ').nth(4)).map(|point| Path::new(point).join(name));
+    places.filter(|place| place.is_dir()).collect()
+}
+
 /// Removes what a runtime left of a case's cgroups; the id is unique, so they are ours.
 pub(crate) fn sweep(id: &str) {
     let mounts = fs::read_to_string("/proc/thread-self/mountinfo").unwrap_or_default();

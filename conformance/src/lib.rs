@@ -11,8 +11,11 @@
 mod call;
 mod case;
 mod cgroup;
+mod coverage;
 mod differences;
+mod holder;
 mod report;
+mod socket;
 mod statements;
 mod suite;
 mod tree;

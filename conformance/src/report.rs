@@ -115,6 +115,7 @@ pub fn inventory() -> String {
         all().count(),
         all().count() - tested
     );
+    page += &words();
     let mut section = "";
     for row in all() {
         if row.section != section {
@@ -132,6 +133,32 @@ pub fn inventory() -> String {
     for row in all().filter_map(|row| difference(row.id)) {
         // Writing to a String cannot fail.
         writeln!(page, "| {} | {} | {} |", row.id, row.specification, row.runc).ok();
+    }
+    page
+}
+
+/// How the words of the specification are accounted for.
+fn words() -> String {
+    use crate::coverage::{REASONS, VERSION, WORDS};
+    let proofs = || WORDS.iter().flat_map(|(_, words)| words.iter().map(|(_, proof)| *proof));
+    let tested = |id: &str| all().any(|row| row.id == id && matches!(row.proof, Proof::Check(_)));
+    let marked = proofs().filter(|proof| proof.starts_with('!')).count();
+    let checked = proofs().filter(|proof| !proof.starts_with('!') && proof.split(' ').any(tested)).count();
+    let mut page = format!(
+        "\n## The words of the specification\n\nVersion {VERSION} says MUST, MUST NOT, SHOULD, SHOULD NOT, \
+         REQUIRED, SHALL or MAY NOT {} times. {checked} of these have a check, {} have a statement that \
+         cannot be tested, {marked} say nothing about a runtime on Linux:\n\n| times | because it |\n|---|---|\n",
+        proofs().count(),
+        proofs().count() - checked - marked,
+    );
+    for (mark, reason) in REASONS {
+        let times = proofs().filter(|proof| proof == mark).count();
+        page += &format!("| {times} | {reason} |\n");
+    }
+    page += "\n| section | words, each with its statements |\n|---|---|\n";
+    for (section, words) in WORDS {
+        let list: Vec<String> = words.iter().map(|(word, proof)| format!("{word}: {proof}")).collect();
+        page += &format!("| {section} | {} |\n", list.join("; "));
     }
     page
 }

@@ -6,8 +6,8 @@ use crate::cgroup;
 use crate::verdict::{Outcome, Stop, holds, same, skip};
 use serde_json::{Value, json};
 
-const PATH: &str = "config-linux.md#cgroups-path";
-const DEVICES: &str = "config-linux.md#allowed-device-list";
+pub(super) const PATH: &str = "config-linux.md#cgroups-path";
+pub(super) const DEVICES: &str = "config-linux.md#allowed-device-list";
 
 /// The table.
 pub(super) const STATEMENTS: &[Statement] = &[
@@ -31,17 +31,11 @@ pub(super) const STATEMENTS: &[Statement] = &[
         "limits of RDMA devices are written",
         "needs an RDMA device",
     ),
-    untestable(
-        "cgroup-blkio",
-        "config-linux.md#block-io",
-        "limits of block devices are written",
-        "not in this version of the suite: needs a block device that may be throttled",
-    ),
 ];
 
 /// Runs in a cgroup of its own with these resources; `None` if no hierarchy has the controller.
 /// The text of the first of the files (version 1, version 2) that is there.
-fn limit(
+pub(super) fn limit(
     case: &mut Case,
     controller: &str,
     resources: Value,
@@ -59,9 +53,13 @@ fn limit(
         return skip(format!("no cgroup of the container with {controller}"));
     };
     let old = directory.join(files[0]);
-    let file = if old.exists() { &old } else { &directory.join(files[1]) };
-    let text = std::fs::read_to_string(file)?.trim().to_owned();
-    Ok((old.exists(), text))
+    let old = Some(old).filter(|_| !files[0].is_empty()).filter(|file| file.exists());
+    let file = old.clone().unwrap_or_else(|| directory.join(files[1]));
+    if !file.is_file() {
+        return skip(format!("no {} or {} here", files[0], files[1]));
+    }
+    let text = std::fs::read_to_string(&file)?.trim().to_owned();
+    Ok((old.is_some(), text))
 }
 
 fn path(case: &mut Case) -> Outcome {

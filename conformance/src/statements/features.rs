@@ -27,7 +27,7 @@ pub(super) const STATEMENTS: &[Statement] = &[
     ),
 ];
 
-fn features(case: &Case) -> Result<Value, Stop> {
+pub(super) fn features(case: &Case) -> Result<Value, Stop> {
     let call = case.raw(&["features"])?;
     if !call.ok() {
         return crate::verdict::skip(format!("no features command: {}", call.describe()));

@@ -70,12 +70,12 @@ pub(super) const STATEMENTS: &[Statement] = &[
 ];
 
 /// The file that hooks write, as the host sees it.
-fn journal(case: &Case) -> PathBuf {
+pub(super) fn journal(case: &Case) -> PathBuf {
     case.share().join("hooks")
 }
 
 /// Adds a hook of that kind; its line goes to /out/hooks, which is `share` on both sides.
-fn add(case: &mut Case, kind: &str, name: &str, code: &str) {
+pub(super) fn add(case: &mut Case, kind: &str, name: &str, code: &str) {
     let inside = kind == "startContainer";
     let path = if inside { "/probe".into() } else { case.rootfs().join("probe") };
     let file = if inside { "/out/hooks".into() } else { journal(case) };
@@ -84,7 +84,7 @@ fn add(case: &mut Case, kind: &str, name: &str, code: &str) {
 }
 
 /// A whole life with these hooks; the lines that they left.
-fn live(case: &mut Case, kinds: &[&str]) -> Result<Vec<Value>, Stop> {
+pub(super) fn live(case: &mut Case, kinds: &[&str]) -> Result<Vec<Value>, Stop> {
     case.bind_share(json!(["rbind"]));
     for kind in kinds {
         add(case, kind, kind, "0");
@@ -95,7 +95,7 @@ fn live(case: &mut Case, kinds: &[&str]) -> Result<Vec<Value>, Stop> {
     Ok(case.hook_lines(&journal(case)))
 }
 
-fn names(lines: &[Value]) -> Value {
+pub(super) fn names(lines: &[Value]) -> Value {
     lines.iter().map(|line| line["name"].clone()).collect()
 }
 

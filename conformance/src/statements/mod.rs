@@ -7,17 +7,26 @@ use crate::case::Case;
 use crate::verdict::Outcome;
 
 mod cgroups;
+mod details;
 mod devices;
+mod feature_tables;
 mod features;
+mod filters;
+mod hook_kinds;
 mod hooks;
 mod inside;
+mod joins;
+mod lifecycle;
+mod limits;
 mod mounts;
 mod namespaces;
+mod network;
 mod operations;
 mod options;
 mod paths;
 mod process;
 mod required;
+mod resctrl;
 mod rights;
 mod state;
 mod values;
@@ -94,17 +103,26 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Statement> {
     [
         state::STATEMENTS,
         operations::STATEMENTS,
+        lifecycle::STATEMENTS,
         inside::STATEMENTS,
         process::STATEMENTS,
+        details::STATEMENTS,
         rights::STATEMENTS,
+        filters::STATEMENTS,
         mounts::STATEMENTS,
         options::STATEMENTS,
         hooks::STATEMENTS,
+        hook_kinds::STATEMENTS,
         namespaces::STATEMENTS,
+        joins::STATEMENTS,
+        network::STATEMENTS,
         devices::STATEMENTS,
         cgroups::STATEMENTS,
+        limits::STATEMENTS,
         paths::STATEMENTS,
+        resctrl::STATEMENTS,
         features::STATEMENTS,
+        feature_tables::STATEMENTS,
         required::STATEMENTS,
         values::STATEMENTS,
     ]

@@ -2,11 +2,11 @@
 
 use super::{Statement, must};
 use crate::case::Case;
+use crate::holder::Holder;
 use crate::verdict::{Outcome, holds, same};
 use serde_json::{Value, json};
-use std::process::{Child, Command, Stdio};
 
-const SECTION: &str = "config-linux.md#namespaces";
+pub(super) const SECTION: &str = "config-linux.md#namespaces";
 
 /// The table.
 pub(super) const STATEMENTS: &[Statement] = &[
@@ -77,11 +77,20 @@ fn fresh(case: &mut Case, kind: &str, link: &str) -> Outcome {
 
 pub(super) fn with_user(case: &mut Case) {
     if !listed(case, "user") {
-        let map = json!([{"containerID": 0, "hostID": 100_000, "size": 1000}]);
         case.push("/linux/namespaces", json!({"type": "user"}));
-        case.set("/linux/uidMappings", map.clone());
-        case.set("/linux/gidMappings", map);
+        with_mappings(case);
     }
+}
+
+/// The mappings of a user namespace: to the caller alone when it is not root.
+pub(super) fn with_mappings(case: &mut Case) {
+    let map = |id: u32| match case.rootless {
+        true => json!([{"containerID": 0, "hostID": id, "size": 1}]),
+        false => json!([{"containerID": 0, "hostID": 100_000, "size": 1000}]),
+    };
+    let maps = (map(nix::unistd::geteuid().as_raw()), map(nix::unistd::getegid().as_raw()));
+    case.set("/linux/uidMappings", maps.0);
+    case.set("/linux/gidMappings", maps.1);
 }
 
 fn user(case: &mut Case) -> Outcome {
@@ -98,52 +107,18 @@ fn mappings(case: &mut Case) -> Outcome {
     same("uid_map", &json!(wanted), &json!(words.join(" ")))
 }
 
-fn inherit(case: &mut Case, kind: &str, link: &str) -> Outcome {
+pub(super) fn inherit(case: &mut Case, kind: &str, link: &str) -> Outcome {
     case.need_root("a user namespace cannot mount the host's proc")?;
     case.drop_namespace(kind);
     same(&format!("{link} namespace"), &own(link)?, &case.report()?["namespaces"][link])
 }
 
-/// A process in a uts namespace of its own, which `unshare` makes; ended when dropped.
-struct Holder(Child);
-
-impl Holder {
-    fn new() -> std::io::Result<Self> {
-        let mut command = Command::new("unshare");
-        command.args(["--uts", "sleep", "60"]).stdin(Stdio::null()).stdout(Stdio::null());
-        let holder = Holder(command.spawn()?);
-        for _ in 0..500 {
-            if holder.link()? != own("uts")? {
-                break;
-            }
-            std::thread::sleep(std::time::Duration::from_millis(2));
-        }
-        Ok(holder)
-    }
-
-    fn path(&self) -> String {
-        format!("/proc/{}/ns/uts", self.0.id())
-    }
-
-    fn link(&self) -> std::io::Result<Value> {
-        Ok(json!(std::fs::read_link(self.path())?))
-    }
-}
-
-impl Drop for Holder {
-    fn drop(&mut self) {
-        if let Err(error) = self.0.kill().and_then(|()| self.0.wait()) {
-            eprintln!("# end the namespace's holder: {error}");
-        }
-    }
-}
-
 fn join(case: &mut Case) -> Outcome {
     case.need_root("join a uts namespace")?;
-    let holder = Holder::new()?;
+    let holder = Holder::new("uts")?;
     case.drop_namespace("uts");
-    case.push("/linux/namespaces", json!({"type": "uts", "path": holder.path()}));
-    same("uts namespace", &holder.link()?, &case.report()?["namespaces"]["uts"])
+    case.push("/linux/namespaces", json!({"type": "uts", "path": holder.path("uts")}));
+    same("uts namespace", &holder.link("uts")?, &case.report()?["namespaces"]["uts"])
 }
 
 fn wrong_type(case: &mut Case) -> Outcome {

@@ -1,6 +1,6 @@
 //! config.md: capabilities and noNewPrivileges; config-linux.md: seccomp.
 
-use super::{Statement, must, should, untestable};
+use super::{Statement, must, should};
 use crate::case::Case;
 use crate::verdict::{Outcome, Stop, holds, same};
 use serde_json::{Value, json};
@@ -43,12 +43,6 @@ pub(super) const STATEMENTS: &[Statement] = &[
         errno_unsupported,
     ),
     must("seccomp-listener-metadata", SECCOMP, "listenerMetadata without listenerPath is an error", metadata),
-    untestable(
-        "seccomp-listener",
-        SECCOMP,
-        "the container process state is sent to listenerPath",
-        "not in this version of the suite: needs a listener in the check",
-    ),
 ];
 
 /// The named set as the process has it, when all five sets are the same two.

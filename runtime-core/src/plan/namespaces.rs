@@ -134,7 +134,9 @@ fn join_cgroup(lanes: &mut Lanes, context: Context<'_>, layout: &Layout) {
     // v1 denies all devices before it allows some, and a cpuset takes no process before it has CPUs.
     lanes.parent.push(ParentOp::ApplyLimits);
     lanes.parent.push(ParentOp::JoinCgroup);
-    if context.namespaces().makes(Kind::Cgroup) || layout.forks() {
+    // Nor does the cpu controller take a realtime process into a cgroup without time for it.
+    let scheduled = context.spec.process.as_ref().is_some_and(|process| process.scheduler.is_some());
+    if context.namespaces().makes(Kind::Cgroup) || layout.forks() || scheduled {
         lanes.sync(Point::CgroupJoined);
     }
 }

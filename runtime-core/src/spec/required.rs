@@ -131,6 +131,8 @@ struct Rule {
 
 #[derive(Deserialize)]
 struct BlockIo {
+    #[serde(rename = "weightDevice")]
+    _weights: Option<Vec<Weight>>,
     #[serde(rename = "throttleReadBpsDevice")]
     _read_bytes: Option<Vec<Throttle>>,
     #[serde(rename = "throttleWriteBpsDevice")]
@@ -142,7 +144,19 @@ struct BlockIo {
 }
 
 #[derive(Deserialize)]
+struct Weight {
+    #[serde(rename = "major")]
+    _major: IgnoredAny,
+    #[serde(rename = "minor")]
+    _minor: IgnoredAny,
+}
+
+#[derive(Deserialize)]
 struct Throttle {
+    #[serde(rename = "major")]
+    _major: IgnoredAny,
+    #[serde(rename = "minor")]
+    _minor: IgnoredAny,
     #[serde(rename = "rate")]
     _rate: IgnoredAny,
 }
