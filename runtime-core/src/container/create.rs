@@ -198,6 +198,7 @@ impl CreatePlan {
             cgroup: self.cgroup.as_ref().map(|plan| plan.location.clone()),
             poststop: !self.spec.hooks.poststop.is_empty(),
             no_new_keyring: self.options.no_new_keyring,
+            added_mounts: Vec::new(),
             start_steps: Vec::new(),
         }
     }

@@ -34,7 +34,7 @@ pub use resources::parse_resources;
 pub(crate) use device::{Device, DeviceKind};
 pub(crate) use hook::{Hook, Hooks};
 pub(crate) use linux::MemoryPolicy;
-pub(crate) use mount::Mount;
+pub(crate) use mount::{Mount, parse_mounts};
 pub(crate) use mount_options::MountOptions;
 pub(crate) use namespace::{Kind, Namespace, Namespaces};
 pub(crate) use process::{CapabilitySets, IoPriority, Rlimit, Scheduler, set_variable};
