@@ -115,14 +115,14 @@ pub(super) fn seccompiler(profile: &LinuxSeccomp, runs: usize) -> Result<Program
                 let arguments: Vec<&LinuxSeccompArg> = syscall.args().iter().flatten().collect();
                 if !arguments.is_empty() {
                     let conditions = arguments.into_iter().map(condition).collect::<Result<_, _>>();
-                    known.push(conditions.and_then(SeccompRule::new).map_err(|error| failed(error))?);
+                    known.push(conditions.and_then(SeccompRule::new).map_err(&failed)?);
                 }
             }
         }
         let filter =
             SeccompFilter::new(rules, SeccompAction::Errno(1), SeccompAction::Allow, TargetArch::x86_64);
         let program: Result<Vec<sock_filter>, _> = filter.and_then(TryInto::try_into);
-        program.map_err(|error| failed(error))
+        program.map_err(failed)
     };
     let instructions = compile()?;
     let compile_us = time(runs, || drop(black_box(compile())));
