@@ -14,7 +14,7 @@ use crate::cgroup::{Cgroup, CgroupPlan, Hierarchies, Location};
 use crate::child::ops::Point;
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::ContainerId;
-use crate::launch::{self, Child, Guard, Inputs, Kept, ParentLane, StepText};
+use crate::launch::{self, Child, Guard, Inputs, Kept, ParentLane, Receiver, StepText};
 use crate::plan::{CreateOptions, LaunchPlan};
 use crate::process::Process;
 use crate::runtime::Shared;
@@ -158,7 +158,9 @@ impl CreatePlan {
         let mut lane = Lane { plan: self, privileged, cgroup: &cgroup, entry: &entry, record: &mut record };
         launch::run(launch, &mut child, &mut lane)?;
         if !self.options.gate {
-            child.expect_executed()?;
+            // Other runtimes load the filter earlier: agents know an init by this status.
+            let receiver = Receiver::new(&self.spec, || State::new(&record, Status::Creating));
+            child.expect_executed(receiver.as_ref())?;
             let state = State::new(&record, Status::Running);
             launch::run_hooks(&self.spec.hooks.poststart, &state)?;
         }

@@ -8,11 +8,11 @@ use super::Container;
 use crate::cgroup::Cgroup;
 use crate::child::ops::Point;
 use crate::error::{Error, Result};
-use crate::launch::{self, Child, Inputs, ParentLane};
+use crate::launch::{self, Child, Inputs, ParentLane, Receiver};
 use crate::plan::{ExecOptions, LaunchPlan};
 use crate::process::Process;
 use crate::spec::ValidProcess;
-use crate::state::{Record, Status, status_of};
+use crate::state::{Record, State, Status, status_of};
 
 impl Container {
     /// Runs another process in the container; it returns when the program is executed.
@@ -45,16 +45,24 @@ impl Container {
             Some(path) => cgroup.sub(&[path.as_str()])?,
             None => cgroup,
         };
-        match self.launch(&plan, &init, &cgroup) {
+        let receiver = Receiver::new(&spec, || State::new(&record, Status::Running));
+        let receiver = receiver.as_ref();
+        match self.launch(&plan, &init, &cgroup, receiver) {
             // The container has sub-cgroups with controllers: where its init is, a process may be.
             Err(error) if error.raw_errno() == Some(Errno::EBUSY) && options.cgroup.is_none() => {
-                self.launch(&plan, &init, &own_cgroup(&cgroup, &record)?)
+                self.launch(&plan, &init, &own_cgroup(&cgroup, &record)?, receiver)
             }
             other => other,
         }
     }
 
-    fn launch(&self, plan: &LaunchPlan, init: &OwnedFd, cgroup: &Cgroup) -> Result<Process> {
+    fn launch(
+        &self,
+        plan: &LaunchPlan,
+        init: &OwnedFd,
+        cgroup: &Cgroup,
+        receiver: Option<&Receiver<'_>>,
+    ) -> Result<Process> {
         let inputs = Inputs {
             stdio: [None; 3],
             preserved: plan.preserved,
@@ -65,7 +73,7 @@ impl Container {
         };
         let mut child = launch::spawn(plan, &inputs)?;
         launch::run(plan, &mut child, &mut Lane { cgroup })?;
-        child.expect_executed()?;
+        child.expect_executed(receiver)?;
         Ok(Process::new(child.keep()?, plan.warnings.clone()))
     }
 }

@@ -27,6 +27,8 @@ pub(crate) enum StepKind {
     Execute,
     /// A hook.
     Hook,
+    /// The announcement of a seccomp listener.
+    Listener,
 }
 
 /// A step in words. Kept in the state for the steps that `start` lets run, since that is another
@@ -50,6 +52,7 @@ impl StepText {
             Op::FindProgram { candidates } => StepKind::Search(candidates.len),
             Op::Execute { .. } => StepKind::Execute,
             Op::Hook { .. } => StepKind::Hook,
+            Op::AnnounceListener => StepKind::Listener,
             _ => StepKind::Call,
         };
         let origin = plan.child.origin(step).map(str::to_owned);
@@ -81,8 +84,8 @@ pub(crate) fn describe(report: Report, step: Option<&StepText>, output: Option<O
         StepKind::Search(places) => program_error(operation, errno, places),
         StepKind::Hook => hook_error(operation, report, output),
         StepKind::Execute => Error::system(operation, errno).kind_of(ErrorKind::ProgramNotExecutable),
-        StepKind::Call if part.is_empty() => Error::system(operation, errno),
-        StepKind::Call => Error::system(operation, errno).reason(part),
+        StepKind::Call | StepKind::Listener if part.is_empty() => Error::system(operation, errno),
+        StepKind::Call | StepKind::Listener => Error::system(operation, errno).reason(part),
     };
     match &step.origin {
         Some(origin) => error.origin(origin.clone()),

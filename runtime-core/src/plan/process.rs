@@ -66,7 +66,7 @@ pub(super) fn change_directory(lanes: &mut Lanes, process: &ValidProcess) {
     lanes.push_from(Op::ChangeDirectory { path }, &format!("{}cwd", process.origin));
 }
 
-/// Permitted, effective and inheritable set; `extra` is kept until the final call.
+/// Permitted, effective and inheritable set; `extra` is kept until execve(2).
 pub(super) fn set_capabilities(lanes: &mut Lanes, process: &ValidProcess, sets: &CapabilitySets, extra: u64) {
     let op = Op::SetCapabilities {
         effective: sets.effective | extra,
@@ -113,14 +113,20 @@ fn candidates(process: &ValidProcess) -> Vec<String> {
         .collect()
 }
 
-/// execve(2). Without a HOME, the one of the user is looked up.
-pub(super) fn execute(lanes: &mut Lanes, process: &ValidProcess, env: &[String]) {
+/// All that comes before execve(2). Without a HOME, the one of the user is looked up.
+pub(super) fn prepare(lanes: &mut Lanes, process: &ValidProcess, env: &[String]) {
     let has_home = env.iter().any(|entry| entry.strip_prefix("HOME=").is_some_and(|home| !home.is_empty()));
     let env: Vec<&String> = env.iter().filter(|entry| has_home || !entry.starts_with("HOME=")).collect();
-    let op = Op::Execute {
+    let op = Op::PrepareProgram {
         args: lanes.child.strings(&process.args),
         env: lanes.child.strings(&env),
         home_uid: if has_home { u32::MAX } else { process.uid },
     };
     lanes.push_from(op, &format!("{}args", process.origin));
+}
+
+/// execve(2).
+pub(super) fn execute(lanes: &mut Lanes, process: &ValidProcess) {
+    let args = lanes.child.strings(&process.args);
+    lanes.push_from(Op::Execute { args }, &format!("{}args", process.origin));
 }
