@@ -18,5 +18,7 @@ mod process;
 mod rootfs;
 mod rootless;
 mod run;
+mod seccomp_agent;
+mod seccomp_notify;
 mod terminal;
 mod update;
