@@ -137,6 +137,33 @@ fn a_seccomp_agent_of_the_user() {
     }
 }
 
+/// The init of an `exec` was executed outside of the container's user namespace and is not dumpable, so that
+/// only the host's root may reach into it: the caller is told, and nothing of the process stays.
+#[test]
+fn an_exec_that_cannot_give_its_listener() {
+    if !privileged() {
+        return;
+    }
+    let mut user = Rootless::new(&["sleep", "1000"]);
+    let socket = user.bundle.path().join("agent");
+    user.change(|config| {
+        let rule = json!({"names": ["mkdir"], "action": "SCMP_ACT_NOTIFY"});
+        config["linux"]["seccomp"] =
+            json!({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [rule], "listenerPath": socket});
+        config["root"]["readonly"] = json!(false);
+    });
+    let agent = Agent::new(&socket, Answers::Continue);
+    let id = user.id();
+    user.go(&["create", &id]).ok();
+    user.go(&["start", &id]).ok();
+    agent.state();
+    let run = user.go(&["exec", &id, "touch", "/tmp/ran"]).fails(255, "pidfd_getfd of the seccomp listener");
+    assert!(run.stderr.contains("CAP_SYS_PTRACE"), "{run:?}");
+    assert_eq!(user.status(&id), "running");
+    assert!(!user.bundle.path().join("rootfs/tmp/ran").exists());
+    assert!(agent.is_idle());
+}
+
 #[test]
 fn life_of_a_rootless_container() {
     if !privileged() {

@@ -55,9 +55,9 @@ impl Agent {
         self.states.try_recv().is_err()
     }
 
-    /// The numbers of the calls until now.
+    /// The numbers of the calls since the last time.
     pub(crate) fn calls(&self) -> Vec<i64> {
-        self.calls.lock().expect("no panic").clone()
+        std::mem::take(&mut *self.calls.lock().expect("no panic"))
     }
 }
 
