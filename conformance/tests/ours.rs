@@ -6,7 +6,7 @@ use conformance::{Options, Verdict, run};
 
 /// Statements that our runtime does not fulfil yet: open defects, to be emptied. A fixed one
 /// must be taken out: the test compares both ways.
-const OPEN: &[&str] = &["seccomp-names", "seccomp-errno-unsupported", "seccomp-listener-metadata"];
+const OPEN: &[&str] = &[];
 
 #[test]
 fn our_runtime_conforms() {

@@ -21,5 +21,7 @@ mod rootfs;
 mod rootless;
 mod run;
 mod running_mounts;
+mod seccomp_agent;
+mod seccomp_notify;
 mod terminal;
 mod update;

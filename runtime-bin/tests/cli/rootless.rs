@@ -7,6 +7,7 @@ use std::process::Command;
 use nix::mount::{MsFlags, mount};
 use serde_json::{Value, json};
 
+use crate::seccomp_agent::{Agent, Answers};
 use crate::support::{Bundle, Run, Running as _, privileged, runtime_path, until};
 
 /// An id that no machine gives to anybody.
@@ -110,6 +111,57 @@ fn the_rootless_configuration_runs() {
     use std::os::unix::fs::MetadataExt as _;
     let file = std::fs::metadata(user.bundle.path().join("rootfs/tmp/file")).expect("a file");
     assert_eq!((file.uid(), file.gid()), (USER, USER));
+}
+
+/// The init waits for the agent without any privilege of the caller over the host.
+#[test]
+fn a_seccomp_agent_of_the_user() {
+    if !privileged() {
+        return;
+    }
+    for value in [true, false] {
+        let mut user = Rootless::new(&["sh", "-c", "echo hello"]);
+        let socket = user.bundle.path().join("agent");
+        user.change(|config| {
+            config["process"]["noNewPrivileges"] = json!(value);
+            config["linux"]["seccomp"] = json!({"defaultAction": "SCMP_ACT_NOTIFY", "listenerPath": socket});
+        });
+        let agent = Agent::new(&socket, Answers::Continue);
+        let id = user.id();
+        assert_eq!(user.go(&["run", &id]).ok().stdout, "hello\n");
+        agent.state();
+        let id = user.id();
+        user.go(&["create", &id]).ok();
+        user.go(&["start", &id]).ok();
+        agent.state();
+    }
+}
+
+/// The init of an `exec` was executed outside of the container's user namespace and is not dumpable, so that
+/// only the host's root may reach into it: the caller is told, and nothing of the process stays.
+#[test]
+fn an_exec_that_cannot_give_its_listener() {
+    if !privileged() {
+        return;
+    }
+    let mut user = Rootless::new(&["sleep", "1000"]);
+    let socket = user.bundle.path().join("agent");
+    user.change(|config| {
+        let rule = json!({"names": ["mkdir"], "action": "SCMP_ACT_NOTIFY"});
+        config["linux"]["seccomp"] =
+            json!({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [rule], "listenerPath": socket});
+        config["root"]["readonly"] = json!(false);
+    });
+    let agent = Agent::new(&socket, Answers::Continue);
+    let id = user.id();
+    user.go(&["create", &id]).ok();
+    user.go(&["start", &id]).ok();
+    agent.state();
+    let run = user.go(&["exec", &id, "touch", "/tmp/ran"]).fails(255, "pidfd_getfd of the seccomp listener");
+    assert!(run.stderr.contains("CAP_SYS_PTRACE"), "{run:?}");
+    assert_eq!(user.status(&id), "running");
+    assert!(!user.bundle.path().join("rootfs/tmp/ran").exists());
+    assert!(agent.is_idle());
 }
 
 #[test]

@@ -24,4 +24,7 @@ mod ctr;
 mod docker;
 mod image;
 mod podman;
+#[path = "../cli/seccomp_agent.rs"]
+#[allow(dead_code, reason = "the tests of the command line use more of it")]
+mod seccomp_agent;
 mod support;

@@ -10,7 +10,7 @@
 //! the specification. Only `plan::order` decides their sequence.
 
 /// First word of an image; changes with every change of the layout.
-pub const MAGIC: u32 = 0x7274_6901;
+pub const MAGIC: u32 = 0x7274_6902;
 
 /// Offset of a NUL-terminated string in the arena; 0 is "none" (and the empty string).
 #[repr(transparent)]
@@ -76,6 +76,10 @@ impl Slot {
     /// Number of inherited slots: descriptors `base..base + INHERITED` at the init's start.
     pub const INHERITED: usize = 16;
 }
+
+/// The first argument of the call by which the init waits until its listener is handed over. A
+/// number that no program has in a register by chance: sched_yield(2) has no arguments.
+pub const HANDOVER: u64 = 0x72_756e_7469_6d65;
 
 /// Begin of an image.
 #[repr(C)]
@@ -294,8 +298,14 @@ pub enum Op {
     SetAmbient { mask: u64 },
     /// prctl(PR_SET_NO_NEW_PRIVS).
     NoNewPrivileges,
+    /// Reports the number that the listener of the next [`Op::Seccomp`] will have, as detail: the lowest
+    /// free one, since nothing else of this process makes descriptors. Then the parent may take it.
+    AnnounceListener,
     /// seccomp(2) with this program (an array of 8-byte instructions).
     Seccomp { flags: u32, program: Slice },
+    /// sched_yield(2) with [`HANDOVER`], which a filter with a listener notifies of: it comes back
+    /// when the parent has handed the listener over. It needs nothing that the filter could deny.
+    AwaitHandover,
     /// Resolves the program against the candidates (absolute or cwd-relative paths, in order of
     /// `$PATH`) as the final user, so that `create` can report a missing one.
     FindProgram { candidates: Slice },
@@ -307,7 +317,10 @@ pub enum Op {
     AwaitStart,
     /// Makes every descriptor from the header's `base` on close-on-exec.
     CloseDescriptors,
-    /// Resets all signal dispositions and the mask, then execve(2) of the program that
-    /// `FindProgram` found. With `home_uid` other than `u32::MAX`, HOME is added from /etc/passwd.
-    Execute { args: Slice, env: Slice, home_uid: u32 },
+    /// Makes all that [`Op::Execute`] needs: pointers to arguments and environment, the umask. With
+    /// `home_uid` other than `u32::MAX`, HOME is added from /etc/passwd.
+    PrepareProgram { args: Slice, env: Slice, home_uid: u32 },
+    /// execve(2) of the program that `FindProgram` found, and no other call: a filter may be loaded.
+    /// The arguments are those of `PrepareProgram`.
+    Execute { args: Slice },
 }

@@ -15,7 +15,7 @@ use crate::cgroup::{Cgroup, CgroupPlan, Directory, Hierarchies, Location, Mode, 
 use crate::child::ops::Point;
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::ContainerId;
-use crate::launch::{self, Child, Guard, Inputs, Kept, Moved, ParentLane, StepText};
+use crate::launch::{self, Child, Guard, Inputs, Kept, Moved, ParentLane, Receiver, StepText};
 use crate::plan::{CreateOptions, LaunchPlan};
 use crate::process::Process;
 use crate::resctrl::{self, Place};
@@ -194,7 +194,9 @@ impl CreatePlan {
         };
         launch::run(launch, &mut child, &mut lane)?;
         if !self.options.gate {
-            child.expect_executed()?;
+            // Other runtimes load the filter earlier: agents know an init by this status.
+            let receiver = Receiver::new(&self.spec, || State::new(&record, Status::Creating));
+            child.expect_executed(receiver.as_ref())?;
             let state = State::new(&record, Status::Running);
             launch::run_hooks(&self.spec.hooks.poststart, &state)?;
         }

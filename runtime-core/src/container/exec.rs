@@ -8,12 +8,12 @@ use super::Container;
 use crate::cgroup::Cgroup;
 use crate::child::ops::Point;
 use crate::error::{Error, Result};
-use crate::launch::{self, Child, Inputs, ParentLane};
+use crate::launch::{self, Child, Inputs, ParentLane, Receiver};
 use crate::plan::{ExecOptions, LaunchPlan};
 use crate::process::Process;
 use crate::resctrl::{self, Place};
 use crate::spec::ValidProcess;
-use crate::state::{Record, Status, status_of};
+use crate::state::{Record, State, Status, status_of};
 
 impl Container {
     /// Runs another process in the container; it returns when the program is executed.
@@ -48,16 +48,25 @@ impl Container {
             [] => cgroup,
             paths => cgroup.sub(&paths.iter().map(String::as_str).collect::<Vec<_>>())?,
         };
-        match self.launch(&plan, &init, &cgroup, &record) {
+        let receiver = Receiver::new(&spec, || State::new(&record, Status::Running));
+        let receiver = receiver.as_ref();
+        match self.launch(&plan, &init, &cgroup, &record, receiver) {
             // The container has sub-cgroups with controllers: where its init is, a process may be.
             Err(error) if error.raw_errno() == Some(Errno::EBUSY) && options.cgroups.is_empty() => {
-                self.launch(&plan, &init, &own_cgroup(&cgroup, &record)?, &record)
+                self.launch(&plan, &init, &own_cgroup(&cgroup, &record)?, &record, receiver)
             }
             other => other,
         }
     }
 
-    fn launch(&self, plan: &LaunchPlan, init: &OwnedFd, cgroup: &Cgroup, record: &Record) -> Result<Process> {
+    fn launch(
+        &self,
+        plan: &LaunchPlan,
+        init: &OwnedFd,
+        cgroup: &Cgroup,
+        record: &Record,
+        receiver: Option<&Receiver<'_>>,
+    ) -> Result<Process> {
         let inputs = Inputs {
             stdio: [None; 3],
             preserved: plan.preserved,
@@ -68,7 +77,7 @@ impl Container {
         };
         let mut child = launch::spawn(plan, &inputs).map_err(|error| cgroup.explain_clone(error))?;
         launch::run(plan, &mut child, &mut Lane { cgroup, resctrl: record.resctrl.as_ref() })?;
-        child.expect_executed()?;
+        child.expect_executed(receiver)?;
         Ok(Process::new(child.keep()?, plan.warnings.clone()))
     }
 }

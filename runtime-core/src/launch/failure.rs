@@ -31,6 +31,8 @@ pub(crate) enum StepKind {
     RealDirectory,
     /// A change of the scheduling policy.
     Scheduler,
+    /// The announcement of a seccomp listener.
+    Listener,
 }
 
 /// A step in words. Kept in the state for the steps that `start` lets run, since that is another
@@ -56,6 +58,7 @@ impl StepText {
             Op::Hook { .. } => StepKind::Hook,
             Op::Attach { node: Node::RealDirectory, .. } => StepKind::RealDirectory,
             Op::Scheduler { .. } => StepKind::Scheduler,
+            Op::AnnounceListener => StepKind::Listener,
             _ => StepKind::Call,
         };
         let origin = plan.child.origin(step).map(str::to_owned);
@@ -112,8 +115,8 @@ pub(crate) fn describe(report: Report, step: Option<&StepText>, output: Option<O
             .hint("process scheduler can't be used together with AllowedCPUs, and may take CAP_SYS_NICE"),
         StepKind::RealDirectory | StepKind::Scheduler if part.is_empty() => Error::system(operation, errno),
         StepKind::RealDirectory | StepKind::Scheduler => Error::system(operation, errno).reason(part),
-        StepKind::Call if part.is_empty() => Error::system(operation, errno),
-        StepKind::Call => Error::system(operation, errno).reason(part),
+        StepKind::Call | StepKind::Listener if part.is_empty() => Error::system(operation, errno),
+        StepKind::Call | StepKind::Listener => Error::system(operation, errno).reason(part),
     };
     match &step.origin {
         Some(origin) => error.origin(origin.clone()),

@@ -27,7 +27,9 @@ impl ChildPlan {
             | Op::KeepCapabilities
             | Op::NoNewPrivileges
             | Op::AwaitStart
-            | Op::CloseDescriptors => plain(op).to_owned(),
+            | Op::CloseDescriptors
+            | Op::AnnounceListener
+            | Op::AwaitHandover => plain(op).to_owned(),
             Op::JoinNamespaces { .. }
             | Op::Unshare { .. }
             | Op::TimeNamespace { .. }
@@ -77,6 +79,7 @@ impl ChildPlan {
             | Op::Seccomp { .. }
             | Op::FindProgram { .. }
             | Op::Hook { .. }
+            | Op::PrepareProgram { .. }
             | Op::Execute { .. } => self.process(op),
         }
     }
@@ -222,7 +225,15 @@ impl ChildPlan {
                 let limit = if timeout == 0 { String::new() } else { format!(" within {timeout} ms") };
                 format!("run hook {} as {}{limit}", self.quote(path), self.strings_text(args))
             }
-            Op::Execute { args, .. } => format!("execute {}", self.strings_text(args)),
+            Op::PrepareProgram { args, env, home_uid } => {
+                let home = if home_uid == u32::MAX {
+                    String::new()
+                } else {
+                    format!(" and HOME of user {home_uid}")
+                };
+                format!("prepare {} arguments, {} variables{home}", args.len, env.len)
+            }
+            Op::Execute { args } => format!("execute {}", self.strings_text(args)),
             _ => String::new(),
         }
     }
@@ -231,7 +242,7 @@ impl ChildPlan {
     /// in `PATH`, or none, makes no path of a name.
     pub(crate) fn program_name(&self) -> String {
         let args = self.ops().iter().find_map(|op| match op {
-            Op::Execute { args, .. } => Some(self.words(*args, 1)),
+            Op::Execute { args } => Some(self.words(*args, 1)),
             _ => None,
         });
         args.iter().flatten().next().map_or_else(String::new, |name| self.text(Str(*name)).into_owned())
@@ -298,6 +309,8 @@ fn plain(op: &Op) -> &'static str {
         Op::NoNewPrivileges => "set no_new_privs",
         Op::AwaitStart => "wait for start",
         Op::CloseDescriptors => "close other descriptors on exec",
+        Op::AnnounceListener => "announce the listener of the seccomp filter",
+        Op::AwaitHandover => "wait until the listener is handed over",
         _ => "",
     }
 }

@@ -286,7 +286,9 @@ fn become_program(lanes: &mut Lanes, run: &Run<'_>) -> Result<()> {
     process::change_directory(lanes, process, true);
     process::change_user(lanes, process, &granted, set_groups);
     process::change_directory(lanes, process, false);
-    // Without no_new_privs, loading a filter takes a privilege until the end.
+    // Without no_new_privs, loading a filter takes a privilege until the end. It cannot be dropped
+    // after that, where the filter may deny the call, and need not be: execve(2) computes the new sets
+    // from the inheritable, bounding and ambient ones, which do not have it.
     let late_filter = seccomp::is_filtered(spec) && !process.no_new_privileges;
     let extra = if late_filter { SYS_ADMIN & own.permitted } else { 0 };
     process::set_capabilities(lanes, process, &granted.sets, extra);
@@ -303,13 +305,12 @@ fn become_program(lanes: &mut Lanes, run: &Run<'_>) -> Result<()> {
         hooks::start_container(lanes, context, &env);
     }
     lanes.push(Op::CloseDescriptors);
+    process::prepare(lanes, process, &env);
     if process.no_new_privileges {
         lanes.push_from(Op::NoNewPrivileges, &format!("{}noNewPrivileges", process.origin));
     }
+    // From the filter on, each call may be denied or wait for somebody: nothing but execve(2) follows.
     seccomp::seccomp(lanes, spec)?;
-    if extra != 0 {
-        process::set_capabilities(lanes, process, &granted.sets, 0);
-    }
-    process::execute(lanes, process, &env);
+    process::execute(lanes, process);
     Ok(())
 }

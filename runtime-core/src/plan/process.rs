@@ -67,7 +67,7 @@ pub(super) fn change_directory(lanes: &mut Lanes, process: &ValidProcess, first:
     lanes.push_from(Op::ChangeDirectory { path, first }, &format!("{}cwd", process.origin));
 }
 
-/// Permitted, effective and inheritable set; `extra` is kept until the final call.
+/// Permitted, effective and inheritable set; `extra` is kept until execve(2).
 pub(super) fn set_capabilities(lanes: &mut Lanes, process: &ValidProcess, sets: &CapabilitySets, extra: u64) {
     let op = Op::SetCapabilities {
         effective: sets.effective | extra,
@@ -130,12 +130,18 @@ pub(super) fn environment<'a>(process: &ValidProcess, env: &'a [String]) -> Envi
     }
 }
 
-/// execve(2).
-pub(super) fn execute(lanes: &mut Lanes, process: &ValidProcess, env: &Environment<'_>) {
-    let op = Op::Execute {
+/// All that comes before execve(2).
+pub(super) fn prepare(lanes: &mut Lanes, process: &ValidProcess, env: &Environment<'_>) {
+    let op = Op::PrepareProgram {
         args: lanes.child.strings(&process.args),
         env: lanes.child.strings(&env.variables),
         home_uid: env.home_uid,
     };
     lanes.push_from(op, &format!("{}args", process.origin));
+}
+
+/// execve(2).
+pub(super) fn execute(lanes: &mut Lanes, process: &ValidProcess) {
+    let args = lanes.child.strings(&process.args);
+    lanes.push_from(Op::Execute { args }, &format!("{}args", process.origin));
 }

@@ -117,6 +117,27 @@ fn the_default_plan() {
     golden("default", &plan.to_string());
 }
 
+/// A filter may deny any call, or hand it to an agent: with and without no_new_privs, nothing but the wait
+/// for the handover is between it and execve(2).
+#[test]
+fn after_the_filter_comes_the_program() {
+    for (action, wait) in [("SCMP_ACT_ERRNO", false), ("SCMP_ACT_NOTIFY", true)] {
+        for no_new_privileges in [true, false] {
+            let mut spec = default();
+            spec["process"]["noNewPrivileges"] = json!(no_new_privileges);
+            spec["linux"]["seccomp"] = json!({"defaultAction": action, "listenerPath": "/run/agent"});
+            let text = plan_on(&spec, &Host::for_tests()).unwrap().to_string();
+            let lines: Vec<&str> = text.lines().filter(|line| line.starts_with("child: ")).collect();
+            let filter = lines.iter().position(|line| line.contains("load a seccomp filter")).unwrap();
+            let rest = &lines[filter + 1..];
+            assert_eq!(rest.len(), if wait { 2 } else { 1 }, "{rest:?}");
+            assert!(rest.last().unwrap().starts_with("child: execute "), "{rest:?}");
+            assert_eq!(rest[0].contains("handed over"), wait);
+            assert_eq!(lines[filter - 1].contains("announce the listener"), wait);
+        }
+    }
+}
+
 #[test]
 fn the_default_plan_of_a_user() {
     let spec = serde_json::to_value(default_spec(Some((1000, 1000)), true).unwrap()).unwrap();

@@ -21,6 +21,7 @@ mod parse;
 mod process;
 mod required;
 mod resources;
+mod seccomp;
 mod sysctl;
 
 use std::collections::BTreeMap;
@@ -44,6 +45,7 @@ pub(crate) use mount_options::MountOptions;
 pub(crate) use namespace::{Kind, Namespace, Namespaces};
 pub(crate) use net_device::NetDevice;
 pub(crate) use process::{CapabilitySets, IoPriority, Rlimit, Scheduler, set_variable};
+pub(crate) use seccomp::Agent;
 
 use findings::Findings;
 
@@ -84,6 +86,8 @@ pub struct ValidSpec {
     pub(crate) resources: Option<LinuxResources>,
     /// `linux.seccomp`.
     pub(crate) seccomp: Option<LinuxSeccomp>,
+    /// Who gets the listener of the filter, if it has one.
+    pub(crate) seccomp_agent: Option<Agent>,
     /// `linux.rootfsPropagation` as MS_* flags.
     pub(crate) root_propagation: Option<u64>,
     /// `linux.maskedPaths`.
@@ -208,6 +212,7 @@ impl ValidSpec {
             cgroups_path: linux::cgroups_path(&linux, findings),
             resources: linux.get(|linux| linux.resources().clone()),
             seccomp: linux.get(|linux| linux.seccomp().clone()),
+            seccomp_agent: seccomp::agent(linux.get(|linux| linux.seccomp().as_ref()), findings),
             root_propagation: linux::root_propagation(&linux, findings),
             masked_paths: linux::paths("linux.maskedPaths", linux.masked_paths(), &namespaces, findings),
             readonly_paths: linux::paths(

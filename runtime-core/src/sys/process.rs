@@ -17,6 +17,15 @@ pub(crate) fn pidfd_open(pid: i32) -> Result<OwnedFd, Errno> {
     }
 }
 
+/// pidfd_getfd(2): a copy, close-on-exec, of a descriptor of another process.
+pub(crate) fn pidfd_getfd(pidfd: BorrowedFd<'_>, number: i32) -> Result<OwnedFd, Errno> {
+    // SAFETY: plain numbers; a new descriptor that nobody else owns.
+    unsafe {
+        Errno::result(libc::syscall(libc::SYS_pidfd_getfd, pidfd.as_raw_fd(), number, 0))
+            .map(|fd| OwnedFd::from_raw_fd(fd as i32))
+    }
+}
+
 /// pidfd_send_signal(2).
 pub(crate) fn pidfd_send_signal(pidfd: BorrowedFd<'_>, signal: i32) -> Result<(), Errno> {
     // SAFETY: plain numbers and a null siginfo, which the call allows.

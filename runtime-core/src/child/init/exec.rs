@@ -120,6 +120,17 @@ impl Pointers {
         Ok(pointers)
     }
 
+    /// An environment, with the HOME of `uid` unless that is `u32::MAX`.
+    pub fn environment(init: &Init, env: Slice, uid: u32) -> Step<Self> {
+        let mut pointers = Self::of(init, env, 1 + HOME_BYTES / size_of::<usize>())?;
+        if uid != u32::MAX {
+            let mut home = Home { bytes: [0; HOME_BYTES] };
+            home.look_up(uid);
+            pointers.push_text(&home.bytes);
+        }
+        Ok(pointers)
+    }
+
     /// The first; a null follows the last.
     pub fn start(&self) -> *const *const c_char {
         self.start
@@ -131,39 +142,42 @@ impl Pointers {
         unsafe { self.start.add(self.len).write(text) };
         self.len += 1;
     }
+
+    /// Adds one whose text is kept behind the final null, where the caller asked for that room too.
+    fn push_text(&mut self, text: &[u8; HOME_BYTES]) {
+        // SAFETY: as in `push`; behind this pointer and the null are HOME_BYTES of the mapping.
+        let place = unsafe { self.start.add(self.len + 2).cast::<[u8; HOME_BYTES]>() };
+        // SAFETY: as above; bytes need no alignment.
+        unsafe { place.write(*text) };
+        self.push(place.cast());
+    }
+}
+
+/// `PrepareProgram`.
+pub fn prepare(init: &mut Init, args: Slice, env: Slice, home_uid: u32) -> Step {
+    let argv = Pointers::of(init, args, 0)?;
+    let envp = Pointers::environment(init, env, home_uid)?;
+    init.vectors = Some((argv, envp));
+    call!(nr::UMASK, init.umask).at(Detail::Prctl).map(drop)
 }
 
 /// `Execute`.
-pub fn execute(init: &Init, args: Slice, env: Slice, home_uid: u32) -> Step {
-    let argv = Pointers::of(init, args, 0)?;
-    let mut home = Home::new();
-    let envp = home.environment(init, env, home_uid)?;
-    call!(nr::UMASK, init.umask).at(Detail::Prctl)?;
+pub fn execute(init: &Init) -> Step {
+    let Some((argv, envp)) = &init.vectors else {
+        return Err(Failure { errno: errno::EINVAL, detail: Detail::Execve as u32 });
+    };
     let program = init.plan.text(Str(init.program));
     call!(nr::EXECVE, program.as_ptr(), argv.start(), envp.start()).at(Detail::Execve).map(drop)
 }
 
+const HOME_BYTES: usize = 512;
+
 /// `HOME=…`, NUL-terminated.
-pub struct Home {
-    bytes: [u8; 512],
+struct Home {
+    bytes: [u8; HOME_BYTES],
 }
 
 impl Home {
-    /// None yet.
-    pub fn new() -> Self {
-        Self { bytes: [0; 512] }
-    }
-
-    /// An environment, with the HOME of `uid` unless that is `u32::MAX`; it holds while `self` does.
-    pub fn environment(&mut self, init: &Init, env: Slice, uid: u32) -> Step<Pointers> {
-        let mut pointers = Pointers::of(init, env, 1)?;
-        if uid != u32::MAX {
-            self.look_up(uid);
-            pointers.push(self.bytes.as_ptr().cast());
-        }
-        Ok(pointers)
-    }
-
     /// The home directory that /etc/passwd gives the user, or "/".
     fn look_up(&mut self, uid: u32) {
         self.set(b"/");
@@ -219,7 +233,7 @@ impl Home {
     fn set(&mut self, home: &[u8]) {
         const PREFIX: &[u8] = b"HOME=";
         let home = if home.len() + PREFIX.len() < self.bytes.len() { home } else { b"/" };
-        self.bytes = [0; 512];
+        self.bytes = [0; HOME_BYTES];
         self.bytes[..PREFIX.len()].copy_from_slice(PREFIX);
         self.bytes[PREFIX.len()..PREFIX.len() + home.len()].copy_from_slice(home);
     }

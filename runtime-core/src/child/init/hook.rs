@@ -3,7 +3,7 @@
 use crate::child::ops::{Slice, Slot, Str};
 use crate::child::report::{Detail, Report};
 use crate::child::syscall::{common, nr};
-use crate::exec::{Home, Pointers};
+use crate::exec::Pointers;
 use crate::file;
 use crate::{At, Failure, Init, Step, call, errno, sync};
 
@@ -62,8 +62,7 @@ fn become_hook(init: &Init, hook: &Hook, streams: [i32; 3]) -> Result<(), i32> {
     call!(common::CLOSE_RANGE, 3, u32::MAX, 4)?;
     call!(nr::UMASK, init.umask)?;
     let argv = Pointers::of(init, hook.args, 0).map_err(|failure| failure.errno)?;
-    let mut home = Home::new();
-    let envp = home.environment(init, hook.env, hook.home_uid).map_err(|failure| failure.errno)?;
+    let envp = Pointers::environment(init, hook.env, hook.home_uid).map_err(|failure| failure.errno)?;
     call!(nr::EXECVE, init.plan.text(hook.path).as_ptr(), argv.start(), envp.start()).map(drop)
 }
 

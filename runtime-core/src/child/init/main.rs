@@ -90,6 +90,8 @@ pub struct Init {
     step: u32,
     /// Index into the candidates of `FindProgram`, as an arena offset.
     program: u32,
+    /// Arguments and environment of the program.
+    vectors: Option<(exec::Pointers, exec::Pointers)>,
     /// The umask to restore when the plan sets none.
     umask: usize,
     /// What `CopyMode` found, for the next `NewFilesystem`.
@@ -112,7 +114,7 @@ impl Init {
         call!(nr::PRCTL, PR_SET_DUMPABLE, 0).at(Detail::Prctl)?;
         exec::reset_signals()?;
         let umask = call!(nr::UMASK, 0).at(Detail::Prctl)?;
-        Ok(Self { plan, fds, step: STEP_PRELUDE, program: 0, umask, mode: None, in_directory: false })
+        Ok(Self { plan, fds, step: STEP_PRELUDE, program: 0, vectors: None, umask, mode: None, in_directory: false })
     }
 
     /// The descriptor in a slot, or -1.
@@ -228,14 +230,20 @@ impl Init {
             }
             Op::SetAmbient { mask } => capability::set_ambient(mask),
             Op::NoNewPrivileges => call!(nr::PRCTL, PR_SET_NO_NEW_PRIVS, 1).at(Detail::Whole).map(drop),
+            Op::AnnounceListener => sync::announce_listener(self),
             Op::Seccomp { flags, program } => process::seccomp(self, flags, program),
+            Op::AwaitHandover => {
+                process::await_handover();
+                Ok(())
+            }
             Op::FindProgram { candidates } => exec::find_program(self, candidates),
             Op::Hook { path, args, env, timeout, home_uid } => {
                 hook::run(self, &hook::Hook { path, args, env, home_uid }, timeout)
             }
             Op::AwaitStart => sync::await_start(self),
             Op::CloseDescriptors => exec::close_on_exec(self.plan.base),
-            Op::Execute { args, env, home_uid } => exec::execute(self, args, env, home_uid),
+            Op::PrepareProgram { args, env, home_uid } => exec::prepare(self, args, env, home_uid),
+            Op::Execute { .. } => exec::execute(self),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Properties of the process itself.
 
-use crate::child::ops::{Slice, Slot, Str};
+use crate::child::ops::{HANDOVER, Slice, Slot, Str};
 use crate::child::report::Detail;
 use crate::child::syscall::nr;
 use crate::file::{self, O_WRONLY, RESOLVE_BENEATH, RESOLVE_NO_MAGICLINKS, RESOLVE_NO_SYMLINKS, RESOLVE_NO_XDEV};
@@ -192,4 +192,9 @@ pub fn seccomp(init: &Init, flags: u32, program: Slice) -> Step {
     let instructions = init.plan.words(program);
     let program = Program { len: (instructions.len() / 8) as u16, instructions: instructions.as_ptr() };
     call!(nr::SECCOMP, SECCOMP_SET_MODE_FILTER, flags, &raw const program).at(Detail::Whole).map(drop)
+}
+
+/// `AwaitHandover`. Whoever answered the call has the listener: what the answer says does not matter.
+pub fn await_handover() {
+    call!(nr::SCHED_YIELD, HANDOVER).ok();
 }

@@ -159,3 +159,12 @@ pub fn await_start(init: &mut Init) -> Step {
     init.set(Slot::GATE, -1);
     await_word(connection)
 }
+
+/// `AnnounceListener`. The kernel takes the lowest free number for a new descriptor.
+pub fn announce_listener(init: &Init) -> Step {
+    const F_DUPFD_CLOEXEC: usize = 1030;
+    let socket = init.fd(Slot::SYNC);
+    let free = call!(nr::FCNTL, socket, F_DUPFD_CLOEXEC, 0).at(Detail::Dup)?;
+    file::close(free as i32);
+    send(socket, Report { step: init.step, errno: 0, detail: free as u32 }, -1)
+}
