@@ -179,6 +179,8 @@ fn make_root(lanes: &mut Lanes, context: Context<'_>, layout: &Layout) -> Result
     }
     if spec.namespaces.has(Kind::Mount) {
         io::notify_mount(lanes, context)?;
+    }
+    if spec.namespaces.has(Kind::Mount) || spec.mounts.iter().any(|mount| mount.destination == "/dev") {
         devices::devices(lanes, context);
     }
     rootfs::restrict(lanes, context, &waits, false);
@@ -299,9 +301,6 @@ fn become_program(lanes: &mut Lanes, run: &Run<'_>) -> Result<()> {
     if run.gate {
         lanes.push(Op::AwaitStart);
     }
-    if let Some(context) = run.hooks {
-        hooks::start_container(lanes, context, &env);
-    }
     lanes.push(Op::CloseDescriptors);
     if process.no_new_privileges {
         lanes.push_from(Op::NoNewPrivileges, &format!("{}noNewPrivileges", process.origin));
@@ -309,6 +308,10 @@ fn become_program(lanes: &mut Lanes, run: &Run<'_>) -> Result<()> {
     seccomp::seccomp(lanes, spec)?;
     if extra != 0 {
         process::set_capabilities(lanes, process, &granted.sets, 0);
+    }
+    // They have no more rights than the program, and its filter, as with runc.
+    if let Some(context) = run.hooks {
+        hooks::start_container(lanes, context, &env);
     }
     process::execute(lanes, process, &env);
     Ok(())

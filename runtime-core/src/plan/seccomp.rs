@@ -23,6 +23,7 @@ pub(super) fn seccomp(lanes: &mut Lanes, spec: &ValidSpec) -> Result<()> {
             .origin(ORIGIN));
     }
     lanes.notes.extend(filter.warnings().iter().map(|warning| format!("{ORIGIN}: {warning}")));
+    lanes.notes.push(format!("seccomp filter flags: {}", filter.flags()));
     let program = lanes.child.instructions(&filter.to_bytes());
     lanes.push_from(Op::Seccomp { flags: filter.flags(), program }, ORIGIN);
     Ok(())
