@@ -7,6 +7,7 @@ mod args;
 mod caller;
 mod cgroup;
 mod choice;
+mod compatible;
 mod descriptors;
 mod events;
 mod extras;

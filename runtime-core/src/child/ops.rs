@@ -242,7 +242,7 @@ pub enum Op {
     ReadOnly { path: Str },
     /// Allocates the terminal of the container, sends its master to the parent, and makes the
     /// slave the standard streams; `mount` puts it on /dev/console too.
-    Console { rows: u16, columns: u16, uid: u32, gid: u32, mount: bool },
+    Console { rows: u16, columns: u16, uid: u32, mount: bool },
     /// Gives the standard streams to the user, so that it may reopen them by name (/dev/stdout);
     /// /dev/null and what cannot be given away are left.
     StdioOwner { uid: u32 },

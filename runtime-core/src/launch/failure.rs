@@ -139,9 +139,7 @@ fn hook_error(operation: String, report: Report, output: Option<OwnedFd>) -> Err
     let status = report.detail >> 16;
     let reason = match report.detail & 0xffff {
         detail if detail == Detail::HookTimeout as u32 => "it did not end in time and was killed".to_owned(),
-        detail if detail == Detail::HookStatus as u32 && status & 0x100 != 0 => {
-            format!("killed by signal {}", status & 0xff)
-        }
+        detail if detail == Detail::HookStatus as u32 && status & 0x100 != 0 => killed_by(status & 0xff),
         detail if detail == Detail::HookStatus as u32 => format!("exit status {status}"),
         detail => {
             let errno = Errno::from_raw(report.errno);
@@ -153,6 +151,12 @@ fn hook_error(operation: String, report: Report, output: Option<OwnedFd>) -> Err
         Some(text) => format!("{reason}: {text}"),
         None => reason,
     })
+}
+
+/// The end by a signal; the one of a seccomp filter in the words that people look for.
+pub(super) fn killed_by(signal: u32) -> String {
+    let words = if signal == libc::SIGSYS.unsigned_abs() { ": bad system call" } else { "" };
+    format!("killed by signal {signal}{words}")
 }
 
 /// The first part of what a hook printed, on one line; a file that cannot be read says nothing.

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-use super::failure::{hook_operation, printed};
+use super::failure::{hook_operation, killed_by, printed};
 use super::sealed;
 use crate::error::{Error, ErrorKind, Result};
 use crate::spec::Hook;
@@ -104,7 +104,7 @@ fn run(hook: &Hook, state: &File, outputs: &Outputs) -> Result<()> {
         Some(status) if status.success() => return Ok(()),
         Some(status) => match (status.code(), status.signal()) {
             (Some(code), _) => format!("exit status {code}"),
-            (_, Some(signal)) => format!("killed by signal {signal}"),
+            (_, Some(signal)) => killed_by(signal.unsigned_abs()),
             _ => "failed".to_owned(),
         },
         None => format!("it ran past its timeout of {} s and was killed", hook.timeout.unwrap_or_default()),

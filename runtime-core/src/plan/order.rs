@@ -179,6 +179,8 @@ fn make_root(lanes: &mut Lanes, context: Context<'_>, layout: &Layout) -> Result
     }
     if spec.namespaces.has(Kind::Mount) {
         io::notify_mount(lanes, context)?;
+    }
+    if spec.namespaces.has(Kind::Mount) || spec.mounts.iter().any(|mount| mount.destination == "/dev") {
         devices::devices(lanes, context);
     }
     rootfs::restrict(lanes, context, &waits, false);
@@ -301,16 +303,18 @@ fn become_program(lanes: &mut Lanes, run: &Run<'_>) -> Result<()> {
     if run.gate {
         lanes.push(Op::AwaitStart);
     }
-    if let Some(context) = run.hooks {
-        hooks::start_container(lanes, context, &env);
-    }
     lanes.push(Op::CloseDescriptors);
     process::prepare(lanes, process, &env);
     if process.no_new_privileges {
         lanes.push_from(Op::NoNewPrivileges, &format!("{}noNewPrivileges", process.origin));
     }
-    // From the filter on, each call may be denied or wait for somebody: nothing but execve(2) follows.
+    // From the filter on, each call may be denied or wait for somebody: nothing but the hooks and
+    // execve(2) follows.
     seccomp::seccomp(lanes, spec)?;
+    // The hooks have no more rights than the program, and its filter.
+    if let Some(context) = run.hooks {
+        hooks::start_container(lanes, context, &env);
+    }
     process::execute(lanes, process);
     Ok(())
 }

@@ -11,9 +11,7 @@ use crate::spec::{Kind, Mount, mount_options as attribute};
 pub(super) fn open_root(lanes: &mut Lanes, context: Context<'_>) {
     let path = context.host_path(&context.spec.root);
     if !context.namespaces().has(Kind::Mount) {
-        let path = lanes.child.string(&path);
-        lanes.push_from(Op::OpenHost { path, slot: Slot::ROOT }, "root.path");
-        return;
+        return open_host_root(lanes, context, &path);
     }
     let mut flags = context.spec.root_propagation.unwrap_or(libc::MS_SLAVE | libc::MS_REC);
     // An unbindable tree cannot be copied, and the root is a copy: it becomes unbindable last.
@@ -45,6 +43,27 @@ pub(super) fn open_root(lanes: &mut Lanes, context: Context<'_>) {
     let private = flags & libc::MS_SHARED != 0;
     let op = Op::OpenRoot { path: destination, slot: Slot::MOUNT, private };
     lanes.push_from(op, "root.path");
+}
+
+/// Opens the root in the host's own mount namespace. What is mounted there is the host's and stays, as
+/// with runc: on a mount of its own at least, so that the host's does not change.
+fn open_host_root(lanes: &mut Lanes, context: Context<'_>, path: &str) {
+    let destination = lanes.child.string(path);
+    if context.spec.mounts.is_empty() && !context.spec.root_readonly {
+        lanes.push_from(Op::OpenHost { path: destination, slot: Slot::ROOT }, "root.path");
+        return;
+    }
+    lanes.clone_tree(Tree {
+        path: path.to_owned(),
+        recursive: true,
+        nofollow: false,
+        in_root: false,
+        by_child: false,
+        idmap: None,
+        origin: "root.path",
+    });
+    slave(lanes, "root.path");
+    lanes.push_from(Op::OpenRoot { path: destination, slot: Slot::MOUNT, private: false }, "root.path");
 }
 
 fn slave(lanes: &mut Lanes, origin: &str) {
@@ -219,6 +238,12 @@ fn filesystem(lanes: &mut Lanes, context: Context<'_>, mount: &Mount, origin: &s
     let label = context.spec.mount_label.as_ref().filter(|_| takes_label(&mount.kind));
     if let Some(label) = label.filter(|_| context.host.selinux()) {
         parameters.push(format!("context={label}"));
+    }
+    // mount(2) with a long option is made in a place of the mount namespace that nobody else sees.
+    if !context.namespaces().has(Kind::Mount)
+        && parameters.iter().chain([&mount.source]).any(|text| text.len() >= 256)
+    {
+        return Err(Error::invalid(format!("{origin}.options"), "a long option needs a mount namespace"));
     }
     let attributes = options.attributes();
     let destination = lanes.child.string(&mount.destination);

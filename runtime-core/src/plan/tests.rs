@@ -220,7 +220,7 @@ fn bind_mounts() {
         &lines,
         &[
             "child: bind recursively \"/bundle/s\" on \"/d\" (mounts[7])",
-            "child: change attributes (ro,nosuid,not nodev,not noexec,not nodiratime,not nosymfollow) on \"/d\"",
+            "child: change attributes (ro,nosuid,not nodev,not noexec,not nosymfollow) on \"/d\"",
             "child: change recursive attributes (noexec) on \"/d\"",
             "child: set recursive propagation to private on \"/d\"",
             "child: mount on \"/d\"",
@@ -262,8 +262,8 @@ fn a_tmpfs_has_the_mode_of_its_place_and_is_read_only_at_last() {
     in_order(
         &all,
         &[
-            "child: mount \"tmpfs\" on \"/t\" (nosuid)",
             "child: copy the mode of \"/t\"",
+            "child: mount \"tmpfs\" on \"/t\" (nosuid)",
             "child: copy up the content of \"/t\"",
             "child: mount on \"/t\"",
             "child: remount \"/t\" (ro)",
@@ -293,8 +293,8 @@ fn a_new_user_namespace_gets_its_trees_from_the_parent() {
         &lines,
         &[
             "map: uid 0=100000+65536 gid 0=100000+65536",
-            "parent: bind recursively \"/bundle/rootfs\"",
-            "parent: bind recursively \"/s\" with the container's id map",
+            "parent: bind recursively \"/bundle/rootfs\" as the child sees it",
+            "parent: bind recursively \"/s\" as the child sees it with the container's id map",
             "parent: write the limits",
             "parent: set oom_score_adj to \"-500\"",
             "parent: set RLIMIT_NOFILE",
@@ -392,8 +392,8 @@ fn hooks_and_the_state() {
             "child: write \"exec confined\" to \"attr/apparmor/exec\"",
             "child: wait for the runtime, created",
             "child: wait for start",
-            "child: run hook \"/s\" as \"/s\" (hooks.startContainer[0])",
             "child: set no_new_privs",
+            "child: run hook \"/s\" as \"/s\" (hooks.startContainer[0])",
             "child: execute",
         ],
     );
@@ -434,7 +434,7 @@ fn capabilities_are_never_wider_than_possible() {
             "process.capabilities.bounding: CAP_BPF cannot be granted and is left out",
             "process.capabilities.permitted: CAP_BPF cannot be granted and is left out",
             "process.capabilities.effective: CAP_CHOWN cannot be granted and is left out",
-            "process.capabilities.ambient: CAP_KILL cannot be granted and is left out",
+            "can't raise ambient capability CAP_KILL: operation not permitted: it has to be in the permitted and the inheritable set (process.capabilities.ambient)",
         ]
     );
 }

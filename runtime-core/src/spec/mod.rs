@@ -193,7 +193,7 @@ impl ValidSpec {
         version(spec.version(), findings);
         let linux = linux::Parts::new(spec.linux().as_ref());
         let namespaces = namespace::namespaces(&linux, findings);
-        let (root, root_readonly) = root(spec, &namespaces, findings);
+        let (root, root_readonly) = root(spec, findings);
         let process = spec.process().as_ref().map(|process| process::convert(process, "process.", findings));
         Self {
             root,
@@ -269,7 +269,7 @@ fn version(text: &str, findings: &mut Findings) {
     }
 }
 
-fn root(spec: &Spec, namespaces: &Namespaces, findings: &mut Findings) -> (String, bool) {
+fn root(spec: &Spec, findings: &mut Findings) -> (String, bool) {
     let Some(root) = spec.root() else {
         findings.error("root", "must be specified");
         return (String::new(), false);
@@ -280,9 +280,6 @@ fn root(spec: &Spec, namespaces: &Namespaces, findings: &mut Findings) -> (Strin
     }
     findings.text("root.path", &path);
     let readonly = root.readonly().unwrap_or(false);
-    if readonly && !namespaces.has(Kind::Mount) {
-        findings.error("root.readonly", "unable to make the root read-only without a private MNT namespace");
-    }
     (path, readonly)
 }
 

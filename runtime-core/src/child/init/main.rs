@@ -30,6 +30,7 @@ mod hook;
 mod mount;
 mod namespace;
 mod process;
+mod reveal;
 mod start;
 mod sync;
 mod view;
@@ -196,8 +197,8 @@ impl Init {
             Op::MakeSymlink { path, target, keep } => device::symlink(self, path, target, keep),
             Op::Mask { path } => mount::mask(self, path),
             Op::ReadOnly { path } => mount::read_only(self, path),
-            Op::Console { rows, columns, uid, gid, mount } => {
-                console::make(self, console::Size { rows, columns }, uid, gid, mount)
+            Op::Console { rows, columns, uid, mount } => {
+                console::make(self, console::Size { rows, columns }, uid, mount)
             }
             Op::StdioOwner { uid } => process::stdio_owner(uid),
             Op::SwitchRoot { how } => mount::switch_root(self, how),

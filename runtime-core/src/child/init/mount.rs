@@ -391,7 +391,7 @@ pub fn read_only(init: &Init, path: Str) -> Step {
 }
 
 /// `SwitchRoot`.
-pub fn switch_root(init: &Init, how: RootSwitch) -> Step {
+pub fn switch_root(init: &mut Init, how: RootSwitch) -> Step {
     call!(nr::FCHDIR, init.fd(Slot::ROOT)).at(Detail::Fchdir)?;
     match how {
         RootSwitch::Pivot => {
@@ -405,6 +405,7 @@ pub fn switch_root(init: &Init, how: RootSwitch) -> Step {
             call!(nr::UMOUNT2, c".".as_ptr(), MNT_DETACH).at(Detail::Umount)?;
         }
         RootSwitch::Move => {
+            crate::reveal::detach(init)?;
             call!(nr::MOUNT, c".".as_ptr(), c"/".as_ptr(), 0, MS_MOVE, 0).at(Detail::Mount)?;
             call!(nr::CHROOT, c".".as_ptr()).at(Detail::Chroot)?;
         }
