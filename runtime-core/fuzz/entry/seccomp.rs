@@ -75,7 +75,7 @@ const NAMES: [&str; 24] = [
 ];
 
 /// Whether the bytes were a profile that compiles. Panics at a fault of the compiler.
-pub fn run(bytes: &[u8]) -> bool {
+pub(crate) fn run(bytes: &[u8]) -> bool {
     let profile: Option<LinuxSeccomp> = match bytes.split_first() {
         Some((b'{', _)) => serde_json::from_slice(bytes).ok(),
         Some((_, rest)) => serde_json::from_value(choose(&mut Choices(rest))).ok(),

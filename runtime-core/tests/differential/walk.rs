@@ -173,7 +173,7 @@ fn load(call: &Call, offset: u32) -> u32 {
         4 => call.arch,
         _ => {
             let argument = call.arguments[(offset as usize - 16) / 8];
-            (if offset % 8 == 0 { argument } else { argument >> 32 }) as u32
+            (if offset.is_multiple_of(8) { argument } else { argument >> 32 }) as u32
         }
     }
 }
