@@ -10,7 +10,7 @@ const HOOKS: &[&str] =
 const NAMESPACES: &[&str] = &["cgroup", "ipc", "mount", "network", "pid", "time", "user", "uts"];
 
 /// All capabilities by their numbers (capabilities(7)).
-const CAPABILITIES: &[&str] = &[
+pub(crate) const CAPABILITIES: &[&str] = &[
     "CAP_CHOWN",
     "CAP_DAC_OVERRIDE",
     "CAP_DAC_READ_SEARCH",
@@ -129,7 +129,7 @@ pub(crate) fn document() -> Value {
         },
         "potentiallyUnsafeConfigAnnotations": [
             "bundle", "org.systemd.property.", "org.criu.config",
-            "org.runtime.delegate-cgroup", "run.oci.delegate-cgroup",
+            "org.runtime.delegate-cgroup", "run.oci.delegate-cgroup", "run.oci.hooks.",
         ],
     })
 }

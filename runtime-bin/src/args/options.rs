@@ -79,7 +79,7 @@ macro_rules! options {
 
 options! {
     DEBUG = "debug", Value::Flag, "also log what the program does, step by step";
-    LOG = "log", Value::File, "append the log to this file (default: the standard error output)";
+    LOG = "log", Value::File, "append the log to this file, or send it to journald:ID or syslog:TAG (default: the standard error output)";
     LOG_FORMAT = "log-format", Value::Choice(&["text", "json"]), "the form of a log line: text or json (default: text)";
     ROOT = "root", Value::Directory, "the directory of the containers' state, best on a tmpfs (default: /run/runtime, or $XDG_RUNTIME_DIR/runtime without root)";
     ROOTLESS = "rootless", Value::Choice(&["true", "false", "auto"]), "whether to go on where cgroups may not be used: true, false or auto (default: auto)";
@@ -89,6 +89,7 @@ options! {
     HELP = "help", Value::Flag, "show this help", .short('h');
     VERSION = "version", Value::Flag, "show the version", .short('v');
 
+    CONFIG = "config", Value::File, "read the configuration from this file, relative to the bundle (default: config.json)", .short('f');
     BUNDLE = "bundle", Value::Directory, "the bundle, a directory with config.json (default: the current directory)", .short('b');
     CONSOLE_SOCKET = "console-socket", Value::File, "the Unix socket to send the terminal's master descriptor to";
     PIDFD_SOCKET = "pidfd-socket", Value::File, "the Unix socket to send the process's pidfd to";

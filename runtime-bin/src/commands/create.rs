@@ -36,7 +36,11 @@ pub(super) fn plan(context: &Context<'_>) -> Result<(Runtime, CreatePlan)> {
     let listening = handover::listening();
     let preserved = handover::preserved(options, listening.unwrap_or(0))?;
     let runtime = creating_runtime(context)?;
-    let bundle = Bundle::open(options.path(&options::BUNDLE).unwrap_or_else(|| ".".into()))?;
+    let directory = options.path(&options::BUNDLE).unwrap_or_else(|| ".".into());
+    let bundle = match options.path(&options::CONFIG) {
+        Some(config) => Bundle::with_config(&directory, &directory.join(config))?,
+        None => Bundle::open(directory)?,
+    };
     let create = CreateOptions::new(id.clone(), bundle.directory().to_string_lossy())
         .no_pivot(options.flag(&options::NO_PIVOT))
         .no_new_keyring(options.flag(&options::NO_NEW_KEYRING))

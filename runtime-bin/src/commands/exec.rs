@@ -1,7 +1,6 @@
 //! `exec`.
 
 use std::os::fd::OwnedFd;
-use std::path::Path;
 
 use runtime_core::plan::ExecOptions;
 use runtime_core::spec::ValidProcess;
@@ -23,10 +22,8 @@ pub(super) fn run(context: &Context<'_>) -> Result<u8> {
     let detach = options.flag(&options::DETACH);
     let mut text = match options.path(&options::PROCESS) {
         Some(path) => process_spec::from_file(&path)?,
-        None => {
-            let config = Path::new(&state.bundle).join("config.json");
-            process_spec::from_options(&config, options, &context.matches.positionals[1..])?
-        }
+        // As the container was created: the bundle may have changed, or have another file's name.
+        None => process_spec::from_options(&container.config()?, options, &context.matches.positionals[1..])?,
     };
     let terminal = process_spec::terminal(&text);
     if terminal && !detach {

@@ -7,8 +7,11 @@ mod delete;
 mod events;
 mod exec;
 mod features;
+mod info;
 mod kill;
 mod list;
+mod man;
+mod mounts;
 mod pause;
 mod ps;
 mod restore;
@@ -75,8 +78,11 @@ pub(crate) fn run(context: &Context<'_>) -> Result<u8, Failure> {
         Verb::Events => done(events::run(context)),
         Verb::Exec => exec::run(context).map_err(Failure::exec),
         Verb::Features => done(features::run()),
+        Verb::Info => done(info::run(context)),
         Verb::Kill => done(kill::run(context)),
         Verb::List => done(list::run(context)),
+        Verb::Man => done(man::run(context)),
+        Verb::Mounts => done(mounts::run(context)),
         Verb::Pause => done(pause::pause(context)),
         Verb::Ps => done(ps::run(context)),
         Verb::Restore => Ok(restore::run(context)?),

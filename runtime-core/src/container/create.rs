@@ -246,6 +246,7 @@ impl CreatePlan {
             no_new_keyring: self.options.no_new_keyring,
             own_pid_namespace: Some(self.spec.namespaces.makes(Kind::Pid)),
             leaf: self.delegation.leaf().map(str::to_owned),
+            added_mounts: Vec::new(),
             start_steps: Vec::new(),
         }
     }

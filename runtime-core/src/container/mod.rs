@@ -7,6 +7,7 @@ mod delete;
 mod events;
 mod exec;
 mod kill;
+mod mounts;
 mod pause;
 mod ps;
 mod start;
@@ -63,6 +64,11 @@ impl Container {
     /// takes it.
     pub fn take_console(&mut self) -> Option<OwnedFd> {
         self.init.as_mut().and_then(Process::take_console)
+    }
+
+    /// The bytes of its configuration, as it was when the container was created.
+    pub fn config(&self) -> Result<Vec<u8>> {
+        self.entry.config()
     }
 
     /// Its state now.

@@ -38,7 +38,7 @@ pub(crate) use device::{Device, DeviceKind};
 pub(crate) use hook::{Hook, Hooks};
 pub(crate) use intel_rdt::IntelRdt;
 pub(crate) use linux::MemoryPolicy;
-pub(crate) use mount::Mount;
+pub(crate) use mount::{Mount, parse_mounts};
 pub(crate) use mount_options::MountOptions;
 pub(crate) use namespace::{Kind, Namespace, Namespaces};
 pub(crate) use net_device::NetDevice;

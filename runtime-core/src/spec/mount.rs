@@ -6,6 +6,8 @@ use super::findings::Findings;
 use super::id_map;
 use super::mount_options::MountOptions;
 use super::namespace::{Kind, Namespaces};
+use super::parse::parse;
+use crate::error::Result;
 use crate::plan::IdRange;
 
 /// A mount of the container.
@@ -62,6 +64,21 @@ pub(super) fn mounts(spec: &oci::Spec, namespaces: &Namespaces, findings: &mut F
         findings.error("mounts", "unable to mount without a private MNT namespace");
     }
     mounts
+}
+
+/// Parses and checks a list of mounts alone, for a container with these namespaces.
+///
+/// # Errors
+///
+/// All that is wrong, each with its place in the list.
+pub(crate) fn parse_mounts(bytes: &[u8], namespaces: &Namespaces) -> Result<Vec<Mount>> {
+    let (list, parsed) = parse::<Vec<oci::Mount>>(bytes, "mounts")?;
+    let mut findings = Findings::default();
+    let mounts = list.iter().enumerate();
+    let mounts = mounts.map(|(index, mount)| convert(index, mount, namespaces, &mut findings)).collect();
+    findings.forget(&parsed.refused());
+    findings.finish("mounts", parsed.errors)?;
+    Ok(mounts)
 }
 
 fn convert(index: usize, mount: &oci::Mount, namespaces: &Namespaces, findings: &mut Findings) -> Mount {

@@ -11,7 +11,7 @@ use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sched::CloneFlags;
-use nix::sys::stat::{Mode, SFlag, fstat, mkdirat};
+use nix::sys::stat::{Mode, SFlag, fstat};
 
 use crate::error::{Error, Result};
 use crate::spec::Mount;
@@ -108,7 +108,7 @@ impl Builder<'_> {
     }
 
     fn mount_point(&self, mount: &Mount, directory: bool) -> Result<OwnedFd> {
-        open_or_make(self.root, &mount.destination, directory).map_err(|errno| {
+        fs::open_or_make(self.root, &mount.destination, directory).map_err(|errno| {
             Error::system(format!("make the mount point {:?}", mount.destination), errno)
                 .origin(mount.origin())
         })
@@ -136,57 +136,4 @@ impl Builder<'_> {
 fn is_on_tmpfs(path: &str, mounts: &[Mount]) -> bool {
     let below = |parent: &str| path.strip_prefix(parent).is_some_and(|rest| rest.starts_with('/'));
     mounts.iter().any(|mount| mount.kind == "tmpfs" && below(&mount.destination))
-}
-
-/// Opens `path` below `root`, and makes what is missing of it. No link leads out of the root, and each
-/// missing component is made in its parent's descriptor.
-fn open_or_make(root: BorrowedFd<'_>, path: &str, directory: bool) -> Result<OwnedFd, Errno> {
-    match fs::open_in_root(root, path, OFlag::O_PATH) {
-        Err(Errno::ENOENT) => {}
-        other => return other,
-    }
-    let names: Vec<&str> = path.split('/').filter(|name| !name.is_empty() && *name != ".").collect();
-    let mut parent = fs::open_in_root(root, "/", OFlag::O_PATH)?;
-    for (index, name) in names.iter().enumerate() {
-        let so_far = names.get(..=index).unwrap_or_default().join("/");
-        let last = index + 1 == names.len();
-        parent = match fs::open_in_root(root, &so_far, OFlag::O_PATH) {
-            Err(Errno::ENOENT) => {
-                make(parent.as_fd(), name, directory || !last)?;
-                fs::open_in_root(root, &so_far, OFlag::O_PATH)?
-            }
-            other => other?,
-        };
-    }
-    Ok(parent)
-}
-
-fn make(parent: BorrowedFd<'_>, name: &str, directory: bool) -> Result<(), Errno> {
-    if directory {
-        return mkdirat(parent, name, Mode::from_bits_truncate(0o755));
-    }
-    let flags = OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_WRONLY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-    nix::fcntl::openat(parent, name, flags, Mode::from_bits_truncate(0o644)).map(drop)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn missing_mount_points_are_made_inside() {
-        let directory = tempfile::tempdir().unwrap();
-        let outside = tempfile::tempdir().unwrap();
-        std::os::unix::fs::symlink(outside.path(), directory.path().join("out")).unwrap();
-        std::fs::create_dir(directory.path().join("real")).unwrap();
-        std::os::unix::fs::symlink("/real", directory.path().join("link")).unwrap();
-        let root = std::fs::File::open(directory.path()).unwrap();
-        open_or_make(root.as_fd(), "/a/b", true).unwrap();
-        open_or_make(root.as_fd(), "/link/file", false).unwrap();
-        assert!(directory.path().join("a/b").is_dir());
-        assert!(directory.path().join("real/file").is_file());
-        // The link leads to a path that the root does not have, and is not followed out of it.
-        assert!(open_or_make(root.as_fd(), "/out/x", true).is_err());
-        assert_eq!(std::fs::read_dir(outside.path()).unwrap().count(), 0);
-    }
 }
