@@ -41,7 +41,10 @@ pub(crate) fn log(values: &Values) -> Result<Log> {
         Some("json") => Format::Json,
         _ => Format::Text,
     };
-    Log::open(values.path(&options::LOG).as_deref(), format, values.flag(&options::DEBUG))
+    let level = values.text(&options::LOG_LEVEL);
+    let debug = values.flag(&options::DEBUG) || level == Some("debug");
+    let log = Log::open(values.path(&options::LOG).as_deref(), format, debug)?;
+    Ok(if level == Some("error") && !debug { log.errors_only() } else { log })
 }
 
 impl Globals {

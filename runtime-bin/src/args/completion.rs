@@ -117,7 +117,7 @@ _runtime() {{
     word=${{COMP_WORDS[i]}}
     case $word in
     --root) root=(--root "${{COMP_WORDS[i+1]}}"); i=$((i + 1)) ;;
-    --log|--log-format|--rootless|--cgroup-manager|--criu) [[ -n $command ]] || i=$((i + 1)) ;;
+    --log|--log-format|--log-level|--rootless|--cgroup-manager|--criu) [[ -n $command ]] || i=$((i + 1)) ;;
     -*) ;;
     *) [[ -n $command ]] || command=$word ;;
     esac

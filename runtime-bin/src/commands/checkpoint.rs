@@ -4,7 +4,7 @@ use std::fs::File;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 
-use runtime_core::{CgroupsMode, CheckpointOptions, CriuOptions, Error, Result};
+use runtime_core::{CgroupsMode, CheckpointOptions, CriuOptions, Error, NetworkLock, Result};
 
 use super::Context;
 use crate::args::{Values, options};
@@ -70,6 +70,12 @@ pub(super) fn common(values: &Values, criu: &mut CriuOptions) {
     criu.file_locks = values.flag(&options::FILE_LOCKS);
     criu.auto_dedup = values.flag(&options::AUTO_DEDUP);
     criu.lazy_pages = values.flag(&options::LAZY_PAGES);
+    criu.network_lock = match values.text(&options::NETWORK_LOCK) {
+        Some("iptables") => Some(NetworkLock::Iptables),
+        Some("nftables") => Some(NetworkLock::Nftables),
+        Some("skip") => Some(NetworkLock::Skip),
+        _ => None,
+    };
     criu.cgroups = match values.text(&options::MANAGE_CGROUPS_MODE) {
         Some("soft") => CgroupsMode::Soft,
         Some("full") => CgroupsMode::Full,

@@ -78,6 +78,7 @@ pub(crate) struct Log {
     sink: Option<Sink>,
     format: Format,
     debug: bool,
+    errors_only: bool,
 }
 
 #[derive(Serialize)]
@@ -91,7 +92,12 @@ impl Log {
     /// A log at `place`: a file, which is appended to and made with mode 0644, `journald:ID` or
     /// `syslog:TAG`; or on the standard error output. `debug` keeps debug lines.
     pub(crate) fn open(place: Option<&Path>, format: Format, debug: bool) -> Result<Self> {
-        Ok(Self { sink: place.map(Sink::open).transpose()?, format, debug })
+        Ok(Self { sink: place.map(Sink::open).transpose()?, format, debug, errors_only: false })
+    }
+
+    /// The same log without warnings.
+    pub(crate) fn errors_only(self) -> Self {
+        Self { errors_only: true, ..self }
     }
 
     /// Logs an error; call it once for each.
@@ -104,7 +110,9 @@ impl Log {
 
     /// Logs something that the user should know although the command goes on.
     pub(crate) fn warning(&self, message: &str) {
-        self.write(Level::Warning, message);
+        if !self.errors_only {
+            self.write(Level::Warning, message);
+        }
     }
 
     /// Logs a step, if `--debug` was given.

@@ -16,7 +16,7 @@ mod update;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
-pub use checkpoint::{CgroupsMode, CheckpointOptions, CriuOptions, RestoreOptions};
+pub use checkpoint::{CgroupsMode, CheckpointOptions, CriuOptions, NetworkLock, RestoreOptions};
 pub use create::CreatePlan;
 
 use crate::cgroup::Cgroup;

@@ -15,7 +15,7 @@ mod place;
 mod request;
 mod restore;
 
-pub use options::{CgroupsMode, CheckpointOptions, CriuOptions, RestoreOptions};
+pub use options::{CgroupsMode, CheckpointOptions, CriuOptions, NetworkLock, RestoreOptions};
 
 use std::fs::{DirBuilder, File};
 use std::io::ErrorKind as IoKind;
@@ -84,6 +84,9 @@ impl Directories {
         // The runtime configures no network devices, so there are none to save: the engine's hooks
         // do that, at create and at restore.
         fields.number(field::EMPTY_NS, libc::CLONE_NEWNET);
+        if let Some(lock) = options.network_lock {
+            fields.number(field::NETWORK_LOCK, lock as i32);
+        }
         if let Some(config) = config {
             fields.text(field::CONFIG_FILE, config);
         }

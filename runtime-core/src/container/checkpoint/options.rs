@@ -20,6 +20,18 @@ pub enum CgroupsMode {
     Default = 6,
 }
 
+/// How CRIU keeps packets away from TCP connections while it saves or restores them.
+#[repr(i32)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NetworkLock {
+    /// By iptables-restore(8).
+    Iptables = 1,
+    /// By nftables.
+    Nftables = 2,
+    /// Not at all.
+    Skip = 3,
+}
+
 /// What a checkpoint and a restore have in common.
 #[derive(Debug)]
 #[non_exhaustive]
@@ -44,6 +56,8 @@ pub struct CriuOptions {
     pub lazy_pages: bool,
     /// What becomes of cgroups.
     pub cgroups: CgroupsMode,
+    /// How the network is locked; CRIU decides if nothing is said.
+    pub network_lock: Option<NetworkLock>,
 }
 
 impl CriuOptions {
@@ -59,6 +73,7 @@ impl CriuOptions {
             auto_dedup: false,
             lazy_pages: false,
             cgroups: CgroupsMode::Default,
+            network_lock: None,
         }
     }
 }
@@ -108,6 +123,8 @@ impl CheckpointOptions {
 pub struct RestoreOptions {
     /// What a checkpoint has too.
     pub criu: CriuOptions,
+    /// Restores established TCP connections as closed ones.
+    pub tcp_close: bool,
     /// The security profile to restore with, `TYPE:NAME`; takes CRIU 3.16.
     pub lsm_profile: Option<String>,
     /// The security context of restored mounts; takes CRIU 3.16.
@@ -117,6 +134,11 @@ pub struct RestoreOptions {
 impl RestoreOptions {
     /// The defaults for the image in the directory `image_path`.
     pub fn new(image_path: impl Into<PathBuf>) -> Self {
-        Self { criu: CriuOptions::new(image_path.into()), lsm_profile: None, lsm_mount_context: None }
+        Self {
+            criu: CriuOptions::new(image_path.into()),
+            tcp_close: false,
+            lsm_profile: None,
+            lsm_mount_context: None,
+        }
     }
 }

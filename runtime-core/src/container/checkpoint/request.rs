@@ -60,8 +60,10 @@ pub(super) mod field {
     pub(crate) const STATUS_FD: u32 = 49;
     pub(crate) const ORPHAN_PTS_MASTER: u32 = 50;
     pub(crate) const CONFIG_FILE: u32 = 51;
+    pub(crate) const TCP_CLOSE: u32 = 52;
     pub(crate) const LSM_PROFILE: u32 = 53;
     pub(crate) const LSM_MOUNT_CONTEXT: u32 = 63;
+    pub(crate) const NETWORK_LOCK: u32 = 64;
 }
 
 /// Everything: the lines that matter after a failure are of all levels.

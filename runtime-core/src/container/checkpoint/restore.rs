@@ -134,6 +134,7 @@ impl Restore<'_> {
 
     fn add_fields(&self, fields: &mut Fields) -> Result<()> {
         fields.flag(field::EVASIVE_DEVICES, true);
+        fields.flag(field::TCP_CLOSE, self.options.tcp_close);
         // The container's init becomes a child of this process and not of CRIU.
         fields.flag(field::RST_SIBLING, true);
         for (number, text) in [
