@@ -37,7 +37,7 @@ pub struct CreatePlan {
     /// Where its processes will be.
     place: Option<Location>,
     devices: DeviceRules,
-    delegation: Delegation,
+    pub(super) delegation: Delegation,
     launch: LaunchPlan,
     warnings: Vec<String>,
 }

@@ -181,6 +181,10 @@ impl Restore<'_> {
         let plan = self.plan;
         plan.cgroup.as_ref().map_or(Ok(()), |plan| cgroup.apply(plan))?;
         cgroup.attach(criu.pid())?;
+        if !cgroup.is_none() {
+            plan.delegation.make(cgroup)?;
+            plan.delegation.enter(cgroup, criu.pid())?;
+        }
         plan.attach_devices(cgroup, self.shared.host.is_privileged())?;
         let path = format!("/proc/{}/cgroup", criu.pid());
         let text =
