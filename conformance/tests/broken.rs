@@ -57,7 +57,7 @@ const FAULTS: &[(&str, &[&str])] = &[
     ("drop /hooks poststop", &["hook-poststop-step", "hook-prestart-unwinds"]),
     ("drop /linux/resources unified", &["cgroup-unified-missing"]),
     ("drop /linux/resources blockIO", &["cgroup-block-read-bps", "cgroup-block-write-iops"]),
-    ("drop /linux/resources cpu", &["cgroup-cpu-period", "cgroup-cpu-mems", "value-quota"]),
+    ("drop /linux/resources cpu", &["cgroup-cpu-period", "value-quota"]),
     ("drop /linux/resources memory", &["cgroup-memory-reservation"]),
     ("drop /linux/resources devices", &["cgroup-devices-read"]),
     ("drop /linux/seccomp flags", &["value-seccomp-flag"]),
