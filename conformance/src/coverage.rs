@@ -474,7 +474,7 @@ pub(crate) const WORDS: &[Section] = &[
         &[("MUST", "cgroup-devices-order"), ("REQUIRED", "required-device-allow")],
     ),
     ("config-linux.md#memory", &[("MUST", "cgroup-memory-check")]),
-    ("config-linux.md#cpu", &[("MUST", "value-burst"), ("MUST", "value-burst")]),
+    ("config-linux.md#cpu", &[("MUST", "!author"), ("MUST", "!author")]),
     (
         "config-linux.md#block-io",
         &[

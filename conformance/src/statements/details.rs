@@ -39,8 +39,8 @@ pub(super) const STATEMENTS: &[Statement] = &[
         scheduler(case, json!({"policy": "SCHED_IDLE"}), 5, "policy")
     }),
     must("scheduler-other", LINUX, "the nice value of SCHED_OTHER is applied", |case| {
-        case.set("/process/scheduler", json!({"policy": "SCHED_OTHER", "nice": 7}));
-        same("nice value", &json!(7), &case.report()?["sched"]["nice"])
+        case.set("/process/scheduler", json!({"policy": "SCHED_OTHER", "nice": 19}));
+        same("nice value", &json!(19), &case.report()?["sched"]["nice"])
     }),
     must("scheduler-fifo", LINUX, "SCHED_FIFO is applied with its priority", |case| {
         realtime(case, "SCHED_FIFO", 1)
@@ -50,7 +50,7 @@ pub(super) const STATEMENTS: &[Statement] = &[
     }),
     must("scheduler-deadline", LINUX, "SCHED_DEADLINE is applied with its times", deadline),
     must("scheduler-flags", LINUX, "SCHED_FLAG_RESET_ON_FORK is applied", |case| {
-        let flags = json!({"policy": "SCHED_BATCH", "flags": ["SCHED_FLAG_RESET_ON_FORK"]});
+        let flags = json!({"policy": "SCHED_BATCH", "nice": 19, "flags": ["SCHED_FLAG_RESET_ON_FORK"]});
         scheduler(case, flags, 1, "flags")
     }),
     must("io-priority-idle", LINUX, "IOPRIO_CLASS_IDLE is applied", |case| {

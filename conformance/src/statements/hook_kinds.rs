@@ -296,5 +296,6 @@ fn stops(case: &mut Case) -> Outcome {
     case.created()?;
     case.start()?;
     case.wait()?;
+    same("output of the program", &json!(""), &json!(case.output()))?;
     same("status", &json!("stopped"), &case.state()?["status"])
 }

@@ -206,7 +206,7 @@ fn rule() -> Value {
 fn control(case: &mut Case) -> Outcome {
     case.set("/process/consoleSize", json!({"height": 25, "width": 80}));
     case.set("/process/rlimits", json!([rlimit()]));
-    case.set("/process/scheduler", json!({"policy": "SCHED_OTHER", "nice": 3}));
+    case.set("/process/scheduler", json!({"policy": "SCHED_OTHER", "nice": 19}));
     case.set("/process/ioPriority", json!({"class": "IOPRIO_CLASS_BE", "priority": 3}));
     case.set("/linux/personality", json!({"domain": "LINUX", "flags": []}));
     let mut rule = rule();

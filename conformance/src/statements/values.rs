@@ -120,9 +120,6 @@ pub(super) const STATEMENTS: &[Statement] = &[
     must("value-quota", "config-linux.md#cpu", "a quota that the kernel refuses is an error", |case| {
         limit(case, json!({"cpu": {"quota": 1, "period": 100_000}}), "cpu")
     }),
-    must("value-burst", "config-linux.md#cpu", "a burst above the quota is an error", |case| {
-        limit(case, json!({"cpu": {"quota": 10_000, "period": 100_000, "burst": 20_000}}), "cpu")
-    }),
     must(
         "value-page-size",
         "config-linux.md#huge-page-limits",

@@ -24,3 +24,33 @@ pub(crate) fn our_runtime() -> PathBuf {
     }
     runtime
 }
+
+/// A user id that nobody has.
+#[allow(dead_code)]
+pub(crate) const USER: &str = "64999";
+
+/// A directory of that user, below no private one.
+#[allow(dead_code)]
+pub(crate) struct Home(tempfile::TempDir);
+
+#[allow(dead_code)]
+impl Home {
+    pub(crate) fn new() -> Self {
+        let home = tempfile::Builder::new().prefix("user-").tempdir_in("/tmp").expect("a directory");
+        let id = USER.parse().ok();
+        std::os::unix::fs::chown(home.path(), id, id).expect("give the directory away");
+        Home(home)
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        self.0.path()
+    }
+
+    /// A copy of a program, which the user may run.
+    pub(crate) fn copy(&self, program: &Path) -> PathBuf {
+        let name = program.file_name().expect("a program's name");
+        let copy = self.0.path().join(name);
+        std::fs::copy(program, &copy).expect("copy the program");
+        copy
+    }
+}

@@ -6,6 +6,7 @@
 //! the host is not looked at here: that is the plan's subject.
 
 mod default;
+mod delegation;
 mod device;
 mod findings;
 mod hook;

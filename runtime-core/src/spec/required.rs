@@ -119,6 +119,8 @@ struct Resources {
     _devices: Option<Vec<Rule>>,
     #[serde(rename = "blockIO")]
     _block_io: Option<BlockIo>,
+    #[serde(rename = "network")]
+    _network: Option<Network>,
     #[serde(rename = "hugepageLimits")]
     _hugepages: Option<Vec<Hugepage>>,
 }
@@ -159,6 +161,20 @@ struct Throttle {
     _minor: IgnoredAny,
     #[serde(rename = "rate")]
     _rate: IgnoredAny,
+}
+
+#[derive(Deserialize)]
+struct Network {
+    #[serde(rename = "priorities")]
+    _priorities: Option<Vec<Priority>>,
+}
+
+#[derive(Deserialize)]
+struct Priority {
+    #[serde(rename = "name")]
+    _name: IgnoredAny,
+    #[serde(rename = "priority")]
+    _priority: IgnoredAny,
 }
 
 #[derive(Deserialize)]
