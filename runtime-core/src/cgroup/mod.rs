@@ -59,6 +59,7 @@ mod processes;
 mod remove;
 mod snapshot;
 pub mod stats;
+pub(crate) mod systemd;
 
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
