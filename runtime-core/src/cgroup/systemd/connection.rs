@@ -1,7 +1,8 @@
 //! A connection to a service manager.
 //!
-//! Authentication, the bus's `Hello` and the first call go out in one write; a manager answers them in
-//! order. Every wait ends at the connection's deadline, and nothing that comes is believed before its
+//! To a bus, authentication, `Hello` and the first call go out in one write. systemd itself does not look
+//! at a call that it has read together with the authentication before something else comes (version 252),
+//! so there the call is sent when the authentication was answered. Every wait ends at the connection's deadline, and nothing that comes is believed before its
 //! length was checked.
 
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
@@ -160,9 +161,13 @@ impl Connection {
     pub(super) fn call(&mut self, call: &Call<'_>) -> Result<Result<Message, Refusal>> {
         self.deadline = Instant::now() + self.limit;
         let (serial, bytes) = self.number(call)?;
-        let mut out = std::mem::take(&mut self.preamble);
-        out.extend(bytes);
         let failed = |error: Error| error.context(format!("call {} of systemd", call.member));
+        let mut out = std::mem::take(&mut self.preamble);
+        if !self.is_bus && !out.is_empty() {
+            self.send(&out).and_then(|()| self.authenticate()).map_err(failed)?;
+            out.clear();
+        }
+        out.extend(bytes);
         self.send(&out).map_err(failed)?;
         loop {
             let message = self.receive().map_err(failed)?;
@@ -196,9 +201,7 @@ impl Connection {
 
     /// The next message; the end of a job is noted on the way.
     fn receive(&mut self) -> Result<Message> {
-        while self.answers > 0 {
-            self.authenticate()?;
-        }
+        self.authenticate()?;
         let fixed = self.peek::<FIXED_BYTES>()?;
         let whole = length(&fixed).ok_or_else(malformed)?;
         self.fill(whole)?;
@@ -215,8 +218,15 @@ impl Connection {
         Ok(message)
     }
 
-    /// Reads one line of the authentication.
+    /// Reads the answers of the authentication, once.
     fn authenticate(&mut self) -> Result<()> {
+        while self.answers > 0 {
+            self.read_answer()?;
+        }
+        Ok(())
+    }
+
+    fn read_answer(&mut self) -> Result<()> {
         let line = loop {
             if let Some(end) = self.received.windows(2).position(|pair| pair == b"\r\n") {
                 let rest = self.received.split_off(end + 2);
@@ -281,12 +291,6 @@ impl Connection {
             Ok(_) => Ok(()),
             Err(errno) => Err(Error::system("poll", errno)),
         }
-    }
-
-    /// Whether a bus is between.
-    #[cfg(test)]
-    pub(super) fn is_bus(&self) -> bool {
-        self.is_bus
     }
 }
 

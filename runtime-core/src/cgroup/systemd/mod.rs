@@ -58,6 +58,10 @@ pub(crate) struct UnitPlan {
     properties: Vec<Property>,
 }
 
+/// A unit that systemd is making.
+#[derive(Debug)]
+pub(crate) struct Begun(Message);
+
 /// A connection made early, so that a container is not begun where systemd cannot be reached.
 #[derive(Debug)]
 pub(crate) struct Link(Connection);
@@ -111,20 +115,42 @@ impl UnitPlan {
         self.unit.connect()
     }
 
-    /// Makes the unit with the process in it, and finds its cgroup.
+    /// Asks for the unit, with the process in it.
     ///
     /// # Errors
     ///
-    /// What systemd says, kind [`ErrorKind::Cgroup`]; [`ErrorKind::Timeout`] if it says nothing. The unit may
-    /// exist then: [`Unit::stop`] it.
-    pub(crate) fn start(&self, link: &mut Link, pid: i32, hierarchies: &Hierarchies) -> Result<Cgroup> {
-        let pid_value = u32::try_from(pid).map_err(|_| Error::invalid("pid", "is not positive"))?;
+    /// The inner error: systemd refuses, kind [`ErrorKind::Cgroup`], and what exists under the name is
+    /// somebody else's. The outer: no answer, so the unit may exist: [`Unit::stop`] it.
+    pub(crate) fn begin(&self, link: &mut Link, pid: i32) -> Result<Result<Begun>> {
         let mut all = self.properties.clone();
         if !self.name.is_slice() {
-            all.push(Property::new("PIDs", Value::Array("u".into(), vec![Value::Uint32(pid_value)])));
+            all.push(Property::new("PIDs", pids(pid)?));
         }
-        let reply = self.start_call(link, &all)?;
-        link.0.finish_job(&self.unit, &reply)?;
+        let started = match self.start_without_unknown(link, &all)? {
+            // A unit of this name that has failed is in the way until somebody has noticed it.
+            Err(refusal) if refusal.is("UnitExists") => {
+                // If it cannot be reset, the second attempt says so.
+                drop(link.0.call(&manager_call("ResetFailedUnit", &[Value::text(&*self.unit.name)]))?);
+                self.start_without_unknown(link, &all)?
+            }
+            other => other,
+        };
+        Ok(started.map(Begun).map_err(|refusal| self.unit.refused("start", &refusal)))
+    }
+
+    /// Waits for the unit, and finds its cgroup.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Timeout`], or the job fails. The unit may exist then: [`Unit::stop`] it.
+    pub(crate) fn finish(
+        &self,
+        link: &mut Link,
+        begun: &Begun,
+        pid: i32,
+        hierarchies: &Hierarchies,
+    ) -> Result<Cgroup> {
+        link.0.finish_job(&self.unit, &begun.0)?;
         if self.name.is_slice() {
             let path = control_group(link, &self.unit)?;
             let cgroup = Cgroup::open(&location(hierarchies, &path)?)?;
@@ -139,19 +165,6 @@ impl UnitPlan {
                 .reason(format!("systemd has made it, and process {pid} is in {path:?}")));
         }
         Cgroup::open(&location(hierarchies, &path)?)
-    }
-
-    /// A unit of this name that has failed is in the way until somebody says that it was noticed.
-    fn start_call(&self, link: &mut Link, all: &[Property]) -> Result<Message> {
-        match self.start_without_unknown(link, all)? {
-            Ok(reply) => Ok(reply),
-            Err(refusal) if refusal.is("UnitExists") => {
-                // If it cannot be reset, the second attempt says so.
-                drop(link.0.call(&manager_call("ResetFailedUnit", &[Value::text(&*self.unit.name)]))?);
-                self.start_without_unknown(link, all)?.map_err(|refusal| self.unit.refused("start", &refusal))
-            }
-            Err(refusal) => Err(self.unit.refused("start", &refusal)),
-        }
     }
 
     fn start_without_unknown(&self, link: &mut Link, all: &[Property]) -> Result<Result<Message, Refusal>> {
@@ -188,9 +201,7 @@ impl Unit {
 
     /// Moves a process into the unit's cgroup, or into `sub` below it: for who may not do it himself.
     pub(crate) fn attach(&self, sub: &str, pid: i32) -> Result<()> {
-        let pid = u32::try_from(pid).map_err(|_| Error::invalid("pid", "is not positive"))?;
-        let pids = Value::Array("u".into(), vec![Value::Uint32(pid)]);
-        let arguments = [Value::text(&*self.name), Value::text(format!("/{sub}")), pids];
+        let arguments = [Value::text(&*self.name), Value::text(format!("/{sub}")), pids(pid)?];
         let attached = self.connect()?.0.call(&manager_call("AttachProcessesToUnit", &arguments))?;
         attached.map(drop).map_err(|refusal| self.refused(&format!("move process {pid} into"), &refusal))
     }
@@ -248,6 +259,11 @@ impl Connection {
                 .hint("see journalctl for the reason")),
         }
     }
+}
+
+fn pids(pid: i32) -> Result<Value> {
+    let pid = u32::try_from(pid).map_err(|_| Error::invalid("pid", "is not positive"))?;
+    Ok(Value::Array("u".into(), vec![Value::Uint32(pid)]))
 }
 
 fn job_of(reply: &Message) -> Option<&str> {

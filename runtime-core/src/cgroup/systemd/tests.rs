@@ -14,7 +14,6 @@ const LONG: Duration = Duration::from_secs(60);
 fn connect(fake: &Fake, is_bus: bool, limit: Duration) -> Link {
     let addresses = if is_bus { fake.bus() } else { fake.private() };
     let connection = Connection::open_any(&addresses, Manager::System, UNIT, limit).unwrap();
-    assert_eq!(connection.is_bus(), is_bus);
     Link(connection)
 }
 
