@@ -186,9 +186,12 @@ mod tests {
         of_limits(limits.iter().copied()).into_iter().map(text).collect()
     }
 
+    /// Control files with their values, and the properties for them.
+    type Row<'a> = (&'a [(&'a str, &'a str)], &'a [&'a str]);
+
     #[test]
     fn control_files_and_their_properties() {
-        let table: [(&[(&str, &str)], &[&str]); 12] = [
+        let table: [Row<'_>; 12] = [
             (
                 &[("memory.max", "4096"), ("memory.swap.max", "max")],
                 &["MemoryMax=4096", "MemorySwapMax=infinity"],
