@@ -96,8 +96,7 @@ const MEMORY_POLICY_MODES: &[&str] = &[
 const MEMORY_POLICY_FLAGS: &[&str] =
     &["MPOL_F_NUMA_BALANCING", "MPOL_F_RELATIVE_NODES", "MPOL_F_STATIC_NODES"];
 
-/// What this build does not do yet; the document says so until the code is there.
-const SYSTEMD: bool = false;
+/// What this build does.
 const CHECKPOINT: bool = true;
 const INTEL_RDT: bool = true;
 const NET_DEVICES: bool = true;
@@ -112,7 +111,7 @@ pub(crate) fn document() -> Value {
         "linux": {
             "namespaces": NAMESPACES,
             "capabilities": CAPABILITIES,
-            "cgroup": {"v1": true, "v2": true, "systemd": SYSTEMD, "systemdUser": SYSTEMD, "rdma": true},
+            "cgroup": {"v1": true, "v2": true, "systemd": true, "systemdUser": true, "rdma": true},
             "seccomp": seccomp(),
             "apparmor": {"enabled": true},
             "selinux": {"enabled": true},

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::bundle::Bundle;
 use crate::container::{Container, CreatePlan, RestoreOptions};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 use crate::host::Host;
 use crate::id::ContainerId;
 use crate::plan::CreateOptions;
@@ -34,6 +34,8 @@ pub(crate) struct Shared {
     pub(crate) host: Host,
     /// Whether new containers get cgroups.
     pub(crate) cgroups: bool,
+    /// Whether systemd makes them.
+    pub(crate) systemd: bool,
 }
 
 /// Configures a [`Runtime`].
@@ -61,7 +63,11 @@ impl RuntimeBuilder {
         self
     }
 
-    /// Makes cgroups through systemd.
+    /// Makes the cgroups of new containers through systemd: `linux.cgroupsPath` is then `slice:prefix:name`,
+    /// and the cgroup that of a scope `prefix-name.scope` (or of a slice, if the name ends so). A caller
+    /// without privileges uses the service manager of its user.
+    ///
+    /// Containers that exist are served as they were made, whatever is set here.
     #[must_use]
     pub fn systemd_cgroup(mut self, systemd: bool) -> Self {
         self.systemd = systemd;
@@ -80,21 +86,13 @@ impl RuntimeBuilder {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Unsupported`] for the systemd driver, which this version does not have.
+    /// A relative state root in a working directory that has gone.
     pub fn build(self) -> Result<Runtime> {
-        if self.systemd {
-            return Err(Error::new(ErrorKind::Unsupported, "use the systemd cgroup driver")
-                .reason("this version makes cgroups itself")
-                .hint(
-                    "leave out --systemd-cgroup; with containerd set SystemdCgroup = false, with Docker \
-                       native.cgroupdriver=cgroupfs, with Podman --cgroup-manager cgroupfs",
-                ));
-        }
         let path = self.state_root.unwrap_or_else(|| DEFAULT_STATE_ROOT.into());
         let path = std::path::absolute(&path).map_err(|error| Error::io(format!("find {path:?}"), &error))?;
         let store = Store::new(path);
         let host = self.host.unwrap_or_default();
-        Ok(Runtime(Arc::new(Shared { store, host, cgroups: !self.without_cgroups })))
+        Ok(Runtime(Arc::new(Shared { store, host, cgroups: !self.without_cgroups, systemd: self.systemd })))
     }
 }
 

@@ -20,9 +20,7 @@ impl Cgroup {
             return Ok(());
         }
         self.enable_for(plan)?;
-        for guard in &plan.guards {
-            self.check(guard)?;
-        }
+        self.check_guards(plan)?;
         let mut again = Vec::new();
         for write in &plan.writes {
             match self.write(write)? {
@@ -36,6 +34,11 @@ impl Cgroup {
             }
         }
         self.apply_devices(plan)
+    }
+
+    /// Refuses limits below the present usage, where the plan asks for that.
+    pub(crate) fn check_guards(&self, plan: &CgroupPlan) -> Result<()> {
+        plan.guards.iter().try_for_each(|guard| self.check(guard))
     }
 
     /// The v1 devices lines. A hierarchy that an unprivileged caller went without has none.

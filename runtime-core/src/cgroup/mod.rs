@@ -38,7 +38,7 @@
 //!
 //! `examples/limit` is a whole program of this kind, and `docs/cgroups.md` names the test of each field.
 //!
-//! What it does not do: the systemd driver, and the BPF program of device rules, which the caller
+//! What it does not do: the BPF program of device rules, which the caller
 //! attaches to [`Cgroup::directory`].
 
 mod apply;
@@ -59,6 +59,7 @@ mod processes;
 mod remove;
 mod snapshot;
 pub mod stats;
+pub(crate) mod systemd;
 
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
@@ -69,6 +70,7 @@ pub use location::{Location, Place};
 pub(crate) use mountinfo::mount_point;
 pub(crate) use oom::OomWatch;
 pub use plan::{CgroupPlan, Guard, Missing, Write};
+pub(crate) use snapshot::Snapshot;
 
 use crate::error::{Error, ErrorKind, Result};
 

@@ -40,6 +40,13 @@ impl Cgroup {
     }
 }
 
+impl Snapshot {
+    /// Control files and their values.
+    pub(crate) fn values(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0.iter().map(|old| (old.file.as_str(), old.value.as_str()))
+    }
+}
+
 /// The file that the write will go to, and its text.
 fn read(member: &Member, write: &Write) -> Option<(String, String)> {
     match (member.directory.read(&write.file), &write.missing) {

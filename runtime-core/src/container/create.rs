@@ -9,8 +9,10 @@ use oci_spec::runtime::LinuxResources;
 
 use super::Container;
 use super::delegation::Delegation;
+use super::unit::{self, Starting};
 use crate::bundle::Bundle;
 use crate::cgroup::devices::DeviceRules;
+use crate::cgroup::systemd::{Unit, UnitPlan};
 use crate::cgroup::{Cgroup, CgroupPlan, Directory, Hierarchies, Location, Mode, View};
 use crate::child::ops::Point;
 use crate::error::{Error, ErrorKind, Result};
@@ -34,6 +36,8 @@ pub struct CreatePlan {
     options: CreateOptions,
     hierarchies: Option<Arc<Hierarchies>>,
     pub(super) cgroup: Option<CgroupPlan>,
+    /// The unit that systemd makes for the cgroup.
+    pub(super) unit: Option<UnitPlan>,
     /// Where its processes will be.
     place: Option<Location>,
     devices: DeviceRules,
@@ -47,16 +51,25 @@ impl CreatePlan {
         shared: &Shared,
         id: ContainerId,
         bundle: Bundle,
-        options: CreateOptions,
+        mut options: CreateOptions,
     ) -> Result<Self> {
         let (bundle, config, mut spec) = bundle.into_parts();
         spec.strip_root(&bundle)?;
-        let hierarchies = shared.host.hierarchies(spec.cgroups_path.as_deref())?;
+        let path = spec.cgroups_path.as_deref();
+        let hierarchies = shared.host.hierarchies(path.filter(|_| !shared.systemd))?;
         let devices = device_rules(&spec)?;
-        let cgroup = match &hierarchies {
-            Some(hierarchies) if shared.cgroups => Some(compile_cgroup(hierarchies, &spec, &id, &devices)?),
-            _ => without_limits(hierarchies.as_deref(), &spec, &id)?,
+        let (unit, cgroup) = match &hierarchies {
+            Some(hierarchies) if shared.cgroups && shared.systemd => {
+                let privileged = shared.host.is_privileged() && !options.rootless;
+                let (unit, cgroup) = unit::plan(hierarchies, &spec, &id, &devices, privileged)?;
+                (Some(unit), Some(cgroup))
+            }
+            Some(hierarchies) if shared.cgroups => {
+                (None, Some(compile_cgroup(hierarchies, &spec, path, &id, &devices)?))
+            }
+            _ => (None, without_limits(hierarchies.as_deref(), &spec, &id)?),
         };
+        options.joins_cgroup = unit.is_some();
         let delegation = Delegation::new(&spec, cgroup.as_ref(), shared.host.is_privileged())?;
         let place = match &cgroup {
             // What its cgroup mount shows is where it stays.
@@ -73,6 +86,7 @@ impl CreatePlan {
             options,
             hierarchies,
             cgroup,
+            unit,
             place,
             devices,
             delegation,
@@ -152,7 +166,9 @@ impl CreatePlan {
         entry.write_config(&self.config)?;
         entry.write_record(&record)?;
 
-        let cgroup = Guard::new(self.make_cgroup()?, |cgroup: Cgroup| {
+        let mut starting = self.starting()?;
+        let mut made_unit = Guard::new(None, unit::undo);
+        let mut cgroup = Guard::new(self.make_cgroup()?, |cgroup: Cgroup| {
             cgroup.kill_all().ok();
             cgroup.undo();
         });
@@ -189,7 +205,9 @@ impl CreatePlan {
         let mut lane = Lane {
             plan: self,
             privileged,
-            cgroup: &cgroup,
+            cgroup: &mut cgroup,
+            starting: starting.as_mut(),
+            made_unit: &mut made_unit,
             resctrl: &resctrl,
             devices: &mut devices,
             entry: &entry,
@@ -207,6 +225,7 @@ impl CreatePlan {
         devices.keep();
         resctrl.keep();
         cgroup.keep();
+        made_unit.keep();
         drop::<Lock>(lock);
         Ok((entry.keep(), kept))
     }
@@ -214,16 +233,24 @@ impl CreatePlan {
     /// The plan of a container that its user may not give a cgroup: it stays in the runtime's, and
     /// that is what its cgroup mount shows.
     fn launch_without_cgroup(&self, shared: &Shared, cgroup: &Cgroup) -> Result<Option<LaunchPlan>> {
-        if !cgroup.is_none() || self.cgroup.is_none() {
+        if !cgroup.is_none() || self.cgroup.is_none() || self.unit.is_some() {
             return Ok(None);
         }
         let own = Hierarchies::own_location()?;
         launch_plan(shared, &self.id, &self.bundle, &self.spec, &self.options, Some(own)).map(Some)
     }
 
+    fn starting(&self) -> Result<Option<Starting<'_>>> {
+        match (&self.unit, &self.hierarchies) {
+            (Some(plan), Some(hierarchies)) => Starting::connect(plan, hierarchies).map(Some),
+            _ => Ok(None),
+        }
+    }
+
+    /// Makes the cgroup; that of a unit is made later, around the init.
     pub(super) fn make_cgroup(&self) -> Result<Cgroup> {
         match (&self.hierarchies, &self.cgroup) {
-            (Some(hierarchies), Some(plan)) => Cgroup::create(hierarchies, plan),
+            (Some(hierarchies), Some(plan)) if self.unit.is_none() => Cgroup::create(hierarchies, plan),
             _ => Ok(Cgroup::none()),
         }
     }
@@ -246,7 +273,8 @@ impl CreatePlan {
             created: humantime::format_rfc3339_nanos(SystemTime::now()).to_string(),
             owner: nix::unistd::geteuid().as_raw(),
             annotations: self.spec.annotations.clone(),
-            cgroup: self.cgroup.as_ref().map(|plan| plan.location.clone()),
+            cgroup: location(self.cgroup.as_ref().filter(|_| self.unit.is_none())),
+            unit: self.unit.as_ref().map(|plan| plan.unit().clone()),
             resctrl: None,
             poststop: !self.spec.hooks.poststop.is_empty(),
             no_new_keyring: self.options.no_new_keyring,
@@ -305,16 +333,17 @@ fn launch_plan(
 }
 
 /// The plan of the cgroup; all that is wrong with `linux.resources` in one error.
-fn compile_cgroup(
+pub(super) fn compile_cgroup(
     hierarchies: &Hierarchies,
     spec: &ValidSpec,
+    path: Option<&str>,
     id: &ContainerId,
     devices: &DeviceRules,
 ) -> Result<CgroupPlan> {
     let none = LinuxResources::default();
     let resources = spec.resources.as_ref().unwrap_or(&none);
     let lines = devices.v1_lines().into_iter().map(|(file, line)| (file.to_owned(), line));
-    CgroupPlan::compile(hierarchies.view(), spec.cgroups_path.as_deref(), id.as_str(), resources)
+    CgroupPlan::compile(hierarchies.view(), path, id.as_str(), resources)
         .map_err(Error::all)
         .map(|plan| plan.with_device_lines(lines))
 }
@@ -350,7 +379,9 @@ fn device_rules(spec: &ValidSpec) -> Result<DeviceRules> {
 struct Lane<'a> {
     plan: &'a CreatePlan,
     privileged: bool,
-    cgroup: &'a Cgroup,
+    cgroup: &'a mut Cgroup,
+    starting: Option<&'a mut Starting<'a>>,
+    made_unit: &'a mut Option<Unit>,
     resctrl: &'a Option<(Directory, Place)>,
     devices: &'a mut Moved,
     entry: &'a Entry,
@@ -359,7 +390,10 @@ struct Lane<'a> {
 
 impl ParentLane for Lane<'_> {
     fn join_cgroup(&mut self, pid: i32) -> Result<()> {
-        self.cgroup.join(pid)
+        let Some(starting) = &mut self.starting else { return self.cgroup.join(pid) };
+        *self.cgroup = starting.start(pid, self.made_unit)?;
+        self.record.cgroup = Some(self.cgroup.location());
+        Ok(())
     }
 
     fn apply_limits(&mut self) -> Result<()> {

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-use super::Container;
 use super::kill::signal_process;
+use super::{Container, unit};
 use crate::error::{Error, ErrorKind, Result};
 use crate::launch;
 use crate::resctrl;
@@ -75,8 +75,9 @@ impl Container {
         let cgroup = self.cgroup(record)?;
         if !cgroup.is_none() {
             cgroup.kill_all()?;
-            cgroup.remove()?;
         }
+        unit::stop(record)?;
+        cgroup.remove()?;
         self.leave_resctrl(record)?;
         let hooks =
             if record.poststop { self.spec().map(|spec| spec.hooks.poststop) } else { Ok(Vec::new()) };

@@ -4,14 +4,14 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use nix::errno::Errno;
 
-use super::Container;
+use super::{Container, unit};
 use crate::cgroup::Cgroup;
 use crate::child::ops::Point;
 use crate::error::{Error, Result};
 use crate::launch::{self, Child, Inputs, ParentLane, Receiver};
 use crate::plan::{ExecOptions, LaunchPlan};
 use crate::process::Process;
-use crate::resctrl::{self, Place};
+use crate::resctrl;
 use crate::spec::ValidProcess;
 use crate::state::{Record, State, Status, status_of};
 
@@ -39,12 +39,15 @@ impl Container {
         let init = self.live_init(&record)?.ok_or_else(stopped)?;
         let spec = self.spec()?;
         let keeps_keyring = options.no_new_keyring || record.no_new_keyring;
-        let plan_options = options.clone().no_new_keyring(keeps_keyring);
+        let mut plan_options = options.clone().no_new_keyring(keeps_keyring);
+        plan_options.joins_cgroup = unit::mover(&record).is_some();
         let plan = LaunchPlan::exec(&spec, process, &self.shared.host, &plan_options)?;
         let cgroup = self.cgroup(&record)?;
         let cgroup = match options.cgroups.as_slice() {
             // With an inner leaf the container's own cgroup is to stay without processes.
-            [] if record.leaf.is_some() && !cgroup.is_none() => own_cgroup(&cgroup, &record)?,
+            [] if (record.leaf.is_some() || plan_options.joins_cgroup) && !cgroup.is_none() => {
+                own_cgroup(&cgroup, &record)?
+            }
             [] => cgroup,
             paths => cgroup.sub(&paths.iter().map(String::as_str).collect::<Vec<_>>())?,
         };
@@ -70,13 +73,13 @@ impl Container {
         let inputs = Inputs {
             stdio: [None; 3],
             preserved: plan.preserved,
-            cgroup: cgroup.clone_target(),
+            cgroup: cgroup.clone_target().filter(|_| unit::mover(record).is_none()),
             gate: None,
             target: Some(init.as_fd()),
             privileged: self.shared.host.is_privileged(),
         };
         let mut child = launch::spawn(plan, &inputs).map_err(|error| cgroup.explain_clone(error))?;
-        launch::run(plan, &mut child, &mut Lane { cgroup, resctrl: record.resctrl.as_ref() })?;
+        launch::run(plan, &mut child, &mut Lane { cgroup, record })?;
         child.expect_executed(receiver)?;
         Ok(Process::new(child.keep()?, plan.warnings.clone()))
     }
@@ -91,12 +94,15 @@ fn own_cgroup(cgroup: &Cgroup, record: &Record) -> Result<Cgroup> {
 /// The parent lane of an exec.
 struct Lane<'a> {
     cgroup: &'a Cgroup,
-    resctrl: Option<&'a Place>,
+    record: &'a Record,
 }
 
 impl ParentLane for Lane<'_> {
     fn join_cgroup(&mut self, pid: i32) -> Result<()> {
-        self.cgroup.join(pid)
+        match unit::mover(self.record) {
+            Some(mover) => unit::attach(mover, self.record, self.cgroup, pid),
+            None => self.cgroup.join(pid),
+        }
     }
 
     fn apply_limits(&mut self) -> Result<()> {
@@ -108,7 +114,7 @@ impl ParentLane for Lane<'_> {
     }
 
     fn join_resctrl(&mut self, pid: i32) -> Result<()> {
-        self.resctrl.map_or(Ok(()), |place| place.join(&resctrl::mounted()?, pid))
+        self.record.resctrl.as_ref().map_or(Ok(()), |place| place.join(&resctrl::mounted()?, pid))
     }
 
     fn privileged(&self) -> bool {

@@ -11,6 +11,7 @@ mod mounts;
 mod pause;
 mod ps;
 mod start;
+mod unit;
 mod update;
 
 use std::os::fd::OwnedFd;

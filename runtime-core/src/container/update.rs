@@ -4,7 +4,7 @@ mod merge;
 
 use oci_spec::runtime::LinuxResources;
 
-use super::Container;
+use super::{Container, unit};
 use crate::cgroup::devices::DeviceRules;
 use crate::cgroup::{Cgroup, CgroupPlan};
 use crate::error::{Error, ErrorKind, Result};
@@ -34,7 +34,7 @@ impl Container {
         }
         let present = self.resources()?;
         let merged = merge(&present, resources);
-        let plan = self.update_plan(&record, &merged)?;
+        let mut plan = self.update_plan(&record, &merged)?;
         let devices = DeviceChange::between(&present, resources)?;
         let stored = serde_json::to_vec(&merged.all)
             .map_err(|error| Error::invalid("linux.resources", error.to_string()))?;
@@ -42,7 +42,8 @@ impl Container {
         let cgroup = self.cgroup(&record)?;
         let old = cgroup.snapshot(&plan);
         let privileged = self.shared.host.is_privileged();
-        let changed = cgroup.apply(&plan).and_then(|()| match &devices {
+        let limited = unit::update(&record, &cgroup, &mut plan).and_then(|()| cgroup.apply(&plan));
+        let changed = limited.and_then(|()| match &devices {
             Some(devices) => devices
                 .make(&cgroup, privileged)
                 .and_then(|()| self.entry.write_resources(&stored))
@@ -52,7 +53,7 @@ impl Container {
                 }),
             None => self.entry.write_resources(&stored),
         });
-        changed.map_err(|error| match cgroup.restore(&old) {
+        changed.map_err(|error| match unit::restore(&record, &old) && cgroup.restore(&old) {
             true => error,
             false => error.hint("not all limits could be set back to what they were"),
         })

@@ -128,11 +128,12 @@ fn cgroup(lanes: &mut Lanes, context: Context<'_>) {
 /// clone3 puts the child into its v2 cgroup only; into others the parent puts it. What depends on
 /// the child's place, its cgroup namespace and its own child, comes after that.
 fn join_cgroup(lanes: &mut Lanes, context: Context<'_>, layout: &Layout) {
-    if context.host.cgroup_mode() == Mode::Unified {
-        return;
+    match context.host.cgroup_mode() {
+        Mode::Unified if !context.options.joins_cgroup => return,
+        Mode::Unified => {}
+        // v1 denies all devices before it allows some, and a cpuset takes no process before it has CPUs.
+        _ => lanes.parent.push(ParentOp::ApplyLimits),
     }
-    // v1 denies all devices before it allows some, and a cpuset takes no process before it has CPUs.
-    lanes.parent.push(ParentOp::ApplyLimits);
     lanes.parent.push(ParentOp::JoinCgroup);
     // Nor does the cpu controller take a realtime process into a cgroup without time for it.
     let scheduled = context.spec.process.as_ref().is_some_and(|process| process.scheduler.is_some());

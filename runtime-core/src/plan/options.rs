@@ -14,6 +14,8 @@ pub struct CreateOptions {
     pub(crate) notify_socket: Option<String>,
     pub(crate) gate: bool,
     pub(crate) rootless: bool,
+    /// The cgroup is made around the init, not before it: the parent has to put it there.
+    pub(crate) joins_cgroup: bool,
     /// Where the container's cgroups will be: what its cgroup mount shows.
     pub(crate) cgroup: Option<Location>,
 }
@@ -31,6 +33,7 @@ impl CreateOptions {
             notify_socket: None,
             gate: true,
             rootless: false,
+            joins_cgroup: false,
             cgroup: None,
         }
     }
@@ -96,6 +99,8 @@ pub struct ExecOptions {
     pub(crate) listen_fds: Option<u32>,
     pub(crate) ignore_paused: bool,
     pub(crate) cgroups: Vec<String>,
+    /// The caller may not clone into the cgroup: somebody else moves the process.
+    pub(crate) joins_cgroup: bool,
     pub(crate) bundle: String,
 }
 
@@ -109,6 +114,7 @@ impl ExecOptions {
             listen_fds: None,
             ignore_paused: false,
             cgroups: Vec::new(),
+            joins_cgroup: false,
             bundle: bundle.into(),
         }
     }

@@ -87,7 +87,7 @@ pub(super) fn exec(
         &process.affinity_initial,
         format!("{}execCPUAffinity.initial", process.origin),
     );
-    if host.cgroup_mode() != Mode::Unified {
+    if host.cgroup_mode() != Mode::Unified || options.joins_cgroup {
         lanes.parent.push(ParentOp::JoinCgroup);
         lanes.sync(Point::CgroupJoined);
     }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::cgroup::Location;
+use crate::cgroup::systemd::Unit;
 use crate::launch::StepText;
 use crate::resctrl::Place;
 
@@ -50,6 +51,9 @@ pub(crate) struct Record {
     pub(crate) annotations: BTreeMap<String, String>,
     /// Where its cgroups are; absent when it has none of its own.
     pub(crate) cgroup: Option<Location>,
+    /// The unit of systemd that its cgroup is of. Written before the unit is made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) unit: Option<Unit>,
     /// Where it is in resctrl, if the configuration asks for that.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) resctrl: Option<Place>,

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use nix::fcntl::{OFlag, open};
 use nix::sys::stat::Mode;
 
+use super::super::unit;
 use super::criu::{self, Criu};
 use super::external::{at_restore, namespace_key, namespace_name};
 use super::options::RestoreOptions;
@@ -65,6 +66,7 @@ struct Told {
 impl Restore<'_> {
     /// The sequence of host changes; as with create, each is guarded.
     fn run(&self) -> Result<(Entry, Kept)> {
+        unit::refuse_restore(self.plan.unit.as_ref())?;
         let program = &self.options.criu.program;
         criu::require_version(program, self.least_version(), "restore")?;
         let mut fields = Fields::default();

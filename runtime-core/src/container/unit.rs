@@ -1,0 +1,106 @@
+//! Containers whose cgroup is a unit of systemd.
+
+use super::create::compile_cgroup;
+use crate::cgroup::devices::DeviceRules;
+use crate::cgroup::systemd::{self, Link, Manager, Unit, UnitPlan};
+use crate::cgroup::{Cgroup, CgroupPlan, Hierarchies, Snapshot};
+use crate::error::{Error, ErrorKind, Result};
+use crate::id::ContainerId;
+use crate::spec::ValidSpec;
+use crate::state::Record;
+
+/// The plans of the unit and of its cgroup.
+pub(super) fn plan(
+    hierarchies: &Hierarchies,
+    spec: &ValidSpec,
+    id: &ContainerId,
+    devices: &DeviceRules,
+    privileged: bool,
+) -> Result<(UnitPlan, CgroupPlan)> {
+    systemd::check_mode(hierarchies.mode())?;
+    let manager = if privileged { Manager::System } else { Manager::User };
+    let path = spec.cgroups_path.as_deref();
+    let expected = UnitPlan::expected_path(manager, path, id.as_str())?;
+    let mut cgroup = compile_cgroup(hierarchies, spec, Some(&expected), id, devices)?;
+    // The unit has accounting for all that engines read.
+    cgroup.accounting.clear();
+    let unit = UnitPlan::compile(manager, path, id.as_str(), &spec.annotations, &mut cgroup)?;
+    Ok((unit, cgroup))
+}
+
+/// A unit on its way: planned, and begun as soon as a process is there to be in it.
+pub(super) struct Starting<'a> {
+    plan: &'a UnitPlan,
+    link: Link,
+    hierarchies: &'a Hierarchies,
+}
+
+impl<'a> Starting<'a> {
+    /// Connects to systemd: what is out of reach is known before anything is made.
+    pub(super) fn connect(plan: &'a UnitPlan, hierarchies: &'a Hierarchies) -> Result<Self> {
+        Ok(Self { plan, link: plan.connect()?, hierarchies })
+    }
+
+    /// Makes the unit with the process in it. `made` gets the unit if it may be there afterwards, also
+    /// when this fails.
+    pub(super) fn start(&mut self, pid: i32, made: &mut Option<Unit>) -> Result<Cgroup> {
+        *made = Some(self.plan.unit().clone());
+        let begun = self.plan.begin(&mut self.link, pid)?.inspect_err(|_| *made = None)?;
+        self.plan.finish(&mut self.link, &begun, pid, self.hierarchies)
+    }
+}
+
+/// Takes back a unit whose container did not come to be. The failure that led to it is the one to tell.
+pub(super) fn undo(made: Option<Unit>) {
+    if let Some(unit) = made {
+        unit.stop(true).ok();
+    }
+}
+
+/// Refuses to restore into a unit: a scope is made around a process, and CRIU wants the cgroup before
+/// there is one.
+pub(super) fn refuse_restore(plan: Option<&UnitPlan>) -> Result<()> {
+    match plan {
+        None => Ok(()),
+        Some(_) => {
+            Err(Error::new(ErrorKind::Unsupported, "restore a container with the systemd cgroup driver")
+                .reason("the processes are restored into a cgroup that is there before them")
+                .hint("leave out --systemd-cgroup"))
+        }
+    }
+}
+
+/// Stops the unit of a container that is deleted; its processes have been killed if its cgroup was known.
+pub(super) fn stop(record: &Record) -> Result<()> {
+    record.unit.as_ref().map_or(Ok(()), |unit| unit.stop(record.cgroup.is_none()))
+}
+
+/// Tells systemd the new limits of a container, if its cgroup is of a unit. Before they are written: what
+/// systemd writes for them on its own is then there already.
+pub(super) fn update(record: &Record, cgroup: &Cgroup, plan: &mut CgroupPlan) -> Result<()> {
+    let Some(unit) = &record.unit else { return Ok(()) };
+    cgroup.check_guards(plan)?;
+    unit.update(plan)
+}
+
+/// Tells systemd the old limits again; whether that succeeded.
+pub(super) fn restore(record: &Record, old: &Snapshot) -> bool {
+    record.unit.as_ref().is_none_or(|unit| unit.set(old.values()).is_ok())
+}
+
+/// The unit whose manager has to move processes into it: a user may not take a process from his session
+/// to where his service manager has its cgroups (cgroups(7), "Delegation containment").
+pub(super) fn mover(record: &Record) -> Option<&Unit> {
+    record.unit.as_ref().filter(|unit| unit.manager == Manager::User)
+}
+
+/// Moves a process into `cgroup`, the unit's or one below it.
+pub(super) fn attach(unit: &Unit, record: &Record, cgroup: &Cgroup, pid: i32) -> Result<()> {
+    let (of_unit, chosen) = (record.cgroup.as_ref(), cgroup.location());
+    let path = |location: Option<&crate::cgroup::Location>| {
+        location.and_then(|location| location.unified()).map(|place| place.path.clone()).unwrap_or_default()
+    };
+    let chosen = path(Some(&chosen));
+    let sub = chosen.strip_prefix(&path(of_unit)).unwrap_or_default();
+    unit.attach(sub.trim_start_matches('/'), pid)
+}
