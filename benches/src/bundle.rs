@@ -15,7 +15,7 @@ use crate::view::{self, CGROUPS};
 const BUSYBOX: &str = "/bin/busybox";
 
 /// What Docker gave its runtime for `docker run busybox`, as recorded.
-const DOCKER: &str = include_str!("../../runtime-core/tests/fixtures/configs/docker-config.json");
+pub(crate) const DOCKER: &str = include_str!("../../runtime-core/tests/fixtures/configs/docker-config.json");
 
 /// Which configuration a container has.
 #[derive(Debug, Clone, Copy)]

@@ -21,6 +21,7 @@ USAGE: benches [options]
   --json FILE        write every sample and the statistics to FILE
   --view v2|host     v2: /sys/fs/cgroup is cgroup v2 only, in a private mount namespace (default);
                      host: /sys/fs/cgroup as it is
+  --filters          compare compilers of seccomp filters instead; needs no root
   --help             this text; the cases are in README.md
 ";
 
@@ -31,6 +32,10 @@ const RUNS: usize = 30;
 pub(crate) enum Invocation {
     Help,
     Compare(Options),
+    /// See [`crate::filters`].
+    Filters {
+        runs: usize,
+    },
     /// Not for people: see [`crate::peak`].
     PeakOf(Vec<OsString>),
 }
@@ -66,6 +71,7 @@ fn parse_from(mut parser: lexopt::Parser) -> Result<Invocation, Failure> {
     let bad = |error: lexopt::Error| Failure::new(format!("{error}; see --help"));
     let mut runtime = None;
     let mut cases: Option<Vec<String>> = None;
+    let mut filters = false;
     let mut options = Options {
         runtime: PathBuf::new(),
         peers: Vec::new(),
@@ -77,6 +83,7 @@ fn parse_from(mut parser: lexopt::Parser) -> Result<Invocation, Failure> {
     while let Some(argument) = parser.next().map_err(bad)? {
         match argument {
             Short('h') | Long("help") => return Ok(Invocation::Help),
+            Long("filters") => filters = true,
             Long("runtime") => runtime = Some(parser.value().map_err(bad)?),
             Long("peer") => options.peers.push(peer(&text(&mut parser)?)?),
             Long("runs") => options.runs = parser.value().and_then(|value| value.parse()).map_err(bad)?,
@@ -88,6 +95,9 @@ fn parse_from(mut parser: lexopt::Parser) -> Result<Invocation, Failure> {
     }
     if options.runs == 0 {
         return Err(Failure::new("--runs 0 measures nothing"));
+    }
+    if filters {
+        return Ok(Invocation::Filters { runs: options.runs });
     }
     options.runtime = match runtime {
         Some(path) => absolute(path)?,

@@ -9,6 +9,7 @@ mod cli;
 mod command;
 mod container;
 mod failure;
+mod filters;
 mod floor;
 mod measure;
 mod peak;
@@ -35,6 +36,7 @@ fn main() -> ExitCode {
             print!("{}", cli::HELP);
             Ok(())
         }
+        Ok(Invocation::Filters { runs }) => filters::report(runs).map(|text| print!("{text}")),
         Ok(Invocation::PeakOf(command)) => return peak::helper(&command),
         Ok(Invocation::Compare(options)) => compare(&options),
         Err(failure) => Err(failure),

@@ -6,18 +6,7 @@ use conformance::{Options, Record, Verdict, run};
 
 /// Statements that our runtime does not fulfil yet: open defects, to be emptied. A fixed one
 /// must be taken out: the test compares both ways.
-const OPEN: &[&str] = &[
-    "seccomp-names",
-    "seccomp-errno-unsupported",
-    "seccomp-default-errno-unsupported",
-    "seccomp-listener",
-    "seccomp-listener-once",
-    "seccomp-listener-fd",
-    "seccomp-listener-version",
-    "seccomp-listener-pid",
-    "seccomp-listener-data",
-    "seccomp-listener-metadata",
-];
+const OPEN: &[&str] = &[];
 
 #[test]
 fn our_runtime_conforms() {

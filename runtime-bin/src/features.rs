@@ -10,7 +10,7 @@ const HOOKS: &[&str] =
 const NAMESPACES: &[&str] = &["cgroup", "ipc", "mount", "network", "pid", "time", "user", "uts"];
 
 /// All capabilities by their numbers (capabilities(7)).
-const CAPABILITIES: &[&str] = &[
+pub(crate) const CAPABILITIES: &[&str] = &[
     "CAP_CHOWN",
     "CAP_DAC_OVERRIDE",
     "CAP_DAC_READ_SEARCH",
@@ -98,8 +98,7 @@ const MEMORY_POLICY_FLAGS: &[&str] =
 
 /// What this build does not do yet; the document says so until the code is there.
 const SYSTEMD: bool = false;
-const SECCOMP: bool = true;
-const CHECKPOINT: bool = false;
+const CHECKPOINT: bool = true;
 const INTEL_RDT: bool = true;
 const NET_DEVICES: bool = true;
 
@@ -127,14 +126,14 @@ pub(crate) fn document() -> Value {
             "runtime.commit": version::COMMIT,
             "runtime.checkpoint.enabled": CHECKPOINT.to_string(),
         },
-        "potentiallyUnsafeConfigAnnotations": ["bundle", "org.systemd.property.", "org.criu.config"],
+        "potentiallyUnsafeConfigAnnotations": [
+            "bundle", "org.systemd.property.", "org.criu.config",
+            "org.runtime.delegate-cgroup", "run.oci.delegate-cgroup", "run.oci.hooks.",
+        ],
     })
 }
 
 fn seccomp() -> Value {
-    if !SECCOMP {
-        return json!({"enabled": false});
-    }
     json!({
         "enabled": true,
         "actions": SECCOMP_ACTIONS,

@@ -41,7 +41,10 @@ pub(crate) fn log(values: &Values) -> Result<Log> {
         Some("json") => Format::Json,
         _ => Format::Text,
     };
-    Log::open(values.path(&options::LOG).as_deref(), format, values.flag(&options::DEBUG))
+    let level = values.text(&options::LOG_LEVEL);
+    let debug = values.flag(&options::DEBUG) || level == Some("debug");
+    let log = Log::open(values.path(&options::LOG).as_deref(), format, debug)?;
+    Ok(if level == Some("error") && !debug { log.errors_only() } else { log })
 }
 
 impl Globals {
@@ -101,7 +104,8 @@ fn real_root() -> bool {
     !in_user_namespace() || named_root()
 }
 
-fn in_user_namespace() -> bool {
+/// Whether the program's user namespace is not the machine's first one.
+pub(crate) fn in_user_namespace() -> bool {
     // The first namespace maps all ids to themselves (user_namespaces(7)).
     let map = std::fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
     let fields: Vec<_> = map.split_ascii_whitespace().collect();

@@ -21,6 +21,7 @@ mod pid_file;
 mod process_spec;
 mod signal_name;
 mod size;
+mod stages;
 mod sub_cgroup;
 mod table;
 mod terminal;
@@ -66,7 +67,10 @@ fn run(log: &Log, values: &Values, matches: Matches) -> ExitCode {
 
 fn fail(log: &Log, failure: &Failure) -> ExitCode {
     log.debug(|| format!("failed: {:?}", failure.kind));
-    log.error(&failure.message);
+    match &failure.bare {
+        Some(text) => log.error_in_words(&failure.message, text),
+        None => log.error(&failure.message),
+    }
     ExitCode::from(failure.code)
 }
 

@@ -22,12 +22,11 @@ pub(crate) fn from_file(path: &Path) -> Result<Vec<u8>> {
     read(path)
 }
 
-/// The process of the container whose configuration is at `config`, changed by the options;
-/// `args` is its command line.
-pub(crate) fn from_options(config: &Path, options: &Values, args: &[OsString]) -> Result<Vec<u8>> {
-    let bytes = read(config)?;
-    let mut config: Value = serde_json::from_slice(&bytes)
-        .map_err(|error| Error::invalid(format!("{config:?}"), error.to_string()))?;
+/// The process of the container with this configuration, changed by the options; `args` is its
+/// command line.
+pub(crate) fn from_options(config: &[u8], options: &Values, args: &[OsString]) -> Result<Vec<u8>> {
+    let mut config: Value =
+        serde_json::from_slice(config).map_err(|error| Error::invalid("config.json", error.to_string()))?;
     let mut process = config.get_mut("process").map(Value::take).unwrap_or_default();
     if !process.is_object() {
         return Err(Error::invalid("process", "the container's configuration has none").hint("use --process"));

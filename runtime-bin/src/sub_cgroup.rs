@@ -1,9 +1,9 @@
 //! `exec --cgroup [CONTROLLER,...:]PATH`.
 
-use runtime_core::{Error, ErrorKind, Result};
+use runtime_core::{Error, Result};
 
 /// Checks the options against each other; the result is what the library takes.
-pub(crate) fn check<'a>(options: impl Iterator<Item = &'a str>) -> Result<Option<String>> {
+pub(crate) fn check<'a>(options: impl Iterator<Item = &'a str>) -> Result<Vec<String>> {
     let options: Vec<_> = options.collect();
     let mut seen: Vec<&str> = Vec::new();
     for option in &options {
@@ -23,12 +23,7 @@ pub(crate) fn check<'a>(options: impl Iterator<Item = &'a str>) -> Result<Option
             seen.push(controller);
         }
     }
-    match options.as_slice() {
-        [] => Ok(None),
-        [one] => Ok(Some((*one).to_owned())),
-        _ => Err(Error::new(ErrorKind::Unsupported, "several --cgroup options")
-            .hint("name all controllers that share a path in one, such as cpu,memory:path")),
-    }
+    Ok(options.into_iter().map(str::to_owned).collect())
 }
 
 fn bad(option: &str, reason: &'static str) -> Error {
@@ -37,13 +32,15 @@ fn bad(option: &str, reason: &'static str) -> Error {
 
 #[cfg(test)]
 mod tests {
+    use runtime_core::ErrorKind;
+
     use super::*;
 
     #[test]
     fn both_forms() {
-        assert_eq!(check(["a/b"].into_iter()).expect("v2").as_deref(), Some("a/b"));
-        assert_eq!(check(["cpu,cpuacct:x"].into_iter()).expect("v1").as_deref(), Some("cpu,cpuacct:x"));
-        assert_eq!(check([].into_iter()).expect("none"), None);
+        for good in [["a/b"].as_slice(), &["cpu,cpuacct:x"], &["cpu:x", "memory,pids:y"], &[]] {
+            assert_eq!(check(good.iter().copied()).expect("cgroups"), good);
+        }
         for bad in [["a", "b"].as_slice(), &[":x"], &["cpu,:x"], &["cpu:x", "cpu:y"]] {
             let error = check(bad.iter().copied()).expect_err("bad");
             assert_eq!(error.kind(), ErrorKind::InvalidInput, "{bad:?}");

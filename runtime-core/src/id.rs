@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 
 /// A valid container id: what can be the name of one directory, and of a cgroup.
 ///
@@ -18,7 +18,7 @@ impl ContainerId {
     pub fn new(id: &str) -> Result<Self> {
         let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"_+-.".contains(&byte);
         let reason = match id {
-            "" => "it is empty",
+            "" => return Err(Error::new(ErrorKind::InvalidInput, "container id cannot be empty")),
             "." | ".." => "it is a directory of its own",
             long if long.len() > LIMIT => "it is longer than 255 bytes",
             other if !other.bytes().all(allowed) => "only letters, digits and \"_+-.\" are allowed",

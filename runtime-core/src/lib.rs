@@ -21,7 +21,9 @@ mod state;
 mod sys;
 
 pub use bundle::Bundle;
-pub use container::{Container, CreatePlan};
+pub use container::{
+    CgroupsMode, CheckpointOptions, Container, CreatePlan, CriuOptions, NetworkLock, RestoreOptions,
+};
 pub use error::{Error, ErrorKind, Result};
 pub use id::ContainerId;
 pub use process::{Exit, Process, reset_child_signal};

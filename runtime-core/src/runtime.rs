@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::bundle::Bundle;
-use crate::container::{Container, CreatePlan};
+use crate::container::{Container, CreatePlan, RestoreOptions};
 use crate::error::{Error, ErrorKind, Result};
 use crate::host::Host;
 use crate::id::ContainerId;
@@ -32,6 +32,8 @@ pub struct Runtime(Arc<Shared>);
 pub(crate) struct Shared {
     pub(crate) store: Store,
     pub(crate) host: Host,
+    /// Whether new containers get cgroups.
+    pub(crate) cgroups: bool,
 }
 
 /// Configures a [`Runtime`].
@@ -40,6 +42,7 @@ pub struct RuntimeBuilder {
     state_root: Option<PathBuf>,
     host: Option<Host>,
     systemd: bool,
+    without_cgroups: bool,
 }
 
 impl RuntimeBuilder {
@@ -65,6 +68,14 @@ impl RuntimeBuilder {
         self
     }
 
+    /// Leaves new containers in the cgroup of their caller: a `cgroupsPath` in the configuration is
+    /// not used, limits are an error, and device rules have no effect. Containers that have cgroups keep them.
+    #[must_use]
+    pub fn without_cgroups(mut self, without: bool) -> Self {
+        self.without_cgroups = without;
+        self
+    }
+
     /// The runtime.
     ///
     /// # Errors
@@ -82,7 +93,8 @@ impl RuntimeBuilder {
         let path = self.state_root.unwrap_or_else(|| DEFAULT_STATE_ROOT.into());
         let path = std::path::absolute(&path).map_err(|error| Error::io(format!("find {path:?}"), &error))?;
         let store = Store::new(path);
-        Ok(Runtime(Arc::new(Shared { store, host: self.host.unwrap_or_default() })))
+        let host = self.host.unwrap_or_default();
+        Ok(Runtime(Arc::new(Shared { store, host, cgroups: !self.without_cgroups })))
     }
 }
 
@@ -122,6 +134,18 @@ impl Runtime {
     /// Errors as [`Runtime::create`] and [`Container::start`]; nothing is left then.
     pub fn run(&self, plan: CreatePlan) -> Result<(Container, Process)> {
         plan.run(&self.0)
+    }
+
+    /// Makes a container from the image of a [`Container::checkpoint`], and lets it run on.
+    ///
+    /// CRIU does it; its program is the only one that this library starts besides hooks and the
+    /// mapping of ids.
+    ///
+    /// # Errors
+    ///
+    /// CRIU is missing, too old, or fails: the error then has the last lines of its log. Nothing is left then.
+    pub fn restore(&self, plan: CreatePlan, options: &RestoreOptions) -> Result<(Container, Process)> {
+        plan.restore(&self.0, options)
     }
 
     /// Finds a container.

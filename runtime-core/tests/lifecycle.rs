@@ -187,7 +187,7 @@ fn one_of_two_creators_wins() {
             outcomes.push(worker.outcome());
         }
         let winners = outcomes.iter().filter(|outcome| **outcome == Outcome::Done).count();
-        let loser = format!("container with id exists: {id}");
+        let loser = format!("container with given ID already exists: {id}");
         let losers = outcomes
             .iter()
             .filter(|outcome| matches!(outcome, Outcome::Failed(error) if error.starts_with(&loser)));

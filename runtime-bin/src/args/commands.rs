@@ -16,6 +16,8 @@ pub(crate) enum Subject {
     Container,
     /// A shell.
     Shell,
+    /// One of these words; a container follows.
+    Words(&'static [&'static str]),
 }
 
 /// Which function runs the command.
@@ -28,8 +30,11 @@ pub(crate) enum Verb {
     Events,
     Exec,
     Features,
+    Info,
     Kill,
     List,
+    Man,
+    Mounts,
     Pause,
     Ps,
     Restore,
@@ -56,6 +61,8 @@ pub(crate) struct Command {
     pub(crate) options_end_after: Option<usize>,
     /// What its first positional argument names.
     pub(crate) subject: Subject,
+    /// Whether the help leaves it out.
+    pub(crate) hidden: bool,
     /// What it does, in one line.
     pub(crate) about: &'static str,
     /// What it does, in paragraphs.
@@ -77,6 +84,7 @@ const CONTAINER: Command = Command {
     positionals: (1, Some(1)),
     options_end_after: None,
     subject: Subject::Container,
+    hidden: false,
     about: "",
     description: "",
     options: &[],
@@ -109,6 +117,7 @@ pub(crate) static COMMANDS: &[Command] = &[
             &opt::FILE_LOCKS,
             &opt::PRE_DUMP,
             &opt::MANAGE_CGROUPS_MODE,
+            &opt::NETWORK_LOCK,
             &opt::EMPTY_NS,
             &opt::AUTO_DEDUP,
         ],
@@ -134,6 +143,7 @@ pub(crate) static COMMANDS: &[Command] = &[
             until start. The id must be unique among the containers under --root.",
         options: &[
             &opt::BUNDLE,
+            &opt::CONFIG,
             &opt::CONSOLE_SOCKET,
             &opt::PIDFD_SOCKET,
             &opt::PID_FILE,
@@ -201,6 +211,15 @@ pub(crate) static COMMANDS: &[Command] = &[
         ..PLAIN
     },
     Command {
+        name: "info",
+        verb: Verb::Info,
+        about: "show what this machine has",
+        description: "Writes the version, the kernel, the cgroup hierarchies, the namespaces and the security\n\
+            features that the program finds on this machine. What it could do anywhere is in features.",
+        options: &[&opt::FORMAT],
+        ..PLAIN
+    },
+    Command {
         name: "kill",
         verb: Verb::Kill,
         usage: "<container-id> [signal]",
@@ -218,6 +237,27 @@ pub(crate) static COMMANDS: &[Command] = &[
         description: "Lists the containers whose state is under --root.",
         options: &[&opt::FORMAT, &opt::QUIET],
         ..PLAIN
+    },
+    Command {
+        name: "man",
+        verb: Verb::Man,
+        usage: "<directory>",
+        positionals: (1, Some(1)),
+        hidden: true,
+        about: "write the manual pages",
+        description: "Writes a manual page for the program and one for each command into the directory.",
+        ..PLAIN
+    },
+    Command {
+        name: "mounts",
+        verb: Verb::Mounts,
+        usage: "add|remove <container-id> <file>",
+        positionals: (3, Some(3)),
+        subject: Subject::Words(&["add", "remove"]),
+        about: "add mounts to a running container or remove them",
+        description: "Reads a JSON array of mounts, in the form of mounts in config.json, from the file, or from\n\
+            the standard input for -. Sources are paths of the host. Missing mount points are made.",
+        ..CONTAINER
     },
     Command {
         name: "pause",
@@ -253,6 +293,8 @@ pub(crate) static COMMANDS: &[Command] = &[
             &opt::SHELL_JOB,
             &opt::FILE_LOCKS,
             &opt::MANAGE_CGROUPS_MODE,
+            &opt::NETWORK_LOCK,
+            &opt::TCP_CLOSE,
             &opt::BUNDLE,
             &opt::DETACH,
             &opt::PID_FILE,
@@ -283,6 +325,7 @@ pub(crate) static COMMANDS: &[Command] = &[
             process's, or 128 plus the number of the signal that ended it.",
         options: &[
             &opt::BUNDLE,
+            &opt::CONFIG,
             &opt::CONSOLE_SOCKET,
             &opt::PIDFD_SOCKET,
             &opt::DETACH,

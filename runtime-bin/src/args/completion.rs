@@ -39,7 +39,13 @@ fn command_options(command: &Command) -> Vec<&'static Opt> {
 }
 
 fn command_names() -> String {
-    COMMANDS.iter().map(|command| command.name).chain(["help"]).collect::<Vec<_>>().join(" ")
+    COMMANDS
+        .iter()
+        .filter(|command| !command.hidden)
+        .map(|command| command.name)
+        .chain(["help"])
+        .collect::<Vec<_>>()
+        .join(" ")
 }
 
 /// The pattern of a shell's `case` that matches options for which `wanted` holds.
@@ -89,6 +95,7 @@ fn bash() -> String {
                 "$(\"${COMP_WORDS[0]}\" \"${root[@]}\" list --quiet 2>/dev/null)".to_owned()
             }
             Subject::Shell => SHELLS.join(" "),
+            Subject::Words(words) => words.join(" "),
         };
         line(
             &mut cases,
@@ -110,7 +117,7 @@ _runtime() {{
     word=${{COMP_WORDS[i]}}
     case $word in
     --root) root=(--root "${{COMP_WORDS[i+1]}}"); i=$((i + 1)) ;;
-    --log|--log-format|--rootless|--cgroup-manager|--criu) [[ -n $command ]] || i=$((i + 1)) ;;
+    --log|--log-format|--log-level|--rootless|--cgroup-manager|--criu) [[ -n $command ]] || i=$((i + 1)) ;;
     -*) ;;
     *) [[ -n $command ]] || command=$word ;;
     esac
@@ -161,7 +168,7 @@ fn zsh() -> String {
         line(&mut text, &format!("    {} \\", zsh_option(option)));
     }
     text.push_str("    '1:command:->command' '*::argument:->argument'\n  case $state in\n  command)\n    local -a commands\n    commands=(\n");
-    for command in COMMANDS {
+    for command in COMMANDS.iter().filter(|command| !command.hidden) {
         line(&mut text, &format!("      '{}:{}'", command.name, command.about.replace('\'', "")));
     }
     text.push_str("      'help:show a help'\n    )\n    _describe command commands ;;\n  argument)\n    case $line[1] in\n");
@@ -171,6 +178,9 @@ fn zsh() -> String {
             Subject::None => "'1: :'".to_owned(),
             Subject::Container => "'1:container:_runtime_containers'".to_owned(),
             Subject::Shell => format!("'1:shell:({})'", SHELLS.join(" ")),
+            Subject::Words(words) => {
+                format!("'1:word:({})' '2:container:_runtime_containers'", words.join(" "))
+            }
         };
         line(&mut text, &format!("    {}) _arguments {} {subject} ;;", command.name, options.join(" ")));
     }
@@ -198,7 +208,7 @@ fn fish() -> String {
     for option in global_options() {
         fish_option(&mut text, "__fish_use_subcommand", option);
     }
-    for command in COMMANDS {
+    for command in COMMANDS.iter().filter(|command| !command.hidden) {
         line(
             &mut text,
             &format!(
@@ -222,6 +232,13 @@ fn fish() -> String {
             Subject::Shell => {
                 line(&mut text, &format!("complete -c runtime -n '{condition}' -a '{}'", SHELLS.join(" ")))
             }
+            Subject::Words(words) => line(
+                &mut text,
+                &format!(
+                    "complete -c runtime -n '{condition}' -a '{} (runtime list --quiet 2>/dev/null)'",
+                    words.join(" ")
+                ),
+            ),
         }
     }
     text

@@ -5,9 +5,9 @@ use std::fmt::Write as _;
 use super::commands::{COMMANDS, Command};
 use super::options::{GLOBAL, Opt, VERSION};
 
-const ABOUT: &str = "Open Container Initiative runtime";
+pub(super) const ABOUT: &str = "Open Container Initiative runtime";
 
-const DESCRIPTION: &str = "Creates and runs containers from bundles. A bundle is a directory with a\n\
+pub(super) const DESCRIPTION: &str = "Creates and runs containers from bundles. A bundle is a directory with a\n\
     config.json and the container's root file system.\n\
     \n\
     To run a container from the bundle in the current directory:\n\
@@ -26,7 +26,11 @@ fn program_text() -> String {
     section(&mut text, "USAGE", "runtime [global options] command [command options]");
     section(&mut text, "VERSION", crate::version::VERSION);
     section(&mut text, "DESCRIPTION", DESCRIPTION);
-    let mut rows: Vec<_> = COMMANDS.iter().map(|command| (command.name.to_owned(), command.about)).collect();
+    let mut rows: Vec<_> = COMMANDS
+        .iter()
+        .filter(|command| !command.hidden)
+        .map(|command| (command.name.to_owned(), command.about))
+        .collect();
     rows.push(("help, h".to_owned(), "show the help of the program or of a command"));
     table(&mut text, "COMMANDS", &rows);
     let version = [&VERSION];

@@ -6,6 +6,7 @@
 pub(crate) mod commands;
 pub(crate) mod completion;
 pub(crate) mod help;
+pub(crate) mod man;
 pub(crate) mod options;
 mod parse;
 mod values;

@@ -68,8 +68,18 @@ impl Opt {
 }
 
 /// The options before the command; all of them are legal after it, too.
-pub(crate) static GLOBAL: &[&Opt] =
-    &[&DEBUG, &LOG, &LOG_FORMAT, &ROOT, &ROOTLESS, &SYSTEMD_CGROUP, &CGROUP_MANAGER, &CRIU, &HELP];
+pub(crate) static GLOBAL: &[&Opt] = &[
+    &DEBUG,
+    &LOG,
+    &LOG_FORMAT,
+    &LOG_LEVEL,
+    &ROOT,
+    &ROOTLESS,
+    &SYSTEMD_CGROUP,
+    &CGROUP_MANAGER,
+    &CRIU,
+    &HELP,
+];
 
 macro_rules! options {
     ($($(#[$doc:meta])* $id:ident = $name:literal, $value:expr, $help:literal $(, .$method:ident($($arg:expr)?))*;)*) => {
@@ -79,8 +89,9 @@ macro_rules! options {
 
 options! {
     DEBUG = "debug", Value::Flag, "also log what the program does, step by step";
-    LOG = "log", Value::File, "append the log to this file (default: the standard error output)";
+    LOG = "log", Value::File, "append the log to this file, or send it to journald:ID or syslog:TAG (default: the standard error output)";
     LOG_FORMAT = "log-format", Value::Choice(&["text", "json"]), "the form of a log line: text or json (default: text)";
+    LOG_LEVEL = "log-level", Value::Choice(&["error", "warning", "debug"]), "the least level that is logged: error, warning or debug (default: warning)";
     ROOT = "root", Value::Directory, "the directory of the containers' state, best on a tmpfs (default: /run/runtime, or $XDG_RUNTIME_DIR/runtime without root)";
     ROOTLESS = "rootless", Value::Choice(&["true", "false", "auto"]), "whether to go on where cgroups may not be used: true, false or auto (default: auto)";
     SYSTEMD_CGROUP = "systemd-cgroup", Value::Flag, "make cgroups through systemd; cgroupsPath is then slice:prefix:name";
@@ -89,6 +100,7 @@ options! {
     HELP = "help", Value::Flag, "show this help", .short('h');
     VERSION = "version", Value::Flag, "show the version", .short('v');
 
+    CONFIG = "config", Value::File, "read the configuration from this file, relative to the bundle (default: config.json)", .short('f');
     BUNDLE = "bundle", Value::Directory, "the bundle, a directory with config.json (default: the current directory)", .short('b');
     CONSOLE_SOCKET = "console-socket", Value::File, "the Unix socket to send the terminal's master descriptor to";
     PIDFD_SOCKET = "pidfd-socket", Value::File, "the Unix socket to send the process's pidfd to";
@@ -159,6 +171,8 @@ options! {
     FILE_LOCKS = "file-locks", Value::Flag, "allow file locks";
     PRE_DUMP = "pre-dump", Value::Flag, "only write the memory and let the container run on";
     MANAGE_CGROUPS_MODE = "manage-cgroups-mode", Value::Choice(&["soft", "full", "strict", "ignore"]), "how CRIU treats cgroups: soft, full, strict or ignore (default: soft)";
+    NETWORK_LOCK = "network-lock", Value::Choice(&["iptables", "nftables", "skip"]), "how CRIU keeps packets away from TCP connections: iptables, nftables or skip";
+    TCP_CLOSE = "tcp-close", Value::Flag, "restore established TCP connections as closed ones";
     EMPTY_NS = "empty-ns", Value::Text("NAMESPACE"), "make this namespace without its content", .repeat();
     AUTO_DEDUP = "auto-dedup", Value::Flag, "drop pages from the image that a later one holds";
     LSM_PROFILE = "lsm-profile", Value::Text("TYPE:NAME"), "the security profile to restore with";

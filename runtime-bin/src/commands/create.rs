@@ -7,6 +7,7 @@ use super::{Context, creating_runtime, print};
 use crate::args::options;
 use crate::handover::{self, Handover};
 use crate::notify_directory;
+use crate::stages;
 
 pub(super) fn run(context: &Context<'_>) -> Result<()> {
     create(context).map_err(|error| error.context("runtime create failed"))
@@ -19,7 +20,9 @@ fn create(context: &Context<'_>) -> Result<()> {
     }
     let handover = Handover::prepare(context.options(), plan.terminal(), true)?;
     notify_directory::make(&runtime, &context.id())?;
+    stages::setup(context.log);
     let mut container = runtime.create(plan).inspect_err(|_| forget(context, &runtime))?;
+    stages::init_done(context.log);
     hand_over(&handover, &mut container).map_err(|error| undo(error, context, &runtime, container))
 }
 
@@ -36,7 +39,11 @@ pub(super) fn plan(context: &Context<'_>) -> Result<(Runtime, CreatePlan)> {
     let listening = handover::listening();
     let preserved = handover::preserved(options, listening.unwrap_or(0))?;
     let runtime = creating_runtime(context)?;
-    let bundle = Bundle::open(options.path(&options::BUNDLE).unwrap_or_else(|| ".".into()))?;
+    let directory = options.path(&options::BUNDLE).unwrap_or_else(|| ".".into());
+    let bundle = match options.path(&options::CONFIG) {
+        Some(config) => Bundle::with_config(&directory, &directory.join(config))?,
+        None => Bundle::open(directory)?,
+    };
     let create = CreateOptions::new(id.clone(), bundle.directory().to_string_lossy())
         .no_pivot(options.flag(&options::NO_PIVOT))
         .no_new_keyring(options.flag(&options::NO_NEW_KEYRING))

@@ -1,7 +1,6 @@
 //! `exec`.
 
 use std::os::fd::OwnedFd;
-use std::path::Path;
 
 use runtime_core::plan::ExecOptions;
 use runtime_core::spec::ValidProcess;
@@ -14,7 +13,7 @@ use crate::fd_socket;
 use crate::foreground::Foreground;
 use crate::handover::{self, Handover};
 use crate::terminal::Relay;
-use crate::{process_spec, sub_cgroup, terminal};
+use crate::{process_spec, stages, sub_cgroup, terminal};
 
 pub(super) fn run(context: &Context<'_>) -> Result<u8> {
     let options = context.options();
@@ -23,10 +22,8 @@ pub(super) fn run(context: &Context<'_>) -> Result<u8> {
     let detach = options.flag(&options::DETACH);
     let mut text = match options.path(&options::PROCESS) {
         Some(path) => process_spec::from_file(&path)?,
-        None => {
-            let config = Path::new(&state.bundle).join("config.json");
-            process_spec::from_options(&config, options, &context.matches.positionals[1..])?
-        }
+        // As the container was created: the bundle may have changed, or have another file's name.
+        None => process_spec::from_options(&container.config()?, options, &context.matches.positionals[1..])?,
     };
     let terminal = process_spec::terminal(&text);
     if terminal && !detach {
@@ -38,7 +35,10 @@ pub(super) fn run(context: &Context<'_>) -> Result<u8> {
     let handover = Handover::prepare(options, terminal, detach)?;
     let exec = exec_options(context, &state.bundle)?;
     let foreground = if detach { None } else { Some(Foreground::begin(false)?) };
+    stages::setup(context.log);
+    stages::affinity(context.log, spec.initial_affinity());
     let mut process = container.exec(&spec, &exec)?;
+    stages::exec_done(context.log);
     context.warn(process.warnings());
     let console = process.take_console();
     attend(context, foreground.as_ref(), &handover, &process, console).map_err(|error| end(error, &process))
@@ -49,7 +49,7 @@ fn exec_options(context: &Context<'_>, bundle: &str) -> Result<ExecOptions> {
     Ok(ExecOptions::new(context.id(), bundle)
         .preserve_fds(handover::preserved(options, 0)?)
         .ignore_paused(options.flag(&options::IGNORE_PAUSED))
-        .cgroup(sub_cgroup::check(options.all(&options::CGROUP))?))
+        .cgroups(sub_cgroup::check(options.all(&options::CGROUP))?))
 }
 
 fn attend(

@@ -1,20 +1,24 @@
 //! One file for each command: from its options to the library's call.
 
+mod checkpoint;
 mod completion;
 mod create;
 mod delete;
 mod events;
 mod exec;
 mod features;
+mod info;
 mod kill;
 mod list;
+mod man;
+mod mounts;
 mod pause;
 mod ps;
+mod restore;
 mod run;
 mod spec;
 mod start;
 mod state;
-mod unfinished;
 mod update;
 
 use std::io::Write as _;
@@ -67,36 +71,37 @@ impl Context<'_> {
 pub(crate) fn run(context: &Context<'_>) -> Result<u8, Failure> {
     context.log.debug(|| format!("{} under {:?}", context.matches.command.name, context.globals.root));
     match context.matches.command.verb {
+        Verb::Checkpoint => done(checkpoint::run(context)),
         Verb::Completion => done(completion::run(context)),
         Verb::Create => done(create::run(context)),
         Verb::Delete => done(delete::run(context)),
         Verb::Events => done(events::run(context)),
         Verb::Exec => exec::run(context).map_err(Failure::exec),
         Verb::Features => done(features::run()),
+        Verb::Info => done(info::run(context)),
         Verb::Kill => done(kill::run(context)),
         Verb::List => done(list::run(context)),
+        Verb::Man => done(man::run(context)),
+        Verb::Mounts => done(mounts::run(context)),
         Verb::Pause => done(pause::pause(context)),
         Verb::Ps => done(ps::run(context)),
+        Verb::Restore => Ok(restore::run(context)?),
         Verb::Resume => done(pause::resume(context)),
-        Verb::Run => Ok(run::run(context)?),
+        Verb::Run => run::run(context),
         Verb::Spec => done(spec::run(context)),
         Verb::Start => done(start::run(context)),
         Verb::State => done(state::run(context)),
         Verb::Update => done(update::run(context)),
-        Verb::Checkpoint | Verb::Restore => done(unfinished::run(context)),
     }
 }
 
 /// A runtime that makes containers.
 fn creating_runtime(context: &Context<'_>) -> Result<Runtime> {
-    if context.globals.cgroups == CgroupManager::Disabled {
-        return Err(Error::new(runtime_core::ErrorKind::Unsupported, "--cgroup-manager disabled")
-            .reason("a container without a cgroup is not supported yet"));
-    }
     context.globals.prepare_root()?;
     Runtime::builder()
         .state_root(&context.globals.root)
         .systemd_cgroup(context.globals.cgroups == CgroupManager::Systemd)
+        .without_cgroups(context.globals.cgroups == CgroupManager::Disabled)
         .build()
 }
 

@@ -8,11 +8,13 @@ use runtime_core::{Container, CreatePlan, Error, Process, Result, Runtime};
 use super::create::{forget, plan, undo};
 use super::{Context, print};
 use crate::args::options;
+use crate::failure::Failure;
 use crate::fd_socket;
 use crate::foreground::{Foreground, Target};
 use crate::handover::Handover;
 use crate::notify::Notify;
 use crate::notify_directory;
+use crate::stages;
 use crate::terminal::Relay;
 
 impl Target for Process {
@@ -29,8 +31,8 @@ impl Target for Process {
     }
 }
 
-pub(super) fn run(context: &Context<'_>) -> Result<u8> {
-    start(context).map_err(|error| error.context("runtime run failed"))
+pub(super) fn run(context: &Context<'_>) -> Result<u8, Failure> {
+    start(context).map_err(Failure::run)
 }
 
 fn start(context: &Context<'_>) -> Result<u8> {
@@ -46,8 +48,10 @@ fn start(context: &Context<'_>) -> Result<u8> {
     let foreground = if detach { None } else { Some(Foreground::begin(adopt)?) };
     notify_directory::make(&runtime, &context.id())?;
     let gated = plan.terminal() && !detach;
+    stages::setup(context.log);
     let made = if gated { create(&runtime, plan) } else { runtime.run(plan) };
     let (container, process) = made.inspect_err(|_| forget(context, &runtime))?;
+    stages::init_done(context.log);
     let attendance = Attendance { context, runtime: &runtime, handover: &handover };
     let code = match &foreground {
         None => attendance.detach(process).map(|()| 0),

@@ -7,6 +7,7 @@ use std::process::Command;
 use nix::mount::{MsFlags, mount};
 use serde_json::{Value, json};
 
+use crate::seccomp_agent::{Agent, Answers};
 use crate::support::{Bundle, Run, Running as _, privileged, runtime_path, until};
 
 /// An id that no machine gives to anybody.
@@ -112,6 +113,57 @@ fn the_rootless_configuration_runs() {
     assert_eq!((file.uid(), file.gid()), (USER, USER));
 }
 
+/// The init waits for the agent without any privilege of the caller over the host.
+#[test]
+fn a_seccomp_agent_of_the_user() {
+    if !privileged() {
+        return;
+    }
+    for value in [true, false] {
+        let mut user = Rootless::new(&["sh", "-c", "echo hello"]);
+        let socket = user.bundle.path().join("agent");
+        user.change(|config| {
+            config["process"]["noNewPrivileges"] = json!(value);
+            config["linux"]["seccomp"] = json!({"defaultAction": "SCMP_ACT_NOTIFY", "listenerPath": socket});
+        });
+        let agent = Agent::new(&socket, Answers::Continue);
+        let id = user.id();
+        assert_eq!(user.go(&["run", &id]).ok().stdout, "hello\n");
+        agent.state();
+        let id = user.id();
+        user.go(&["create", &id]).ok();
+        user.go(&["start", &id]).ok();
+        agent.state();
+    }
+}
+
+/// The init of an `exec` was executed outside of the container's user namespace and is not dumpable, so that
+/// only the host's root may reach into it: the caller is told, and nothing of the process stays.
+#[test]
+fn an_exec_that_cannot_give_its_listener() {
+    if !privileged() {
+        return;
+    }
+    let mut user = Rootless::new(&["sleep", "1000"]);
+    let socket = user.bundle.path().join("agent");
+    user.change(|config| {
+        let rule = json!({"names": ["mkdir"], "action": "SCMP_ACT_NOTIFY"});
+        config["linux"]["seccomp"] =
+            json!({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [rule], "listenerPath": socket});
+        config["root"]["readonly"] = json!(false);
+    });
+    let agent = Agent::new(&socket, Answers::Continue);
+    let id = user.id();
+    user.go(&["create", &id]).ok();
+    user.go(&["start", &id]).ok();
+    agent.state();
+    let run = user.go(&["exec", &id, "touch", "/tmp/ran"]).fails(255, "pidfd_getfd of the seccomp listener");
+    assert!(run.stderr.contains("CAP_SYS_PTRACE"), "{run:?}");
+    assert_eq!(user.status(&id), "running");
+    assert!(!user.bundle.path().join("rootfs/tmp/ran").exists());
+    assert!(agent.is_idle());
+}
+
 #[test]
 fn life_of_a_rootless_container() {
     if !privileged() {
@@ -156,6 +208,82 @@ fn limits_without_the_right_to_a_cgroup_are_errors() {
     assert!(run.code == 1 && run.stderr.contains("cgroup"), "{run:?}");
     assert!(!user.state().join(&id).exists());
     user.go(&["state", &id]).fails(1, "does not exist");
+}
+
+/// A cgroup of v2 that a test made, and those below it.
+struct Given(PathBuf);
+
+impl Given {
+    fn new() -> Self {
+        let path = PathBuf::from(format!("/sys/fs/cgroup/rootless-test-{}", std::process::id()));
+        let given = Self(path);
+        given.add("");
+        given
+    }
+
+    /// Makes a cgroup below it, which is the user's.
+    fn add(&self, name: &str) -> PathBuf {
+        let path = self.0.join(name);
+        std::fs::create_dir(&path).expect("a cgroup");
+        for file in ["", "cgroup.procs", "cgroup.subtree_control", "cgroup.threads"] {
+            lchown(path.join(file), Some(USER), Some(USER)).expect("an owner");
+        }
+        path
+    }
+}
+
+impl Drop for Given {
+    fn drop(&mut self) {
+        for path in ["user", ""] {
+            let left = || std::fs::remove_dir(self.0.join(path)).is_ok() || !self.0.join(path).exists();
+            until("an empty cgroup", left);
+        }
+    }
+}
+
+#[test]
+fn in_a_delegated_tree() {
+    if !privileged() {
+        return;
+    }
+    if !Path::new("/sys/fs/cgroup/cgroup.procs").exists() {
+        eprintln!("skipped: needs cgroup v2 alone");
+        return;
+    }
+    let given = Given::new();
+    let mut user = Rootless::new(&["cat", "/proc/self/cgroup"]);
+    let path = format!("/{}/containers", given.0.file_name().expect("a name").to_string_lossy());
+    user.change(|config| {
+        config["linux"]["cgroupsPath"] = json!(path);
+        let namespaces = config["linux"]["namespaces"].as_array_mut().expect("namespaces");
+        namespaces.retain(|namespace| namespace["type"] != "cgroup");
+    });
+    let id = user.id();
+    // From outside of it: the error says step, path and way out.
+    let run = user.go(&["run", &id]);
+    for part in [
+        &format!("put a process into cgroup \\\"/sys/fs/cgroup{path}\\\""),
+        "clone3 of the container's init: permission denied",
+        "hint: ",
+        "the tree that was delegated",
+    ] {
+        assert!(run.code == 1 && run.stderr.contains(part), "{part}: {run:?}");
+    }
+    assert!(!given.0.join("containers").exists());
+
+    let own = given.add("user");
+    let script = format!("echo $$ > {}/cgroup.procs && exec \"$@\"", own.display());
+    let run = Command::new("sh")
+        .args(["-c", &script, "_", "setpriv", "--clear-groups", "--inh-caps=-all", "--bounding-set=+all"])
+        .args(["--reuid", &USER.to_string(), "--regid", &USER.to_string()])
+        .arg(&user.program)
+        .current_dir(user.bundle.path())
+        .env("XDG_RUNTIME_DIR", user.bundle.path().join("run"))
+        .env_remove("USER")
+        .go(&["run", &id])
+        .ok();
+    assert!(run.stdout.lines().any(|line| line == format!("0::{path}")), "{run:?}");
+    assert!(!given.0.join("containers").exists(), "the container's cgroup goes with it");
 }
 
 #[test]

@@ -3,6 +3,7 @@
 mod lifecycle;
 mod limits;
 mod run;
+mod seccomp;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -196,6 +197,7 @@ fn engine() {
         let docker = Docker::start(place)?;
         checks.run("the daemon uses the runtime under test", || uses_runtime(&docker));
         checks.table(&docker, run::CHECKS);
+        checks.table(&docker, seccomp::CHECKS);
         checks.table(&docker, limits::CHECKS);
         checks.table(&docker, lifecycle::CHECKS);
         checks.run("nothing is left behind", || lifecycle::nothing_left(&docker));

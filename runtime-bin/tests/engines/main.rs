@@ -14,6 +14,7 @@
 //! | `RUNTIME_UNDER_TEST` | path of the runtime |
 //! | `ENGINE_SECCOMP=unconfined` | no seccomp profile, for a runtime that cannot load one yet |
 //! | `ENGINES_ONLY=TEXT` | only the checks whose name contains the text |
+//! | `CGROUP_VIEW=v1` | without the cgroup2 mount of a hybrid machine |
 //! | `ENGINES_KEEP=1` | leave the directory with the daemons' logs |
 //!
 //! The Debian packages that are needed are listed in `.ci/packages-engines.txt`; a missing one is a
@@ -23,4 +24,7 @@ mod ctr;
 mod docker;
 mod image;
 mod podman;
+#[path = "../cli/seccomp_agent.rs"]
+#[allow(dead_code, reason = "the tests of the command line use more of it")]
+mod seccomp_agent;
 mod support;

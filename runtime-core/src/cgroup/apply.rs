@@ -2,6 +2,7 @@
 
 use nix::errno::Errno;
 
+use super::create::is_unprivileged;
 use super::directory::failed;
 use super::plan::{CgroupPlan, Guard, Missing, Write};
 use super::{Cgroup, Member};
@@ -40,10 +41,7 @@ impl Cgroup {
     /// The v1 devices lines. A hierarchy that an unprivileged caller went without has none.
     fn apply_devices(&self, plan: &CgroupPlan) -> Result<()> {
         match self.member("devices") {
-            Some(_) => plan.devices.iter().try_for_each(|write| match self.write(write)? {
-                Outcome::Done => Ok(()),
-                Outcome::Refused => Err(refused(self.member_for(write)?, write, Errno::EINVAL)),
-            }),
+            Some(_) => plan.devices.iter().try_for_each(|write| self.write_device(write)),
             None => Ok(()),
         }
     }
@@ -69,8 +67,24 @@ impl Cgroup {
                 missing: Missing::Fails,
                 reorder: false,
             };
-            self.write(&write).map(drop)
+            self.write_device(&write)
         })
+    }
+
+    /// The kernel lets nobody without CAP_SYS_ADMIN of the first user namespace change device rules. There,
+    /// as with runc, the container goes without: it can make no device node, and opens those of the host
+    /// with the rights of its user.
+    fn write_device(&self, write: &Write) -> Result<()> {
+        match self.write(write) {
+            Ok(Outcome::Done) => Ok(()),
+            Ok(Outcome::Refused) => Err(refused(self.member_for(write)?, write, Errno::EINVAL)),
+            Err(error)
+                if matches!(error.raw_errno(), Some(Errno::EPERM | Errno::EACCES)) && is_unprivileged() =>
+            {
+                Ok(())
+            }
+            Err(error) => Err(error),
+        }
     }
 
     fn member_for(&self, write: &Write) -> Result<&Member> {

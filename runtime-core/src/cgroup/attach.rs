@@ -20,6 +20,16 @@ impl Cgroup {
         self.members.iter().filter(|member| !member.is_unified()).try_for_each(|member| member.join(pid))
     }
 
+    /// Names the cgroup in the error of a clone into it, if the cgroup is the reason.
+    pub(crate) fn explain_clone(&self, error: Error) -> Error {
+        match (self.unified(), error.raw_errno()) {
+            (Some(member), Some(Errno::EACCES | Errno::EBUSY | Errno::EOPNOTSUPP)) => {
+                error.context(format!("put a process into cgroup {:?}", member.directory.text()))
+            }
+            _ => error,
+        }
+    }
+
     /// Puts `pid` into the cgroup in every hierarchy.
     ///
     /// # Errors

@@ -149,7 +149,7 @@ fn may_do_without(place: &Place, plan: &CgroupPlan, failure: Failure) -> Result<
 
 /// Whether the caller is not the host's root: by its user, or by a user namespace. Device rules cannot
 /// be missed then, because such a process cannot make device nodes.
-fn is_unprivileged() -> bool {
+pub(super) fn is_unprivileged() -> bool {
     if !nix::unistd::geteuid().is_root() {
         return true;
     }
@@ -285,14 +285,17 @@ fn enable(member: &Member, needed: &[&str], wished: &[&str]) -> Result<()> {
     for name in member.place.path.split('/') {
         enable_at(&level, &missing)?;
         // For statistics only: what a level does not grant, the ones below go without.
-        if !wished.is_empty() && level.write("cgroup.subtree_control", &plus(&wished)).is_err() {
-            wished.retain(|name| level.write("cgroup.subtree_control", &plus(&[*name])).is_ok());
+        if !wished.is_empty() && level.write(SUBTREE, &plus(&wished)).is_err() {
+            wished.retain(|name| level.write(SUBTREE, &plus(&[*name])).is_ok() || grants(&level, &[*name]));
         }
         level =
             level.open_dir(name).map_err(|errno| failed(format!("open {:?}", level.path_of(name)), errno))?;
     }
     Ok(())
 }
+
+/// What a cgroup gives to those below it.
+const SUBTREE: &str = "cgroup.subtree_control";
 
 /// `+a +b`, as `cgroup.subtree_control` takes it.
 fn plus(controllers: &[&str]) -> String {
@@ -303,19 +306,31 @@ fn enable_at(level: &Directory, controllers: &[&str]) -> Result<()> {
     if controllers.is_empty() {
         return Ok(());
     }
-    let value = controllers.iter().map(|name| format!("+{name}")).collect::<Vec<_>>().join(" ");
-    level.write("cgroup.subtree_control", &value).map_err(|errno| {
-        let error =
-            failed(format!("write {value:?} to {:?}", level.path_of("cgroup.subtree_control")), errno);
-        match errno {
-            Errno::EBUSY => {
-                error.hint("processes are in this cgroup itself: move them into a cgroup below it")
-            }
-            Errno::ENOENT => error.hint("the parent cgroup does not grant the controller"),
-            Errno::EOPNOTSUPP => {
-                error.hint("the cgroup is threaded: no domain controller can be enabled in it")
-            }
-            _ => error,
-        }
+    let value = plus(controllers);
+    let errno = match level.write(SUBTREE, &value) {
+        Ok(()) => return Ok(()),
+        Err(errno) => errno,
+    };
+    let permission = matches!(errno, Errno::EACCES | Errno::EPERM | Errno::EROFS);
+    // A subtree that was delegated to this user begins somewhere below: what is above has been done.
+    if permission && grants(level, controllers) {
+        return Ok(());
+    }
+    let error = failed(format!("write {value:?} to {:?}", level.path_of(SUBTREE)), errno);
+    Err(match errno {
+        _ if permission => error.hint(format!(
+            "delegate the controllers to this user: with systemd, \"Delegate={}\" in user@.service",
+            controllers.join(" ")
+        )),
+        Errno::EBUSY => error.hint("processes are in this cgroup itself: move them into a cgroup below it"),
+        Errno::ENOENT => error.hint("the parent cgroup does not grant the controller"),
+        Errno::EOPNOTSUPP => error.hint("the cgroup is threaded: no domain controller can be enabled in it"),
+        _ => error,
     })
+}
+
+/// Whether the sub-cgroups of `level` have the controllers already.
+fn grants(level: &Directory, controllers: &[&str]) -> bool {
+    let listed = level.read(SUBTREE).unwrap_or_default();
+    controllers.iter().all(|name| listed.split_whitespace().any(|held| held == *name))
 }

@@ -4,8 +4,8 @@ use nix::errno::Errno;
 use nix::fcntl::AtFlags;
 use nix::unistd::{Gid, Uid, fchownat};
 
-use super::Cgroup;
 use super::directory::failed;
+use super::{Cgroup, no_cgroup};
 use crate::error::Result;
 
 /// The kernel's list of files that belong to a delegated cgroup (cgroups(7), "Delegation").
@@ -35,5 +35,28 @@ impl Cgroup {
         list.lines()
             .filter(|name| !name.is_empty() && !name.contains('/'))
             .try_for_each(|name| chown(name, AtFlags::AT_SYMLINK_NOFOLLOW))
+    }
+
+    /// Makes the cgroup2 directory `path` below this cgroup and returns the cgroup with that in the
+    /// place of its own. A process that begins there leaves this cgroup free to enable controllers
+    /// for its sub-cgroups: one that holds processes cannot (cgroups(7), "no internal processes").
+    ///
+    /// # Errors
+    ///
+    /// Without a cgroup2 directory; a path that leaves it.
+    pub(crate) fn make_leaf(&self, path: &str) -> Result<Self> {
+        let member = self.unified().ok_or_else(|| no_cgroup("make a cgroup for the processes"))?;
+        for (end, _) in path.match_indices('/').chain([(path.len(), "")]) {
+            let upper = path.get(..end).unwrap_or_default();
+            let (parent, name) = upper.rsplit_once('/').unwrap_or(("", upper));
+            let made = member.directory.open_dir(parent).and_then(|parent| parent.mkdir(name));
+            match made {
+                Ok(()) | Err(Errno::EEXIST) => {}
+                Err(errno) => {
+                    return Err(failed(format!("mkdir {:?}", member.directory.path_of(upper)), errno));
+                }
+            }
+        }
+        self.sub(&[path])
     }
 }

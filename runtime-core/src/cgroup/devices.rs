@@ -49,6 +49,8 @@ impl Access {
                 b'r' => Self::READ.0,
                 b'w' => Self::WRITE.0,
                 b'm' => Self::MKNOD.0,
+                // runc passes over it, and so do those whose rules it has run for years.
+                b'a' => 0,
                 _ => return None,
             };
         }

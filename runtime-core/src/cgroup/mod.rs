@@ -36,6 +36,8 @@
 //! # }
 //! ```
 //!
+//! `examples/limit` is a whole program of this kind, and `docs/cgroups.md` names the test of each field.
+//!
 //! What it does not do: the systemd driver, and the BPF program of device rules, which the caller
 //! attaches to [`Cgroup::directory`].
 

@@ -10,7 +10,7 @@
 //! the specification. Only `plan::order` decides their sequence.
 
 /// First word of an image; changes with every change of the layout.
-pub const MAGIC: u32 = 0x7274_6901;
+pub const MAGIC: u32 = 0x7274_6902;
 
 /// Offset of a NUL-terminated string in the arena; 0 is "none" (and the empty string).
 #[repr(transparent)]
@@ -76,6 +76,10 @@ impl Slot {
     /// Number of inherited slots: descriptors `base..base + INHERITED` at the init's start.
     pub const INHERITED: usize = 16;
 }
+
+/// The first argument of the call by which the init waits until its listener is handed over. A
+/// number that no program has in a register by chance: sched_yield(2) has no arguments.
+pub const HANDOVER: u64 = 0x72_756e_7469_6d65;
 
 /// Begin of an image.
 #[repr(C)]
@@ -146,6 +150,8 @@ pub enum Point {
     IdMaps = 3,
     /// The process is in its network namespace: interfaces of the host may be moved there.
     NetworkDevices = 4,
+    /// The mounts before this point are made: the parent clones one of them.
+    Mounts = 5,
 }
 
 /// An operation of the child lane.
@@ -236,7 +242,7 @@ pub enum Op {
     ReadOnly { path: Str },
     /// Allocates the terminal of the container, sends its master to the parent, and makes the
     /// slave the standard streams; `mount` puts it on /dev/console too.
-    Console { rows: u16, columns: u16, uid: u32, gid: u32, mount: bool },
+    Console { rows: u16, columns: u16, uid: u32, mount: bool },
     /// Gives the standard streams to the user, so that it may reopen them by name (/dev/stdout);
     /// /dev/null and what cannot be given away are left.
     StdioOwner { uid: u32 },
@@ -260,7 +266,8 @@ pub enum Op {
     Scheduler { attributes: Slice },
     /// ioprio_set(2) of this process.
     IoPriority { value: u32 },
-    /// sched_setaffinity(2); `mask` is an array of bytes, a multiple of 8.
+    /// sched_setaffinity(2); `mask` is an array of bytes, a multiple of 8. An empty one is all CPUs
+    /// that the cgroup allows, and a refusal then leaves the caller's.
     CpuAffinity { mask: Slice },
     /// set_mempolicy(2); `nodes` is an array of bytes, a multiple of 8.
     MemoryPolicy { mode: i32, nodes: Slice, max_node: u64 },
@@ -272,8 +279,10 @@ pub enum Op {
     SessionKeyring { name: Str, optional: bool },
     /// Makes the working directory when missing (as root, below the root), owned by uid and gid.
     MakeWorkingDirectory { path: Str, uid: u32, gid: u32 },
-    /// chdir(2), then verifies that the working directory is inside the root (CVE-2024-21626).
-    ChangeDirectory { path: Str },
+    /// chdir(2), then verifies that the working directory is inside the root (CVE-2024-21626). With
+    /// `first` a directory that may not be entered is left to the second of these operations, which
+    /// does nothing when the first has done it.
+    ChangeDirectory { path: Str, first: bool },
     /// umask(2).
     Umask { mask: u32 },
     /// prctl(PR_CAPBSET_DROP) for each capability of `mask`.
@@ -289,20 +298,29 @@ pub enum Op {
     SetAmbient { mask: u64 },
     /// prctl(PR_SET_NO_NEW_PRIVS).
     NoNewPrivileges,
+    /// Reports the number that the listener of the next [`Op::Seccomp`] will have, as detail: the lowest
+    /// free one, since nothing else of this process makes descriptors. Then the parent may take it.
+    AnnounceListener,
     /// seccomp(2) with this program (an array of 8-byte instructions).
     Seccomp { flags: u32, program: Slice },
+    /// sched_yield(2) with [`HANDOVER`], which a filter with a listener notifies of: it comes back
+    /// when the parent has handed the listener over. It needs nothing that the filter could deny.
+    AwaitHandover,
     /// Resolves the program against the candidates (absolute or cwd-relative paths, in order of
     /// `$PATH`) as the final user, so that `create` can report a missing one.
     FindProgram { candidates: Slice },
     /// Runs a hook to its end: `args` and `env` are arrays of [`Str`]; `timeout` in milliseconds,
-    /// 0 for none; standard input is [`Slot::STATE`].
-    Hook { path: Str, args: Slice, env: Slice, timeout: u32 },
+    /// 0 for none; standard input is [`Slot::STATE`]. `home_uid` as with `Execute`.
+    Hook { path: Str, args: Slice, env: Slice, timeout: u32, home_uid: u32 },
     /// Waits for a connection on [`Slot::GATE`] and its word; the connection becomes
     /// [`Slot::SYNC`].
     AwaitStart,
     /// Makes every descriptor from the header's `base` on close-on-exec.
     CloseDescriptors,
-    /// Resets all signal dispositions and the mask, then execve(2) of the program that
-    /// `FindProgram` found. With `home_uid` other than `u32::MAX`, HOME is added from /etc/passwd.
-    Execute { args: Slice, env: Slice, home_uid: u32 },
+    /// Makes all that [`Op::Execute`] needs: pointers to arguments and environment, the umask. With
+    /// `home_uid` other than `u32::MAX`, HOME is added from /etc/passwd.
+    PrepareProgram { args: Slice, env: Slice, home_uid: u32 },
+    /// execve(2) of the program that `FindProgram` found, and no other call: a filter may be loaded.
+    /// The arguments are those of `PrepareProgram`.
+    Execute { args: Slice },
 }

@@ -92,7 +92,7 @@ pub mod nr {
     pub const DUP3: usize = 292; pub const PRLIMIT64: usize = 302; pub const SET_MEMPOLICY: usize = 238;
     pub const SCHED_SETATTR: usize = 314; pub const SECCOMP: usize = 317; pub const EXECVEAT: usize = 322;
     pub const MEMFD_CREATE: usize = 319; pub const KILL: usize = 62;
-    pub const CLOCK_GETTIME: usize = 228;
+    pub const CLOCK_GETTIME: usize = 228; pub const SCHED_YIELD: usize = 24;
 }
 
 /// Call numbers that differ between architectures.
@@ -120,6 +120,7 @@ pub mod nr {
     pub const DUP3: usize = 24; pub const PRLIMIT64: usize = 261; pub const SET_MEMPOLICY: usize = 237;
     pub const SCHED_SETATTR: usize = 274; pub const SECCOMP: usize = 277; pub const EXECVEAT: usize = 281;
     pub const MEMFD_CREATE: usize = 279; pub const KILL: usize = 129; pub const CLOCK_GETTIME: usize = 113;
+    pub const SCHED_YIELD: usize = 124;
 }
 
 /// Call numbers that all architectures share.

@@ -8,32 +8,36 @@ use std::time::SystemTime;
 use oci_spec::runtime::LinuxResources;
 
 use super::Container;
+use super::delegation::Delegation;
 use crate::bundle::Bundle;
 use crate::cgroup::devices::DeviceRules;
-use crate::cgroup::{Cgroup, CgroupPlan, Directory, Hierarchies, Location};
+use crate::cgroup::{Cgroup, CgroupPlan, Directory, Hierarchies, Location, Mode, View};
 use crate::child::ops::Point;
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::ContainerId;
-use crate::launch::{self, Child, Guard, Inputs, Kept, Moved, ParentLane, StepText};
+use crate::launch::{self, Child, Guard, Inputs, Kept, Moved, ParentLane, Receiver, StepText};
 use crate::plan::{CreateOptions, LaunchPlan};
 use crate::process::Process;
 use crate::resctrl::{self, Place};
 use crate::runtime::Shared;
-use crate::spec::ValidSpec;
+use crate::spec::{Kind, ValidSpec};
 use crate::state::{Entry, Identity, Lock, Record, SCHEMA, State, Status};
 
 /// Everything that the creation of one container takes, computed from its bundle. Its `Display` is
 /// the sequence of steps, one a line.
 #[derive(Debug)]
 pub struct CreatePlan {
-    id: ContainerId,
-    bundle: PathBuf,
-    config: Vec<u8>,
-    spec: ValidSpec,
+    pub(super) id: ContainerId,
+    pub(super) bundle: PathBuf,
+    pub(super) config: Vec<u8>,
+    pub(super) spec: ValidSpec,
     options: CreateOptions,
     hierarchies: Option<Arc<Hierarchies>>,
-    cgroup: Option<CgroupPlan>,
+    pub(super) cgroup: Option<CgroupPlan>,
+    /// Where its processes will be.
+    place: Option<Location>,
     devices: DeviceRules,
+    delegation: Delegation,
     launch: LaunchPlan,
     warnings: Vec<String>,
 }
@@ -45,16 +49,36 @@ impl CreatePlan {
         bundle: Bundle,
         options: CreateOptions,
     ) -> Result<Self> {
-        let (bundle, config, spec) = bundle.into_parts();
+        let (bundle, config, mut spec) = bundle.into_parts();
+        spec.strip_root(&bundle)?;
         let hierarchies = shared.host.hierarchies(spec.cgroups_path.as_deref())?;
         let devices = device_rules(&spec)?;
         let cgroup = match &hierarchies {
-            Some(hierarchies) => Some(compile_cgroup(hierarchies, &spec, &id, &devices)?),
-            None => None,
+            Some(hierarchies) if shared.cgroups => Some(compile_cgroup(hierarchies, &spec, &id, &devices)?),
+            _ => without_limits(hierarchies.as_deref(), &spec, &id)?,
         };
-        let launch = launch_plan(shared, &id, &bundle, &spec, &options, location(cgroup.as_ref()))?;
+        let delegation = Delegation::new(&spec, cgroup.as_ref(), shared.host.is_privileged())?;
+        let place = match &cgroup {
+            // What its cgroup mount shows is where it stays.
+            None if hierarchies.is_some() => Some(Hierarchies::own_location()?),
+            plan => location(plan.as_ref()),
+        };
+        let launch = launch_plan(shared, &id, &bundle, &spec, &options, place.clone())?;
         let warnings = spec.warnings().iter().chain(&launch.warnings).cloned().collect();
-        Ok(Self { id, bundle, config, spec, options, hierarchies, cgroup, devices, launch, warnings })
+        Ok(Self {
+            id,
+            bundle,
+            config,
+            spec,
+            options,
+            hierarchies,
+            cgroup,
+            place,
+            devices,
+            delegation,
+            launch,
+            warnings,
+        })
     }
 
     /// What the user should know before the container is made, such as capabilities that cannot be
@@ -101,14 +125,8 @@ impl CreatePlan {
     fn set_gate(&mut self, shared: &Shared, gate: bool) -> Result<()> {
         if self.options.gate != gate {
             self.options.gate = gate;
-            self.launch = launch_plan(
-                shared,
-                &self.id,
-                &self.bundle,
-                &self.spec,
-                &self.options,
-                location(self.cgroup.as_ref()),
-            )?;
+            self.launch =
+                launch_plan(shared, &self.id, &self.bundle, &self.spec, &self.options, self.place.clone())?;
         }
         Ok(())
     }
@@ -166,7 +184,7 @@ impl CreatePlan {
             target: None,
             privileged: shared.host.is_privileged(),
         };
-        let mut child = launch::spawn(launch, &inputs)?;
+        let mut child = launch::spawn(launch, &inputs).map_err(|error| cgroup.explain_clone(error))?;
         let privileged = inputs.privileged;
         let mut lane = Lane {
             plan: self,
@@ -179,7 +197,9 @@ impl CreatePlan {
         };
         launch::run(launch, &mut child, &mut lane)?;
         if !self.options.gate {
-            child.expect_executed()?;
+            // Other runtimes load the filter earlier: agents know an init by this status.
+            let receiver = Receiver::new(&self.spec, || State::new(&record, Status::Creating));
+            child.expect_executed(receiver.as_ref())?;
             let state = State::new(&record, Status::Running);
             launch::run_hooks(&self.spec.hooks.poststart, &state)?;
         }
@@ -201,7 +221,7 @@ impl CreatePlan {
         launch_plan(shared, &self.id, &self.bundle, &self.spec, &self.options, Some(own)).map(Some)
     }
 
-    fn make_cgroup(&self) -> Result<Cgroup> {
+    pub(super) fn make_cgroup(&self) -> Result<Cgroup> {
         match (&self.hierarchies, &self.cgroup) {
             (Some(hierarchies), Some(plan)) => Cgroup::create(hierarchies, plan),
             _ => Ok(Cgroup::none()),
@@ -216,7 +236,7 @@ impl CreatePlan {
         place.make(root, wanted, self.id.as_str())
     }
 
-    fn record(&self) -> Record {
+    pub(super) fn record(&self) -> Record {
         Record {
             schema: SCHEMA,
             id: self.id.to_string(),
@@ -230,7 +250,23 @@ impl CreatePlan {
             resctrl: None,
             poststop: !self.spec.hooks.poststop.is_empty(),
             no_new_keyring: self.options.no_new_keyring,
+            own_pid_namespace: Some(self.spec.namespaces.makes(Kind::Pid)),
+            leaf: self.delegation.leaf().map(str::to_owned),
+            added_mounts: Vec::new(),
             start_steps: Vec::new(),
+        }
+    }
+
+    /// With the devices controller of v1 the limits have had the rules already. Without privilege
+    /// there are none: such a container can make no device node, and has no more access to those of
+    /// the host than its user.
+    pub(super) fn attach_devices(&self, cgroup: &Cgroup, privileged: bool) -> Result<()> {
+        let by_v1 = cgroup.location().place_of("devices").is_some();
+        match cgroup.directory() {
+            Some(directory) if !by_v1 && privileged && !self.devices.allows_everything() => {
+                self.devices.attach(directory)
+            }
+            _ => Ok(()),
         }
     }
 
@@ -283,6 +319,28 @@ fn compile_cgroup(
         .map(|plan| plan.with_device_lines(lines))
 }
 
+/// Sees to it that a container that gets no cgroup asks for no limits.
+fn without_limits(
+    hierarchies: Option<&Hierarchies>,
+    spec: &ValidSpec,
+    id: &ContainerId,
+) -> Result<Option<CgroupPlan>> {
+    let nothing = View::new(Mode::Unified, &[], &[]);
+    let view = hierarchies.map_or(&nothing, Hierarchies::view);
+    let none = LinuxResources::default();
+    let resources = spec.resources.as_ref().unwrap_or(&none);
+    let plan = CgroupPlan::compile(view, None, id.as_str(), resources).map_err(Error::all)?;
+    match plan.writes.first() {
+        None => Ok(None),
+        Some(write) => {
+            Err(Error::new(ErrorKind::Unsupported, format!("cannot set {} limit", write.controller))
+                .reason("the container gets no cgroup")
+                .origin(write.origin.clone())
+                .hint("remove the limit, or choose another cgroup manager"))
+        }
+    }
+}
+
 fn device_rules(spec: &ValidSpec) -> Result<DeviceRules> {
     let devices = spec.resources.as_ref().and_then(|resources| resources.devices().as_deref());
     DeviceRules::from_resources(devices)
@@ -305,20 +363,13 @@ impl ParentLane for Lane<'_> {
     }
 
     fn apply_limits(&mut self) -> Result<()> {
-        self.plan.cgroup.as_ref().map_or(Ok(()), |plan| self.cgroup.apply(plan))
+        let Some(plan) = &self.plan.cgroup else { return Ok(()) };
+        self.cgroup.apply(plan)?;
+        if self.cgroup.is_none() { Ok(()) } else { self.plan.delegation.make(self.cgroup) }
     }
 
-    /// With the devices controller of v1 the limits have had the rules already. Without privilege
-    /// there are none: such a container can make no device node, and has no more access to those of
-    /// the host than its user.
     fn attach_devices(&mut self) -> Result<()> {
-        let by_v1 = self.cgroup.location().place_of("devices").is_some();
-        match self.cgroup.directory() {
-            Some(cgroup) if !by_v1 && self.privileged && !self.plan.devices.allows_everything() => {
-                self.plan.devices.attach(cgroup)
-            }
-            _ => Ok(()),
-        }
+        self.plan.attach_devices(self.cgroup, self.privileged)
     }
 
     fn join_resctrl(&mut self, pid: i32) -> Result<()> {
@@ -331,13 +382,16 @@ impl ParentLane for Lane<'_> {
 
     fn reached(&mut self, point: Point, child: &Child<'_>) -> Result<Option<OwnedFd>> {
         match point {
-            Point::CgroupJoined | Point::IdMaps => Ok(None),
+            Point::CgroupJoined | Point::IdMaps | Point::Mounts => Ok(None),
             Point::NetworkDevices => {
                 launch::give_net_devices(child.pid(), &self.plan.spec.net_devices, self.devices)?;
                 Ok(None)
             }
             Point::RuntimeHooks => self.run_hooks(child),
             Point::Created => {
+                if !self.cgroup.is_none() {
+                    self.plan.delegation.enter(self.cgroup, child.pid())?;
+                }
                 self.record.init = Some(Identity::of(child.pid())?);
                 self.entry.write_record(self.record)?;
                 let hooks = !self.plan.spec.hooks.start_container.is_empty();

@@ -8,12 +8,12 @@ use super::Container;
 use crate::cgroup::Cgroup;
 use crate::child::ops::Point;
 use crate::error::{Error, Result};
-use crate::launch::{self, Child, Inputs, ParentLane};
+use crate::launch::{self, Child, Inputs, ParentLane, Receiver};
 use crate::plan::{ExecOptions, LaunchPlan};
 use crate::process::Process;
 use crate::resctrl::{self, Place};
 use crate::spec::ValidProcess;
-use crate::state::{Record, Status, status_of};
+use crate::state::{Record, State, Status, status_of};
 
 impl Container {
     /// Runs another process in the container; it returns when the program is executed.
@@ -42,20 +42,31 @@ impl Container {
         let plan_options = options.clone().no_new_keyring(keeps_keyring);
         let plan = LaunchPlan::exec(&spec, process, &self.shared.host, &plan_options)?;
         let cgroup = self.cgroup(&record)?;
-        let cgroup = match &options.cgroup {
-            Some(path) => cgroup.sub(&[path.as_str()])?,
-            None => cgroup,
+        let cgroup = match options.cgroups.as_slice() {
+            // With an inner leaf the container's own cgroup is to stay without processes.
+            [] if record.leaf.is_some() && !cgroup.is_none() => own_cgroup(&cgroup, &record)?,
+            [] => cgroup,
+            paths => cgroup.sub(&paths.iter().map(String::as_str).collect::<Vec<_>>())?,
         };
-        match self.launch(&plan, &init, &cgroup, &record) {
+        let receiver = Receiver::new(&spec, || State::new(&record, Status::Running));
+        let receiver = receiver.as_ref();
+        match self.launch(&plan, &init, &cgroup, &record, receiver) {
             // The container has sub-cgroups with controllers: where its init is, a process may be.
-            Err(error) if error.raw_errno() == Some(Errno::EBUSY) && options.cgroup.is_none() => {
-                self.launch(&plan, &init, &own_cgroup(&cgroup, &record)?, &record)
+            Err(error) if error.raw_errno() == Some(Errno::EBUSY) && options.cgroups.is_empty() => {
+                self.launch(&plan, &init, &own_cgroup(&cgroup, &record)?, &record, receiver)
             }
             other => other,
         }
     }
 
-    fn launch(&self, plan: &LaunchPlan, init: &OwnedFd, cgroup: &Cgroup, record: &Record) -> Result<Process> {
+    fn launch(
+        &self,
+        plan: &LaunchPlan,
+        init: &OwnedFd,
+        cgroup: &Cgroup,
+        record: &Record,
+        receiver: Option<&Receiver<'_>>,
+    ) -> Result<Process> {
         let inputs = Inputs {
             stdio: [None; 3],
             preserved: plan.preserved,
@@ -64,9 +75,9 @@ impl Container {
             target: Some(init.as_fd()),
             privileged: self.shared.host.is_privileged(),
         };
-        let mut child = launch::spawn(plan, &inputs)?;
+        let mut child = launch::spawn(plan, &inputs).map_err(|error| cgroup.explain_clone(error))?;
         launch::run(plan, &mut child, &mut Lane { cgroup, resctrl: record.resctrl.as_ref() })?;
-        child.expect_executed()?;
+        child.expect_executed(receiver)?;
         Ok(Process::new(child.keep()?, plan.warnings.clone()))
     }
 }

@@ -35,7 +35,9 @@ impl Container {
     /// init has ended.
     pub fn kill(&self, signal: i32) -> Result<()> {
         let record = self.entry.record()?;
-        if signal == libc::SIGKILL && !self.spec()?.namespaces.makes(Kind::Pid) {
+        let all_end =
+            || record.own_pid_namespace.map_or_else(|| Ok(self.spec()?.namespaces.makes(Kind::Pid)), Ok);
+        if signal == libc::SIGKILL && !all_end()? {
             return self.signal_everything(&record, signal);
         }
         let init = self.live_init(&record)?.ok_or_else(not_running)?;

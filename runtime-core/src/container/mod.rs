@@ -1,10 +1,13 @@
 //! A container, one file for each verb.
 
+mod checkpoint;
 mod create;
+mod delegation;
 mod delete;
 mod events;
 mod exec;
 mod kill;
+mod mounts;
 mod pause;
 mod ps;
 mod start;
@@ -13,6 +16,7 @@ mod update;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
+pub use checkpoint::{CgroupsMode, CheckpointOptions, CriuOptions, NetworkLock, RestoreOptions};
 pub use create::CreatePlan;
 
 use crate::cgroup::Cgroup;
@@ -60,6 +64,11 @@ impl Container {
     /// takes it.
     pub fn take_console(&mut self) -> Option<OwnedFd> {
         self.init.as_mut().and_then(Process::take_console)
+    }
+
+    /// The bytes of its configuration, as it was when the container was created.
+    pub fn config(&self) -> Result<Vec<u8>> {
+        self.entry.config()
     }
 
     /// Its state now.

@@ -1,14 +1,15 @@
 //! start.
 
+use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
 use nix::errno::Errno;
 
 use super::Container;
 use crate::error::{Error, Result};
-use crate::launch;
-use crate::spec::Hook;
-use crate::state::{State, Status, alive, status_of};
+use crate::launch::{self, Handover, Receiver};
+use crate::spec::{Hook, ValidSpec};
+use crate::state::{Record, State, Status, alive, status_of};
 
 /// How long the program's execve may take: a file system of the container can hang.
 const EXECUTE_LIMIT: Duration = Duration::from_secs(60);
@@ -19,8 +20,8 @@ impl Container {
     ///
     /// # Errors
     ///
-    /// The container is not `created`; a hook fails, and the container is killed then; the program
-    /// cannot be executed.
+    /// The container is not `created`; a hook fails or the seccomp agent cannot be reached, and the
+    /// container is killed then; the program cannot be executed.
     pub fn start(&self) -> Result<()> {
         let _lock = self.entry.lock()?;
         let record = self.entry.record()?;
@@ -42,17 +43,39 @@ impl Container {
         // First, so that a `start` killed here leaves a container that has started or ended, never
         // one that claims to wait.
         self.entry.remove_gate()?;
-        let hooks = self.spec()?.hooks;
-        launch::open_gate(&connection, &record.start_steps, limit(&hooks.start_container))?;
+        let spec = self.spec()?;
+        let hooks = &spec.hooks;
+        self.open_gate(&connection, &record, &spec)?;
         let state = State::new(&record, Status::Running);
-        launch::run_hooks(&hooks.poststart, &state).map_err(|error| match self.kill_init(&record) {
-            Ok(()) => error,
-            Err(second) => error.hint(format!("the container could not be killed: {second}")),
-        })
+        launch::run_hooks(&hooks.poststart, &state).map_err(|error| self.killed(&record, error))
     }
 
-    /// Kills the init of a container whose poststart hook failed.
-    fn kill_init(&self, record: &crate::state::Record) -> Result<()> {
+    /// Lets the init go on to the program. One whose seccomp listener nobody has is killed: each call
+    /// that its filter notifies of would wait for ever.
+    fn open_gate(&self, connection: &OwnedFd, record: &Record, spec: &ValidSpec) -> Result<()> {
+        let limit = limit(&spec.hooks.start_container);
+        // As the filter is not loaded until now, the agent gets what it gets from other runtimes.
+        let receiver = Receiver::new(spec, || State::new(record, Status::Creating));
+        let Some((receiver, init)) = receiver.zip(record.init) else {
+            return launch::open_gate(connection, &record.start_steps, limit, None);
+        };
+        let Some(pidfd) = alive(init)? else {
+            return Err(self.wrong_state("cannot start a container that has stopped"));
+        };
+        let handover = Handover { receiver, pid: init.pid, pidfd: pidfd.as_fd() };
+        launch::open_gate(connection, &record.start_steps, limit, Some(&handover))
+            .map_err(|error| self.killed(record, error))
+    }
+
+    /// Kills the init after a failure.
+    fn killed(&self, record: &Record, error: Error) -> Error {
+        match self.kill_init(record) {
+            Ok(()) => error,
+            Err(second) => error.hint(format!("the container could not be killed: {second}")),
+        }
+    }
+
+    fn kill_init(&self, record: &Record) -> Result<()> {
         match record.init.map_or(Ok(None), alive)? {
             Some(init) => super::kill::signal_process(&init, libc::SIGKILL),
             None => Ok(()),

@@ -9,6 +9,7 @@ use nix::sys::stat::fstat;
 
 use super::clone::{ChildMemory, Cloned};
 use super::failure::{StepText, describe};
+use super::listener::{self, Receiver};
 use crate::child::ops::{Op, Point};
 use crate::child::report::{GO, REPORT_BYTES, Report, STEP_CLONE};
 use crate::error::{Error, ErrorKind, Result};
@@ -67,6 +68,15 @@ impl<'a> Child<'a> {
         self.pid
     }
 
+    /// The user namespace of the container. The child may not have joined the one that the plan
+    /// names yet.
+    pub(crate) fn user_namespace(&self) -> Result<OwnedFd> {
+        match self.plan.joins.iter().find(|join| join.kind == libc::CLONE_NEWUSER as u32) {
+            Some(join) => super::open_join(join),
+            None => super::lanes::user_namespace_of(self.pid),
+        }
+    }
+
     /// Takes the process out: from now on its owner ends it.
     pub(crate) fn keep(mut self) -> Result<Kept> {
         let pidfd = self.pidfd.take().ok_or_else(|| Error::system("keep the init", Errno::ECHILD))?;
@@ -98,14 +108,26 @@ impl<'a> Child<'a> {
         }
     }
 
-    /// Waits for the end of the child lane: the socket closes when the program is executed.
-    pub(crate) fn expect_executed(&mut self) -> Result<()> {
+    /// Waits for the end of the child lane: the socket closes when the program is executed. A seccomp
+    /// listener goes to `receiver` before that.
+    pub(crate) fn expect_executed(&mut self, receiver: Option<&Receiver<'_>>) -> Result<()> {
+        let mut handed_over = receiver.is_none();
         while let Some(report) = self.next()? {
-            if self.plan.child.ops().get(report.step as usize).is_none() {
-                return Err(protocol_error());
+            match (self.plan.child.ops().get(report.step as usize), receiver) {
+                (None, _) => return Err(protocol_error()),
+                (Some(Op::AnnounceListener), Some(receiver)) => {
+                    handed_over |= receiver.hand_over(&self.as_init()?, report.detail)?;
+                }
+                (Some(_), _) => {}
             }
         }
-        Ok(())
+        if handed_over { Ok(()) } else { Err(listener::lost()) }
+    }
+
+    fn as_init(&self) -> Result<listener::Init<'_>> {
+        let pidfd = self.pidfd.as_ref().ok_or_else(protocol_error)?.as_fd();
+        let deadline = Instant::now() + STEP_LIMIT;
+        Ok(listener::Init { pid: self.pid, pidfd, socket: self.socket.as_fd(), deadline })
     }
 
     /// The next report; a failure of the child is an error, the end of the stream is `None`.

@@ -195,7 +195,19 @@ fn explain(errno: Errno, request: &Request<'_>) -> Error {
         Errno::EBUSY if request.cgroup.is_some() => {
             error.hint("the cgroup has controllers enabled for its children and cannot hold processes itself")
         }
+        Errno::EACCES if request.cgroup.is_some() => error.hint(
+            "who moves a process must own cgroup.procs of the cgroup that is above both its old and its new \
+             place: start the runtime inside the tree that was delegated to this user, \
+             such as by systemd-run --user --scope",
+        ),
+        Errno::EOPNOTSUPP if request.cgroup.is_some() => {
+            error.hint("the cgroup is threaded, or below one that is: it takes threads only")
+        }
         Errno::EAGAIN => error.hint("the pids limit of a cgroup or RLIMIT_NPROC is reached"),
+        // cgroup-v2.rst, "Threads": a cgroup below one that has both processes and controllers of threads.
+        Errno::EOPNOTSUPP => {
+            error.hint("the cgroup is below one with processes of its own: nobody can enter it")
+        }
         _ => error,
     }
 }

@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use nix::errno::Errno;
 use serde::{Deserialize, Serialize};
 
-use crate::child::ops::Op;
+use crate::child::ops::{Node, Op};
 use crate::child::report::{Detail, Report, STEP_CLONE, STEP_PRELUDE};
 use crate::error::{Error, ErrorKind};
 use crate::plan::LaunchPlan;
@@ -27,6 +27,12 @@ pub(crate) enum StepKind {
     Execute,
     /// A hook.
     Hook,
+    /// A mount that takes no link on its way.
+    RealDirectory,
+    /// A change of the scheduling policy.
+    Scheduler,
+    /// The announcement of a seccomp listener.
+    Listener,
 }
 
 /// A step in words. Kept in the state for the steps that `start` lets run, since that is another
@@ -50,10 +56,20 @@ impl StepText {
             Op::FindProgram { candidates } => StepKind::Search(candidates.len),
             Op::Execute { .. } => StepKind::Execute,
             Op::Hook { .. } => StepKind::Hook,
+            Op::Attach { node: Node::RealDirectory, .. } => StepKind::RealDirectory,
+            Op::Scheduler { .. } => StepKind::Scheduler,
+            Op::AnnounceListener => StepKind::Listener,
             _ => StepKind::Call,
         };
         let origin = plan.child.origin(step).map(str::to_owned);
-        Some(Self { step: step as u32, operation: plan.child.explain(step), origin, kind })
+        let operation = plan.child.explain(step);
+        let operation = match (kind, &origin) {
+            // runc's words: engines and their tests look for them.
+            (StepKind::Execute, _) => format!("exec {}", plan.child.program_name()),
+            (StepKind::Hook, Some(origin)) => hook_operation(origin, &operation),
+            _ => operation,
+        };
+        Some(Self { step: step as u32, operation, origin, kind })
     }
 
     /// The steps after the start gate.
@@ -61,6 +77,15 @@ impl StepText {
         let gate = plan.child.ops().iter().position(|op| matches!(op, Op::AwaitStart));
         let steps = gate.map_or(0..0, |gate| gate..plan.child.ops().len());
         steps.filter_map(|step| Self::of(plan, step)).collect()
+    }
+}
+
+/// A hook's run in runc's words, which engines look for; `origin` is `hooks.NAME[INDEX]`.
+pub(super) fn hook_operation(origin: &str, hook: &str) -> String {
+    let place = origin.strip_prefix("hooks.").and_then(|place| place.strip_suffix(']'));
+    match place.and_then(|place| place.split_once('[')) {
+        Some((name, index)) => format!("error running {name} hook #{index}: {hook}"),
+        None => hook.to_owned(),
     }
 }
 
@@ -80,9 +105,18 @@ pub(crate) fn describe(report: Report, step: Option<&StepText>, output: Option<O
     let error = match step.kind {
         StepKind::Search(places) => program_error(operation, errno, places),
         StepKind::Hook => hook_error(operation, report, output),
-        StepKind::Execute => Error::system(operation, errno).kind_of(ErrorKind::ProgramNotExecutable),
-        StepKind::Call if part.is_empty() => Error::system(operation, errno),
-        StepKind::Call => Error::system(operation, errno).reason(part),
+        // The operation names the program already, and who reads the text knows it in this form.
+        StepKind::Execute => return Error::system(operation, errno).kind_of(ErrorKind::ProgramNotExecutable),
+        StepKind::RealDirectory if matches!(errno, Errno::ELOOP | Errno::ENOTDIR) => {
+            Error::system(operation, errno).reason("must be mounted on ordinary directory")
+        }
+        // sched_setattr(2), EPERM: a deadline wants all CPUs of the system.
+        StepKind::Scheduler if errno == Errno::EPERM => Error::system(operation, errno)
+            .hint("process scheduler can't be used together with AllowedCPUs, and may take CAP_SYS_NICE"),
+        StepKind::RealDirectory | StepKind::Scheduler if part.is_empty() => Error::system(operation, errno),
+        StepKind::RealDirectory | StepKind::Scheduler => Error::system(operation, errno).reason(part),
+        StepKind::Call | StepKind::Listener if part.is_empty() => Error::system(operation, errno),
+        StepKind::Call | StepKind::Listener => Error::system(operation, errno).reason(part),
     };
     match &step.origin {
         Some(origin) => error.origin(origin.clone()),
@@ -105,9 +139,7 @@ fn hook_error(operation: String, report: Report, output: Option<OwnedFd>) -> Err
     let status = report.detail >> 16;
     let reason = match report.detail & 0xffff {
         detail if detail == Detail::HookTimeout as u32 => "it did not end in time and was killed".to_owned(),
-        detail if detail == Detail::HookStatus as u32 && status & 0x100 != 0 => {
-            format!("killed by signal {}", status & 0xff)
-        }
+        detail if detail == Detail::HookStatus as u32 && status & 0x100 != 0 => killed_by(status & 0xff),
         detail if detail == Detail::HookStatus as u32 => format!("exit status {status}"),
         detail => {
             let errno = Errno::from_raw(report.errno);
@@ -119,6 +151,12 @@ fn hook_error(operation: String, report: Report, output: Option<OwnedFd>) -> Err
         Some(text) => format!("{reason}: {text}"),
         None => reason,
     })
+}
+
+/// The end by a signal; the one of a seccomp filter in the words that people look for.
+pub(super) fn killed_by(signal: u32) -> String {
+    let words = if signal == libc::SIGSYS.unsigned_abs() { ": bad system call" } else { "" };
+    format!("killed by signal {signal}{words}")
 }
 
 /// The first part of what a hook printed, on one line; a file that cannot be read says nothing.

@@ -1,40 +1,75 @@
 //! The start gate, from the side of `start`.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-use super::failure::{StepText, describe};
+use super::failure::{StepKind, StepText, describe};
+use super::listener::{self, Receiver};
 use crate::child::report::{GO, REPORT_BYTES, Report};
 use crate::error::{Error, ErrorKind, Result};
 use crate::sys::socket;
 
+/// A seccomp listener to hand over, and the init that it is in.
+pub(crate) struct Handover<'a> {
+    pub(crate) receiver: Receiver<'a>,
+    pub(crate) pid: i32,
+    pub(crate) pidfd: BorrowedFd<'a>,
+}
+
 /// Lets a created container run over a connection to its gate, and waits until the program is
 /// executed: then the init's end of the connection closes. `limit` bounds the wait, if given.
-pub(crate) fn open_gate(connection: &OwnedFd, steps: &[StepText], limit: Option<Duration>) -> Result<()> {
+///
+/// After an error about the listener the init may wait for ever: the caller kills it.
+pub(crate) fn open_gate(
+    connection: &OwnedFd,
+    steps: &[StepText],
+    limit: Option<Duration>,
+    handover: Option<&Handover<'_>>,
+) -> Result<()> {
     match socket::send(connection.as_fd(), &[GO], &[]) {
         // Ended meanwhile: what it said, if anything, is still there.
         Ok(()) | Err(Errno::EPIPE) => {}
         Err(errno) => return Err(Error::system("open the start gate", errno)),
     }
-    await_readable(connection, limit)?;
-    let mut bytes = [0; REPORT_BYTES];
-    let mut received = match socket::receive(connection.as_fd(), &mut bytes) {
-        Err(Errno::ECONNRESET) => return Ok(()),
-        other => other.map_err(|errno| Error::system("hear from the init", errno))?,
-    };
-    if received.len != REPORT_BYTES {
-        return Ok(());
+    let deadline = limit.map(|limit| Instant::now() + limit);
+    let mut handed_over = handover.is_none();
+    loop {
+        await_readable(connection, deadline)?;
+        let mut bytes = [0; REPORT_BYTES];
+        let mut received = match socket::receive(connection.as_fd(), &mut bytes) {
+            Err(Errno::ECONNRESET) => break,
+            other => other.map_err(|errno| Error::system("hear from the init", errno))?,
+        };
+        if received.len != REPORT_BYTES {
+            break;
+        }
+        let report = Report::from_bytes(&bytes);
+        let step = steps.iter().find(|step| step.step == report.step);
+        match (step, handover) {
+            (Some(step), Some(handover))
+                if step.kind == StepKind::Listener && report.errno == 0 && !handed_over =>
+            {
+                let init = listener::Init {
+                    pid: handover.pid,
+                    pidfd: handover.pidfd,
+                    socket: connection.as_fd(),
+                    deadline: deadline.unwrap_or_else(|| Instant::now() + LISTENER_LIMIT),
+                };
+                handed_over = handover.receiver.hand_over(&init, report.detail)?;
+            }
+            _ => return Err(describe(report, step, received.fds.pop())),
+        }
     }
-    let report = Report::from_bytes(&bytes);
-    let step = steps.iter().find(|step| step.step == report.step);
-    Err(describe(report, step, received.fds.pop()))
+    if handed_over { Ok(()) } else { Err(listener::lost()) }
 }
 
-fn await_readable(connection: &OwnedFd, limit: Option<Duration>) -> Result<()> {
-    let deadline = limit.map(|limit| Instant::now() + limit);
+/// How long the listener is waited for if the hooks before have no limit.
+const LISTENER_LIMIT: Duration = Duration::from_secs(60);
+
+fn await_readable(connection: &OwnedFd, deadline: Option<Instant>) -> Result<()> {
     loop {
         let left = deadline.map_or(PollTimeout::NONE, |deadline| {
             PollTimeout::try_from(deadline.saturating_duration_since(Instant::now()))
@@ -43,7 +78,7 @@ fn await_readable(connection: &OwnedFd, limit: Option<Duration>) -> Result<()> {
         match poll(&mut [PollFd::new(connection.as_fd(), PollFlags::POLLIN)], left) {
             Ok(0) => {
                 return Err(Error::new(ErrorKind::Timeout, "wait for the program to be executed")
-                    .hint("a file system of the container may hang"));
+                    .hint("a file system of the container, or a seccomp agent, may hang"));
             }
             Ok(_) => return Ok(()),
             Err(Errno::EINTR) => {}

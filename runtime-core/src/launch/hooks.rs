@@ -3,19 +3,27 @@
 use std::fs::File;
 use std::io::{Seek, SeekFrom};
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::path::Path;
+use std::process::{Child, Command, ExitStatus};
 use std::time::Duration;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-use super::failure::printed;
+use super::failure::{hook_operation, killed_by, printed};
 use super::sealed;
 use crate::error::{Error, ErrorKind, Result};
 use crate::spec::Hook;
 use crate::state::State;
 use crate::sys::memfd::{self, Purpose};
 use crate::sys::{process, retry};
+
+/// The file that gets the standard output of the hooks which the runtime runs, relative to the bundle;
+/// crun's names for both.
+const STDOUT_ANNOTATION: &str = "run.oci.hooks.stdout";
+/// The same for the standard error output.
+const STDERR_ANNOTATION: &str = "run.oci.hooks.stderr";
 
 /// The state as a memory file: every hook reads it as its standard input, and none can block us by
 /// not reading.
@@ -31,8 +39,9 @@ pub(crate) fn run_hooks(hooks: &[Hook], state: &State) -> Result<()> {
     if hooks.is_empty() {
         return Ok(());
     }
+    let outputs = Outputs::open(state)?;
     let state = File::from(state_file(state)?);
-    hooks.iter().try_for_each(|hook| run(hook, &state))
+    hooks.iter().try_for_each(|hook| run(hook, &state, &outputs))
 }
 
 /// Runs the poststop hooks: all of them, whatever becomes of each (runtime.md, "Lifecycle", step 13).
@@ -46,8 +55,31 @@ pub(crate) fn run_poststop(hooks: &[Hook], state: &State) -> Result<()> {
     if errors.is_empty() { Ok(()) } else { Err(Error::all(errors)) }
 }
 
-fn run(hook: &Hook, state: &File) -> Result<()> {
-    let call = || format!("hook {:?}", hook.path);
+/// The files that annotations name for what hooks print.
+struct Outputs {
+    stdout: Option<File>,
+    stderr: Option<File>,
+}
+
+impl Outputs {
+    fn open(state: &State) -> Result<Self> {
+        let open = |annotation: &str| {
+            let Some(path) = state.annotations.get(annotation).filter(|path| !path.is_empty()) else {
+                return Ok(None);
+            };
+            let path = Path::new(&state.bundle).join(path);
+            let file = File::options().append(true).create(true).mode(0o600).open(&path);
+            file.map(Some).map_err(|error| {
+                Error::io(format!("open {path:?} for the output of hooks"), &error)
+                    .origin(format!("annotations.{annotation}"))
+            })
+        };
+        Ok(Self { stdout: open(STDOUT_ANNOTATION)?, stderr: open(STDERR_ANNOTATION)? })
+    }
+}
+
+fn run(hook: &Hook, state: &File, outputs: &Outputs) -> Result<()> {
+    let call = || hook_operation(&hook.origin, &format!("hook {:?}", hook.path));
     let failed = |error: std::io::Error| {
         Error::io(call(), &error).kind_of(ErrorKind::Hook).origin(hook.origin.clone())
     };
@@ -59,8 +91,8 @@ fn run(hook: &Hook, state: &File) -> Result<()> {
     command
         .args(hook.args.iter().skip(1))
         .stdin(input)
-        .stdout(Stdio::from(output.try_clone().map_err(failed)?))
-        .stderr(Stdio::from(output.try_clone().map_err(failed)?));
+        .stdout(outputs.stdout.as_ref().unwrap_or(&output).try_clone().map_err(failed)?)
+        .stderr(outputs.stderr.as_ref().unwrap_or(&output).try_clone().map_err(failed)?);
     if let Some(name) = hook.args.first() {
         command.arg0(name);
     }
@@ -72,7 +104,7 @@ fn run(hook: &Hook, state: &File) -> Result<()> {
         Some(status) if status.success() => return Ok(()),
         Some(status) => match (status.code(), status.signal()) {
             (Some(code), _) => format!("exit status {code}"),
-            (_, Some(signal)) => format!("killed by signal {signal}"),
+            (_, Some(signal)) => killed_by(signal.unsigned_abs()),
             _ => "failed".to_owned(),
         },
         None => format!("it ran past its timeout of {} s and was killed", hook.timeout.unwrap_or_default()),

@@ -1,9 +1,10 @@
 //! The parent lane: what the caller does while the child mounts.
 
 use std::ffi::CString;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
+use nix::sched::{CloneFlags, setns, unshare};
 
 use super::{Child, idmap, network};
 use crate::child::ops::Point;
@@ -41,9 +42,15 @@ pub(crate) fn run(plan: &LaunchPlan, child: &mut Child<'_>, lane: &mut dyn Paren
                 fds.extend(network.sysfs.as_ref().map(AsRawFd::as_raw_fd));
                 child.release(&fds)?;
             }
-            ParentOp::SendTree { source, recursive, nofollow, idmap, origin } => {
-                let tree = tree(source, *recursive, *nofollow, idmap.as_ref(), child)
-                    .map_err(|error| error.origin(origin.clone()))?;
+            ParentOp::SendTree { source, recursive, nofollow, mounted_by_child, idmap, origin } => {
+                let request = TreeRequest {
+                    source,
+                    recursive: *recursive,
+                    nofollow: *nofollow,
+                    mounts_of: mounted_by_child.then(|| child.pid()),
+                };
+                let tree =
+                    tree(&request, idmap.as_ref(), child).map_err(|error| error.origin(origin.clone()))?;
                 child.release(&[tree.as_raw_fd()])?;
             }
             ParentOp::Rlimit { resource, soft, hard, origin } => {
@@ -78,17 +85,56 @@ pub(crate) fn run(plan: &LaunchPlan, child: &mut Child<'_>, lane: &mut dyn Paren
     Ok(())
 }
 
-/// A detached tree of the host, with its id map.
-fn tree(
-    source: &str,
+/// A tree to clone.
+struct TreeRequest<'a> {
+    source: &'a str,
     recursive: bool,
     nofollow: bool,
-    map: Option<&MountIdMap>,
-    child: &Child<'_>,
-) -> Result<OwnedFd> {
-    let call = || format!("clone the tree at {source:?}");
-    let path = CString::new(source).map_err(|_| Error::system(call(), Errno::EINVAL))?;
-    let tree = mount::clone_tree(&path, recursive, nofollow).map_err(|errno| Error::system(call(), errno))?;
+    /// The process in whose mount namespace the path is taken; else the caller's.
+    mounts_of: Option<i32>,
+}
+
+impl TreeRequest<'_> {
+    fn clone_tree(&self) -> Result<OwnedFd> {
+        let call = || format!("clone the tree at {:?}", self.source);
+        let path = CString::new(self.source).map_err(|_| Error::system(call(), Errno::EINVAL))?;
+        let clone = || mount::clone_tree(&path, self.recursive, self.nofollow);
+        let tree = match self.mounts_of {
+            None => clone(),
+            Some(pid) => {
+                let namespace = namespace_of(pid, "mnt")?;
+                in_mount_namespace(namespace.as_fd(), clone)
+            }
+        };
+        tree.map_err(|errno| Error::system(call(), errno))
+    }
+}
+
+/// Does something in another mount namespace: in a thread of its own, which shares neither the
+/// namespace nor the working directory with the caller's, and ends with it.
+fn in_mount_namespace<T: Send>(
+    namespace: BorrowedFd<'_>,
+    act: impl FnOnce() -> nix::Result<T> + Send,
+) -> nix::Result<T> {
+    let enter = || {
+        unshare(CloneFlags::CLONE_FS)?;
+        setns(namespace, CloneFlags::CLONE_NEWNS)?;
+        act()
+    };
+    let result = std::thread::scope(|scope| {
+        std::thread::Builder::new().spawn_scoped(scope, enter).map(|thread| thread.join())
+    });
+    match result {
+        Ok(Ok(result)) => result,
+        Ok(Err(_)) => Err(Errno::ECANCELED),
+        Err(_) => Err(Errno::EAGAIN),
+    }
+}
+
+/// A detached tree of the host, with its id map.
+fn tree(request: &TreeRequest<'_>, map: Option<&MountIdMap>, child: &Child<'_>) -> Result<OwnedFd> {
+    let source = request.source;
+    let tree = request.clone_tree()?;
     let mapped = |recursive: bool, userns: OwnedFd| {
         mount::idmap(tree.as_fd(), userns.as_fd(), recursive).map_err(|errno| {
             let error = Error::system(format!("give the tree at {source:?} an id map"), errno);
@@ -100,7 +146,7 @@ fn tree(
     };
     match map {
         None => {}
-        Some(MountIdMap::Container { recursive }) => mapped(*recursive, user_namespace_of(child.pid())?)?,
+        Some(MountIdMap::Container { recursive }) => mapped(*recursive, child.user_namespace()?)?,
         Some(MountIdMap::Own { uid, gid, recursive }) => {
             let maps = IdMaps { uid: uid.clone(), gid: gid.clone(), deny_setgroups: false };
             mapped(*recursive, user_namespace(&maps)?)?;
@@ -109,8 +155,12 @@ fn tree(
     Ok(tree)
 }
 
-fn user_namespace_of(pid: i32) -> Result<OwnedFd> {
-    let path = format!("/proc/{pid}/ns/user");
+pub(super) fn user_namespace_of(pid: i32) -> Result<OwnedFd> {
+    namespace_of(pid, "user")
+}
+
+fn namespace_of(pid: i32, kind: &str) -> Result<OwnedFd> {
+    let path = format!("/proc/{pid}/ns/{kind}");
     std::fs::File::open(&path).map(OwnedFd::from).map_err(|error| Error::io(format!("open {path:?}"), &error))
 }
 

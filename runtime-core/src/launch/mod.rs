@@ -14,6 +14,7 @@ mod idmap;
 mod image;
 mod kid;
 mod lanes;
+mod listener;
 mod net_devices;
 mod network;
 mod undo;
@@ -26,11 +27,12 @@ use nix::sys::stat::Mode;
 
 pub(crate) use child::{Child, Kept};
 pub(crate) use failure::StepText;
-pub(crate) use gate::open_gate;
+pub(crate) use gate::{Handover, open_gate};
 pub(crate) use hooks::{run_hooks, run_poststop, state_file};
 use image::InitImage;
 pub(crate) use image::sealed;
 pub(crate) use lanes::{ParentLane, run};
+pub(crate) use listener::Receiver;
 pub(crate) use net_devices::{Moved, give as give_net_devices};
 pub(crate) use undo::Guard;
 

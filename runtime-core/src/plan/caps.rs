@@ -32,7 +32,12 @@ pub(super) fn grant(
     let asked = asked.unwrap_or_default();
     let mut keep = |set: &str, asked: u64, possible: u64| {
         let lost = asked & !possible;
-        if lost != 0 {
+        if lost != 0 && set == "ambient" {
+            // runc's words, one line each: its users look for them.
+            lanes.warnings.extend(each_name(lost).map(|name| {
+                format!("can't raise ambient capability {name}: operation not permitted: it has to be in the permitted and the inheritable set ({origin}capabilities.ambient)")
+            }));
+        } else if lost != 0 {
             lanes.warnings.push(format!(
                 "{origin}capabilities.{set}: {} cannot be granted and {} left out",
                 names(lost),
@@ -64,11 +69,16 @@ pub(super) const IN_USER_NAMESPACE: OwnCapabilities =
 
 /// Names of the capabilities in `mask`, for people.
 pub(super) fn names(mask: u64) -> String {
+    let names: Vec<String> = each_name(mask).collect();
+    names.join(" ")
+}
+
+fn each_name(mask: u64) -> impl Iterator<Item = String> {
     let mut names: Vec<String> = caps::all()
         .into_iter()
         .filter(|capability| capability.bitmask() & mask != 0)
         .map(|capability| capability.to_string())
         .collect();
     names.sort();
-    names.join(" ")
+    names.into_iter()
 }

@@ -110,5 +110,13 @@ fn directory_name(place: &Place) -> &str {
 
 fn bind(lanes: &mut Lanes, path: &str, origin: &str) {
     let path = path.to_owned();
-    lanes.clone_tree(Tree { path, recursive: true, nofollow: false, idmap: None, origin });
+    lanes.clone_tree(Tree {
+        path,
+        recursive: true,
+        nofollow: false,
+        in_root: false,
+        by_child: false,
+        idmap: None,
+        origin,
+    });
 }

@@ -27,7 +27,9 @@ impl ChildPlan {
             | Op::KeepCapabilities
             | Op::NoNewPrivileges
             | Op::AwaitStart
-            | Op::CloseDescriptors => plain(op).to_owned(),
+            | Op::CloseDescriptors
+            | Op::AnnounceListener
+            | Op::AwaitHandover => plain(op).to_owned(),
             Op::JoinNamespaces { .. }
             | Op::Unshare { .. }
             | Op::TimeNamespace { .. }
@@ -77,6 +79,7 @@ impl ChildPlan {
             | Op::Seccomp { .. }
             | Op::FindProgram { .. }
             | Op::Hook { .. }
+            | Op::PrepareProgram { .. }
             | Op::Execute { .. } => self.process(op),
         }
     }
@@ -186,6 +189,7 @@ impl ChildPlan {
             Op::IoPriority { value } => {
                 format!("set io priority class {} level {}", value >> 13, value & 0x1fff)
             }
+            Op::CpuAffinity { mask: Slice { len: 0, .. } } => "set cpu affinity to all CPUs".to_owned(),
             Op::CpuAffinity { mask } => format!("set cpu affinity {}", bits(self.slice(mask))),
             Op::MemoryPolicy { mode, nodes, .. } => {
                 format!("set memory policy {mode:#x} for nodes {}", bits(self.slice(nodes)))
@@ -199,7 +203,7 @@ impl ChildPlan {
             Op::Label { file, value } => format!("write {} to {}", self.bytes_text(value), self.quote(file)),
             Op::SessionKeyring { name, .. } => format!("join session keyring {}", self.quote(name)),
             Op::MakeWorkingDirectory { path, .. } => format!("make working directory {}", self.quote(path)),
-            Op::ChangeDirectory { path } => format!("chdir to {}", self.quote(path)),
+            Op::ChangeDirectory { path, .. } => format!("chdir to {}", self.quote(path)),
             Op::Umask { mask } => format!("set umask {mask:04o}"),
             Op::DropBounding { mask } => format!("drop from the bounding set {}", caps::names(mask)),
             Op::StdioOwner { uid } => format!("give the standard streams to user {uid}"),
@@ -221,16 +225,24 @@ impl ChildPlan {
                 let limit = if timeout == 0 { String::new() } else { format!(" within {timeout} ms") };
                 format!("run hook {} as {}{limit}", self.quote(path), self.strings_text(args))
             }
-            Op::Execute { args, .. } => format!("execute {}", self.strings_text(args)),
+            Op::PrepareProgram { args, env, home_uid } => {
+                let home = if home_uid == u32::MAX {
+                    String::new()
+                } else {
+                    format!(" and HOME of user {home_uid}")
+                };
+                format!("prepare {} arguments, {} variables{home}", args.len, env.len)
+            }
+            Op::Execute { args } => format!("execute {}", self.strings_text(args)),
             _ => String::new(),
         }
     }
 
     /// The program as the configuration names it: a path, or a name that was searched. One directory
     /// in `PATH`, or none, makes no path of a name.
-    fn program_name(&self) -> String {
+    pub(crate) fn program_name(&self) -> String {
         let args = self.ops().iter().find_map(|op| match op {
-            Op::Execute { args, .. } => Some(self.words(*args, 1)),
+            Op::Execute { args } => Some(self.words(*args, 1)),
             _ => None,
         });
         args.iter().flatten().next().map_or_else(String::new, |name| self.text(Str(*name)).into_owned())
@@ -297,6 +309,8 @@ fn plain(op: &Op) -> &'static str {
         Op::NoNewPrivileges => "set no_new_privs",
         Op::AwaitStart => "wait for start",
         Op::CloseDescriptors => "close other descriptors on exec",
+        Op::AnnounceListener => "announce the listener of the seccomp filter",
+        Op::AwaitHandover => "wait until the listener is handed over",
         _ => "",
     }
 }
@@ -324,6 +338,7 @@ fn point_text(point: Point) -> &'static str {
         Point::Created => "the runtime, created",
         Point::IdMaps => "the id maps",
         Point::NetworkDevices => "the network devices",
+        Point::Mounts => "a clone of what is mounted here",
     }
 }
 
@@ -438,7 +453,7 @@ impl ParentOp {
             ParentOp::MakeNetwork { sysfs: Some(attributes) } => {
                 format!("make a network namespace and its sysfs{}", changes(*attributes, 0))
             }
-            ParentOp::SendTree { source, recursive, nofollow, idmap, .. } => {
+            ParentOp::SendTree { source, recursive, nofollow, mounted_by_child, idmap, .. } => {
                 let call = if *recursive { "bind recursively" } else { "bind" };
                 let follow = if *nofollow { " (not following links)" } else { "" };
                 let map = match idmap {
@@ -446,7 +461,8 @@ impl ParentOp {
                     Some(MountIdMap::Container { .. }) => " with the container's id map",
                     Some(MountIdMap::Own { .. }) => " with an id map",
                 };
-                format!("{call} {source:?}{map}{follow}")
+                let place = if *mounted_by_child { " as the child sees it" } else { "" };
+                format!("{call} {source:?}{place}{map}{follow}")
             }
             ParentOp::Rlimit { resource, soft, hard, .. } => rlimit_text(*resource, *soft, *hard),
             ParentOp::OomScoreAdj { value, .. } => format!("set oom_score_adj to \"{value}\""),

@@ -1,6 +1,7 @@
 //! Hooks that run in the child lane, and the wait for those that the parent runs.
 
 use super::lanes::{Context, Lanes};
+use super::process::Environment;
 use crate::child::ops::{Op, Point, Slice, Slot};
 use crate::spec::Hook;
 
@@ -20,21 +21,24 @@ pub(super) fn runtime_hooks(lanes: &mut Lanes, context: Context<'_>) {
 /// createContainer hooks: without an environment of their own they have none.
 pub(super) fn create_container(lanes: &mut Lanes, context: Context<'_>) {
     for hook in &context.spec.hooks.create_container {
-        run(lanes, hook, &[]);
+        run(lanes, hook, &Environment { variables: Vec::new(), home_uid: u32::MAX });
     }
 }
 
 /// startContainer hooks: without an environment of their own they have the program's, as with runc.
-pub(super) fn start_container(lanes: &mut Lanes, context: Context<'_>, env: &[String]) {
+pub(super) fn start_container(lanes: &mut Lanes, context: Context<'_>, env: &Environment<'_>) {
     for hook in &context.spec.hooks.start_container {
         run(lanes, hook, env);
     }
 }
 
-fn run(lanes: &mut Lanes, hook: &Hook, default_env: &[String]) {
+fn run(lanes: &mut Lanes, hook: &Hook, default: &Environment<'_>) {
     let path = lanes.child.string(&hook.path);
     let args = lanes.child.strings(&hook.args);
-    let env: Slice = lanes.child.strings(hook.env.as_deref().unwrap_or(default_env));
+    let (env, home_uid): (Slice, u32) = match &hook.env {
+        Some(env) => (lanes.child.strings(env), u32::MAX),
+        None => (lanes.child.strings(&default.variables), default.home_uid),
+    };
     let timeout = hook.timeout.map_or(0, |seconds| seconds.saturating_mul(1000));
-    lanes.push_from(Op::Hook { path, args, env, timeout }, &hook.origin);
+    lanes.push_from(Op::Hook { path, args, env, timeout, home_uid }, &hook.origin);
 }

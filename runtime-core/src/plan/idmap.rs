@@ -34,11 +34,9 @@ fn maps_only_own_group(spec: &ValidSpec, host: &Host) -> bool {
 
 /// True if the process can set its groups.
 pub(super) fn may_set_groups(spec: &ValidSpec, host: &Host, enters_user_namespace: bool) -> bool {
-    if enters_user_namespace {
-        !maps_only_own_group(spec, host)
-    } else {
-        host.effective_ids().0 == 0 && host.may_set_groups()
-    }
+    // A new user namespace inherits "deny" from the one it is made in.
+    host.may_set_groups()
+        && if enters_user_namespace { !maps_only_own_group(spec, host) } else { host.effective_ids().0 == 0 }
 }
 
 /// Refuses a user that the container's user namespace does not have.

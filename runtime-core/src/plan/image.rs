@@ -7,6 +7,15 @@ use crate::child::ops::{Header, MAGIC, Op, Parameter, Slice, Str};
 /// Where an operation came from: its place in `config.json`, if it has one.
 pub(crate) type Origin = Option<Box<str>>;
 
+/// About as many strings as the plan of a usual container has.
+const STRINGS: usize = 200;
+
+/// The FNV-1a hash of a text: it only finds equal texts, and a false hit is seen by comparison.
+fn hash(text: &[u8]) -> u64 {
+    text.iter()
+        .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3))
+}
+
 /// Operations of the child lane under construction.
 ///
 /// Strings are put into the arena once and shared. The arena begins with a NUL, so offset 0 is the
@@ -16,7 +25,8 @@ pub(crate) struct ChildPlan {
     ops: Vec<Op>,
     origins: Vec<Origin>,
     arena: Vec<u8>,
-    strings: HashMap<Box<[u8]>, Str>,
+    /// Where the last text with a hash is: texts that share one are only kept twice.
+    strings: HashMap<u64, Str>,
 }
 
 impl Default for ChildPlan {
@@ -25,8 +35,12 @@ impl Default for ChildPlan {
         Self {
             ops: Vec::with_capacity(128),
             origins: Vec::with_capacity(128),
-            arena: vec![0; 8],
-            strings: HashMap::new(),
+            arena: {
+                let mut arena = Vec::with_capacity(4096);
+                arena.resize(8, 0);
+                arena
+            },
+            strings: HashMap::with_capacity(STRINGS),
         }
     }
 }
@@ -51,14 +65,21 @@ impl ChildPlan {
         if text.is_empty() {
             return Str::NONE;
         }
-        if let Some(known) = self.strings.get(text) {
+        let hash = hash(text);
+        if let Some(known) = self.strings.get(&hash)
+            && self.is_at(*known, text)
+        {
             return *known;
         }
         let at = Str(self.arena.len() as u32);
         self.arena.extend_from_slice(text);
         self.arena.push(0);
-        self.strings.insert(text.into(), at);
+        self.strings.insert(hash, at);
         at
+    }
+
+    fn is_at(&self, at: Str, text: &[u8]) -> bool {
+        self.arena[at.0 as usize..].strip_prefix(text).is_some_and(|rest| rest.first() == Some(&0))
     }
 
     /// A copy of `bytes`, aligned to 8.

@@ -18,7 +18,6 @@ pub(super) fn console(lanes: &mut Lanes, process: &ValidProcess, mount: bool) {
         rows: process.console_size.0,
         columns: process.console_size.1,
         uid: process.uid,
-        gid: process.gid,
         mount,
     };
     lanes.push_from(op, &format!("{}terminal", process.origin));

@@ -1,6 +1,8 @@
 //! Both lanes under construction. A wait of the child and the parent's answer are added together, so
 //! their orders cannot differ.
 
+use std::path::Path;
+
 use super::{ChildPlan, MountIdMap, ParentOp};
 use crate::child::ops::{Op, Point, Slot};
 use crate::host::Host;
@@ -35,6 +37,17 @@ impl Context<'_> {
         self.changes_user_namespace() || self.options.rootless || !self.host.is_privileged()
     }
 
+    /// True if clone3 makes the mount namespace with the user namespace: it is there from the start.
+    pub(super) fn child_has_mounts(&self) -> bool {
+        self.changes_user_namespace() && self.namespaces().iter().all(|namespace| namespace.path.is_none())
+    }
+
+    /// True if a path of the host is below the container's root by its words.
+    pub(super) fn is_in_root(&self, path: &str) -> bool {
+        let root = self.host_path(&self.spec.root);
+        Path::new(path).starts_with(Path::new(&root))
+    }
+
     /// A path of the host, relative to the bundle.
     pub(super) fn host_path(&self, path: &str) -> String {
         if path.starts_with('/') {
@@ -50,6 +63,11 @@ pub(super) struct Tree<'a> {
     pub(super) path: String,
     pub(super) recursive: bool,
     pub(super) nofollow: bool,
+    /// The child may have mounted it.
+    pub(super) in_root: bool,
+    /// It is taken from the child's mount namespace, where the attributes of the host's mounts are
+    /// locked: a container in a user namespace cannot take them back (mount_namespaces(7)).
+    pub(super) by_child: bool,
     pub(super) idmap: Option<MountIdMap>,
     pub(super) origin: &'a str,
 }
@@ -80,12 +98,16 @@ impl Lanes {
 
     /// The child waits for a tree that the parent clones, in [`Slot::MOUNT`].
     pub(super) fn receive_tree(&mut self, tree: Tree<'_>) {
+        if tree.in_root {
+            self.sync(Point::Mounts);
+        }
         let receive = Op::Receive { into: Slot::MOUNT, count: 1 };
         self.child.push_from(receive, tree.origin);
         self.parent.push(ParentOp::SendTree {
             source: tree.path,
             recursive: tree.recursive,
             nofollow: tree.nofollow,
+            mounted_by_child: tree.by_child,
             idmap: tree.idmap,
             origin: tree.origin.to_owned(),
         });

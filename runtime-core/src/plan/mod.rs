@@ -142,6 +142,9 @@ pub(crate) enum ParentOp {
         recursive: bool,
         /// Do not follow a final symbolic link.
         nofollow: bool,
+        /// The tree is one of those that the child has mounted: the path is taken in its mount
+        /// namespace.
+        mounted_by_child: bool,
         /// The id map of an idmapped mount.
         idmap: Option<MountIdMap>,
         /// JSON path of the mount.

@@ -95,7 +95,7 @@ pub struct ExecOptions {
     pub(crate) preserve_fds: u32,
     pub(crate) listen_fds: Option<u32>,
     pub(crate) ignore_paused: bool,
-    pub(crate) cgroup: Option<String>,
+    pub(crate) cgroups: Vec<String>,
     pub(crate) bundle: String,
 }
 
@@ -108,7 +108,7 @@ impl ExecOptions {
             preserve_fds: 0,
             listen_fds: None,
             ignore_paused: false,
-            cgroup: None,
+            cgroups: Vec::new(),
             bundle: bundle.into(),
         }
     }
@@ -141,10 +141,11 @@ impl ExecOptions {
         self
     }
 
-    /// Path of a cgroup below the container's, for the program.
+    /// Existing cgroups below the container's, for the program: one path for every hierarchy, or several
+    /// `CONTROLLER[,CONTROLLER]:PATH` on cgroup v1. What is not named stays the container's.
     #[must_use]
-    pub fn cgroup(mut self, path: Option<String>) -> Self {
-        self.cgroup = path;
+    pub fn cgroups(mut self, paths: impl IntoIterator<Item = String>) -> Self {
+        self.cgroups = paths.into_iter().collect();
         self
     }
 }

@@ -94,7 +94,14 @@ pub(super) fn exec(
     if spec.intel_rdt.is_some() {
         lanes.parent.push(ParentOp::JoinResctrl);
     }
-    scheduler::affinity(lanes, &process.affinity_final, format!("{}execCPUAffinity.final", process.origin));
+    match (process.affinity_initial.is_empty(), process.affinity_final.is_empty()) {
+        (true, true) => scheduler::all_cpus(lanes),
+        _ => scheduler::affinity(
+            lanes,
+            &process.affinity_final,
+            format!("{}execCPUAffinity.final", process.origin),
+        ),
+    }
     rlimits::oom_score_adj(lanes, process, by);
     if by == By::EarlyChild {
         rlimits::rlimits(lanes, process, by);
@@ -151,6 +158,7 @@ fn enter(lanes: &mut Lanes, context: Context<'_>, process: &ValidProcess, layout
     if by == By::EarlyChild {
         rlimits::rlimits(lanes, process, by);
     }
+    scheduler::all_cpus(lanes);
     namespaces::enter(lanes, context, layout);
     // A session ends with the process that made it.
     if layout.forks() {
@@ -171,6 +179,8 @@ fn make_root(lanes: &mut Lanes, context: Context<'_>, layout: &Layout) -> Result
     }
     if spec.namespaces.has(Kind::Mount) {
         io::notify_mount(lanes, context)?;
+    }
+    if spec.namespaces.has(Kind::Mount) || spec.mounts.iter().any(|mount| mount.destination == "/dev") {
         devices::devices(lanes, context);
     }
     rootfs::restrict(lanes, context, &waits, false);
@@ -263,6 +273,7 @@ fn become_program(lanes: &mut Lanes, run: &Run<'_>) -> Result<()> {
     let own = if run.enters_user_namespace { caps::IN_USER_NAMESPACE } else { run.host.capabilities() };
     let granted = caps::grant(lanes, process.capabilities, own, process.origin);
     let env = run.env();
+    let env = process::environment(process, &env);
     let set_groups = idmap::may_set_groups(spec, run.host, run.enters_user_namespace);
     idmap::check_user(spec, process, set_groups)?;
 
@@ -274,9 +285,12 @@ fn become_program(lanes: &mut Lanes, run: &Run<'_>) -> Result<()> {
     process::umask(lanes, process);
     // They take effect with the next execve(2); the user's process may not be allowed to write them.
     lsm::labels(lanes, process, run.host)?;
+    process::change_directory(lanes, process, true);
     process::change_user(lanes, process, &granted, set_groups);
-    process::change_directory(lanes, process);
-    // Without no_new_privs, loading a filter takes a privilege until the end.
+    process::change_directory(lanes, process, false);
+    // Without no_new_privs, loading a filter takes a privilege until the end. It cannot be dropped
+    // after that, where the filter may deny the call, and need not be: execve(2) computes the new sets
+    // from the inheritable, bounding and ambient ones, which do not have it.
     let late_filter = seccomp::is_filtered(spec) && !process.no_new_privileges;
     let extra = if late_filter { SYS_ADMIN & own.permitted } else { 0 };
     process::set_capabilities(lanes, process, &granted.sets, extra);
@@ -289,17 +303,18 @@ fn become_program(lanes: &mut Lanes, run: &Run<'_>) -> Result<()> {
     if run.gate {
         lanes.push(Op::AwaitStart);
     }
-    if let Some(context) = run.hooks {
-        hooks::start_container(lanes, context, &env);
-    }
     lanes.push(Op::CloseDescriptors);
+    process::prepare(lanes, process, &env);
     if process.no_new_privileges {
         lanes.push_from(Op::NoNewPrivileges, &format!("{}noNewPrivileges", process.origin));
     }
+    // From the filter on, each call may be denied or wait for somebody: nothing but the hooks and
+    // execve(2) follows.
     seccomp::seccomp(lanes, spec)?;
-    if extra != 0 {
-        process::set_capabilities(lanes, process, &granted.sets, 0);
+    // The hooks have no more rights than the program, and its filter.
+    if let Some(context) = run.hooks {
+        hooks::start_container(lanes, context, &env);
     }
-    process::execute(lanes, process, &env);
+    process::execute(lanes, process);
     Ok(())
 }

@@ -60,13 +60,14 @@ pub(super) fn change_user(lanes: &mut Lanes, process: &ValidProcess, granted: &G
     lanes.push_from(op, &format!("{origin}user"));
 }
 
-/// chdir(2), as the user.
-pub(super) fn change_directory(lanes: &mut Lanes, process: &ValidProcess) {
+/// chdir(2): `first` as root, who may enter a directory that the user may not, and then as the user,
+/// who may be the only one to enter one on NFS or FUSE. Both are what runc's users rely on.
+pub(super) fn change_directory(lanes: &mut Lanes, process: &ValidProcess, first: bool) {
     let path = lanes.child.string(&process.cwd);
-    lanes.push_from(Op::ChangeDirectory { path }, &format!("{}cwd", process.origin));
+    lanes.push_from(Op::ChangeDirectory { path, first }, &format!("{}cwd", process.origin));
 }
 
-/// Permitted, effective and inheritable set; `extra` is kept until the final call.
+/// Permitted, effective and inheritable set; `extra` is kept until execve(2).
 pub(super) fn set_capabilities(lanes: &mut Lanes, process: &ValidProcess, sets: &CapabilitySets, extra: u64) {
     let op = Op::SetCapabilities {
         effective: sets.effective | extra,
@@ -113,14 +114,34 @@ fn candidates(process: &ValidProcess) -> Vec<String> {
         .collect()
 }
 
-/// execve(2). Without a HOME, the one of the user is looked up.
-pub(super) fn execute(lanes: &mut Lanes, process: &ValidProcess, env: &[String]) {
+/// What the program gets as its environment.
+pub(super) struct Environment<'a> {
+    pub(super) variables: Vec<&'a String>,
+    /// Whose HOME the child looks up; `u32::MAX` if `variables` has one.
+    pub(super) home_uid: u32,
+}
+
+/// Without a HOME, the one of the user is looked up.
+pub(super) fn environment<'a>(process: &ValidProcess, env: &'a [String]) -> Environment<'a> {
     let has_home = env.iter().any(|entry| entry.strip_prefix("HOME=").is_some_and(|home| !home.is_empty()));
-    let env: Vec<&String> = env.iter().filter(|entry| has_home || !entry.starts_with("HOME=")).collect();
-    let op = Op::Execute {
-        args: lanes.child.strings(&process.args),
-        env: lanes.child.strings(&env),
+    Environment {
+        variables: env.iter().filter(|entry| has_home || !entry.starts_with("HOME=")).collect(),
         home_uid: if has_home { u32::MAX } else { process.uid },
+    }
+}
+
+/// All that comes before execve(2).
+pub(super) fn prepare(lanes: &mut Lanes, process: &ValidProcess, env: &Environment<'_>) {
+    let op = Op::PrepareProgram {
+        args: lanes.child.strings(&process.args),
+        env: lanes.child.strings(&env.variables),
+        home_uid: env.home_uid,
     };
     lanes.push_from(op, &format!("{}args", process.origin));
+}
+
+/// execve(2).
+pub(super) fn execute(lanes: &mut Lanes, process: &ValidProcess) {
+    let args = lanes.child.strings(&process.args);
+    lanes.push_from(Op::Execute { args }, &format!("{}args", process.origin));
 }

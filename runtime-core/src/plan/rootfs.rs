@@ -11,9 +11,7 @@ use crate::spec::{Kind, Mount, mount_options as attribute};
 pub(super) fn open_root(lanes: &mut Lanes, context: Context<'_>) {
     let path = context.host_path(&context.spec.root);
     if !context.namespaces().has(Kind::Mount) {
-        let path = lanes.child.string(&path);
-        lanes.push_from(Op::OpenHost { path, slot: Slot::ROOT }, "root.path");
-        return;
+        return open_host_root(lanes, context, &path);
     }
     let mut flags = context.spec.root_propagation.unwrap_or(libc::MS_SLAVE | libc::MS_REC);
     // An unbindable tree cannot be copied, and the root is a copy: it becomes unbindable last.
@@ -28,7 +26,15 @@ pub(super) fn open_root(lanes: &mut Lanes, context: Context<'_>) {
     lanes.push_from(Op::HostPropagation { flags }, "linux.rootfsPropagation");
     let destination = lanes.child.string(&path);
     if context.parent_is_stronger() {
-        lanes.receive_tree(Tree { path, recursive: true, nofollow: false, idmap: None, origin: "root.path" });
+        lanes.receive_tree(Tree {
+            path,
+            recursive: true,
+            nofollow: false,
+            in_root: false,
+            by_child: context.child_has_mounts(),
+            idmap: None,
+            origin: "root.path",
+        });
         // What the parent cloned is a peer of the host's mount: nothing may go back to the host.
         if flags & libc::MS_SHARED == 0 {
             slave(lanes, "root.path");
@@ -37,6 +43,27 @@ pub(super) fn open_root(lanes: &mut Lanes, context: Context<'_>) {
     let private = flags & libc::MS_SHARED != 0;
     let op = Op::OpenRoot { path: destination, slot: Slot::MOUNT, private };
     lanes.push_from(op, "root.path");
+}
+
+/// Opens the root in the host's own mount namespace. What is mounted there is the host's and stays, as
+/// with runc: on a mount of its own at least, so that the host's does not change.
+fn open_host_root(lanes: &mut Lanes, context: Context<'_>, path: &str) {
+    let destination = lanes.child.string(path);
+    if context.spec.mounts.is_empty() && !context.spec.root_readonly {
+        lanes.push_from(Op::OpenHost { path: destination, slot: Slot::ROOT }, "root.path");
+        return;
+    }
+    lanes.clone_tree(Tree {
+        path: path.to_owned(),
+        recursive: true,
+        nofollow: false,
+        in_root: false,
+        by_child: false,
+        idmap: None,
+        origin: "root.path",
+    });
+    slave(lanes, "root.path");
+    lanes.push_from(Op::OpenRoot { path: destination, slot: Slot::MOUNT, private: false }, "root.path");
 }
 
 fn slave(lanes: &mut Lanes, origin: &str) {
@@ -121,18 +148,22 @@ pub(super) fn mount(
 /// mount_setattr(2) on what is at the destination already.
 fn remount(lanes: &mut Lanes, mount: &Mount, origin: &str) {
     let options = &mount.options;
+    let (set_atime, clear_atime) = options.atime_change();
     let op = Op::RemountAt {
         destination: lanes.child.string(&mount.destination),
-        set: options.attributes(),
-        clear: options.clear | if options.atime.is_some() { attribute::ATIME } else { 0 },
+        set: options.set | set_atime,
+        clear: options.clear | clear_atime & (attribute::ATIME | !(options.set | set_atime)),
     };
     lanes.push_from(op, origin);
 }
 
 fn bind(lanes: &mut Lanes, context: Context<'_>, mount: &Mount, origin: &str) -> Result<()> {
     let idmap = idmap(context, mount, origin)?;
+    let path = context.host_path(&mount.source);
     let tree = Tree {
-        path: context.host_path(&mount.source),
+        in_root: context.is_in_root(&path),
+        by_child: context.child_has_mounts() || context.is_in_root(&path),
+        path,
         recursive: mount.options.bind == Some(true),
         nofollow: mount.options.source_nofollow,
         idmap,
@@ -163,13 +194,18 @@ fn bind_attributes(lanes: &mut Lanes, context: Context<'_>, mount: &Mount, origi
     if !options.names_attributes() {
         return;
     }
-    let (set, atime) = (options.attributes(), options.atime.is_some());
-    let clear = if context.host.is_privileged() && !context.options.rootless {
-        attribute::ALL & !set
-    } else {
-        options.clear
-    };
-    let clear = clear | if atime { attribute::ATIME } else { 0 };
+    let (set_atime, clear_atime) = options.atime_change();
+    let set = options.set | set_atime;
+    // The kernel does not lock the one of symbolic links.
+    let clear =
+        if context.host.is_privileged() && !context.changes_user_namespace() && !context.options.rootless {
+            attribute::ALL
+        } else {
+            options.clear & attribute::ALL | attribute::NOSYMFOLLOW
+        };
+    // mount_setattr(2): the bits of the access time policy are cleared for the new one, others are not
+    // to be in both.
+    let clear = clear & !set | clear_atime & (attribute::ATIME | !set);
     lanes.push_from(Op::MountAttributes { set, clear, recursive: false }, origin);
 }
 
@@ -203,7 +239,17 @@ fn filesystem(lanes: &mut Lanes, context: Context<'_>, mount: &Mount, origin: &s
     if let Some(label) = label.filter(|_| context.host.selinux()) {
         parameters.push(format!("context={label}"));
     }
+    // mount(2) with a long option is made in a place of the mount namespace that nobody else sees.
+    if !context.namespaces().has(Kind::Mount)
+        && parameters.iter().chain([&mount.source]).any(|text| text.len() >= 256)
+    {
+        return Err(Error::invalid(format!("{origin}.options"), "a long option needs a mount namespace"));
+    }
     let attributes = options.attributes();
+    let destination = lanes.child.string(&mount.destination);
+    if mount.kind == "tmpfs" && !options.data.iter().any(|option| option.starts_with("mode=")) {
+        lanes.push_from(Op::CopyMode { destination }, origin);
+    }
     let op = Op::NewFilesystem {
         kind: lanes.child.string(&mount.kind),
         source: lanes.child.string(&mount.source),
@@ -211,10 +257,6 @@ fn filesystem(lanes: &mut Lanes, context: Context<'_>, mount: &Mount, origin: &s
         attributes: if is_read_only_late(mount) { attributes & !attribute::RDONLY } else { attributes },
     };
     lanes.push_from(op, origin);
-    let destination = lanes.child.string(&mount.destination);
-    if mount.kind == "tmpfs" && !options.data.iter().any(|option| option.starts_with("mode=")) {
-        lanes.push_from(Op::CopyMode { destination }, origin);
-    }
     if options.copy_up {
         lanes.push_from(Op::CopyUp { destination }, origin);
     }
@@ -267,11 +309,18 @@ pub(super) fn late_read_only(lanes: &mut Lanes, context: Context<'_>) {
 /// Read-only and masked paths; `deferred` selects those that depend on mounts that waited.
 pub(super) fn restrict(lanes: &mut Lanes, context: Context<'_>, waits: &Deferred, deferred: bool) {
     let selected = |path: &&String| waits.has_path(path) == deferred;
-    for (index, path) in context.spec.readonly_paths.iter().enumerate().filter(|(_, path)| selected(path)) {
+    // A path that is named twice is covered once.
+    let first = |paths: &[String], index: usize| !paths[..index].contains(&paths[index]);
+    let (read_only, masked) = (&context.spec.readonly_paths, &context.spec.masked_paths);
+    for (index, path) in
+        read_only.iter().enumerate().filter(|(index, path)| selected(path) && first(read_only, *index))
+    {
         let path = lanes.child.string(path);
         lanes.push_from(Op::ReadOnly { path }, &format!("linux.readonlyPaths[{index}]"));
     }
-    for (index, path) in context.spec.masked_paths.iter().enumerate().filter(|(_, path)| selected(path)) {
+    for (index, path) in
+        masked.iter().enumerate().filter(|(index, path)| selected(path) && first(masked, *index))
+    {
         let path = lanes.child.string(path);
         lanes.push_from(Op::Mask { path }, &format!("linux.maskedPaths[{index}]"));
     }

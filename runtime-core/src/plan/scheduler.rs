@@ -1,7 +1,7 @@
 //! Scheduling: policy, affinity, priority of input and output, memory policy.
 
 use super::lanes::Lanes;
-use crate::child::ops::Op;
+use crate::child::ops::{Op, Slice};
 use crate::spec::{MemoryPolicy, Scheduler, ValidProcess};
 
 /// Size of `struct sched_attr` with its clamps (linux/sched/types.h).
@@ -27,6 +27,12 @@ pub(super) fn affinity(lanes: &mut Lanes, mask: &[u8], origin: String) {
         let mask = lanes.child.bytes(mask);
         lanes.push_from(Op::CpuAffinity { mask }, &origin);
     }
+}
+
+/// All CPUs of the container's cpuset, whatever the caller was bound to: a container is not to
+/// inherit the affinity of the engine's thread that happened to start it.
+pub(super) fn all_cpus(lanes: &mut Lanes) {
+    lanes.push(Op::CpuAffinity { mask: Slice::EMPTY });
 }
 
 /// set_mempolicy(2).

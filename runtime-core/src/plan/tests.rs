@@ -117,6 +117,27 @@ fn the_default_plan() {
     golden("default", &plan.to_string());
 }
 
+/// A filter may deny any call, or hand it to an agent: with and without no_new_privs, nothing but the wait
+/// for the handover is between it and execve(2).
+#[test]
+fn after_the_filter_comes_the_program() {
+    for (action, wait) in [("SCMP_ACT_ERRNO", false), ("SCMP_ACT_NOTIFY", true)] {
+        for no_new_privileges in [true, false] {
+            let mut spec = default();
+            spec["process"]["noNewPrivileges"] = json!(no_new_privileges);
+            spec["linux"]["seccomp"] = json!({"defaultAction": action, "listenerPath": "/run/agent"});
+            let text = plan_on(&spec, &Host::for_tests()).unwrap().to_string();
+            let lines: Vec<&str> = text.lines().filter(|line| line.starts_with("child: ")).collect();
+            let filter = lines.iter().position(|line| line.contains("load a seccomp filter")).unwrap();
+            let rest = &lines[filter + 1..];
+            assert_eq!(rest.len(), if wait { 2 } else { 1 }, "{rest:?}");
+            assert!(rest.last().unwrap().starts_with("child: execute "), "{rest:?}");
+            assert_eq!(rest[0].contains("handed over"), wait);
+            assert_eq!(lines[filter - 1].contains("announce the listener"), wait);
+        }
+    }
+}
+
 #[test]
 fn the_default_plan_of_a_user() {
     let spec = serde_json::to_value(default_spec(Some((1000, 1000)), true).unwrap()).unwrap();
@@ -199,7 +220,7 @@ fn bind_mounts() {
         &lines,
         &[
             "child: bind recursively \"/bundle/s\" on \"/d\" (mounts[7])",
-            "child: change attributes (ro,nosuid,not nodev,not noexec,not nodiratime,not nosymfollow) on \"/d\"",
+            "child: change attributes (ro,nosuid,not nodev,not noexec,not nosymfollow) on \"/d\"",
             "child: change recursive attributes (noexec) on \"/d\"",
             "child: set recursive propagation to private on \"/d\"",
             "child: mount on \"/d\"",
@@ -241,8 +262,8 @@ fn a_tmpfs_has_the_mode_of_its_place_and_is_read_only_at_last() {
     in_order(
         &all,
         &[
-            "child: mount \"tmpfs\" on \"/t\" (nosuid)",
             "child: copy the mode of \"/t\"",
+            "child: mount \"tmpfs\" on \"/t\" (nosuid)",
             "child: copy up the content of \"/t\"",
             "child: mount on \"/t\"",
             "child: remount \"/t\" (ro)",
@@ -272,8 +293,8 @@ fn a_new_user_namespace_gets_its_trees_from_the_parent() {
         &lines,
         &[
             "map: uid 0=100000+65536 gid 0=100000+65536",
-            "parent: bind recursively \"/bundle/rootfs\"",
-            "parent: bind recursively \"/s\" with the container's id map",
+            "parent: bind recursively \"/bundle/rootfs\" as the child sees it",
+            "parent: bind recursively \"/s\" as the child sees it with the container's id map",
             "parent: write the limits",
             "parent: set oom_score_adj to \"-500\"",
             "parent: set RLIMIT_NOFILE",
@@ -371,8 +392,8 @@ fn hooks_and_the_state() {
             "child: write \"exec confined\" to \"attr/apparmor/exec\"",
             "child: wait for the runtime, created",
             "child: wait for start",
-            "child: run hook \"/s\" as \"/s\" (hooks.startContainer[0])",
             "child: set no_new_privs",
+            "child: run hook \"/s\" as \"/s\" (hooks.startContainer[0])",
             "child: execute",
         ],
     );
@@ -413,7 +434,7 @@ fn capabilities_are_never_wider_than_possible() {
             "process.capabilities.bounding: CAP_BPF cannot be granted and is left out",
             "process.capabilities.permitted: CAP_BPF cannot be granted and is left out",
             "process.capabilities.effective: CAP_CHOWN cannot be granted and is left out",
-            "process.capabilities.ambient: CAP_KILL cannot be granted and is left out",
+            "can't raise ambient capability CAP_KILL: operation not permitted: it has to be in the permitted and the inheritable set (process.capabilities.ambient)",
         ]
     );
 }

@@ -30,14 +30,15 @@
 //!   kill the thread.
 //! * On i386 a rule for a socket or System V IPC call also holds for `socketcall` and `ipc`.
 //!
-//! What this module does not do: set `no_new_privs`, fetch the notify listener of another process,
-//! or support big-endian machines.
+//! What this module does not do: set `no_new_privs`, fetch the notify listener of another process
+//! (that is a part of a launch), or support big-endian machines.
 
 mod action;
 mod arch;
 mod checks;
 mod compile;
 mod emit;
+pub(crate) mod handover;
 mod interpret;
 mod profile;
 mod rule;

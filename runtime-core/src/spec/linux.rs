@@ -114,13 +114,17 @@ pub(super) fn memory_policy(linux: &Parts<'_>, findings: &mut Findings) -> Optio
     let policy = linux.get(|linux| linux.memory_policy().as_ref())?;
     let text = policy.nodes().as_deref().unwrap_or_default();
     let nodes = bit_mask(text, 1024).unwrap_or_else(|reason| {
-        findings.error("linux.memoryPolicy.nodes", reason);
+        findings.error("linux.memoryPolicy.nodes", format!("invalid memory policy node: {reason}"));
         Vec::new()
     });
     let (mode, takes_nodes) = mode(policy.mode());
     match takes_nodes {
         Some(false) if !nodes.is_empty() => {
-            findings.error("linux.memoryPolicy.nodes", "memory policy mode requires 0 nodes");
+            let count: u32 = nodes.iter().map(|byte| byte.count_ones()).sum();
+            findings.error(
+                "linux.memoryPolicy.nodes",
+                format!("memory policy mode requires 0 nodes but got {count}"),
+            );
         }
         Some(true) if nodes.is_empty() => {
             findings

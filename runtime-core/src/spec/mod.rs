@@ -22,9 +22,11 @@ mod parse;
 mod process;
 mod required;
 mod resources;
+mod seccomp;
 mod sysctl;
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use oci_spec::runtime::{LinuxResources, LinuxSeccomp, Spec};
 
@@ -39,11 +41,12 @@ pub(crate) use device::{Device, DeviceKind};
 pub(crate) use hook::{Hook, Hooks};
 pub(crate) use intel_rdt::IntelRdt;
 pub(crate) use linux::MemoryPolicy;
-pub(crate) use mount::Mount;
+pub(crate) use mount::{Mount, parse_mounts};
 pub(crate) use mount_options::MountOptions;
 pub(crate) use namespace::{Kind, Namespace, Namespaces};
 pub(crate) use net_device::NetDevice;
 pub(crate) use process::{CapabilitySets, IoPriority, Rlimit, Scheduler, set_variable};
+pub(crate) use seccomp::Agent;
 
 use findings::Findings;
 
@@ -84,6 +87,8 @@ pub struct ValidSpec {
     pub(crate) resources: Option<LinuxResources>,
     /// `linux.seccomp`.
     pub(crate) seccomp: Option<LinuxSeccomp>,
+    /// Who gets the listener of the filter, if it has one.
+    pub(crate) seccomp_agent: Option<Agent>,
     /// `linux.rootfsPropagation` as MS_* flags.
     pub(crate) root_propagation: Option<u64>,
     /// `linux.maskedPaths`.
@@ -163,6 +168,9 @@ impl ValidSpec {
         let mut valid = Self::convert(&spec, &mut findings);
         findings.forget(&parsed.refused());
         valid.warnings = findings.finish("config.json", parsed.errors)?;
+        if let Some(resources) = &mut valid.resources {
+            resources::unset_pids(resources, bytes);
+        }
         Ok(valid)
     }
 
@@ -171,11 +179,22 @@ impl ValidSpec {
         &self.warnings
     }
 
+    /// Takes the root out of mount destinations that are written as paths of the host; a relative
+    /// `root.path` is one of `bundle`.
+    pub(crate) fn strip_root(&mut self, bundle: &Path) -> Result<()> {
+        let root = bundle.join(&self.root);
+        let root = mount::clean(&root.to_string_lossy());
+        match root.as_str() {
+            "/" => Ok(()),
+            root => mount::strip_root(&mut self.mounts, root),
+        }
+    }
+
     fn convert(spec: &Spec, findings: &mut Findings) -> Self {
         version(spec.version(), findings);
         let linux = linux::Parts::new(spec.linux().as_ref());
         let namespaces = namespace::namespaces(&linux, findings);
-        let (root, root_readonly) = root(spec, &namespaces, findings);
+        let (root, root_readonly) = root(spec, findings);
         let process = spec.process().as_ref().map(|process| process::convert(process, "process.", findings));
         Self {
             root,
@@ -194,6 +213,7 @@ impl ValidSpec {
             cgroups_path: linux::cgroups_path(&linux, findings),
             resources: linux.get(|linux| linux.resources().clone()),
             seccomp: linux.get(|linux| linux.seccomp().clone()),
+            seccomp_agent: seccomp::agent(linux.get(|linux| linux.seccomp().as_ref()), findings),
             root_propagation: linux::root_propagation(&linux, findings),
             masked_paths: linux::paths("linux.maskedPaths", linux.masked_paths(), &namespaces, findings),
             readonly_paths: linux::paths(
@@ -214,6 +234,12 @@ impl ValidSpec {
 }
 
 impl ValidProcess {
+    /// `execCPUAffinity.initial` as a mask of CPUs, the lowest in the lowest bit of the first byte;
+    /// empty if it is not set.
+    pub fn initial_affinity(&self) -> &[u8] {
+        &self.affinity_initial
+    }
+
     /// Parses and checks the bytes of a process alone, as `exec --process` takes it.
     pub fn parse(bytes: &[u8]) -> Result<Self> {
         let (process, parsed) = parse::parse::<oci_spec::runtime::Process>(bytes, "process")?;
@@ -244,7 +270,7 @@ fn version(text: &str, findings: &mut Findings) {
     }
 }
 
-fn root(spec: &Spec, namespaces: &Namespaces, findings: &mut Findings) -> (String, bool) {
+fn root(spec: &Spec, findings: &mut Findings) -> (String, bool) {
     let Some(root) = spec.root() else {
         findings.error("root", "must be specified");
         return (String::new(), false);
@@ -255,9 +281,6 @@ fn root(spec: &Spec, namespaces: &Namespaces, findings: &mut Findings) -> (Strin
     }
     findings.text("root.path", &path);
     let readonly = root.readonly().unwrap_or(false);
-    if readonly && !namespaces.has(Kind::Mount) {
-        findings.error("root.readonly", "unable to make the root read-only without a private MNT namespace");
-    }
     (path, readonly)
 }
 

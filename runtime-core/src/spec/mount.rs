@@ -6,6 +6,8 @@ use super::findings::Findings;
 use super::id_map;
 use super::mount_options::MountOptions;
 use super::namespace::{Kind, Namespaces};
+use super::parse::parse;
+use crate::error::{Error, Result};
 use crate::plan::IdRange;
 
 /// A mount of the container.
@@ -34,6 +36,23 @@ impl Mount {
     }
 }
 
+/// Takes the root out of destinations that are written as paths of the host, as runc does.
+///
+/// # Errors
+///
+/// What is left may not be mounted on.
+pub(super) fn strip_root(mounts: &mut [Mount], root: &str) -> Result<(), Error> {
+    let mut findings = Findings::default();
+    for mount in mounts {
+        let Some(rest) = mount.destination.strip_prefix(root).filter(|rest| rest.starts_with('/')) else {
+            continue;
+        };
+        mount.destination = rest.to_owned();
+        check_proc(&mount.origin(), mount, &mut findings);
+    }
+    findings.finish("config.json", Vec::new()).map(drop)
+}
+
 /// What may be mounted below /proc: single files that lxcfs emulates. Anything else could hide the
 /// files to which the runtime and the kernel's security modules write (CVE-2015-3630,
 /// CVE-2019-16884).
@@ -58,10 +77,22 @@ pub(super) fn mounts(spec: &oci::Spec, namespaces: &Namespaces, findings: &mut F
         .enumerate()
         .map(|(index, mount)| convert(index, mount, namespaces, findings))
         .collect();
-    if !mounts.is_empty() && !namespaces.has(Kind::Mount) {
-        findings.error("mounts", "unable to mount without a private MNT namespace");
-    }
     mounts
+}
+
+/// Parses and checks a list of mounts alone, for a container with these namespaces.
+///
+/// # Errors
+///
+/// All that is wrong, each with its place in the list.
+pub(crate) fn parse_mounts(bytes: &[u8], namespaces: &Namespaces) -> Result<Vec<Mount>> {
+    let (list, parsed) = parse::<Vec<oci::Mount>>(bytes, "mounts")?;
+    let mut findings = Findings::default();
+    let mounts = list.iter().enumerate();
+    let mounts = mounts.map(|(index, mount)| convert(index, mount, namespaces, &mut findings)).collect();
+    findings.forget(&parsed.refused());
+    findings.finish("mounts", parsed.errors)?;
+    Ok(mounts)
 }
 
 fn convert(index: usize, mount: &oci::Mount, namespaces: &Namespaces, findings: &mut Findings) -> Mount {

@@ -24,7 +24,7 @@ pub(crate) const NODIRATIME: u64 = 0x80;
 /// Follow no symbolic links.
 pub(crate) const NOSYMFOLLOW: u64 = 0x0020_0000;
 /// All attributes that a bind mount starts without when it has options of its own.
-pub(crate) const ALL: u64 = RDONLY | NOSUID | NODEV | NOEXEC | NODIRATIME | NOSYMFOLLOW;
+pub(crate) const ALL: u64 = RDONLY | NOSUID | NODEV | NOEXEC | NOSYMFOLLOW;
 
 /// What one option does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -184,7 +184,7 @@ impl MountOptions {
             Set(bit) => change(&mut self.set, &mut self.clear, bit),
             Clear(bit) => change(&mut self.clear, &mut self.set, bit),
             Atime(policy) => self.atime = Some(policy),
-            NotAtime(policy) if self.atime.unwrap_or(policy) == policy => self.atime = Some(RELATIME),
+            NotAtime(policy) if self.atime == Some(policy) => self.atime = None,
             NotAtime(_) => {}
             SetAll(bit) => change(&mut self.set_all, &mut self.clear_all, bit),
             ClearAll(bit) => change(&mut self.clear_all, &mut self.set_all, bit),
@@ -215,6 +215,16 @@ impl MountOptions {
     /// True if options name attributes of the mount itself.
     pub(crate) fn names_attributes(&self) -> bool {
         self.set != 0 || self.clear != 0 || self.atime.is_some()
+    }
+
+    /// What a change of an existing mount does to its access times, as mount(8) has it: the attributes
+    /// to set and to clear. With none named they stay; with one named, the others are no longer set.
+    pub(crate) fn atime_change(&self) -> (u64, u64) {
+        let named = self.atime.is_some() || self.set & NODIRATIME != 0;
+        match named {
+            true => (self.atime.unwrap_or(RELATIME) | self.set & NODIRATIME, ATIME | NODIRATIME),
+            false => (0, 0),
+        }
     }
 
     /// True if the mount is to be read-only.
@@ -278,7 +288,7 @@ mod tests {
         let options = MountOptions::parse(&["ro", "nosuid", "rw", "noatime", "strictatime"]);
         assert_eq!((options.set, options.clear), (NOSUID, RDONLY));
         assert_eq!(options.attributes(), NOSUID | STRICTATIME);
-        assert_eq!(MountOptions::parse(&["strictatime", "nostrictatime"]).atime, Some(RELATIME));
+        assert_eq!(MountOptions::parse(&["strictatime", "nostrictatime"]).atime, None);
         assert_eq!(MountOptions::parse(&["noatime", "nostrictatime"]).atime, Some(NOATIME));
     }
 

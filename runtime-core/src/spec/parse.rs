@@ -87,7 +87,7 @@ fn retry<T: DeserializeOwned>(
         // What is missing because it was taken out is no news.
         let caused = parsed.errors.iter().any(|(known, _)| known.starts_with(&path));
         if !caused {
-            parsed.errors.push((path.clone(), reason));
+            parsed.errors.push((path.clone(), in_known_words(&path, reason)));
         }
         if path.is_empty() || !remove(&mut value, &path) {
             break;
@@ -95,6 +95,15 @@ fn retry<T: DeserializeOwned>(
     }
     let all: Vec<String> = parsed.errors.iter().map(|(path, reason)| format!("{path}: {reason}")).collect();
     Err(Error::invalid(file, all.join("; ")))
+}
+
+/// The reason with what is wrong in runc's words, where its users look for them.
+fn in_known_words(path: &str, reason: String) -> String {
+    match path.strip_prefix("linux.memoryPolicy") {
+        Some(rest) if rest.starts_with(".flags") => format!("invalid memory policy flag: {reason}"),
+        Some("" | ".mode") => format!("invalid memory policy mode: {reason}"),
+        _ => reason,
+    }
 }
 
 /// JSON path and text of an error.

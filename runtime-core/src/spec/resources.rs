@@ -18,24 +18,46 @@ pub fn parse_resources(bytes: &[u8], file: &'static str) -> Result<(LinuxResourc
     let mut findings = Findings::default();
     parsed.warn(&mut findings);
     let warnings = findings.finish(file, parsed.errors)?;
-    if !has_pids_limit(bytes) {
-        resources.set_pids(None);
-    }
+    unset_pids(&mut resources, bytes);
     Ok((resources, warnings))
 }
 
-/// `oci_spec` reads an absent limit as 0, which is a limit (runtime-spec 1.3, "PIDs").
-fn has_pids_limit(bytes: &[u8]) -> bool {
+#[derive(Deserialize)]
+struct Limit {
+    limit: Option<i64>,
+}
+
+#[derive(Deserialize)]
+struct Resources {
+    pids: Option<Limit>,
+}
+
+impl Resources {
+    fn has_limit(self) -> bool {
+        self.pids.is_some_and(|pids| pids.limit.is_some())
+    }
+}
+
+/// `oci_spec` reads an absent limit as 0, which is a limit (runtime-spec 1.3, "PIDs"): takes it out
+/// again if `bytes`, the resources or a whole configuration, do not say it.
+pub(super) fn unset_pids(resources: &mut LinuxResources, bytes: &[u8]) {
     #[derive(Deserialize)]
-    struct Limit {
-        limit: Option<i64>,
+    struct Linux {
+        resources: Option<Resources>,
     }
     #[derive(Deserialize)]
-    struct Resources {
-        pids: Option<Limit>,
+    struct Config {
+        linux: Option<Linux>,
     }
-    serde_json::from_slice::<Resources>(bytes)
-        .is_ok_and(|resources| resources.pids.is_some_and(|pids| pids.limit.is_some()))
+    if resources.pids().is_none_or(|pids| pids.limit() != 0) {
+        return;
+    }
+    let config: Option<Config> = serde_json::from_slice(bytes).ok();
+    let in_config = config.and_then(|config| config.linux?.resources).map(Resources::has_limit);
+    let alone = || serde_json::from_slice::<Resources>(bytes).is_ok_and(Resources::has_limit);
+    if !in_config.unwrap_or_else(alone) {
+        resources.set_pids(None);
+    }
 }
 
 #[cfg(test)]
@@ -48,6 +70,19 @@ mod tests {
         assert_eq!(pids(r#"{"pids": {}}"#).expect("resources"), None);
         assert_eq!(pids(r#"{"pids": null}"#).expect("resources"), None);
         assert_eq!(pids(r#"{"pids": {"limit": 0}}"#).expect("resources").map(|pids| pids.limit()), Some(0));
+    }
+
+    #[test]
+    fn an_absent_limit_of_a_configuration_is_none() {
+        let pids = |text: &str| {
+            let mut config: serde_json::Value =
+                serde_json::to_value(crate::spec::default_spec(None, true).expect("a spec")).expect("JSON");
+            config["linux"]["resources"]["pids"] = serde_json::from_str(text).expect("JSON");
+            let spec = crate::spec::ValidSpec::parse(config.to_string().as_bytes()).expect("valid");
+            spec.resources.and_then(|resources| *resources.pids()).map(|pids| pids.limit())
+        };
+        assert_eq!((pids("{}"), pids("null")), (None, None));
+        assert_eq!((pids(r#"{"limit": 0}"#), pids(r#"{"limit": -1}"#)), (Some(0), Some(-1)));
     }
 
     #[test]

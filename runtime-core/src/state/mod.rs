@@ -6,6 +6,6 @@ mod store;
 
 pub use status::{OCI_VERSION, State, Status};
 
-pub(crate) use record::{Identity, Record, SCHEMA};
+pub(crate) use record::{AddedMount, Identity, Record, SCHEMA};
 pub(crate) use status::{alive, owner_name, status_of};
 pub(crate) use store::{Entry, Lock, Store};

@@ -20,6 +20,15 @@ pub(crate) struct Identity {
     pub(crate) start_time: u64,
 }
 
+/// A mount that was added to a running container: nothing else may be removed from one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct AddedMount {
+    /// Where, as it was asked for.
+    pub(crate) destination: String,
+    /// The kernel's number of the mount (proc_pid_mountinfo(5)).
+    pub(crate) id: u64,
+}
+
 /// `state.json`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Record {
@@ -49,6 +58,16 @@ pub(crate) struct Record {
     /// Its processes keep the session keyring of their caller.
     #[serde(default)]
     pub(crate) no_new_keyring: bool,
+    /// Its init ends all its processes with it: they are in a pid namespace of its own. Absent in the
+    /// state of an older version.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) own_pid_namespace: Option<bool>,
+    /// The path below its cgroup where its processes begin.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) leaf: Option<String>,
+    /// Mounts that were added after its creation.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) added_mounts: Vec<AddedMount>,
     /// The steps that `start` lets run, in words.
     pub(crate) start_steps: Vec<StepText>,
 }

@@ -83,8 +83,11 @@ impl Store {
         };
         match mkdirat(&root, id.as_str(), Mode::S_IRWXU) {
             Err(Errno::EEXIST) => {
-                return Err(Error::new(ErrorKind::AlreadyExists, format!("container with id exists: {id}"))
-                    .hint("delete it, or choose another id"));
+                return Err(Error::new(
+                    ErrorKind::AlreadyExists,
+                    format!("container with given ID already exists: {id}"),
+                )
+                .hint("delete it, or choose another id"));
             }
             other => other.map_err(call)?,
         }

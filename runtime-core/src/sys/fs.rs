@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat, openat2};
-use nix::sys::stat::Mode;
+use nix::sys::stat::{Mode, mkdirat};
 
 /// How often openat2 is repeated when a rename or mount elsewhere made it answer EAGAIN.
 const OPENAT2_ATTEMPTS: u32 = 128;
@@ -37,7 +37,53 @@ pub(crate) fn open_beneath(dir: BorrowedFd<'_>, path: &str, flags: OFlag) -> nix
     }
 }
 
-/// The same by one openat per component.
+/// Opens `path` as if `root` were the root directory: links and `..` never lead out of it.
+pub(crate) fn open_in_root(root: BorrowedFd<'_>, path: &str, flags: OFlag) -> nix::Result<OwnedFd> {
+    let how = OpenHow::new()
+        .flags(flags | OFlag::O_CLOEXEC)
+        .resolve(ResolveFlag::RESOLVE_IN_ROOT | ResolveFlag::RESOLVE_NO_MAGICLINKS);
+    let mut result = Err(Errno::EAGAIN);
+    for _ in 0..OPENAT2_ATTEMPTS {
+        result = openat2(root, path, how);
+        if !matches!(result, Err(Errno::EAGAIN | Errno::EINTR)) {
+            break;
+        }
+    }
+    result
+}
+
+/// Opens `path` below `root`, and makes what is missing of it. No link leads out of the root, and each
+/// missing component is made in its parent's descriptor.
+pub(crate) fn open_or_make(root: BorrowedFd<'_>, path: &str, directory: bool) -> nix::Result<OwnedFd> {
+    match open_in_root(root, path, OFlag::O_PATH) {
+        Err(Errno::ENOENT) => {}
+        other => return other,
+    }
+    let names: Vec<&str> = path.split('/').filter(|name| !name.is_empty() && *name != ".").collect();
+    let mut parent = open_in_root(root, "/", OFlag::O_PATH)?;
+    for (index, name) in names.iter().enumerate() {
+        let so_far = names.get(..=index).unwrap_or_default().join("/");
+        let last = index + 1 == names.len();
+        parent = match open_in_root(root, &so_far, OFlag::O_PATH) {
+            Err(Errno::ENOENT) => {
+                make(parent.as_fd(), name, directory || !last)?;
+                open_in_root(root, &so_far, OFlag::O_PATH)?
+            }
+            other => other?,
+        };
+    }
+    Ok(parent)
+}
+
+fn make(parent: BorrowedFd<'_>, name: &str, directory: bool) -> nix::Result<()> {
+    if directory {
+        return mkdirat(parent, name, Mode::from_bits_truncate(0o755));
+    }
+    let flags = OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_WRONLY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+    openat(parent, name, flags, Mode::from_bits_truncate(0o644)).map(drop)
+}
+
+/// The same as [`open_beneath`] by one openat per component.
 fn open_stepwise(dir: BorrowedFd<'_>, path: &str, flags: OFlag) -> nix::Result<OwnedFd> {
     let step = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW;
     let mut current: Option<OwnedFd> = None;
@@ -136,5 +182,22 @@ mod tests {
             assert!(open("/etc").is_err());
             assert_eq!(open("a/none").unwrap_err(), Errno::ENOENT);
         }
+    }
+
+    #[test]
+    fn missing_mount_points_are_made_inside() {
+        let directory = tempfile::tempdir().unwrap();
+        let outside = tempfile::tempdir().unwrap();
+        std::os::unix::fs::symlink(outside.path(), directory.path().join("out")).unwrap();
+        std::fs::create_dir(directory.path().join("real")).unwrap();
+        std::os::unix::fs::symlink("/real", directory.path().join("link")).unwrap();
+        let root = std::fs::File::open(directory.path()).unwrap();
+        open_or_make(root.as_fd(), "/a/b", true).unwrap();
+        open_or_make(root.as_fd(), "/link/file", false).unwrap();
+        assert!(directory.path().join("a/b").is_dir());
+        assert!(directory.path().join("real/file").is_file());
+        // The link leads to a path that the root does not have, and is not followed out of it.
+        assert!(open_or_make(root.as_fd(), "/out/x", true).is_err());
+        assert_eq!(std::fs::read_dir(outside.path()).unwrap().count(), 0);
     }
 }

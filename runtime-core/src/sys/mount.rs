@@ -12,6 +12,8 @@ const FSCONFIG_CMD_CREATE: u32 = 6;
 const FSMOUNT_CLOEXEC: u32 = 1;
 const OPEN_TREE_CLONE: i32 = 1;
 const AT_RECURSIVE: i32 = 0x8000;
+/// Both ends of move_mount(2) are the descriptors themselves.
+const MOVE_BY_DESCRIPTORS: u32 = 0x4 | 0x40;
 /// The mount gets the id map of the user namespace in `userns`.
 const MOUNT_ATTR_IDMAP: u64 = 0x0010_0000;
 
@@ -63,10 +65,47 @@ pub(crate) fn clone_tree(path: &CStr, recursive: bool, nofollow: bool) -> Result
     }
 }
 
+/// Puts a detached mount on what `destination` is.
+pub(crate) fn attach(mount: BorrowedFd<'_>, destination: BorrowedFd<'_>) -> Result<(), Errno> {
+    // SAFETY: plain numbers and empty C strings.
+    let moved = unsafe {
+        libc::syscall(
+            libc::SYS_move_mount,
+            mount.as_raw_fd(),
+            c"".as_ptr(),
+            destination.as_raw_fd(),
+            c"".as_ptr(),
+            MOVE_BY_DESCRIPTORS,
+        )
+    };
+    Errno::result(moved).map(drop)
+}
+
+/// Sets and clears attributes (MOUNT_ATTR_*) of a mount, and its propagation (MS_*; 0 leaves it).
+pub(crate) fn change(
+    mount: BorrowedFd<'_>,
+    set: u64,
+    clear: u64,
+    propagation: u64,
+    recursive: bool,
+) -> Result<(), Errno> {
+    let attr = MountAttr { set, clear, propagation, userns: 0 };
+    set_attributes(mount, &attr, recursive)
+}
+
+/// Makes a tree private: mounts on it reach nobody else.
+pub(crate) fn make_private(mount: BorrowedFd<'_>) -> Result<(), Errno> {
+    change(mount, 0, 0, libc::MS_PRIVATE, true)
+}
+
 /// Gives a detached mount the id map of a user namespace.
 pub(crate) fn idmap(mount: BorrowedFd<'_>, userns: BorrowedFd<'_>, recursive: bool) -> Result<(), Errno> {
     let attr =
         MountAttr { set: MOUNT_ATTR_IDMAP, clear: 0, propagation: 0, userns: userns.as_raw_fd() as u64 };
+    set_attributes(mount, &attr, recursive)
+}
+
+fn set_attributes(mount: BorrowedFd<'_>, attr: &MountAttr, recursive: bool) -> Result<(), Errno> {
     let flags = libc::AT_EMPTY_PATH | if recursive { AT_RECURSIVE } else { 0 };
     // SAFETY: `attr` outlives the call, which only reads it.
     let set = unsafe {
@@ -75,7 +114,7 @@ pub(crate) fn idmap(mount: BorrowedFd<'_>, userns: BorrowedFd<'_>, recursive: bo
             mount.as_raw_fd(),
             c"".as_ptr(),
             flags,
-            &raw const attr,
+            std::ptr::from_ref(attr),
             size_of::<MountAttr>(),
         )
     };

@@ -21,6 +21,25 @@ pub(crate) fn unshare(flags: i32) -> Result<(), Errno> {
     Errno::result(unsafe { libc::unshare(flags) }).map(drop)
 }
 
+/// Gives the calling thread a root and working directory of its own, and leads it into the mount
+/// namespace of a process, whose root both then are.
+pub(crate) fn enter_mount_namespace(process: BorrowedFd<'_>) -> Result<(), Errno> {
+    unshare(libc::CLONE_FS)?;
+    setns(process, libc::CLONE_NEWNS)
+}
+
+/// Unmounts what is mounted at the root of the mount that `mount` is on, wherever that is now.
+///
+/// umount2(2) takes a path: the descriptor's name in `descriptors`, this thread's /proc/thread-self/fd,
+/// which becomes its working directory. The thread must have one of its own
+/// ([`enter_mount_namespace`]).
+pub(crate) fn unmount_descriptor(descriptors: BorrowedFd<'_>, mount: BorrowedFd<'_>) -> Result<(), Errno> {
+    // SAFETY: a plain number.
+    Errno::result(unsafe { libc::syscall(libc::SYS_fchdir, descriptors.as_raw_fd()) })?;
+    let name = mount.as_raw_fd().to_string();
+    nix::mount::umount2(name.as_str(), nix::mount::MntFlags::MNT_DETACH)
+}
+
 /// The kind (CLONE_NEW*) of a namespace; ENOTTY for a file that is none.
 pub(crate) fn kind(namespace: BorrowedFd<'_>) -> Result<u32, Errno> {
     // SAFETY: the request takes no argument.

@@ -1,7 +1,9 @@
 //! Processes as descriptors: pidfds, waiting, clone3(2).
 
 use std::mem::MaybeUninit;
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::unix::process::CommandExt;
+use std::process::Command;
 
 use nix::errno::Errno;
 
@@ -12,6 +14,15 @@ pub(crate) fn pidfd_open(pid: i32) -> Result<OwnedFd, Errno> {
     // SAFETY: plain numbers; a new descriptor that nobody else owns.
     unsafe {
         Errno::result(libc::syscall(libc::SYS_pidfd_open, pid, 0)).map(|fd| OwnedFd::from_raw_fd(fd as i32))
+    }
+}
+
+/// pidfd_getfd(2): a copy, close-on-exec, of a descriptor of another process.
+pub(crate) fn pidfd_getfd(pidfd: BorrowedFd<'_>, number: i32) -> Result<OwnedFd, Errno> {
+    // SAFETY: plain numbers; a new descriptor that nobody else owns.
+    unsafe {
+        Errno::result(libc::syscall(libc::SYS_pidfd_getfd, pidfd.as_raw_fd(), number, 0))
+            .map(|fd| OwnedFd::from_raw_fd(fd as i32))
     }
 }
 
@@ -50,6 +61,20 @@ pub(crate) fn reset_child_signal() -> Result<(), Errno> {
         libc::SIG_ERR => Err(Errno::last()),
         _ => Ok(()),
     }
+}
+
+/// Lets a program that is to be started keep descriptors that close on exec here. Done in the child,
+/// so that no program that another thread starts meanwhile gets them.
+pub(crate) fn pass_descriptors(command: &mut Command, descriptors: Vec<RawFd>) {
+    let keep = move || {
+        for descriptor in &descriptors {
+            // SAFETY: a plain call with numbers.
+            Errno::result(unsafe { libc::fcntl(*descriptor, libc::F_SETFD, 0) })?;
+        }
+        Ok(())
+    };
+    // SAFETY: between fork and exec the closure makes system calls alone; the list is only read.
+    unsafe { command.pre_exec(keep) };
 }
 
 /// prlimit(2): soft and hard limit of another process.

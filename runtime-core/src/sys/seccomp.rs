@@ -1,6 +1,6 @@
-//! seccomp(2).
+//! seccomp(2) and seccomp_unotify(2).
 
-use std::os::fd::{FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 use nix::errno::Errno;
 
@@ -49,4 +49,46 @@ pub(crate) fn set_filter(filter: &[Instruction], flags: u32) -> Result<Option<Ow
             .reason(format!("thread {result} has a filter of its own and cannot be synchronised")));
     }
     Ok(None)
+}
+
+/// Whether this is a listener. Its name cannot be that of a file, which begins with a slash.
+pub(crate) fn is_listener(fd: BorrowedFd<'_>) -> Result<bool, Errno> {
+    let name = nix::fcntl::readlink(format!("/proc/self/fd/{}", fd.as_raw_fd()).as_str())?;
+    Ok(name == "anon_inode:seccomp notify")
+}
+
+/// A call that waits for an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Notification {
+    pub(crate) id: u64,
+    /// Pid of the caller in our pid namespace, 0 if it has none.
+    pub(crate) pid: u32,
+    pub(crate) number: i32,
+    pub(crate) first_argument: u64,
+}
+
+/// SECCOMP_IOCTL_NOTIF_RECV. It waits until there is one: after poll(2).
+pub(crate) fn receive_notification(listener: BorrowedFd<'_>) -> Result<Notification, Errno> {
+    // SAFETY: zero is a valid value of a structure of numbers, and what the call asks for.
+    let mut notification: libc::seccomp_notif = unsafe { std::mem::zeroed() };
+    // SAFETY: the descriptor is open, and the kernel writes one such structure, whose size is part of
+    // the request's number.
+    let received =
+        unsafe { libc::ioctl(listener.as_raw_fd(), libc::SECCOMP_IOCTL_NOTIF_RECV, &raw mut notification) };
+    Errno::result(received)?;
+    Ok(Notification {
+        id: notification.id,
+        pid: notification.pid,
+        number: notification.data.nr,
+        first_argument: notification.data.args[0],
+    })
+}
+
+/// SECCOMP_IOCTL_NOTIF_SEND: the call returns 0 without having been made.
+pub(crate) fn answer_notification(listener: BorrowedFd<'_>, id: u64) -> Result<(), Errno> {
+    let answer = libc::seccomp_notif_resp { id, val: 0, error: 0, flags: 0 };
+    // SAFETY: the descriptor is open, and the kernel reads one such structure.
+    let sent =
+        unsafe { libc::ioctl(listener.as_raw_fd(), libc::SECCOMP_IOCTL_NOTIF_SEND, &raw const answer) };
+    Errno::result(sent).map(drop)
 }

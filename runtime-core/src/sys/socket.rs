@@ -6,9 +6,10 @@ use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use nix::cmsg_space;
 use nix::errno::Errno;
 use nix::sys::socket::{
-    AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType, UnixCredentials,
-    recvmsg, sendmsg, setsockopt, socketpair, sockopt,
+    AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType, UnixAddr,
+    UnixCredentials, connect, recvmsg, sendmsg, setsockopt, socket, socketpair, sockopt,
 };
+use nix::sys::time::TimeVal;
 
 use super::retry;
 
@@ -20,6 +21,33 @@ pub(crate) fn pair(credentials: bool) -> Result<(OwnedFd, OwnedFd), Errno> {
         setsockopt(&pair.0, sockopt::PassCred, &true)?;
     }
     Ok(pair)
+}
+
+/// A stream connected to the socket at `path`; one that begins with `@` is abstract (unix(7)). The
+/// connection, and each write to it later, take at most so many seconds (EAGAIN).
+pub(crate) fn connect_stream(path: &str, seconds: i64) -> Result<OwnedFd, Errno> {
+    let address = match path.strip_prefix('@') {
+        Some(name) => UnixAddr::new_abstract(name.as_bytes())?,
+        None => UnixAddr::new(path)?,
+    };
+    let stream = socket(AddressFamily::Unix, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)?;
+    setsockopt(&stream, sockopt::SendTimeout, &TimeVal::new(seconds, 0))?;
+    retry(|| connect(stream.as_raw_fd(), &address))?;
+    Ok(stream)
+}
+
+/// Writes all bytes to a stream; the descriptors go with the first of them.
+pub(crate) fn write_all(stream: BorrowedFd<'_>, mut bytes: &[u8], fds: &[RawFd]) -> Result<(), Errno> {
+    let rights = [ControlMessage::ScmRights(fds)];
+    let mut control = &rights[..];
+    while !bytes.is_empty() {
+        let vector = [IoSlice::new(bytes)];
+        let sent =
+            retry(|| sendmsg::<()>(stream.as_raw_fd(), &vector, control, MsgFlags::MSG_NOSIGNAL, None))?;
+        bytes = bytes.get(sent..).unwrap_or_default();
+        control = &[];
+    }
+    Ok(())
 }
 
 /// What one message brought.

@@ -200,10 +200,10 @@ fn a_refused_value_names_its_origin() {
     assert!(error.contains("invalid argument (linux.resources.cpu.quota)"), "{error}");
 }
 
-/// A v2 controller of this machine with a limit for it.
+/// A v2 controller of this machine with a limit for it: one of domains, which the kernel enables for no
+/// cgroup that has processes.
 fn some_v2_limit(scratch: &Scratch) -> Option<(&'static str, Value)> {
     [
-        ("pids", json!({"pids": {"limit": 9}})),
         ("memory", json!({"memory": {"limit": 67108864}})),
         ("hugetlb", json!({"hugepageLimits": [{"pageSize": "2MB", "limit": 0}]})),
     ]

@@ -119,6 +119,12 @@ impl Library {
         u32::try_from(self.resolve(token(architecture), name)).ok()
     }
 
+    /// The number on an architecture, a pseudo number below -100 for what i386 multiplexes, or another
+    /// negative one.
+    pub(crate) fn number_or_pseudo(&self, architecture: Architecture, name: &str) -> i32 {
+        self.resolve(token(architecture), name)
+    }
+
     /// The name of a number (x32 without its bit).
     pub(crate) fn name(&self, architecture: Architecture, number: u32) -> Option<String> {
         let number = if architecture == Architecture::X32 { number | super::super::X32_BIT } else { number };
@@ -151,7 +157,7 @@ impl Library {
         assert!(child >= 0);
         if child == 0 {
             // SAFETY: async-signal-safe; SIGALRM ends a process by default.
-            unsafe { libc::alarm(3) };
+            unsafe { libc::alarm(20) };
             let done = self.compile_with(profile, optimize, &file).is_ok();
             // SAFETY: ends the child without running anything of the parent's.
             unsafe { libc::_exit(if done { 0 } else { 1 }) }

@@ -1,6 +1,7 @@
 //! Limits: what the cgroup files say, and that they hold; rlimits and sysctls.
 
 use std::fs;
+use std::time::{Duration, Instant};
 
 use super::{Container, Docker};
 use crate::support::{
@@ -11,17 +12,22 @@ use crate::support::{
 pub(super) const CHECKS: &Table<Docker> = &[
     ("limits: the cgroup is below --cgroup-parent", parent),
     ("limits: the container sees its own cgroup", own_view),
+    ("limits: --cgroup-parent of a container", parent_option),
     ("limits: --memory", memory),
+    ("limits: --memory-swap", memory_swap),
     ("limits: out of memory", out_of_memory),
     ("limits: --cpus and --cpu-shares", cpu),
     ("limits: --cpuset-cpus", cpuset),
+    ("limits: --cpus, felt", cpu_time),
     ("limits: --pids-limit", pids),
+    ("limits: --device-read-bps", read_rate),
     ("limits: docker update", update),
     ("limits: docker stats", stats),
     ("limits: --ulimit", ulimit),
     ("limits: --sysctl", sysctl),
     ("limits: --oom-score-adj", oom_score),
     ("limits: --cgroupns private", cgroup_namespace),
+    ("limits: --cgroupns host", host_cgroup_namespace),
 ];
 
 /// The runtime may put the container lower than asked, but not elsewhere.
@@ -32,6 +38,16 @@ fn parent(docker: &Docker) -> Outcome {
     let inside = table.lines().filter(|line| line.contains(&path)).count();
     that(&format!("a cgroup of {table:?} is {path}"), inside > 0)?;
     exec_joins_cgroup(|script| container.sh(script))
+}
+
+fn parent_option(docker: &Docker) -> Outcome {
+    let upper = format!("/{}/of-one/container", docker.tag);
+    let container = docker.sleeper(&["--cgroup-parent", &upper, "--memory", "64m"])?;
+    let table = fs::read_to_string(format!("/proc/{}/cgroup", container.pid()?))?;
+    let path = format!(":{upper}/{}", container.id);
+    that(&format!("a cgroup of {table:?} is {path}"), table.lines().any(|line| line.contains(&path)))?;
+    let limit = cgroup_value(container.pid()?, "memory", "memory.limit_in_bytes", "memory.max")?;
+    same("limit", limit, "67108864")
 }
 
 fn own_view(docker: &Docker) -> Outcome {
@@ -59,6 +75,19 @@ fn memory(docker: &Docker) -> Outcome {
     )?;
     let file = if is_unified() { "memory.max" } else { "memory/memory.limit_in_bytes" };
     same("seen inside", container.sh(&format!("cat /sys/fs/cgroup/{file}"))?, "67108864")
+}
+
+/// Memory and swap together for Docker and v1, swap alone for v2.
+fn memory_swap(docker: &Docker) -> Outcome {
+    let value = |pid| cgroup_value(pid, "memory", "memory.memsw.limit_in_bytes", "memory.swap.max");
+    let wanted = |v1, v2| if is_unified() { v2 } else { v1 };
+    let (_container, pid) = pid_and(docker, &["--memory", "64m", "--memory-swap", "96m"])?;
+    same("64 MiB and 32 MiB of swap", value(pid)?, wanted("100663296", "33554432"))?;
+    let (_container, pid) = pid_and(docker, &["--memory", "64m", "--memory-swap", "64m"])?;
+    same("no swap", value(pid)?, wanted("67108864", "0"))?;
+    // Without it, Docker allows as much swap as memory.
+    let (_container, pid) = pid_and(docker, &["--memory", "64m"])?;
+    same("as much swap", value(pid)?, wanted("134217728", "67108864"))
 }
 
 fn out_of_memory(docker: &Docker) -> Outcome {
@@ -90,6 +119,76 @@ fn cpuset(docker: &Docker) -> Outcome {
     let (container, pid) = pid_and(docker, &["--cpuset-cpus", "0"])?;
     same("cpuset.cpus", cgroup_value(pid, "cpuset", "cpuset.cpus", "cpuset.cpus")?, "0")?;
     has("allowed", &container.sh("cat /proc/self/status; nproc")?, "Cpus_allowed_list:\t0\n")
+}
+
+/// Nanoseconds of CPU that a cgroup has used.
+fn used(pid: u32) -> Result<u64, Stop> {
+    let text = match is_unified() {
+        true => cgroup_value(pid, "cpu", "", "cpu.stat")?,
+        false => cgroup_value(pid, "cpuacct", "cpuacct.usage", "")?,
+    };
+    let number = |text: &str| text.trim().parse::<u64>().map_err(|_| Stop::from(format!("usage {text:?}")));
+    match text.lines().find_map(|line| line.strip_prefix("usage_usec ")) {
+        Some(microseconds) => Ok(number(microseconds)? * 1000),
+        None => number(&text),
+    }
+}
+
+fn cpu_time(docker: &Docker) -> Outcome {
+    controllers(&["cpu"])?;
+    let container = docker.background(&["--cpus", "0.1"], &["sh", "-c", "while :; do :; done"])?;
+    let pid = container.pid()?;
+    let mut rate = 0.0;
+    // Never more than the quota; as much, as soon as a busy machine lets it.
+    for _ in 0..10 {
+        let (begin, before) = (Instant::now(), used(pid)?);
+        std::thread::sleep(Duration::from_secs(2));
+        rate = (used(pid)? - before) as f64 / begin.elapsed().as_nanos() as f64;
+        that(&format!("{rate} is at most a tenth of a CPU"), rate <= 0.11)?;
+        if rate >= 0.09 {
+            return Ok(());
+        }
+    }
+    that(&format!("{rate} is a tenth of a CPU"), false)
+}
+
+/// The disk that a directory is on, as a name below /dev and by its number.
+fn disk(path: &std::path::Path) -> Result<(String, String), Stop> {
+    use std::os::unix::fs::MetadataExt;
+    let device = fs::metadata(path)?.dev();
+    let number = format!("{}:{}", nix::sys::stat::major(device), nix::sys::stat::minor(device));
+    let link = fs::canonicalize(format!("/sys/dev/block/{number}"))
+        .map_err(|_| Stop::Skipped(format!("{} is on no disk", path.display())))?;
+    // A limit is for the whole disk.
+    let whole = if link.join("partition").exists() { link.parent().unwrap_or(&link) } else { &link };
+    let number = fs::read_to_string(whole.join("dev"))?.trim().to_owned();
+    let name = whole.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    Ok((format!("/dev/{name}"), number))
+}
+
+fn read_rate(docker: &Docker) -> Outcome {
+    let data = docker.host_dir("rate")?;
+    let (name, number) = disk(&data)?;
+    controllers(&[if is_unified() { "io" } else { "blkio" }])?;
+    fs::write(data.join("file"), vec![1; 4 << 20])?;
+    fs::File::open(data.join("file"))?.sync_all()?;
+    let (rate, volume) = (format!("{name}:1mb"), format!("{}:/data", data.display()));
+    let container = docker.sleeper(&["--device-read-bps", &rate, "-v", &volume])?;
+    let value = cgroup_value(
+        container.pid()?,
+        if is_unified() { "io" } else { "blkio" },
+        "blkio.throttle.read_bps_device",
+        "io.max",
+    )?;
+    has("limit", &value, &number)?;
+    has("limit", &value, "1048576")?;
+    // Past the page cache: four MiB take four seconds, less what the first slice lets through.
+    let begin = Instant::now();
+    container.sh("dd if=/data/file of=/dev/null bs=1M iflag=direct")?;
+    that(
+        &format!("{:?} are more than two seconds", begin.elapsed()),
+        begin.elapsed() > Duration::from_secs(2),
+    )
 }
 
 fn pids(docker: &Docker) -> Outcome {
@@ -166,4 +265,13 @@ fn oom_score(docker: &Docker) -> Outcome {
 fn cgroup_namespace(docker: &Docker) -> Outcome {
     let text = docker.sh(&["--cgroupns", "private"], "cat /proc/self/cgroup")?;
     that(&format!("every path of {text:?} is the root"), text.lines().all(|line| line.ends_with(":/")))
+}
+
+fn host_cgroup_namespace(docker: &Docker) -> Outcome {
+    let container = docker.sleeper(&["--cgroupns", "host"])?;
+    let text = container.sh("cat /proc/1/cgroup; readlink /proc/1/ns/cgroup")?;
+    has("the whole path", &text, &format!("/{}/{}", docker.tag, container.id))?;
+    has("the namespace", &text, &fs::read_link("/proc/self/ns/cgroup")?.to_string_lossy())?;
+    let seen = if is_unified() { format!("{}/{}/", docker.tag, container.id) } else { "pids/".to_owned() };
+    container.sh(&format!("test -r /sys/fs/cgroup/{seen}cgroup.procs")).map(drop)
 }

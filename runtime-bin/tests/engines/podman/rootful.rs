@@ -6,11 +6,14 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use serde_json::json;
+
 use super::{IMAGE, Podman};
 use crate::image;
+use crate::seccomp_agent::{Agent, Answers};
 use crate::support::{
     Outcome, Stop, Table, cgroup_value, directories, eventually, exec_joins_cgroup, grants_everything,
-    growth, has, hierarchies, same, status_field, that,
+    growth, has, hierarchies, same, seccomp_is_on, status_field, that,
 };
 
 pub(super) const CHECKS: &Table<Podman> = &[
@@ -21,6 +24,7 @@ pub(super) const CHECKS: &Table<Podman> = &[
     ("run: --network bridge", bridge),
     ("run: --rootfs", rootfs),
     ("run: --hooks-dir", hooks),
+    ("run: a seccomp profile with a listener", listener),
     ("pause: the process does not progress", pause),
     ("healthcheck run", health),
     ("pod: shared namespaces", pod_shares),
@@ -37,6 +41,24 @@ fn limits(podman: &Podman) -> Outcome {
     same("memory", cgroup_value(pid, "memory", "memory.limit_in_bytes", "memory.max")?, "67108864")?;
     has("quota", &cgroup_value(pid, "cpu", "cpu.cfs_quota_us", "cpu.max")?, "50000")?;
     exec_joins_cgroup(|script| container.sh(script))
+}
+
+/// Docker 20.10 drops `listenerPath` from a profile; Podman passes it on.
+fn listener(podman: &Podman) -> Outcome {
+    if !seccomp_is_on() {
+        return Err(Stop::Skipped("ENGINE_SECCOMP=unconfined".to_owned()));
+    }
+    let (socket, profile) = (podman.dir.join("seccomp-agent"), podman.dir.join("listener.json"));
+    let rule = json!({"names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_NOTIFY"});
+    let text = json!({"defaultAction": "SCMP_ACT_ALLOW", "listenerPath": socket, "listenerMetadata": "from podman",
+        "syscalls": [rule]});
+    fs::write(&profile, text.to_string())?;
+    let agent = Agent::new(&socket, Answers::Continue);
+    let option = format!("seccomp={}", profile.display());
+    same("output", podman.sh(&["--security-opt", &option], "mkdir /made && echo made")?, "made")?;
+    let state = agent.next_state().unwrap_or_default();
+    same("metadata", state["metadata"].as_str().unwrap_or_default(), "from podman")?;
+    same("calls", format!("{:?}", agent.calls()), format!("{:?}", [libc::SYS_mkdir]))
 }
 
 fn update(podman: &Podman) -> Outcome {

@@ -40,6 +40,10 @@ if [ "$(stat -f -c %T /sys/fs/cgroup)" = tmpfs ]; then
             mount --bind "$controller" "$ENGINES_INSIDE/cgroup/$name"
         fi
     done
+    if [ "$CGROUP_VIEW" = v1 ] && mountpoint -q "$ENGINES_INSIDE/cgroup/unified"; then
+        umount "$ENGINES_INSIDE/cgroup/unified"
+        rmdir "$ENGINES_INSIDE/cgroup/unified"
+    fi
     umount -R /sys/fs/cgroup
     mount --move "$ENGINES_INSIDE/cgroup" /sys/fs/cgroup
 fi

@@ -2,9 +2,10 @@
 
 use oci_spec::runtime::LinuxCpu;
 
-use super::super::hierarchy::Version;
+use super::super::hierarchy::{Mode, Version};
 use super::super::plan::{Compiler, Missing};
 use super::field;
+use crate::error::{Error, ErrorKind};
 
 const CPU: &str = "linux.resources.cpu";
 
@@ -112,15 +113,24 @@ fn shares_to_weight(shares: u64) -> u64 {
     10f64.powf(exponent).ceil() as u64
 }
 
-/// Realtime bandwidth exists on v1 only; runc ignores it on v2.
+/// Realtime bandwidth exists on v1 only. On v2 it is refused, where runc says nothing: a program that asked
+/// for guaranteed time would run without.
 fn realtime(compiler: &mut Compiler<'_>, cpu: &LinuxCpu) {
     let period = cpu.realtime_period().filter(|period| *period != 0);
     let runtime = cpu.realtime_runtime().filter(|runtime| *runtime != 0);
-    if (period.is_none() && runtime.is_none()) || compiler.view.version_of("cpu") == Some(Version::V2) {
+    if period.is_none() && runtime.is_none() {
         return;
     }
     let origin = field(CPU, if period.is_some() { "realtimePeriod" } else { "realtimeRuntime" });
-    if compiler.view.mode == super::super::Mode::Unified || compiler.version("cpu", None, &origin).is_none() {
+    if compiler.view.mode == Mode::Unified || compiler.view.version_of("cpu") == Some(Version::V2) {
+        let error = Error::new(ErrorKind::Unsupported, "cannot set realtime limit")
+            .reason("cgroup v2 has no realtime bandwidth")
+            .origin(origin)
+            .hint("remove realtimePeriod and realtimeRuntime; process.scheduler sets a realtime policy");
+        compiler.errors.push(error);
+        return;
+    }
+    if compiler.version("cpu", None, &origin).is_none() {
         return;
     }
     if let Some(period) = period {

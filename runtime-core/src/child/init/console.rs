@@ -23,7 +23,7 @@ pub struct Size {
 
 /// `Console`. The slave is taken from the master (TIOCGPTPEER), never by a name that the image
 /// could have put a link at (CVE-2025-52565).
-pub fn make(init: &Init, size: Size, uid: u32, gid: u32, mount: bool) -> Step {
+pub fn make(init: &Init, size: Size, uid: u32, mount: bool) -> Step {
     let master = open_master(init.fd(Slot::ROOT))?;
     let unlock = 0i32;
     call!(nr::IOCTL, master, TIOCSPTLCK, &raw const unlock).at(Detail::Ioctl)?;
@@ -32,7 +32,8 @@ pub fn make(init: &Init, size: Size, uid: u32, gid: u32, mount: bool) -> Step {
         let size = [size.rows, size.columns, 0, 0];
         call!(nr::IOCTL, master, TIOCSWINSZ, size.as_ptr()).at(Detail::Ioctl)?;
     }
-    call!(nr::FCHOWN, slave, uid, gid).at(Detail::Chown)?;
+    // The group is that of the devpts (its option gid=5): the one that write(1) and its kind run as.
+    call!(nr::FCHOWN, slave, uid, u32::MAX).at(Detail::Chown)?;
     if mount {
         mount_on_console(init, slave)?;
     }

@@ -25,6 +25,38 @@ pub fn reset_signals() -> Step {
     call!(nr::RT_SIGPROCMASK, SIG_SETMASK, &raw const empty, 0, SIGNAL_SET_BYTES).at(Detail::Whole).map(drop)
 }
 
+/// Lets the signals that ask a program to end do so while the container waits for its start: the first
+/// process of a pid namespace gets none that it has no handler for (pid_namespaces(7)).
+pub fn end_on_request() -> Step {
+    /// `struct sigaction` of the kernel.
+    #[repr(C)]
+    struct Action {
+        handler: usize,
+        flags: usize,
+        #[cfg(target_arch = "x86_64")]
+        restorer: usize,
+        mask: u64,
+    }
+    /// There is no way back from the handler, but x86 wants to know it.
+    const SA_RESTORER: usize = if cfg!(target_arch = "x86_64") { 0x0400_0000 } else { 0 };
+    extern "C" fn end(signal: i32) {
+        crate::exit(128 + signal as usize);
+    }
+    let handler = end as extern "C" fn(i32) as usize;
+    let action = Action {
+        handler,
+        flags: SA_RESTORER,
+        #[cfg(target_arch = "x86_64")]
+        restorer: handler,
+        mask: 0,
+    };
+    // SIGHUP, SIGINT, SIGQUIT, SIGTERM.
+    for signal in [1, 2, 3, 15] {
+        call!(nr::RT_SIGACTION, signal, &raw const action, 0, SIGNAL_SET_BYTES).at(Detail::Whole)?;
+    }
+    Ok(())
+}
+
 /// `FindProgram`: the first candidate that is a regular file and may be executed.
 pub fn find_program(init: &mut Init, candidates: Slice) -> Step {
     let candidates = init.plan.numbers(candidates);
@@ -88,6 +120,17 @@ impl Pointers {
         Ok(pointers)
     }
 
+    /// An environment, with the HOME of `uid` unless that is `u32::MAX`.
+    pub fn environment(init: &Init, env: Slice, uid: u32) -> Step<Self> {
+        let mut pointers = Self::of(init, env, 1 + HOME_BYTES / size_of::<usize>())?;
+        if uid != u32::MAX {
+            let mut home = Home { bytes: [0; HOME_BYTES] };
+            home.look_up(uid);
+            pointers.push_text(&home.bytes);
+        }
+        Ok(pointers)
+    }
+
     /// The first; a null follows the last.
     pub fn start(&self) -> *const *const c_char {
         self.start
@@ -99,25 +142,39 @@ impl Pointers {
         unsafe { self.start.add(self.len).write(text) };
         self.len += 1;
     }
+
+    /// Adds one whose text is kept behind the final null, where the caller asked for that room too.
+    fn push_text(&mut self, text: &[u8; HOME_BYTES]) {
+        // SAFETY: as in `push`; behind this pointer and the null are HOME_BYTES of the mapping.
+        let place = unsafe { self.start.add(self.len + 2).cast::<[u8; HOME_BYTES]>() };
+        // SAFETY: as above; bytes need no alignment.
+        unsafe { place.write(*text) };
+        self.push(place.cast());
+    }
+}
+
+/// `PrepareProgram`.
+pub fn prepare(init: &mut Init, args: Slice, env: Slice, home_uid: u32) -> Step {
+    let argv = Pointers::of(init, args, 0)?;
+    let envp = Pointers::environment(init, env, home_uid)?;
+    init.vectors = Some((argv, envp));
+    call!(nr::UMASK, init.umask).at(Detail::Prctl).map(drop)
 }
 
 /// `Execute`.
-pub fn execute(init: &Init, args: Slice, env: Slice, home_uid: u32) -> Step {
-    let argv = Pointers::of(init, args, 0)?;
-    let mut envp = Pointers::of(init, env, 1)?;
-    let mut home = Home { bytes: [0; 512] };
-    if home_uid != u32::MAX {
-        home.look_up(home_uid);
-        envp.push(home.bytes.as_ptr().cast());
-    }
-    call!(nr::UMASK, init.umask).at(Detail::Prctl)?;
+pub fn execute(init: &Init) -> Step {
+    let Some((argv, envp)) = &init.vectors else {
+        return Err(Failure { errno: errno::EINVAL, detail: Detail::Execve as u32 });
+    };
     let program = init.plan.text(Str(init.program));
     call!(nr::EXECVE, program.as_ptr(), argv.start(), envp.start()).at(Detail::Execve).map(drop)
 }
 
+const HOME_BYTES: usize = 512;
+
 /// `HOME=…`, NUL-terminated.
 struct Home {
-    bytes: [u8; 512],
+    bytes: [u8; HOME_BYTES],
 }
 
 impl Home {
@@ -176,7 +233,7 @@ impl Home {
     fn set(&mut self, home: &[u8]) {
         const PREFIX: &[u8] = b"HOME=";
         let home = if home.len() + PREFIX.len() < self.bytes.len() { home } else { b"/" };
-        self.bytes = [0; 512];
+        self.bytes = [0; HOME_BYTES];
         self.bytes[..PREFIX.len()].copy_from_slice(PREFIX);
         self.bytes[PREFIX.len()..PREFIX.len() + home.len()].copy_from_slice(home);
     }

@@ -188,7 +188,86 @@ fn split(path: &'static CStr) -> Step<(&'static [u8], &'static CStr)> {
 /// Opens (O_PATH) the directory `path` below the root, made with its parents when missing; links are
 /// taken inside the root.
 pub fn directory(root: i32, path: &[u8], mode: u32) -> Step<i32> {
-    opened_or_made(root, path, mode, in_root)
+    if path.is_empty() || path == b"." {
+        return in_root(root, c".", O_DIRECTORY).at(Detail::Open);
+    }
+    match in_root(root, Buffer::new().hold(path)?, O_DIRECTORY) {
+        Err(errno::ENOENT) => opened_or_made(root, follow_dangling(root, path)?.bytes(), mode, in_root),
+        other => other.at(Detail::Open),
+    }
+}
+
+/// How many links a path may have (path_resolution(7)).
+const LINKS: usize = 40;
+
+/// A path that links have changed.
+struct Target {
+    bytes: [u8; 4096],
+    len: usize,
+}
+
+impl Target {
+    fn new() -> Self {
+        Self { bytes: [0; 4096], len: 0 }
+    }
+
+    fn bytes(&self) -> &[u8] {
+        &self.bytes[..self.len]
+    }
+
+    fn push(&mut self, bytes: &[u8]) -> Step {
+        let end = self.len + bytes.len();
+        let too_long = Failure { errno: errno::ENAMETOOLONG, detail: Detail::TooLong as u32 };
+        self.bytes.get_mut(self.len..end).ok_or(too_long)?.copy_from_slice(bytes);
+        self.len = end;
+        Ok(())
+    }
+}
+
+/// What a path leads to when links on its way lead to what does not exist yet: images have such links
+/// (/etc/hosts to a file that the engine mounts), and their targets are made, inside the root.
+fn follow_dangling(root: i32, path: &[u8]) -> Step<Target> {
+    let mut target = Target::new();
+    target.push(path)?;
+    for _ in 0..LINKS {
+        match followed_once(root, target.bytes())? {
+            Some(next) => target = next,
+            None => return Ok(target),
+        }
+    }
+    Err(Failure { errno: errno::ELOOP, detail: Detail::Open as u32 })
+}
+
+/// The path with its first dangling link replaced by what it says; `None` if there is none.
+fn followed_once(root: i32, path: &[u8]) -> Step<Option<Target>> {
+    let mut buffer = Buffer::new();
+    let mut parent = &path[..0];
+    for component in path.split(|byte| *byte == b'/').filter(|component| !component.is_empty()) {
+        let end = component.as_ptr() as usize - path.as_ptr() as usize + component.len();
+        match in_root(root, buffer.hold(&path[..end])?, 0) {
+            Ok(fd) => close(fd),
+            Err(errno::ENOENT) => {
+                let mut link = [0u8; 4096];
+                let place = if parent.is_empty() { &b"."[..] } else { parent };
+                let place = in_root(root, buffer.hold(place)?, O_DIRECTORY).at(Detail::Open)?;
+                let name = buffer.hold(component)?;
+                let read = call!(nr::READLINKAT, place, name.as_ptr(), link.as_mut_ptr(), link.len());
+                close(place);
+                let Ok(len) = read else { return Ok(None) };
+                let mut target = Target::new();
+                if link[0] != b'/' {
+                    target.push(parent)?;
+                    target.push(b"/")?;
+                }
+                target.push(&link[..len])?;
+                target.push(&path[end..])?;
+                return Ok(Some(target));
+            }
+            Err(_) => return Ok(None),
+        }
+        parent = &path[..end];
+    }
+    Ok(None)
 }
 
 /// How an existing directory is opened: [`in_root`] or [`real`].
@@ -243,7 +322,13 @@ pub fn regular(root: i32, path: &'static CStr) -> Step<i32> {
         Err(errno::ENOENT) => {}
         other => return other.at(Detail::Open),
     }
-    let (head, name) = split(path)?;
+    let target = follow_dangling(root, path.to_bytes())?;
+    let (head, name) = match target.bytes().iter().rposition(|byte| *byte == b'/') {
+        Some(at) => (&target.bytes()[..at], &target.bytes()[at + 1..]),
+        None => (&target.bytes()[..0], target.bytes()),
+    };
+    let mut buffer = Buffer::new();
+    let name = buffer.hold(name)?;
     let parent = directory(root, head, 0o755)?;
     let resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS;
     let made = open(parent, name, O_CREAT | O_EXCL | O_NOFOLLOW | O_WRONLY, 0o755, resolve);

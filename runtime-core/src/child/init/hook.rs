@@ -14,11 +14,19 @@ const WEXITED: usize = 4;
 const POLLIN: u16 = 1;
 const CLD_EXITED: i32 = 1;
 
+/// What a hook runs.
+pub struct Hook {
+    pub path: Str,
+    pub args: Slice,
+    pub env: Slice,
+    pub home_uid: u32,
+}
+
 /// `Hook`. What it prints goes to a memory file, which a failure carries to the parent.
-pub fn run(init: &Init, path: Str, args: Slice, env: Slice, timeout: u32) -> Step {
+pub fn run(init: &Init, hook: &Hook, timeout: u32) -> Step {
     const MFD_CLOEXEC: usize = 1;
     let output = call!(nr::MEMFD_CREATE, c"hook-output".as_ptr(), MFD_CLOEXEC).at(Detail::Memory)? as i32;
-    let result = run_with(init, path, args, env, timeout, output);
+    let result = run_with(init, hook, timeout, output);
     if let Err(failure) = result {
         // Sent here because only this message carries the output; main's own report then finds the
         // parent satisfied.
@@ -33,13 +41,13 @@ pub fn run(init: &Init, path: Str, args: Slice, env: Slice, timeout: u32) -> Ste
     result
 }
 
-fn run_with(init: &Init, path: Str, args: Slice, env: Slice, timeout: u32, output: i32) -> Step {
+fn run_with(init: &Init, hook: &Hook, timeout: u32, output: i32) -> Step {
     const SEEK_SET: usize = 0;
     let state = init.fd(Slot::STATE);
     call!(nr::LSEEK, state, 0, SEEK_SET).at(Detail::Read)?;
     let pid = call!(nr::CLONE, SIGCHLD, 0, 0, 0, 0).at(Detail::Fork)?;
     if pid == 0 {
-        let errno = become_hook(init, path, args, env, [state, output, output]).map_or_else(|errno| errno, |()| 0);
+        let errno = become_hook(init, hook, [state, output, output]).map_or_else(|errno| errno, |()| 0);
         // The parent of the hook sees the errno as the status above 128: nothing else is left.
         crate::exit(if errno == errno::ENOENT { 127 } else { 126 });
     }
@@ -47,15 +55,15 @@ fn run_with(init: &Init, path: Str, args: Slice, env: Slice, timeout: u32, outpu
 }
 
 /// In the hook's process: streams, then execve.
-fn become_hook(init: &Init, path: Str, args: Slice, env: Slice, streams: [i32; 3]) -> Result<(), i32> {
+fn become_hook(init: &Init, hook: &Hook, streams: [i32; 3]) -> Result<(), i32> {
     for (stream, fd) in streams.into_iter().enumerate() {
         call!(nr::DUP3, fd, stream, 0)?;
     }
     call!(common::CLOSE_RANGE, 3, u32::MAX, 4)?;
     call!(nr::UMASK, init.umask)?;
-    let argv = Pointers::of(init, args, 0).map_err(|failure| failure.errno)?;
-    let envp = Pointers::of(init, env, 0).map_err(|failure| failure.errno)?;
-    call!(nr::EXECVE, init.plan.text(path).as_ptr(), argv.start(), envp.start()).map(drop)
+    let argv = Pointers::of(init, hook.args, 0).map_err(|failure| failure.errno)?;
+    let envp = Pointers::environment(init, hook.env, hook.home_uid).map_err(|failure| failure.errno)?;
+    call!(nr::EXECVE, init.plan.text(hook.path).as_ptr(), argv.start(), envp.start()).map(drop)
 }
 
 /// Waits for the hook's end, `timeout` milliseconds at most unless that is 0.

@@ -30,6 +30,7 @@ mod hook;
 mod mount;
 mod namespace;
 mod process;
+mod reveal;
 mod start;
 mod sync;
 mod view;
@@ -90,8 +91,14 @@ pub struct Init {
     step: u32,
     /// Index into the candidates of `FindProgram`, as an arena offset.
     program: u32,
+    /// Arguments and environment of the program.
+    vectors: Option<(exec::Pointers, exec::Pointers)>,
     /// The umask to restore when the plan sets none.
     umask: usize,
+    /// What `CopyMode` found, for the next `NewFilesystem`.
+    mode: Option<u32>,
+    /// The working directory is the container's.
+    in_directory: bool,
 }
 
 impl Init {
@@ -108,7 +115,7 @@ impl Init {
         call!(nr::PRCTL, PR_SET_DUMPABLE, 0).at(Detail::Prctl)?;
         exec::reset_signals()?;
         let umask = call!(nr::UMASK, 0).at(Detail::Prctl)?;
-        Ok(Self { plan, fds, step: STEP_PRELUDE, program: 0, umask })
+        Ok(Self { plan, fds, step: STEP_PRELUDE, program: 0, vectors: None, umask, mode: None, in_directory: false })
     }
 
     /// The descriptor in a slot, or -1.
@@ -190,8 +197,8 @@ impl Init {
             Op::MakeSymlink { path, target, keep } => device::symlink(self, path, target, keep),
             Op::Mask { path } => mount::mask(self, path),
             Op::ReadOnly { path } => mount::read_only(self, path),
-            Op::Console { rows, columns, uid, gid, mount } => {
-                console::make(self, console::Size { rows, columns }, uid, gid, mount)
+            Op::Console { rows, columns, uid, mount } => {
+                console::make(self, console::Size { rows, columns }, uid, mount)
             }
             Op::StdioOwner { uid } => process::stdio_owner(uid),
             Op::SwitchRoot { how } => mount::switch_root(self, how),
@@ -209,7 +216,7 @@ impl Init {
             Op::Label { file, value } => process::label(self, file, value),
             Op::SessionKeyring { name, optional } => process::session_keyring(self, name, optional),
             Op::MakeWorkingDirectory { path, uid, gid } => file::make_working_directory(self, path, uid, gid),
-            Op::ChangeDirectory { path } => process::change_directory(self, path),
+            Op::ChangeDirectory { path, first } => process::change_directory(self, path, first),
             Op::Umask { mask } => {
                 self.umask = mask as usize;
                 Ok(())
@@ -224,12 +231,20 @@ impl Init {
             }
             Op::SetAmbient { mask } => capability::set_ambient(mask),
             Op::NoNewPrivileges => call!(nr::PRCTL, PR_SET_NO_NEW_PRIVS, 1).at(Detail::Whole).map(drop),
+            Op::AnnounceListener => sync::announce_listener(self),
             Op::Seccomp { flags, program } => process::seccomp(self, flags, program),
+            Op::AwaitHandover => {
+                process::await_handover();
+                Ok(())
+            }
             Op::FindProgram { candidates } => exec::find_program(self, candidates),
-            Op::Hook { path, args, env, timeout } => hook::run(self, path, args, env, timeout),
+            Op::Hook { path, args, env, timeout, home_uid } => {
+                hook::run(self, &hook::Hook { path, args, env, home_uid }, timeout)
+            }
             Op::AwaitStart => sync::await_start(self),
             Op::CloseDescriptors => exec::close_on_exec(self.plan.base),
-            Op::Execute { args, env, home_uid } => exec::execute(self, args, env, home_uid),
+            Op::PrepareProgram { args, env, home_uid } => exec::prepare(self, args, env, home_uid),
+            Op::Execute { .. } => exec::execute(self),
         }
     }
 }

@@ -102,11 +102,13 @@ pub fn open_joined_root(init: &mut Init) -> Step {
 pub fn new_filesystem(init: &mut Init, kind: Str, source: Str, parameters: Slice, attributes: u64) -> Step {
     let (kind, source, parameters) = (init.plan.text(kind), init.plan.text(source), init.plan.parameters(parameters));
     let long = |parameter: &Parameter| init.plan.text(parameter.value).count_bytes() >= FSCONFIG_VALUE_LIMIT;
+    let mode = init.mode.take().map(Octal::new);
+    let mode = mode.as_ref().map(Octal::text);
     let mount = if parameters.iter().any(long) || source.count_bytes() >= FSCONFIG_VALUE_LIMIT {
-        mounted_by_string(init, kind, source, parameters, attributes)?
+        mounted_by_string(init, kind, source, (parameters, mode), attributes)?
     } else {
         let context = call!(common::FSOPEN, kind.as_ptr(), CLOEXEC).at(Detail::Fsopen)? as i32;
-        let mount = configured(init, context, source, parameters, attributes);
+        let mount = configured(init, context, source, (parameters, mode), attributes);
         file::close(context);
         mount?
     };
@@ -115,12 +117,21 @@ pub fn new_filesystem(init: &mut Init, kind: Str, source: Str, parameters: Slice
 }
 
 /// Configures and mounts an fsopen(2) context.
-fn configured(init: &Init, context: i32, source: &CStr, parameters: &[Parameter], attributes: u64) -> Step<i32> {
+fn configured(
+    init: &Init,
+    context: i32,
+    source: &CStr,
+    (parameters, mode): (&[Parameter], Option<&CStr>),
+    attributes: u64,
+) -> Step<i32> {
     if !source.is_empty() {
         set(context, c"source", source)?;
     }
     for parameter in parameters {
         set(context, init.plan.text(parameter.key), init.plan.text(parameter.value))?;
+    }
+    if let Some(mode) = mode {
+        set(context, c"mode", mode)?;
     }
     call!(common::FSCONFIG, context, FSCONFIG_CMD_CREATE, 0, 0, 0).at(Detail::FsconfigCreate)?;
     call!(common::FSMOUNT, context, FSMOUNT_CLOEXEC, attributes).at(Detail::Fsmount).map(|fd| fd as i32)
@@ -139,11 +150,20 @@ fn set(context: i32, key: &CStr, value: &CStr) -> Step {
 ///
 /// The constant path is of the init's own copy of the host's mounts, where no container process has
 /// been yet; the mount is taken from there as a detached tree at once.
-fn mounted_by_string(init: &Init, kind: &CStr, source: &CStr, parameters: &[Parameter], attributes: u64) -> Step<i32> {
+fn mounted_by_string(
+    init: &Init,
+    kind: &CStr,
+    source: &CStr,
+    (parameters, mode): (&[Parameter], Option<&CStr>),
+    attributes: u64,
+) -> Step<i32> {
     const STAGE: &CStr = c"/proc";
     let mut data = Data { bytes: [0; MOUNT_DATA_LIMIT], len: 0 };
     for parameter in parameters {
         data.push(init.plan.text(parameter.key), init.plan.text(parameter.value))?;
+    }
+    if let Some(mode) = mode {
+        data.push(c"mode", mode)?;
     }
     call!(nr::MOUNT, source.as_ptr(), STAGE.as_ptr(), kind.as_ptr(), 0, data.bytes.as_ptr()).at(Detail::Mount)?;
     let tree = call!(common::OPEN_TREE, AT_FDCWD, STAGE.as_ptr(), OPEN_TREE_CLONE | O_CLOEXEC).at(Detail::OpenTree);
@@ -249,8 +269,8 @@ fn is_not_the_root(root: i32, target: i32) -> Step {
     }
 }
 
-/// `CopyMode`.
-pub fn copy_mode(init: &Init, destination: Str) -> Step {
+/// `CopyMode`: kept for the file system that comes next.
+pub fn copy_mode(init: &mut Init, destination: Str) -> Step {
     let path = file::relative(init.plan.text(destination));
     let image = match file::in_root(init.fd(Slot::ROOT), path, O_DIRECTORY) {
         Err(errno::ENOENT | errno::ENOTDIR) => return Ok(()),
@@ -258,11 +278,22 @@ pub fn copy_mode(init: &Init, destination: Str) -> Step {
     };
     let stat = file::stat(image, c"").at(Detail::Stat);
     file::close(image);
-    let resolve = file::RESOLVE_BENEATH | file::RESOLVE_NO_SYMLINKS;
-    let root = file::open(init.fd(Slot::MOUNT), c".", O_DIRECTORY, 0, resolve).at(Detail::Open)?;
-    let changed = call!(nr::FCHMOD, root, stat?.mode as u32 & 0o7777).at(Detail::Chmod);
-    file::close(root);
-    changed.map(drop)
+    init.mode = Some(stat?.mode as u32 & 0o7777);
+    Ok(())
+}
+
+/// A mode as the value of an option.
+struct Octal([u8; 5]);
+
+impl Octal {
+    fn new(mode: u32) -> Self {
+        let digit = |shift: u32| b'0' + (mode >> shift & 7) as u8;
+        Self([digit(9), digit(6), digit(3), digit(0), 0])
+    }
+
+    fn text(&self) -> &CStr {
+        CStr::from_bytes_with_nul(&self.0).unwrap_or(c"")
+    }
 }
 
 /// `VerifyProc`.
@@ -360,7 +391,7 @@ pub fn read_only(init: &Init, path: Str) -> Step {
 }
 
 /// `SwitchRoot`.
-pub fn switch_root(init: &Init, how: RootSwitch) -> Step {
+pub fn switch_root(init: &mut Init, how: RootSwitch) -> Step {
     call!(nr::FCHDIR, init.fd(Slot::ROOT)).at(Detail::Fchdir)?;
     match how {
         RootSwitch::Pivot => {
@@ -374,6 +405,7 @@ pub fn switch_root(init: &Init, how: RootSwitch) -> Step {
             call!(nr::UMOUNT2, c".".as_ptr(), MNT_DETACH).at(Detail::Umount)?;
         }
         RootSwitch::Move => {
+            crate::reveal::detach(init)?;
             call!(nr::MOUNT, c".".as_ptr(), c"/".as_ptr(), 0, MS_MOVE, 0).at(Detail::Mount)?;
             call!(nr::CHROOT, c".".as_ptr()).at(Detail::Chroot)?;
         }

@@ -1,6 +1,6 @@
 //! Properties of the process itself.
 
-use crate::child::ops::{Slice, Slot, Str};
+use crate::child::ops::{HANDOVER, Slice, Slot, Str};
 use crate::child::report::Detail;
 use crate::child::syscall::nr;
 use crate::file::{self, O_WRONLY, RESOLVE_BENEATH, RESOLVE_NO_MAGICLINKS, RESOLVE_NO_SYMLINKS, RESOLVE_NO_XDEV};
@@ -68,6 +68,12 @@ pub fn scheduler(init: &Init, attributes: Slice) -> Step {
 /// `CpuAffinity`.
 pub fn affinity(init: &Init, mask: Slice) -> Step {
     let mask = init.plan.bytes(mask);
+    if mask.is_empty() {
+        // The kernel takes no more bits than it has CPUs, and intersects them with the cpuset.
+        let all = [u64::MAX; 128];
+        call!(nr::SCHED_SETAFFINITY, 0, size_of_val(&all), all.as_ptr()).ok();
+        return Ok(());
+    }
     call!(nr::SCHED_SETAFFINITY, 0, mask.len(), mask.as_ptr()).at(Detail::Whole).map(drop)
 }
 
@@ -156,8 +162,15 @@ pub fn not_dumpable() -> Step {
 
 /// `ChangeDirectory`. A directory that the kernel cannot name from the root is outside of it
 /// (CVE-2024-21626).
-pub fn change_directory(init: &Init, path: Str) -> Step {
-    call!(nr::CHDIR, init.plan.text(path).as_ptr()).at(Detail::Chdir)?;
+pub fn change_directory(init: &mut Init, path: Str, first: bool) -> Step {
+    if init.in_directory {
+        return Ok(());
+    }
+    match call!(nr::CHDIR, init.plan.text(path).as_ptr()) {
+        Err(errno::EPERM | errno::EACCES) if first => return Ok(()),
+        other => other.at(Detail::Chdir)?,
+    };
+    init.in_directory = true;
     let mut name = [0u8; 4096];
     match call!(nr::GETCWD, name.as_mut_ptr(), name.len()) {
         Ok(_) if name[0] == b'/' => Ok(()),
@@ -179,4 +192,9 @@ pub fn seccomp(init: &Init, flags: u32, program: Slice) -> Step {
     let instructions = init.plan.words(program);
     let program = Program { len: (instructions.len() / 8) as u16, instructions: instructions.as_ptr() };
     call!(nr::SECCOMP, SECCOMP_SET_MODE_FILTER, flags, &raw const program).at(Detail::Whole).map(drop)
+}
+
+/// `AwaitHandover`. Whoever answered the call has the listener: what the answer says does not matter.
+pub fn await_handover() {
+    call!(nr::SCHED_YIELD, HANDOVER).ok();
 }

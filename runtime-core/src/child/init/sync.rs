@@ -146,6 +146,7 @@ pub fn receive(init: &mut Init, into: Slot, count: u32) -> Step {
 /// host stays open but the gate and what hooks need.
 pub fn await_start(init: &mut Init) -> Step {
     let gate = init.fd(Slot::GATE);
+    crate::exec::end_on_request()?;
     close_all_but(init, &[Slot::GATE, Slot::STATE]);
     let connection = loop {
         match call!(nr::ACCEPT4, gate, 0, 0, file::O_CLOEXEC) {
@@ -157,4 +158,13 @@ pub fn await_start(init: &mut Init) -> Step {
     init.set(Slot::SYNC, connection);
     init.set(Slot::GATE, -1);
     await_word(connection)
+}
+
+/// `AnnounceListener`. The kernel takes the lowest free number for a new descriptor.
+pub fn announce_listener(init: &Init) -> Step {
+    const F_DUPFD_CLOEXEC: usize = 1030;
+    let socket = init.fd(Slot::SYNC);
+    let free = call!(nr::FCNTL, socket, F_DUPFD_CLOEXEC, 0).at(Detail::Dup)?;
+    file::close(free as i32);
+    send(socket, Report { step: init.step, errno: 0, detail: free as u32 }, -1)
 }

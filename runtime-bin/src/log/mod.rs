@@ -2,7 +2,10 @@
 //!
 //! Without `--log` each line goes to the standard error output. With it the line goes to the file
 //! and an error's text also to the standard error output, so that an engine that reads one of
-//! them, and a user, see each error once. The forms are those of runc's logger.
+//! them, and a user, see each error once. The forms are those of runc's logger; the daemons that
+//! crun can log to take their own.
+
+mod daemon;
 
 use std::fs::File;
 use std::io::{IsTerminal as _, Write as _};
@@ -14,6 +17,7 @@ use runtime_core::{Error, Result};
 use serde::Serialize;
 
 use crate::timestamp;
+use daemon::Daemon;
 
 /// The form of a log line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -44,12 +48,37 @@ impl Level {
     }
 }
 
+/// Where lines go, beside the standard error output.
+#[derive(Debug)]
+enum Sink {
+    File(File),
+    Daemon(Daemon),
+}
+
+impl Sink {
+    /// `journald:ID`, `syslog:TAG`, `file:PATH` or a path.
+    fn open(place: &Path) -> Result<Self> {
+        let text = place.to_str().unwrap_or_default();
+        if let Some(id) = text.strip_prefix("journald:") {
+            return Daemon::journal(id).map(Sink::Daemon);
+        }
+        if let Some(tag) = text.strip_prefix("syslog:") {
+            return Daemon::syslog(tag).map(Sink::Daemon);
+        }
+        let path = text.strip_prefix("file:").map_or(place, Path::new);
+        // std sets O_CLOEXEC.
+        let file = File::options().append(true).create(true).mode(0o644).open(path);
+        file.map(Sink::File).map_err(|error| Error::io(format!("open log file {path:?}"), &error))
+    }
+}
+
 /// Where log lines go.
 #[derive(Debug, Default)]
 pub(crate) struct Log {
-    file: Option<File>,
+    sink: Option<Sink>,
     format: Format,
     debug: bool,
+    errors_only: bool,
 }
 
 #[derive(Serialize)]
@@ -60,28 +89,38 @@ struct JsonLine<'a> {
 }
 
 impl Log {
-    /// A log in `file`, which is appended to and made with mode 0644, or on the standard error
-    /// output. `debug` keeps debug lines.
-    pub(crate) fn open(file: Option<&Path>, format: Format, debug: bool) -> Result<Self> {
-        let open = |path: &Path| {
-            // std sets O_CLOEXEC.
-            let file = File::options().append(true).create(true).mode(0o644).open(path);
-            file.map_err(|error| Error::io(format!("open log file {path:?}"), &error))
-        };
-        Ok(Self { file: file.map(open).transpose()?, format, debug })
+    /// A log at `place`: a file, which is appended to and made with mode 0644, `journald:ID` or
+    /// `syslog:TAG`; or on the standard error output. `debug` keeps debug lines.
+    pub(crate) fn open(place: Option<&Path>, format: Format, debug: bool) -> Result<Self> {
+        Ok(Self { sink: place.map(Sink::open).transpose()?, format, debug, errors_only: false })
+    }
+
+    /// The same log without warnings.
+    pub(crate) fn errors_only(self) -> Self {
+        Self { errors_only: true, ..self }
     }
 
     /// Logs an error; call it once for each.
     pub(crate) fn error(&self, message: &str) {
         self.write(Level::Error, message);
-        if self.file.is_some() {
+        if self.sink.is_some() {
             to_stderr(&format!("{message}\n"));
         }
     }
 
+    /// Logs an error to the file, if there is one; the standard error output gets `text` alone.
+    pub(crate) fn error_in_words(&self, message: &str, text: &str) {
+        if self.sink.is_some() {
+            self.write(Level::Error, message);
+        }
+        to_stderr(&format!("{text}\n"));
+    }
+
     /// Logs something that the user should know although the command goes on.
     pub(crate) fn warning(&self, message: &str) {
-        self.write(Level::Warning, message);
+        if !self.errors_only {
+            self.write(Level::Warning, message);
+        }
     }
 
     /// Logs a step, if `--debug` was given.
@@ -92,12 +131,17 @@ impl Log {
     }
 
     fn write(&self, level: Level, message: &str) {
-        match &self.file {
+        match &self.sink {
             None if self.format == Format::Text && std::io::stderr().is_terminal() => {
                 to_stderr(&format!("runtime: {}{message}\n", for_people(level)));
             }
             None => to_stderr(&self.line(level, message)),
-            Some(file) => {
+            Some(Sink::Daemon(daemon)) => {
+                if let Err(error) = daemon.write(level, message) {
+                    to_stderr(&format!("write to the log daemon: {error}\n"));
+                }
+            }
+            Some(Sink::File(file)) => {
                 // One write for each line keeps the lines of several processes whole.
                 if let Err(error) = (&*file).write_all(self.line(level, message).as_bytes()) {
                     to_stderr(&format!("write log file: {error}\n"));

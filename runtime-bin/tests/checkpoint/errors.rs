@@ -1,0 +1,83 @@
+//! Failures: what CRIU says reaches the user, and nothing is left.
+
+use std::process::Command;
+
+use crate::fake::Fake;
+use crate::support::{Bundle, Running as _, privileged, runtime_path};
+
+/// What the fake writes into its log.
+const REASON: &str = "(00.2) Error (fake.c:1): the reason";
+
+#[test]
+fn a_failed_checkpoint_says_why_and_lets_the_container_run() {
+    if !privileged() {
+        return;
+    }
+    let (fake, bundle) = (Fake::new(), Bundle::new(&["sleep", "1000"]));
+    let container = bundle.container();
+    container.go(&["run", "--detach"]).ok();
+    let mut command = bundle.runtime();
+    let run =
+        fake.fails(&mut command, "DUMP").args(["checkpoint", "--work-path", "work"]).go(&[&container.id]);
+    let run = run.fails(1, REASON).fails(1, "criu failed: type DUMP errno 22");
+    let run = run.fails(1, "work/dump.log");
+    assert_eq!(run.stderr.lines().count(), 1, "{run:?}");
+    assert_eq!(container.status(), "running");
+}
+
+#[test]
+fn a_failed_restore_leaves_nothing() {
+    if !privileged() {
+        return;
+    }
+    let (fake, bundle) = (Fake::new(), Bundle::new(&["sleep", "1000"]));
+    let container = bundle.container();
+    let go = |command: &mut Command| command.args(["restore", "--detach"]).go(&[&container.id]);
+    go(fake.fails(&mut bundle.runtime(), "RESTORE")).fails(1, "checkpoint");
+    std::fs::create_dir(bundle.path().join("checkpoint")).expect("a directory");
+    std::fs::write(bundle.path().join("checkpoint/descriptors.json"), "[]").expect("descriptors");
+    go(fake.fails(&mut bundle.runtime(), "RESTORE")).fails(1, REASON).fails(1, "checkpoint/restore.log");
+    container.go(&["state"]).fails(1, "does not exist");
+    assert_eq!(std::fs::read_dir(bundle.state()).expect("the state root").count(), 0);
+}
+
+#[test]
+fn a_missing_or_old_criu_is_named() {
+    if !privileged() {
+        return;
+    }
+    let (fake, bundle) = (Fake::new(), Bundle::new(&["sleep", "1000"]));
+    let container = bundle.container();
+    container.go(&["run", "--detach"]).ok();
+    let mut without = bundle.runtime();
+    without.env("PATH", "/nonexistent").arg("checkpoint").go(&[&container.id]).fails(1, "need CRIU");
+    let mut old = bundle.runtime();
+    let old = fake.has_version(&mut old, "2.12.0").arg("checkpoint").go(&[&container.id]);
+    old.fails(1, "CRIU version 21200 must be 30000 or higher");
+    let mut profile = bundle.runtime();
+    let profile = fake.has_version(&mut profile, "3.15.0").args(["restore", "--lsm-profile", "apparmor:x"]);
+    profile.go(&["other"]).fails(1, "must be 31600 or higher");
+}
+
+#[test]
+fn what_does_not_run_cannot_be_saved() {
+    if !privileged() {
+        return;
+    }
+    let (fake, bundle) = (Fake::new(), Bundle::new(&["sleep", "1000"]));
+    let container = bundle.container();
+    let go = || fake.found_by(&mut bundle.runtime()).arg("checkpoint").go(&[&container.id]);
+    go().fails(1, "does not exist");
+    container.go(&["create"]).ok();
+    go().fails(1, "Container cannot be checkpointed in created state");
+}
+
+#[test]
+fn the_help_says_that_checkpoint_is_there() {
+    let run = Command::new(runtime_path()).go(&["checkpoint", "--help"]).ok();
+    for option in
+        ["--image-path", "--lazy-pages", "--manage-cgroups-mode", "--status-fd", "--tcp-skip-in-flight"]
+    {
+        assert!(run.stdout.contains(option), "{option}");
+    }
+}

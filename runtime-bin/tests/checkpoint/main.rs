@@ -1,0 +1,13 @@
+//! checkpoint and restore: the conversation with CRIU against a program that speaks its protocol, and
+//! the real thing where the machine's CRIU knows its kernel.
+//!
+//! The file's own program is the other side: `criu` in a directory of the test is a script that runs
+//! the test `fake::speaks` of this very program with the socket in `FAKE_CRIU_SOCKET`.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod errors;
+mod fake;
+mod real;
+mod spoken;

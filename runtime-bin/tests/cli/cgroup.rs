@@ -1,0 +1,345 @@
+//! Cgroups by the command line: sub-cgroups, delegation, going without, limits that are not given.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde_json::{Value, json};
+
+use crate::support::{Bundle, Container, Running as _, privileged, runtime_path};
+
+const ROOT: &str = "/sys/fs/cgroup";
+
+fn is_v2() -> bool {
+    Path::new(ROOT).join("cgroup.procs").exists()
+}
+
+/// Whether the test can run: with v1 controllers, or with v2 alone.
+fn needs(v2: bool) -> bool {
+    if !privileged() {
+        return false;
+    }
+    if is_v2() != v2 {
+        eprintln!("skipped: needs {}", if v2 { "cgroup v2 alone" } else { "v1 controllers" });
+    }
+    is_v2() == v2
+}
+
+/// The path of a process in the hierarchy of `controller` (empty: v2).
+fn place(table: &str, controller: &str) -> String {
+    let line = table.lines().find_map(|line| {
+        let mut fields = line.splitn(3, ':').skip(1);
+        fields.next()?.split(',').any(|held| held == controller).then(|| fields.next())?
+    });
+    line.unwrap_or_else(|| panic!("{controller:?} in {table}")).to_owned()
+}
+
+fn table_of(container: &Container<'_>) -> String {
+    fs::read_to_string(format!("/proc/{}/cgroup", container.state()["pid"])).expect("cgroup")
+}
+
+/// The container's directory in the hierarchy of `controller`, seen from the host.
+fn directory(container: &Container<'_>, controller: &str) -> PathBuf {
+    PathBuf::from(format!("{ROOT}/{controller}{}", place(&table_of(container), controller)))
+}
+
+fn namespace(config: &mut Value, kind: &str) {
+    config["linux"]["namespaces"].as_array_mut().expect("namespaces").push(json!({"type": kind}));
+}
+
+#[test]
+fn exec_into_several_sub_cgroups() {
+    if !needs(false) {
+        return;
+    }
+    let bundle = Bundle::new(&["sleep", "1000"]);
+    let container = bundle.container();
+    container.go(&["run", "-d"]).ok();
+    for (controller, name) in [("pids", "one"), ("memory", "two/three"), ("freezer", "two/three")] {
+        fs::create_dir_all(directory(&container, controller).join(name)).expect("a sub-cgroup");
+    }
+    let table = |options: &[&str]| {
+        let run = container.go_with(&[&["exec"], options].concat(), &["cat", "/proc/self/cgroup"]);
+        run.ok().stdout
+    };
+    let text = table(&["--cgroup", "pids:one", "--cgroup=memory,freezer:/two/three"]);
+    let own = format!("/{}", container.id);
+    assert_eq!(place(&text, "pids"), format!("{own}/one"));
+    assert_eq!(place(&text, "memory"), format!("{own}/two/three"));
+    assert_eq!(place(&text, "freezer"), format!("{own}/two/three"));
+    assert_eq!(place(&text, "blkio"), own);
+
+    for (options, error) in [
+        (["--cgroup=pids:one", "--cgroup=pids:two"], "controller specified multiple times"),
+        (["--cgroup=pids:one", "--cgroup=two"], "missing <controller>: prefix"),
+        (["--cgroup=pids:one", "--cgroup=memory:../x"], "bad sub cgroup path: ../x"),
+        (["--cgroup=pids:one", "--cgroup=nosuch:one"], "unknown controller"),
+        (["--cgroup=pids:one", "--cgroup=memory:none"], "no such file or directory"),
+    ] {
+        container.go_with(&[&["exec"], &options[..]].concat(), &["true"]).fails(255, error);
+    }
+}
+
+#[test]
+fn exec_into_one_sub_cgroup() {
+    if !needs(true) {
+        return;
+    }
+    let bundle = Bundle::new(&["sleep", "1000"]);
+    let container = bundle.container();
+    container.go(&["run", "-d"]).ok();
+    fs::create_dir_all(directory(&container, "").join("one/two")).expect("a sub-cgroup");
+    let run = |path: &str| container.go_with(&["exec", "--cgroup", path], &["cat", "/proc/self/cgroup"]);
+    let own = place(&table_of(&container), "");
+    let seen = place(&run("/one/two").ok().stdout, "");
+    // With a cgroup namespace, the container's cgroup is the root.
+    assert!(seen == format!("{own}/one/two") || seen == "/one/two", "{seen}");
+    run("../one").fails(255, "bad sub cgroup path");
+    run("pids:one").fails(255, "unknown controller");
+}
+
+/// A controller that the container's cgroup can hand down, on a machine with cgroup v2.
+fn controller() -> Option<String> {
+    let listed = fs::read_to_string(format!("{ROOT}/cgroup.controllers")).unwrap_or_default();
+    let found = ["memory", "pids", "hugetlb"].into_iter().find(|name| listed.contains(name));
+    if found.is_none() {
+        eprintln!("no controllers: what the container may enable is not tested");
+    }
+    found.map(str::to_owned)
+}
+
+/// A container in a user namespace that makes cgroups of its own, if it begins in a leaf.
+fn delegated(key: &str) -> Bundle {
+    Bundle::new(&["sleep", "1000"]).with(|config| {
+        config["annotations"] = json!({key: "init"});
+        config["linux"]["cgroupsPath"] = json!(format!("/{}-delegated-{}", key, std::process::id()));
+        namespace(config, "user");
+        namespace(config, "cgroup");
+        let map = json!([{"containerID": 0, "hostID": 700_000, "size": 1000}]);
+        config["linux"]["uidMappings"] = map.clone();
+        config["linux"]["gidMappings"] = map;
+        let namespaces = config["linux"]["namespaces"].as_array_mut().expect("namespaces");
+        let mut seen = Vec::new();
+        namespaces.retain(|namespace| {
+            let new = !seen.contains(&namespace["type"]);
+            seen.push(namespace["type"].clone());
+            new
+        });
+        for mount in config["mounts"].as_array_mut().expect("mounts") {
+            if mount["destination"] == "/sys/fs/cgroup" {
+                mount["options"].as_array_mut().expect("options").retain(|option| option != "ro");
+            }
+        }
+        if let Some(name) = controller() {
+            // A limit, so that the controller is there.
+            config["linux"]["resources"] = match name.as_str() {
+                "memory" => json!({"memory": {"limit": 64 << 20}}),
+                "pids" => json!({"pids": {"limit": 100}}),
+                _ => json!({"hugepageLimits": [{"pageSize": "2MB", "limit": 0}]}),
+            };
+        }
+    })
+}
+
+/// Makes the root that of the container's users.
+fn let_in(bundle: &Bundle) {
+    use std::os::unix::fs::PermissionsExt as _;
+    fs::set_permissions(bundle.path(), fs::Permissions::from_mode(0o755)).expect("chmod");
+    // The container makes its mount points.
+    std::os::unix::fs::chown(bundle.path().join("rootfs"), Some(700_000), Some(700_000)).expect("chown");
+}
+
+#[test]
+fn a_container_manages_its_own_cgroups() {
+    if !needs(true) {
+        return;
+    }
+    for key in ["org.runtime.delegate-cgroup", "run.oci.delegate-cgroup"] {
+        let bundle = delegated(key);
+        let_in(&bundle);
+        let container = bundle.container();
+        container.go(&["run", "-d"]).ok();
+        let leaf = directory(&container, "");
+        assert!(leaf.ends_with("init"), "{}", leaf.display());
+        let own = leaf.parent().expect("the container's cgroup");
+        assert_eq!(fs::read_to_string(own.join("cgroup.procs")).expect("processes"), "");
+        assert_eq!(fs::metadata(own).expect("it is there").uid(), 700_000);
+        assert_eq!(fs::metadata(own.join("cgroup.procs")).expect("it is there").uid(), 700_000);
+
+        let inside = |script: &str| container.go_with(&["exec"], &["sh", "-c", script]);
+        assert_eq!(place(&inside("cat /proc/self/cgroup").ok().stdout, ""), "/init");
+        // A second cgroup, and a process that moves there.
+        let script = "cd /sys/fs/cgroup; mkdir job; echo $$ > job/cgroup.procs; cat /proc/self/cgroup";
+        assert_eq!(place(&inside(script).ok().stdout, ""), "/job");
+        if let Some(name) = controller() {
+            let enable = format!("echo +{name} > /sys/fs/cgroup/cgroup.subtree_control");
+            inside(&enable).ok();
+            // The container's own limit stays the host's.
+            assert!(fs::read_to_string(own.join("job/cgroup.controllers")).expect("a file").contains(&name));
+            let limit = match name.as_str() {
+                "hugetlb" => "hugetlb.2MB.max".to_owned(),
+                name => format!("{name}.max"),
+            };
+            let lift = inside(&format!("echo max > /sys/fs/cgroup/{limit}"));
+            assert_ne!(lift.code, 0, "{lift:?}");
+            assert_eq!(place(&inside("cat /proc/self/cgroup").ok().stdout, ""), "/init");
+        }
+        container.go(&["pause"]).ok();
+        assert_eq!(container.status(), "paused");
+        container.go(&["resume"]).ok();
+        let own = own.to_owned();
+        container.go(&["delete", "--force"]).ok();
+        assert!(!own.exists(), "the whole tree goes");
+    }
+}
+
+#[test]
+fn delegation_needs_cgroup_v2() {
+    if !needs(false) {
+        return;
+    }
+    let bundle = Bundle::new(&["true"])
+        .with(|config| config["annotations"] = json!({"run.oci.delegate-cgroup": "init"}));
+    bundle.container().go(&["run"]).fails(1, "it is safe on cgroup v2 alone (annotations");
+}
+
+#[test]
+fn without_a_cgroup() {
+    if !privileged() {
+        return;
+    }
+    let bundle = Bundle::new(&["sleep", "1000"]).with(|config| {
+        config["linux"]["resources"] = json!({"devices": [{"allow": false, "access": "rwm"}]});
+        config["linux"]["cgroupsPath"] = json!("/not/used");
+    });
+    let container = bundle.container();
+    bundle.go(&["--cgroup-manager", "disabled", "run", "-d", &container.id]).ok();
+    let own = fs::read_to_string("/proc/self/cgroup").expect("cgroup");
+    assert_eq!(table_of(&container), own);
+    assert!(!Path::new(ROOT).join("not").exists() && !Path::new(ROOT).join("memory/not").exists());
+    container.go_with(&["exec"], &["true"]).ok();
+    container.go(&["pause"]).fails(1, "the container has no cgroup");
+    container.go(&["update", "--pids-limit", "5"]).fails(1, "the container has no cgroup");
+    container.go(&["kill", "--all"]).ok();
+    container.go_with(&["kill"], &["KILL"]).ok();
+    container.wait_for("stopped");
+    container.go(&["delete"]).ok();
+
+    let limited =
+        Bundle::new(&["true"]).with(|config| config["linux"]["resources"] = json!({"pids": {"limit": 9}}));
+    let container = limited.container();
+    let run = limited.go(&["--cgroup-manager=disabled", "run", &container.id]);
+    assert!(run.code == 1 && run.stderr.contains("(linux.resources.pids.limit)"), "{run:?}");
+    assert!(!limited.state().join(&container.id).exists());
+}
+
+#[test]
+fn a_pids_object_without_a_limit_is_no_limit() {
+    if !needs(false) {
+        return;
+    }
+    for (pids, limit) in [(json!({}), "max"), (json!({"limit": 0}), "1"), (json!({"limit": -1}), "max")] {
+        let bundle = Bundle::new(&["sleep", "1000"])
+            .with(|config| config["linux"]["resources"] = json!({"pids": pids}));
+        let container = bundle.container();
+        container.go(&["run", "-d"]).ok();
+        let text = fs::read_to_string(directory(&container, "pids").join("pids.max")).expect("a limit");
+        assert_eq!(text.trim(), limit, "{pids}");
+    }
+}
+
+#[test]
+fn weights_of_a_bundle() {
+    if !needs(false) {
+        return;
+    }
+    let bundle = Bundle::new(&["sleep", "1000"])
+        .with(|config| config["linux"]["resources"] = json!({"blockIO": {"weight": 321}}));
+    let container = bundle.container();
+    let run = container.go(&["run", "-d"]);
+    if run.code != 0 {
+        run.fails(1, "blkio.bfq.weight");
+        eprintln!("skipped: the kernel has neither CFQ nor BFQ");
+        return;
+    }
+    let directory = directory(&container, "blkio");
+    let found = ["blkio.bfq.weight", "blkio.weight"]
+        .iter()
+        .find_map(|file| fs::read_to_string(directory.join(file)).ok());
+    assert_eq!(found.expect("a weight").trim(), "321");
+}
+
+/// A root that is one only in its user namespace.
+fn fake_root(bundle: &Bundle, words: &[&str]) -> crate::support::Run {
+    Command::new("unshare")
+        .args(["-Urm", "--propagation", "private"])
+        .arg(runtime_path())
+        .arg("--root")
+        .arg(bundle.state())
+        .current_dir(bundle.path())
+        .env_remove("NOTIFY_SOCKET")
+        .go(words)
+}
+
+#[test]
+fn device_rules_in_a_user_namespace_are_left_out() {
+    if !needs(false) {
+        return;
+    }
+    let bundle =
+        Bundle::new(&["sh", "-c", "echo here > /dev/null && cat /proc/self/setgroups"]).with(|config| {
+            for mount in config["mounts"].as_array_mut().expect("mounts") {
+                if let Some(options) = mount["options"].as_array_mut() {
+                    options
+                        .retain(|option| !option.as_str().is_some_and(|option| option.starts_with("gid=")));
+                }
+            }
+        });
+    let id = bundle.container().id.clone();
+    assert_eq!(fake_root(&bundle, &["run", &id]).ok().stdout, "deny\n");
+
+    // A user namespace within it inherits that groups cannot be set.
+    let bundle = bundle.with(|config| {
+        namespace(config, "user");
+        let map = json!([{"containerID": 0, "hostID": 0, "size": 1}]);
+        config["linux"]["uidMappings"] = map.clone();
+        config["linux"]["gidMappings"] = map;
+    });
+    assert_eq!(fake_root(&bundle, &["run", &id]).ok().stdout, "deny\n");
+    let bundle = bundle.with(|config| config["process"]["user"]["additionalGids"] = json!([0]));
+    fake_root(&bundle, &["run", &id]).fails(1, "cannot set any additional groups");
+}
+
+#[test]
+fn a_real_root_may_not_miss_its_device_rules() {
+    if !needs(false) {
+        return;
+    }
+    // A directory of cgroups that cannot be written denies root, too.
+    let bundle = Bundle::new(&["true"]);
+    let container = bundle.container();
+    let script = "mount -o remount,bind,ro /sys/fs/cgroup/devices && exec \"$@\"";
+    let run = Command::new("unshare")
+        .args(["-m", "--propagation", "private", "sh", "-c", script, "_"])
+        .arg(runtime_path())
+        .arg("--root")
+        .arg(bundle.state())
+        .current_dir(bundle.path())
+        .go(&["run", &container.id]);
+    assert!(run.code == 1 && run.stderr.contains("devices"), "{run:?}");
+}
+
+#[test]
+fn a_broken_configuration_does_not_save_a_container() {
+    if !privileged() {
+        return;
+    }
+    let bundle = Bundle::new(&["sleep", "1000"]);
+    let container = bundle.container();
+    container.go(&["run", "-d"]).ok();
+    fs::write(bundle.state().join(&container.id).join("config.json"), "{").expect("broken");
+    container.go_with(&["kill"], &["KILL"]).ok();
+    container.wait_for("stopped");
+    container.go(&["delete"]).ok();
+}

@@ -1,0 +1,112 @@
+//! What other runtimes have beside runc's commands: --config, info, manual pages, files for hooks' output,
+//! log daemons.
+
+use std::fs;
+use std::process::Command;
+
+use serde_json::{Value, json};
+
+use crate::support::{Bundle, Running as _, privileged, runtime};
+
+#[test]
+fn a_configuration_of_another_name() {
+    if !privileged() {
+        return;
+    }
+    let bundle = Bundle::new(&["sleep", "1000"]);
+    fs::rename(bundle.path().join("config.json"), bundle.path().join("other.json")).expect("renamed");
+    let container = bundle.container();
+    container.go(&["create"]).fails(1, "config.json");
+    container.go(&["create", "--config", "other.json"]).ok();
+    container.go(&["start"]).ok();
+    // exec takes the container's process from there, too.
+    assert_eq!(container.go_with(&["exec"], &["pwd"]).ok().stdout, "/\n");
+    let second = bundle.container();
+    second.go(&["run", "--detach", "-f", bundle.path().join("other.json").to_str().expect("a path")]).ok();
+}
+
+#[test]
+fn info_for_people_and_programs() {
+    let table = runtime().go(&["info"]).ok().stdout;
+    assert!(table.contains("cgroups") && table.contains("kernel"), "{table}");
+    let document = runtime().go(&["info", "--format", "json"]).ok().stdout;
+    let document: Value = serde_json::from_str(&document).expect("JSON");
+    let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").expect("the kernel");
+    assert_eq!(document["kernel"], kernel.trim());
+    assert!(document["namespaces"].as_array().is_some_and(|kinds| kinds.contains(&json!("pid"))));
+}
+
+#[test]
+fn manual_pages_are_clean() {
+    let directory = tempfile::tempdir().expect("a directory");
+    runtime().arg("man").go(&[directory.path()]).ok();
+    let pages: Vec<_> =
+        fs::read_dir(directory.path()).expect("pages").map(|page| page.expect("a page").path()).collect();
+    assert!(pages.iter().any(|page| page.ends_with("runtime-checkpoint.8")) && pages.len() > 15, "{pages:?}");
+    if Command::new("groff").arg("--version").output().is_err() {
+        eprintln!("skipped: groff is not installed");
+        return;
+    }
+    for page in pages {
+        let run = Command::new("groff").args(["-man", "-Tascii", "-ww", "-z"]).go(&[&page]);
+        assert_eq!((run.code, run.stderr.as_str()), (0, ""), "{page:?}");
+    }
+}
+
+#[test]
+fn completions_are_scripts() {
+    for shell in ["bash", "zsh", "fish"] {
+        if Command::new(shell).args(["-c", "true"]).output().is_err() {
+            eprintln!("skipped: {shell} is not installed");
+            continue;
+        }
+        let script = tempfile::NamedTempFile::new().expect("a file");
+        fs::write(script.path(), runtime().go(&["completion", shell]).ok().stdout).expect("the script");
+        Command::new(shell).arg("-n").go(&[script.path()]).ok();
+    }
+}
+
+#[test]
+fn hooks_write_to_files() {
+    if !privileged() {
+        return;
+    }
+    let hook = |script: &str| json!([{"path": "/bin/sh", "args": ["sh", "-c", script]}]);
+    let bundle = Bundle::new(&["true"]).with(|config| {
+        config["annotations"] = json!({"run.oci.hooks.stdout": "out", "run.oci.hooks.stderr": "err"});
+        config["hooks"] = json!({
+            "createRuntime": hook("echo made; echo careful >&2"), "poststop": hook("echo gone"),
+        });
+    });
+    bundle.container().go(&["run"]).ok();
+    let read = |name: &str| fs::read_to_string(bundle.path().join(name)).expect("the file");
+    assert_eq!((read("out"), read("err")), ("made\ngone\n".to_owned(), "careful\n".to_owned()));
+    let bundle =
+        bundle.with(|config| config["annotations"]["run.oci.hooks.stdout"] = json!("/nonexistent/out"));
+    bundle.container().go(&["run"]).fails(1, "annotations.run.oci.hooks.stdout");
+}
+
+#[test]
+fn logs_go_where_the_option_says() {
+    let bundle = Bundle::new(&["true"]);
+    bundle.go(&["--log", "file:log", "state", "nosuch"]).fails(1, "does not exist");
+    assert!(fs::read_to_string(bundle.path().join("log")).expect("the log").contains("does not exist"));
+    // A daemon that does not listen is named; where one does, the error goes to the user as well.
+    for place in ["syslog:tag", "journald:tag"] {
+        let run = bundle.go(&["--log", place, "state", "nosuch"]);
+        assert_eq!(run.code, 1);
+        assert!(run.stderr.contains("--log") || run.stderr.contains("does not exist"), "{run:?}");
+    }
+}
+
+#[test]
+fn the_words_of_refused_ids() {
+    if !privileged() {
+        return;
+    }
+    let bundle = Bundle::new(&["sleep", "1000"]);
+    bundle.go(&["create", ""]).fails(1, "container id cannot be empty");
+    let container = bundle.container();
+    container.go(&["create"]).ok();
+    container.go(&["create"]).fails(1, "container with given ID already exists");
+}

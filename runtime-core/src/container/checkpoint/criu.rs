@@ -1,0 +1,171 @@
+//! The program CRIU, and the conversation with it.
+
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use nix::errno::Errno;
+
+use super::request::{self, Feature, Notification, Response, kind};
+use super::{MINIMUM_VERSION, log};
+use crate::error::{Error, ErrorKind, Result};
+use crate::sys::{process, socket};
+
+/// A response is never longer.
+const RESPONSE_LIMIT: usize = 64 << 10;
+
+/// What hears CRIU's notifications; descriptors may come with them.
+pub(super) type Listener<'a> = dyn FnMut(&Notification, Vec<OwnedFd>) -> Result<()> + 'a;
+
+/// A running `criu swrk`. Dropping it ends it.
+#[derive(Debug)]
+pub(super) struct Criu {
+    program: PathBuf,
+    child: Child,
+    socket: Option<OwnedFd>,
+}
+
+impl Criu {
+    /// Starts CRIU. It gets the descriptors of `inherit` under their own numbers, and the caller's
+    /// standard streams unless `quiet`.
+    pub(super) fn start(program: &Path, inherit: &[BorrowedFd<'_>], quiet: bool) -> Result<Self> {
+        let failed = |errno| Error::system(format!("start {program:?}"), errno);
+        let (ours, theirs) = socket::pair(false).map_err(failed)?;
+        let mut command = Command::new(program);
+        command.arg("swrk").arg(theirs.as_raw_fd().to_string());
+        if quiet {
+            command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        }
+        let mut passed: Vec<RawFd> = inherit.iter().map(AsRawFd::as_raw_fd).collect();
+        passed.push(theirs.as_raw_fd());
+        process::pass_descriptors(&mut command, passed);
+        let child = command.spawn().map_err(|error| {
+            let missing = error.kind() == std::io::ErrorKind::NotFound;
+            let error = Error::io(format!("start {program:?}"), &error);
+            match missing {
+                true => {
+                    error.kind_of(ErrorKind::Unsupported).hint("checkpoint and restore need CRIU: criu.org")
+                }
+                false => error,
+            }
+        })?;
+        Ok(Self { program: program.to_owned(), child, socket: Some(ours) })
+    }
+
+    /// Its pid.
+    pub(super) fn pid(&self) -> i32 {
+        self.child.id().cast_signed()
+    }
+
+    /// Sends a request and hears notifications until its response comes.
+    ///
+    /// It waits for as long as CRIU takes: a dump writes all memory, and lazy pages wait for the other
+    /// side. CRIU itself has limits on what it does with the container's processes.
+    pub(super) fn ask(&self, request: &[u8], listener: &mut Listener<'_>) -> Result<Response> {
+        self.send(request)?;
+        loop {
+            let (response, descriptors) = self.receive()?;
+            if !response.success {
+                return Err(self.refused(&response));
+            }
+            if response.kind != kind::NOTIFY {
+                return Ok(response);
+            }
+            listener(&response.notification, descriptors)?;
+            self.send(&request::acknowledgement())?;
+        }
+    }
+
+    fn send(&self, bytes: &[u8]) -> Result<()> {
+        let socket = self.socket.as_ref().ok_or_else(|| self.broken(Errno::ENOTCONN))?;
+        socket::send(socket.as_fd(), bytes, &[]).map_err(|errno| self.broken(errno))
+    }
+
+    fn receive(&self) -> Result<(Response, Vec<OwnedFd>)> {
+        let socket = self.socket.as_ref().ok_or_else(|| self.broken(Errno::ENOTCONN))?;
+        let mut buffer = vec![0; RESPONSE_LIMIT];
+        let received = socket::receive(socket.as_fd(), &mut buffer).map_err(|errno| self.broken(errno))?;
+        if received.len == 0 {
+            return Err(self.broken(Errno::EPIPE).hint("it ended in the middle of the request"));
+        }
+        let bytes = buffer.get(..received.len).filter(|bytes| bytes.len() < RESPONSE_LIMIT);
+        let response = bytes.and_then(Response::parse).ok_or_else(|| self.broken(Errno::EBADMSG))?;
+        Ok((response, received.fds))
+    }
+
+    fn broken(&self, errno: Errno) -> Error {
+        Error::system(format!("talk to {:?}", self.program), errno)
+    }
+
+    fn refused(&self, response: &Response) -> Error {
+        let reason = format!("type {} errno {}", kind::name(response.kind), response.errno);
+        let error = Error::new(ErrorKind::System, "criu failed").reason(reason);
+        // Errors of every kind that CRIU met, also of those that did not matter: the log is better.
+        match response.message.trim() {
+            "" => error,
+            message => error.hint(message.replace('\n', "; ")),
+        }
+    }
+
+    /// Waits for its end, and returns whether it succeeded.
+    pub(super) fn finish(mut self) -> Result<bool> {
+        self.socket = None;
+        let ended = self.child.wait();
+        ended
+            .map(|status| status.success())
+            .map_err(|error| Error::io(format!("wait for {:?}", self.program), &error))
+    }
+}
+
+impl Drop for Criu {
+    fn drop(&mut self) {
+        // After `finish` it has been reaped, which `Child` remembers: both do nothing then.
+        self.socket = None;
+        if let Ok(None) = self.child.try_wait() {
+            self.child.kill().ok();
+            self.child.wait().ok();
+        }
+    }
+}
+
+/// CRIU's version: 31701 is 3.17.1.
+///
+/// # Errors
+///
+/// It is older than `least`, which `wanted` needs.
+pub(super) fn require_version(program: &Path, least: u32, wanted: &'static str) -> Result<u32> {
+    let criu = Criu::start(program, &[], true)?;
+    let version = criu.ask(&request::version(), &mut |_, _| Ok(()))?.version;
+    criu.finish()?;
+    match version >= least.max(MINIMUM_VERSION) {
+        true => Ok(version),
+        false => Err(Error::new(ErrorKind::Unsupported, wanted)
+            .reason(format!("CRIU version {version} must be {} or higher", least.max(MINIMUM_VERSION)))),
+    }
+}
+
+/// Refuses what CRIU or the kernel cannot do.
+pub(super) fn require_feature(program: &Path, feature: Feature, wanted: &'static str) -> Result<()> {
+    let criu = Criu::start(program, &[], true)?;
+    let features = criu.ask(&request::feature_check(feature), &mut |_, _| Ok(()))?.features;
+    criu.finish()?;
+    match features & (1 << feature as u32) {
+        0 => Err(Error::new(ErrorKind::Unsupported, wanted)
+            .reason(format!("criu is missing features: {feature:?}"))
+            .hint("the kernel lacks it, or this CRIU does")),
+        _ => Ok(()),
+    }
+}
+
+/// The error of a failed request, with the end of CRIU's log and where all of it is.
+pub(super) fn explain(error: Error, log: &Path) -> Error {
+    let place = format!("see {log:?}");
+    match log::last_words(log) {
+        Some(words) => {
+            let operation = error.to_string();
+            let operation = operation.split("; hint: ").next().unwrap_or_default().to_owned();
+            Error::new(error.kind(), operation).reason(words).hint(place)
+        }
+        None => error,
+    }
+}

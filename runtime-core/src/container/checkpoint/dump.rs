@@ -1,0 +1,180 @@
+//! checkpoint.
+
+use std::fs::File;
+use std::io::Write;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::path::Path;
+
+use nix::fcntl::{OFlag, open};
+use nix::sys::stat::Mode as FileMode;
+
+use super::criu::{self, Criu};
+use super::external::{at_dump, namespace_key};
+use super::options::CheckpointOptions;
+use super::request::{self, Feature, Fields, Notification, field, kind};
+use super::{DESCRIPTORS, Directories, config_file};
+use crate::cgroup::{Location, Mode};
+use crate::container::Container;
+use crate::error::{Error, Result};
+use crate::spec::ValidSpec;
+use crate::state::{Record, Status, status_of};
+
+/// CRIU's log of a dump.
+const LOG: &str = "dump.log";
+
+/// From this version on CRIU tells over the socket that lazy pages are ready.
+const TELLS_STATUS: u32 = 31_500;
+/// From this version on CRIU knows the freezer of cgroup v2.
+const KNOWS_UNIFIED_FREEZER: u32 = 31_400;
+
+impl Container {
+    /// Saves the container's processes with CRIU, as an image to restore from. They end with it,
+    /// unless the options let them run on; the container itself is then the caller's to delete.
+    ///
+    /// # Errors
+    ///
+    /// The container does not run; CRIU is missing or too old; CRIU fails: the error then has the
+    /// last lines of its log and says where the log is. The container runs on after an error.
+    pub fn checkpoint(&self, options: &CheckpointOptions) -> Result<()> {
+        let _lock = self.entry.lock()?;
+        let record = self.entry.record()?;
+        let status = status_of(&self.entry, &record)?;
+        if !matches!(status, Status::Running | Status::Paused) {
+            let operation = format!("Container cannot be checkpointed in {status} state");
+            return Err(self.wrong_state(operation));
+        }
+        let dump = Dump { options, record: &record, spec: self.spec()? };
+        dump.run().map_err(|error| error.context(format_args!("checkpoint container {}", self.id)))
+    }
+}
+
+struct Dump<'a> {
+    options: &'a CheckpointOptions,
+    record: &'a Record,
+    spec: ValidSpec,
+}
+
+impl Dump<'_> {
+    fn run(&self) -> Result<()> {
+        let program = &self.options.criu.program;
+        let version = criu::require_version(program, 0, "checkpoint")?;
+        self.check_features(program)?;
+        let directories = Directories::open(&self.options.criu, true, LOG)?;
+        self.check_parent()?;
+        let mut fields = Fields::default();
+        directories.add_fields(&mut fields, &self.options.criu, LOG, config_file(&self.spec.annotations));
+        let status = self.options.status.as_ref().map(OwnedFd::try_clone).transpose();
+        let mut status = status.map_err(|error| Error::io("duplicate the status descriptor", &error))?;
+        self.add_fields(&mut fields, version)?;
+        if let Some(status) = status.as_ref().filter(|_| version < TELLS_STATUS) {
+            fields.number(field::STATUS_FD, status.as_raw_fd());
+        }
+        let kind = if self.options.pre_dump { kind::PRE_DUMP } else { kind::DUMP };
+        let mut listener = |told: &Notification, _| match told.script.as_str() {
+            "status-ready" => status.take().map_or(Ok(()), tell_ready),
+            _ => Ok(()),
+        };
+        let criu = Criu::start(program, &[], true)?;
+        let answer = criu.ask(&request::request(kind, &fields), &mut listener);
+        answer.map_err(|error| criu::explain(error, &directories.log))?;
+        // After a pre-dump CRIU waits for the dump, which is a call of its own here.
+        match criu.finish()? || self.options.pre_dump {
+            true => Ok(()),
+            false => Err(criu::explain(Error::invalid("criu failed", "exit status"), &directories.log)),
+        }
+    }
+
+    fn check_features(&self, program: &Path) -> Result<()> {
+        if self.options.pre_dump {
+            criu::require_feature(program, Feature::MemTrack, "--pre-dump")?;
+        }
+        if self.options.criu.lazy_pages {
+            criu::require_feature(program, Feature::LazyPages, "--lazy-pages")?;
+        }
+        Ok(())
+    }
+
+    /// CRIU would write a whole image without a word where the parent is not.
+    fn check_parent(&self) -> Result<()> {
+        let Some(parent) = &self.options.parent_path else { return Ok(()) };
+        let refused = |reason: String| Err(Error::invalid("invalid --parent-path", reason));
+        if parent.is_absolute() {
+            return refused("--parent-path must be relative".to_owned());
+        }
+        match std::fs::metadata(self.options.criu.image_path.join(parent)) {
+            Ok(found) if found.is_dir() => Ok(()),
+            Ok(_) => refused(format!("{parent:?} is not a directory")),
+            Err(error) => Err(Error::io("invalid --parent-path", &error)),
+        }
+    }
+
+    fn add_fields(&self, fields: &mut Fields, version: u32) -> Result<()> {
+        let options = self.options;
+        let pid = self.record.init.map_or(0, |init| init.pid);
+        fields.number(field::PID, pid);
+        fields.text(field::ROOT, &self.record.rootfs);
+        fields.flag(field::LEAVE_RUNNING, options.leave_running);
+        fields.flag(field::TCP_SKIP_IN_FLIGHT, options.tcp_skip_in_flight);
+        fields.flag(field::LINK_REMAP, options.link_remap);
+        if let Some((address, port)) = &options.page_server {
+            fields.numbered(field::PAGE_SERVER, address, i32::from(*port));
+        }
+        if let Some(parent) = &options.parent_path {
+            fields.text(field::PARENT_IMG, &parent.to_string_lossy());
+            fields.flag(field::TRACK_MEM, true);
+        }
+        if let Some(freezer) = self.record.cgroup.as_ref().and_then(|cgroup| freezer(cgroup, version)) {
+            fields.text(field::FREEZE_CGROUP, &freezer);
+        }
+        self.add_namespaces(fields, pid)?;
+        if options.pre_dump { Ok(()) } else { self.add_mounts(fields, pid) }
+    }
+
+    /// Joined namespaces stay out of the image.
+    fn add_namespaces(&self, fields: &mut Fields, pid: i32) -> Result<()> {
+        for namespace in self.spec.namespaces.iter().filter(|namespace| namespace.path.is_some()) {
+            let Some((name, key)) = namespace_key(namespace.kind) else { continue };
+            let path = format!("/proc/{pid}/ns/{name}");
+            let stat = nix::sys::stat::stat(path.as_str())
+                .map_err(|errno| Error::system(format!("stat {path:?}"), errno).origin(namespace.origin()))?;
+            fields.text(field::EXTERNAL, &format!("{name}[{}]:{key}", stat.st_ino));
+        }
+        Ok(())
+    }
+
+    fn add_mounts(&self, fields: &mut Fields, pid: i32) -> Result<()> {
+        let path = format!("/proc/{pid}/root");
+        let root =
+            open(path.as_str(), OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, FileMode::empty())
+                .map_err(|errno| Error::system(format!("open {path:?}"), errno))?;
+        for (place, name) in at_dump(&self.spec, self.record.cgroup.as_ref(), root.as_fd()) {
+            fields.pair(field::EXT_MNT, &place, &name);
+        }
+        let descriptors = [0, 1, 2].map(|number| descriptor(pid, number));
+        let failed = |error: std::io::Error| Error::io(format!("write {DESCRIPTORS:?} in the image"), &error);
+        let text = serde_json::to_vec(&descriptors).map_err(|error| failed(error.into()))?;
+        let file = File::create(self.options.criu.image_path.join(DESCRIPTORS));
+        file.and_then(|mut file| file.write_all(&text)).map_err(failed)
+    }
+}
+
+/// What a standard descriptor of the container leads to: `pipe:[4711]`, or a path.
+fn descriptor(pid: i32, number: i32) -> String {
+    let target = std::fs::read_link(format!("/proc/{pid}/fd/{number}"));
+    target.map(|target| target.to_string_lossy().into_owned()).unwrap_or_default()
+}
+
+/// The cgroup that CRIU freezes instead of stopping each process by ptrace(2).
+fn freezer(cgroup: &Location, version: u32) -> Option<String> {
+    let place = match cgroup.mode {
+        Mode::Unified if version < KNOWS_UNIFIED_FREEZER => None,
+        Mode::Unified => cgroup.unified(),
+        Mode::Hybrid | Mode::Legacy => cgroup.place_of("freezer"),
+    };
+    place.map(|place| place.absolute())
+}
+
+/// One byte, and the end of the stream with the descriptor.
+fn tell_ready(status: OwnedFd) -> Result<()> {
+    File::from(status).write_all(&[0]).map_err(|error| Error::io("write to the status descriptor", &error))
+}
