@@ -1,6 +1,8 @@
 //! Limits a plain program with all that it starts, and says what it used. No container is needed.
 //!
-//!     cargo run -p limit -- '{"memory": {"limit": 67108864}, "pids": {"limit": 20}}' sh -c 'seq 9'
+//! ```text
+//! cargo run -p limit -- '{"memory": {"limit": 67108864}, "pids": {"limit": 20}}' sh -c 'seq 9'
+//! ```
 //!
 //! The first argument is `linux.resources` of the runtime specification, in JSON; the rest is the
 //! program. It runs as root, or as a user to whom a cgroup was delegated (`LIMIT_CGROUP` names one
