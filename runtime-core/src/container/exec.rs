@@ -46,7 +46,9 @@ impl Container {
             // With an inner leaf the container's own cgroup is to stay without processes.
             [] if record.leaf.is_some() && !cgroup.is_none() => own_cgroup(&cgroup, &record)?,
             [] => cgroup,
-            paths => cgroup.sub(&paths.iter().map(String::as_str).collect::<Vec<_>>())?,
+            paths => cgroup
+                .sub(&paths.iter().map(String::as_str).collect::<Vec<_>>())
+                .map_err(|error| error.context("adding pid to the sub cgroup"))?,
         };
         match self.launch(&plan, &init, &cgroup, &record) {
             // The container has sub-cgroups with controllers: where its init is, a process may be.
