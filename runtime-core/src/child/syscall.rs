@@ -72,7 +72,7 @@ macro_rules! call {
 #[rustfmt::skip]
 pub mod nr {
     pub const READ: usize = 0; pub const WRITE: usize = 1; pub const CLOSE: usize = 3; pub const PPOLL: usize = 271;
-    pub const LSEEK: usize = 8; pub const MMAP: usize = 9; pub const RT_SIGACTION: usize = 13;
+    pub const LSEEK: usize = 8; pub const MMAP: usize = 9; pub const MUNMAP: usize = 11; pub const RT_SIGACTION: usize = 13;
     pub const RT_SIGPROCMASK: usize = 14; pub const IOCTL: usize = 16; pub const SOCKET: usize = 41;
     pub const SENDFILE: usize = 40; pub const SENDMSG: usize = 46; pub const RECVMSG: usize = 47;
     pub const CLONE: usize = 56; pub const EXECVE: usize = 59; pub const WAITID: usize = 247;
@@ -100,7 +100,7 @@ pub mod nr {
 #[rustfmt::skip]
 pub mod nr {
     pub const READ: usize = 63; pub const WRITE: usize = 64; pub const CLOSE: usize = 57; pub const PPOLL: usize = 73;
-    pub const LSEEK: usize = 62; pub const MMAP: usize = 222; pub const RT_SIGACTION: usize = 134;
+    pub const LSEEK: usize = 62; pub const MMAP: usize = 222; pub const MUNMAP: usize = 215; pub const RT_SIGACTION: usize = 134;
     pub const RT_SIGPROCMASK: usize = 135; pub const IOCTL: usize = 29; pub const SOCKET: usize = 198;
     pub const SENDFILE: usize = 71; pub const SENDMSG: usize = 211; pub const RECVMSG: usize = 212;
     pub const CLONE: usize = 220; pub const EXECVE: usize = 221; pub const WAITID: usize = 95;

@@ -49,7 +49,9 @@ impl Container {
                 own_cgroup(&cgroup, &record)?
             }
             [] => cgroup,
-            paths => cgroup.sub(&paths.iter().map(String::as_str).collect::<Vec<_>>())?,
+            paths => cgroup
+                .sub(&paths.iter().map(String::as_str).collect::<Vec<_>>())
+                .map_err(|error| error.context("adding pid to the sub cgroup"))?,
         };
         let receiver = Receiver::new(&spec, || State::new(&record, Status::Running));
         let receiver = receiver.as_ref();

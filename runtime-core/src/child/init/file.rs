@@ -200,25 +200,45 @@ pub fn directory(root: i32, path: &[u8], mode: u32) -> Step<i32> {
 /// How many links a path may have (path_resolution(7)).
 const LINKS: usize = 40;
 
-/// A path that links have changed.
+/// A path that links have changed, in memory of its own: a page of the stack would stay for as long as
+/// a created container waits.
 struct Target {
-    bytes: [u8; 4096],
+    start: *mut u8,
     len: usize,
 }
 
+impl Drop for Target {
+    fn drop(&mut self) {
+        call!(nr::MUNMAP, self.start, Self::SIZE).ok();
+    }
+}
+
 impl Target {
-    fn new() -> Self {
-        Self { bytes: [0; 4096], len: 0 }
+    const SIZE: usize = 4096;
+
+    fn new() -> Step<Self> {
+        const PROT_READ_WRITE: usize = 3;
+        const MAP_PRIVATE_ANONYMOUS: usize = 0x22;
+        let start = call!(nr::MMAP, 0, Self::SIZE, PROT_READ_WRITE, MAP_PRIVATE_ANONYMOUS, usize::MAX, 0)
+            .at(Detail::Memory)?;
+        Ok(Self { start: start as *mut u8, len: 0 })
     }
 
     fn bytes(&self) -> &[u8] {
-        &self.bytes[..self.len]
+        // SAFETY: `len` bytes of the mapping, which is there until the drop.
+        unsafe { core::slice::from_raw_parts(self.start, self.len) }
+    }
+
+    fn room(&mut self) -> &mut [u8] {
+        // SAFETY: the whole mapping, zeroed by the kernel, and borrowed as `self` is.
+        unsafe { core::slice::from_raw_parts_mut(self.start, Self::SIZE) }
     }
 
     fn push(&mut self, bytes: &[u8]) -> Step {
         let end = self.len + bytes.len();
         let too_long = Failure { errno: errno::ENAMETOOLONG, detail: Detail::TooLong as u32 };
-        self.bytes.get_mut(self.len..end).ok_or(too_long)?.copy_from_slice(bytes);
+        let start = self.len;
+        self.room().get_mut(start..end).ok_or(too_long)?.copy_from_slice(bytes);
         self.len = end;
         Ok(())
     }
@@ -226,8 +246,9 @@ impl Target {
 
 /// What a path leads to when links on its way lead to what does not exist yet: images have such links
 /// (/etc/hosts to a file that the engine mounts), and their targets are made, inside the root.
+#[inline(never)]
 fn follow_dangling(root: i32, path: &[u8]) -> Step<Target> {
-    let mut target = Target::new();
+    let mut target = Target::new()?;
     target.push(path)?;
     for _ in 0..LINKS {
         match followed_once(root, target.bytes())? {
@@ -239,6 +260,7 @@ fn follow_dangling(root: i32, path: &[u8]) -> Step<Target> {
 }
 
 /// The path with its first dangling link replaced by what it says; `None` if there is none.
+#[inline(never)]
 fn followed_once(root: i32, path: &[u8]) -> Step<Option<Target>> {
     let mut buffer = Buffer::new();
     let mut parent = &path[..0];
@@ -247,19 +269,20 @@ fn followed_once(root: i32, path: &[u8]) -> Step<Option<Target>> {
         match in_root(root, buffer.hold(&path[..end])?, 0) {
             Ok(fd) => close(fd),
             Err(errno::ENOENT) => {
-                let mut link = [0u8; 4096];
+                let mut link = Target::new()?;
                 let place = if parent.is_empty() { &b"."[..] } else { parent };
                 let place = in_root(root, buffer.hold(place)?, O_DIRECTORY).at(Detail::Open)?;
                 let name = buffer.hold(component)?;
-                let read = call!(nr::READLINKAT, place, name.as_ptr(), link.as_mut_ptr(), link.len());
+                let read = call!(nr::READLINKAT, place, name.as_ptr(), link.start, Target::SIZE);
                 close(place);
                 let Ok(len) = read else { return Ok(None) };
-                let mut target = Target::new();
-                if link[0] != b'/' {
+                link.len = len;
+                let mut target = Target::new()?;
+                if link.bytes().first() != Some(&b'/') {
                     target.push(parent)?;
                     target.push(b"/")?;
                 }
-                target.push(&link[..len])?;
+                target.push(link.bytes())?;
                 target.push(&path[end..])?;
                 return Ok(Some(target));
             }

@@ -17,6 +17,7 @@ const ROUNDS: usize = 4096;
 
 /// Detaches every whole procfs and sysfs outside of the working directory, which is the new root; one
 /// that is locked is covered.
+#[inline(never)]
 pub fn detach(init: &mut Init) -> Step {
     let mut root = [0u8; 4096];
     let len = call!(nr::GETCWD, root.as_mut_ptr(), root.len()).at(Detail::Chdir)?;
@@ -55,6 +56,7 @@ impl Place {
 }
 
 /// The mount after the first `skip` that match.
+#[inline(never)]
 fn find(init: &mut Init, root: &[u8], mut skip: usize) -> Step<Option<Place>> {
     let table = namespace::open_own(init, c"mountinfo", O_NONBLOCK)?;
     let mut lines = Lines { fd: table, buffer: [0; 8192], start: 0, end: 0 };
