@@ -150,7 +150,7 @@ impl Runtime {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::NotFound`], or an id that is malformed.
+    /// [`ErrorKind::NotFound`](crate::ErrorKind::NotFound), or an id that is malformed.
     pub fn container(&self, id: &str) -> Result<Container> {
         Container::open(&self.0, ContainerId::new(id)?)
     }
@@ -164,7 +164,7 @@ impl Runtime {
     }
 
     /// Removes what is left of a container, whatever its state: kills its processes, removes its
-    /// cgroup and its state. An id that does not exist is [`ErrorKind::NotFound`].
+    /// cgroup and its state. An id that does not exist is [`ErrorKind::NotFound`](crate::ErrorKind::NotFound).
     pub fn delete_force(&self, id: &str) -> Result<()> {
         Container::open(&self.0, ContainerId::new(id)?)?.delete_force()
     }
