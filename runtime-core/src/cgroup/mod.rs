@@ -36,7 +36,7 @@
 //! # }
 //! ```
 //!
-//! `examples/limit` is a whole program of this kind, and `docs/cgroups.md` names the test of each field.
+//! `examples/limit` is a whole program of this kind, and `runtime-core/CGROUPS.md` names the test of each field.
 //!
 //! What it does not do: the BPF program of device rules, which the caller
 //! attaches to [`Cgroup::directory`].

@@ -1,5 +1,5 @@
 //! Every field of `linux.resources`, set and read back from the kernel: on v1, on v2, and by a user who
-//! was given a subtree on each. The tables of docs/cgroups.md are made from this list (`table.rs`).
+//! was given a subtree on each. The tables of CGROUPS.md are made from this list (`table.rs`).
 
 use runtime_core::cgroup::{Cgroup, CgroupPlan, Hierarchies};
 use serde_json::{Value, json};
@@ -211,7 +211,7 @@ fn with_device(resources: &Value) -> Option<Value> {
 /// What a field needs here, or why it cannot be tested.
 fn prepare(resources: &Value, cell: Cell) -> Option<(Value, &'static str, Held)> {
     let Files(controller, files) = cell else {
-        println!("no file of this version: see docs/cgroups.md");
+        println!("no file of this version: see CGROUPS.md");
         return None;
     };
     let view = Hierarchies::detect().expect("the machine has cgroups");

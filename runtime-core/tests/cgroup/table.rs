@@ -1,4 +1,4 @@
-//! The table of docs/cgroups.md: every field with the test that sets it and reads it back.
+//! The table of CGROUPS.md: every field with the test that sets it and reads it back.
 //!
 //! `UPDATE_DOCS=1` writes it anew.
 
@@ -85,8 +85,8 @@ fn every_named_test_exists() {
 
 #[test]
 fn the_page_is_up_to_date() {
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/cgroups.md");
-    let page = std::fs::read_to_string(path).expect("docs/cgroups.md");
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/CGROUPS.md");
+    let page = std::fs::read_to_string(path).expect("CGROUPS.md");
     let (before, rest) = page.split_once(BEGIN).expect("the beginning of the table");
     let (found, after) = rest.split_once(END).expect("the end of the table");
     let wanted = table();

@@ -1,6 +1,6 @@
 //! cgroups-rs on cgroup v1, beside this library and the kernel's files.
 //!
-//!     cargo test --manifest-path comparisons/cgroups-rs/Cargo.toml
+//!     cargo test --manifest-path benches/cgroups-rs/Cargo.toml
 //!
 //! Each operation has a recorded outcome, which the table of ARCHITECTURE.md shows. `UPDATE_DOCS=1` writes
 //! that table. A new version of the crate that does better fails here, and can be taken up.
@@ -18,7 +18,7 @@ use runtime_core::cgroup::{Cgroup, CgroupPlan, Hierarchies, Version};
 use serde_json::json;
 
 const ROOT: &str = "/sys/fs/cgroup";
-const BEGIN: &str = "<!-- cgroups-rs: begin, made by comparisons/cgroups-rs -->\n";
+const BEGIN: &str = "<!-- cgroups-rs: begin, made by benches/cgroups-rs -->\n";
 const END: &str = "<!-- cgroups-rs: end -->\n";
 
 /// What was seen.
@@ -406,7 +406,7 @@ fn a_hybrid_machine_counts_as_v1() {
 }
 
 fn table() -> String {
-    let mut text = "| operation of cgroups-rs 0.5.1 on v1 | beside ours | seen | test in comparisons/cgroups-rs |\n|---|---|---|---|\n".to_owned();
+    let mut text = "| operation of cgroups-rs 0.5.1 on v1 | beside ours | seen | test in benches/cgroups-rs |\n|---|---|---|---|\n".to_owned();
     for Field { name, file, outcome, why, .. } in FIELDS {
         let why = if why.is_empty() { format!("`{file}`") } else { format!("`{file}`: {why}") };
         writeln!(text, "| set: {name} | {} | {why} | `every_field` |", outcome.text())
