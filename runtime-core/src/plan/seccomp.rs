@@ -3,7 +3,7 @@
 use super::lanes::Lanes;
 use crate::child::ops::Op;
 use crate::error::Result;
-use crate::seccomp::Filter;
+use crate::seccomp::{FLAG_TSYNC, Filter};
 use crate::spec::ValidSpec;
 
 const ORIGIN: &str = "linux.seccomp";
@@ -20,8 +20,8 @@ pub(super) fn seccomp(lanes: &mut Lanes, spec: &ValidSpec) -> Result<()> {
     let Some(profile) = &spec.seccomp else { return Ok(()) };
     let filter = Filter::from_profile(profile).map_err(|error| error.origin(ORIGIN))?;
     lanes.notes.extend(filter.warnings().iter().map(|warning| format!("{ORIGIN}: {warning}")));
-    // runc's words.
-    lanes.notes.push(format!("seccomp filter flags: {}", filter.flags()));
+    // runc's words; TSYNC says nothing where there is one thread.
+    lanes.notes.push(format!("seccomp filter flags: {}", filter.flags() & !FLAG_TSYNC));
     if !filter.needs_listener() {
         let program = lanes.child.instructions(&filter.to_bytes());
         lanes.push_from(Op::Seccomp { flags: filter.flags(), program }, ORIGIN);
