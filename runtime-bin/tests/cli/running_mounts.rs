@@ -3,6 +3,7 @@
 use std::fs;
 use std::os::unix::fs::symlink;
 
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use serde_json::{Value, json};
 
 use crate::support::{Bundle, Container, Run, Running as _, privileged};
@@ -117,4 +118,52 @@ fn what_cannot_be_added() {
     container.go_with(&["kill"], &["KILL"]).ok();
     container.wait_for("stopped");
     mounts(&bundle, &container, "add", &one(json!({}))).fails(1, "stopped container");
+}
+
+/// What the host has forbidden on a mount, a container with all capabilities in a user namespace cannot
+/// take back, nor look below what is mounted further down.
+#[test]
+fn the_hosts_attributes_are_locked_in_a_user_namespace() {
+    if !privileged() {
+        return;
+    }
+    let bundle = Bundle::new(&["sleep", "1000"]).with(|config| {
+        for map in ["uidMappings", "gidMappings"] {
+            config["linux"][map] = json!([{"containerID": 0, "hostID": 0, "size": 65536}]);
+        }
+        config["linux"]["namespaces"].as_array_mut().expect("a list").push(json!({"type": "user"}));
+        for set in ["bounding", "effective", "permitted"] {
+            config["process"]["capabilities"][set] = json!(["CAP_SYS_ADMIN"]);
+        }
+    });
+    let source = bundle.path().join("source");
+    fs::create_dir_all(source.join("sub")).expect("a directory");
+    fs::write(source.join("sub/secret"), "").expect("a file");
+    let none = None::<&str>;
+    mount(Some(&source), &source, none, MsFlags::MS_BIND, none).expect("a bind mount");
+    let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_RDONLY;
+    mount(Some("tmpfs"), &source.join("sub"), Some("tmpfs"), MsFlags::empty(), none).expect("a tmpfs");
+    mount(none, &source, none, flags | MsFlags::MS_BIND | MsFlags::MS_REMOUNT, none).expect("a remount");
+    let container = bundle.container();
+    container.go(&["run", "--detach"]).ok();
+    let list = json!([
+        {"destination": "/added", "source": source, "options": ["rbind"]},
+        {"destination": "/named", "source": source, "options": ["rbind", "noexec"]},
+        {"destination": "/scratch", "type": "tmpfs", "source": "tmpfs", "options": ["size=1m"]},
+    ]);
+    mounts(&bundle, &container, "add", &list).ok();
+    for place in ["/added", "/named"] {
+        for option in ["rw", "ro,suid,nodev", "ro,dev,nosuid"] {
+            sh(&container, &format!("mount -o remount,bind,{option} {place}")).fails(1, "ermi");
+        }
+        sh(&container, &format!("umount {place}/sub")).fails(1, "nvalid");
+        sh(&container, &format!("test -e {place}/sub/secret || touch {place}/x")).fails(1, "Read-only");
+    }
+    let table = sh(&container, "cat /proc/self/mountinfo").ok().stdout;
+    let line = table.lines().find(|line| line.contains(" /named ")).expect("the mount");
+    assert!(line.contains(" ro,nosuid,nodev,noexec") && !line.contains("master:"), "{line}");
+    mounts(&bundle, &container, "remove", &list).ok();
+    for place in [source.join("sub"), source] {
+        umount2(&place, MntFlags::MNT_DETACH).expect("unmounted");
+    }
 }

@@ -18,6 +18,7 @@ use nix::sys::statfs::{PROC_SUPER_MAGIC, fstatfs};
 
 use super::Container;
 use crate::error::{Error, ErrorKind, Result};
+use crate::launch;
 use crate::spec::{Mount, mount_options as attribute, parse_mounts};
 use crate::state::{AddedMount, Record, Status, status_of};
 use crate::sys::{fs, mount, namespace};
@@ -34,7 +35,7 @@ impl Container {
     /// The list is malformed; the container does not run; a mount fails: those before it stay.
     pub fn add_mounts(&self, mounts: &[u8]) -> Result<()> {
         self.change_mounts(mounts, |visit, record, wanted| {
-            let (tree, directory) = detached(wanted)?;
+            let (tree, directory) = detached(wanted, visit.locked)?;
             let id = mount_id(&tree).map_err(|error| error.origin(wanted.origin()))?;
             visit.attach(tree, wanted, directory)?;
             record.added_mounts.push(AddedMount { destination: wanted.destination.clone(), id });
@@ -93,7 +94,8 @@ impl Container {
         let wanted = parse_mounts(mounts, &spec.namespaces)?;
         wanted.iter().try_for_each(check)?;
         let stopped = || self.wrong_state("cannot change the mounts of a stopped container");
-        let visit = Visit { init: self.live_init(&record)?.ok_or_else(stopped)? };
+        let init = self.live_init(&record)?.ok_or_else(stopped)?;
+        let visit = Visit { init, locked: spec.namespaces.has(crate::spec::Kind::User) };
         for mount in &wanted {
             let changed = change(&visit, &mut record, mount);
             // What has been done is remembered even if the next one fails.
@@ -122,8 +124,9 @@ fn check(wanted: &Mount) -> Result<()> {
     Ok(())
 }
 
-/// The mount, attached nowhere, and whether its root is a directory.
-fn detached(wanted: &Mount) -> Result<(OwnedFd, bool)> {
+/// The mount, attached nowhere, and whether its root is a directory. With `locked` the attributes of the
+/// host's mounts stay as they are, whatever the container's capabilities in its user namespace.
+fn detached(wanted: &Mount, locked: bool) -> Result<(OwnedFd, bool)> {
     let failed = |errno| {
         Error::system(format!("mount {:?} for {:?}", wanted.source, wanted.destination), errno)
             .origin(wanted.origin())
@@ -132,9 +135,13 @@ fn detached(wanted: &Mount) -> Result<(OwnedFd, bool)> {
     let tree = match options.bind {
         Some(recursive) => {
             let source = CString::new(wanted.source.as_str()).map_err(|_| failed(Errno::EINVAL))?;
-            let tree = mount::clone_tree(&source, recursive, options.source_nofollow).map_err(failed)?;
+            let tree = match locked {
+                false => mount::clone_tree(&source, recursive, options.source_nofollow),
+                true => launch::locked_tree(&source, recursive, options.source_nofollow)?,
+            };
+            let tree = tree.map_err(failed)?;
             mount::make_private(tree.as_fd()).map_err(failed)?;
-            set_attributes(&tree, wanted).map_err(failed)?;
+            set_attributes(&tree, wanted, locked).map_err(failed)?;
             tree
         }
         None => tmpfs(wanted).map_err(failed)?,
@@ -146,15 +153,19 @@ fn detached(wanted: &Mount) -> Result<(OwnedFd, bool)> {
     Ok((tree, SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT == SFlag::S_IFDIR))
 }
 
-/// A bind mount has the attributes that its options name, if they name any, as at create.
-fn set_attributes(tree: &OwnedFd, wanted: &Mount) -> Result<(), Errno> {
+/// A bind mount has the attributes that its options name, if they name any, as at create. Of a locked one
+/// only those that the options clear are cleared, which the kernel refuses for the host's.
+fn set_attributes(tree: &OwnedFd, wanted: &Mount, locked: bool) -> Result<(), Errno> {
     let options = &wanted.options;
     if !options.names_attributes() {
         return Ok(());
     }
-    let set = options.attributes();
-    let atime = if options.atime.is_some() { attribute::ATIME } else { 0 };
-    mount::change(tree.as_fd(), set, (attribute::ALL & !set) | atime, 0, false)
+    let (set_atime, clear_atime) = options.atime_change();
+    let set = options.set | set_atime;
+    // The kernel does not lock the one of symbolic links.
+    let clear = if locked { options.clear & attribute::ALL | attribute::NOSYMFOLLOW } else { attribute::ALL };
+    let clear = clear & !set | clear_atime & (attribute::ATIME | !set);
+    mount::change(tree.as_fd(), set, clear, 0, false)
 }
 
 fn tmpfs(wanted: &Mount) -> Result<OwnedFd, Errno> {
@@ -185,6 +196,8 @@ fn mount_id(file: &OwnedFd) -> Result<u64> {
 /// The way into the container's mount namespace.
 struct Visit {
     init: OwnedFd,
+    /// The container is in a user namespace.
+    locked: bool,
 }
 
 impl Visit {

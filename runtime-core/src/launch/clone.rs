@@ -219,8 +219,8 @@ impl AsFd for Cloned {
     }
 }
 
-/// A child that only holds a new user namespace, until it is killed.
-pub(super) fn pause_in_user_namespace() -> Result<Cloned> {
+/// A child that only holds a new user namespace, and others (CLONE_NEW*) of that, until it is killed.
+pub(super) fn pause_in_user_namespace(more: i32) -> Result<Cloned> {
     let program =
         std::fs::File::open("/dev/null").map_err(|error| Error::io("open \"/dev/null\"", &error))?;
     let (ours, theirs) =
@@ -232,7 +232,7 @@ pub(super) fn pause_in_user_namespace() -> Result<Cloned> {
         .map(|(at, fd)| Give { from: fd.as_raw_fd(), to: 3 + at as i32 })
         .collect::<Vec<_>>();
     clone(&Request {
-        namespaces: libc::CLONE_NEWUSER as u64,
+        namespaces: (libc::CLONE_NEWUSER | more) as u64,
         cgroup: None,
         program: program.as_fd(),
         gives: &gives,

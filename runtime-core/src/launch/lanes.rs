@@ -1,6 +1,6 @@
 //! The parent lane: what the caller does while the child mounts.
 
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
@@ -166,8 +166,22 @@ fn namespace_of(pid: i32, kind: &str) -> Result<OwnedFd> {
 
 /// A user namespace with these maps, held by its descriptor only.
 fn user_namespace(maps: &IdMaps) -> Result<OwnedFd> {
-    let holder = super::clone::pause_in_user_namespace()?;
-    let namespace = idmap::write(holder.pid, maps, true).and_then(|()| user_namespace_of(holder.pid));
+    held(0, |pid| idmap::write(pid, maps, true).and_then(|()| user_namespace_of(pid)))
+}
+
+/// Clones a tree of the host for a container that is in a user namespace: from a copy of the mount
+/// namespace that belongs to another user namespace, where the kernel has locked the attributes of the
+/// host's mounts (mount_namespaces(7)). The container cannot take them back then, nor uncover what is
+/// below a mount of the tree.
+pub(crate) fn locked_tree(source: &CStr, recursive: bool, nofollow: bool) -> Result<nix::Result<OwnedFd>> {
+    let namespace = held(libc::CLONE_NEWNS, |pid| namespace_of(pid, "mnt"))?;
+    Ok(in_mount_namespace(namespace.as_fd(), || mount::clone_tree(source, recursive, nofollow)))
+}
+
+/// What `take` gets of a process in new namespaces, which ends then.
+fn held(more: i32, take: impl FnOnce(i32) -> Result<OwnedFd>) -> Result<OwnedFd> {
+    let holder = super::clone::pause_in_user_namespace(more)?;
+    let namespace = take(holder.pid);
     process::pidfd_send_signal(holder.pidfd.as_fd(), libc::SIGKILL)
         .and_then(|()| process::wait(holder.pidfd.as_fd(), true))
         .map_err(|errno| Error::system("end the holder of a user namespace", errno))?;

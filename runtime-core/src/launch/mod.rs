@@ -31,7 +31,7 @@ pub(crate) use gate::{Handover, open_gate};
 pub(crate) use hooks::{run_hooks, run_poststop, state_file};
 use image::InitImage;
 pub(crate) use image::sealed;
-pub(crate) use lanes::{ParentLane, run};
+pub(crate) use lanes::{ParentLane, locked_tree, run};
 pub(crate) use listener::Receiver;
 pub(crate) use net_devices::{Moved, give as give_net_devices};
 pub(crate) use undo::Guard;
