@@ -116,6 +116,11 @@ pub(super) fn job(serial: u32, path: &str) -> Vec<u8> {
     message(2, &[(5, Value::Uint32(serial))], &[Value::text(path)], "o")
 }
 
+/// The answer that is the value of a property.
+pub(super) fn property(serial: u32, value: Value) -> Vec<u8> {
+    message(2, &[(5, Value::Uint32(serial))], &[Value::Variant(Box::new(value))], "v")
+}
+
 pub(super) fn error(serial: u32, name: &str, text: &str) -> Vec<u8> {
     message(3, &[(5, Value::Uint32(serial)), (4, Value::text(name))], &[Value::text(text)], "s")
 }

@@ -40,6 +40,7 @@ const LIMIT: Duration = Duration::from_secs(30);
 const SYSTEMD: &str = "org.freedesktop.systemd1";
 const SYSTEMD_PATH: &str = "/org/freedesktop/systemd1";
 const MANAGER: &str = "org.freedesktop.systemd1.Manager";
+const DESCRIPTION: &str = "Description";
 
 /// A unit that is or was made, as the state file keeps it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -48,6 +49,9 @@ pub(crate) struct Unit {
     pub(crate) name: String,
     /// Whose it is.
     pub(crate) manager: Manager,
+    /// Its description, by which one that systemd may have made is known to be the container's.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub(crate) description: String,
 }
 
 /// The unit of a container that is to be made. Computing it does no input or output.
@@ -96,7 +100,12 @@ impl UnitPlan {
             }
             put(&mut all, Property::new(name, value));
         }
-        Ok(Self { unit: Unit { name: name.unit.clone(), manager }, name, properties: all })
+        let described = all.iter().find(|property| property.name == DESCRIPTION);
+        let description = match described.map(|property| &property.value) {
+            Some(Value::Text(text)) => text.clone(),
+            _ => String::new(),
+        };
+        Ok(Self { unit: Unit { name: name.unit.clone(), manager, description }, name, properties: all })
     }
 
     /// Where the cgroup will be, as `cgroupsPath` of the cgroupfs driver. Below the user's manager it is
@@ -206,12 +215,21 @@ impl Unit {
         attached.map(drop).map_err(|refusal| self.refused(&format!("move process {pid} into"), &refusal))
     }
 
-    /// Stops the unit and waits for its end; a failed one is forgotten. With `kill`, its processes are
-    /// killed first: systemd itself would ask them to end, and wait. One that has gone is fine.
-    pub(crate) fn stop(&self, kill: bool) -> Result<()> {
-        let mut link = self.connect()?;
+    /// Stops the unit and waits for its end; a failed one is forgotten. One that has gone is fine.
+    ///
+    /// With `unsure`, it is not known whether the unit was made for the container: one that is somebody
+    /// else's is left alone. Nor is its cgroup known then, so its processes are killed first: systemd
+    /// itself would ask them to end, and wait.
+    pub(crate) fn stop(&self, unsure: bool) -> Result<()> {
+        self.stop_by(&mut self.connect()?, unsure)
+    }
+
+    fn stop_by(&self, link: &mut Link, unsure: bool) -> Result<()> {
         let name = || Value::text(&*self.name);
-        if kill {
+        if unsure && !self.is_ours(link)? {
+            return Ok(());
+        }
+        if unsure {
             let arguments = [name(), Value::text("all"), Value::Int32(libc::SIGKILL)];
             self.unless_gone(link.0.call(&manager_call("KillUnit", &arguments))?, "kill")?;
         }
@@ -224,6 +242,24 @@ impl Unit {
         link.0.wait_for_job(job)?;
         let reset = link.0.call(&manager_call("ResetFailedUnit", &[name()]))?;
         self.unless_gone(reset, "reset").map(drop)
+    }
+
+    /// Whether it was made by a call, not by a file, with the description that the container has. A state
+    /// file of an older version has none, and is believed.
+    fn is_ours(&self, link: &mut Link) -> Result<bool> {
+        const INTERFACE: &str = "org.freedesktop.systemd1.Unit";
+        let mut get = |property| match property_of(link, &self.name, INTERFACE, property)? {
+            Err(refusal) if refusal.is("UnknownObject") => Ok(None),
+            other => self.unless_gone(other, "look at"),
+        };
+        let (Some(transient), Some(description)) = (get("Transient")?, get(DESCRIPTION)?) else {
+            return Ok(false);
+        };
+        let is_transient =
+            transient.body("v").and_then(|mut body| (body.signature()? == "b").then(|| body.u32())?);
+        let text =
+            description.body("v").and_then(|mut body| (body.signature()? == "s").then(|| body.text())?);
+        Ok(is_transient == Some(1) && (self.description.is_empty() || text == Some(&*self.description)))
     }
 
     fn unless_gone(&self, result: Result<Message, Refusal>, verb: &str) -> Result<Option<Message>> {
@@ -304,7 +340,7 @@ fn parse_name(manager: Manager, path: Option<&str>, id: &str) -> Result<UnitName
 
 /// What every unit has, whatever its limits.
 fn basic_properties(name: &UnitName, id: &str) -> Vec<Property> {
-    let mut properties = vec![Property::new("Description", Value::text(format!("container {id}")))];
+    let mut properties = vec![Property::new(DESCRIPTION, Value::text(format!("container {id}")))];
     if name.is_slice() {
         properties.push(Property::new("Wants", Value::texts([name.slice.clone()])));
     } else {
@@ -350,10 +386,10 @@ fn is_of_unit(path: &str, unit: &str) -> bool {
     last == unit || last.strip_prefix('_') == Some(unit)
 }
 
-/// The cgroup of a slice, which has no process to look at.
-fn control_group(link: &mut Link, unit: &Unit) -> Result<String> {
-    let path = name::object_path(&unit.name);
-    let arguments = [Value::text("org.freedesktop.systemd1.Slice"), Value::text("ControlGroup")];
+/// Asks for a property of a unit: a variant.
+fn property_of(link: &mut Link, unit: &str, interface: &str, name: &str) -> Result<Result<Message, Refusal>> {
+    let path = name::object_path(unit);
+    let arguments = [Value::text(interface), Value::text(name)];
     let call = Call {
         destination: SYSTEMD,
         path: &path,
@@ -361,7 +397,13 @@ fn control_group(link: &mut Link, unit: &Unit) -> Result<String> {
         member: "Get",
         arguments: &arguments,
     };
-    let reply = link.0.call(&call)?.map_err(|refusal| unit.refused("find the cgroup of", &refusal))?;
+    link.0.call(&call)
+}
+
+/// The cgroup of a slice, which has no process to look at.
+fn control_group(link: &mut Link, unit: &Unit) -> Result<String> {
+    let reply = property_of(link, &unit.name, "org.freedesktop.systemd1.Slice", "ControlGroup")?
+        .map_err(|refusal| unit.refused("find the cgroup of", &refusal))?;
     let text = reply.body("v").and_then(|mut body| (body.signature()? == "s").then(|| body.text())?);
     match text.map(|path| path.trim_matches('/')).filter(|path| is_of_unit(path, &unit.name)) {
         Some(path) => Ok(path.to_owned()),

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::connection::Connection;
-use super::fake::{ACCEPT, Fake, Got, done, error, job, job_removed};
+use super::fake::{ACCEPT, Fake, Got, done, error, job, job_removed, property};
 use super::*;
 
 const UNIT: &str = "runtime-web.scope";
@@ -19,6 +19,10 @@ fn connect(fake: &Fake, is_bus: bool, limit: Duration) -> Link {
 
 fn stop_call(link: &mut Link) -> Result<Result<Message, Refusal>> {
     link.0.call(&manager_call("StopUnit", &[Value::text(UNIT), Value::text("replace")]))
+}
+
+fn unit() -> Unit {
+    Unit { name: UNIT.to_owned(), manager: Manager::System, description: "container web".to_owned() }
 }
 
 fn members(calls: &[Got]) -> Vec<&str> {
@@ -75,7 +79,7 @@ fn a_job_that_fails_is_an_error() {
     });
     let mut link = connect(&fake, false, LONG);
     let reply = stop_call(&mut link).unwrap().unwrap();
-    let unit = Unit { name: UNIT.to_owned(), manager: Manager::System };
+    let unit = unit();
     let text = link.0.finish_job(&unit, &reply).unwrap_err().to_string();
     assert!(
         text.contains("start systemd unit \"runtime-web.scope\": the job ended with \"timeout\""),
@@ -187,4 +191,34 @@ fn a_cgroup_belongs_to_its_unit() {
     assert!(is_of_unit("system.slice/_runtime-web.scope", UNIT));
     assert!(!is_of_unit("system.slice", UNIT));
     assert!(!is_of_unit("system.slice/runtime-web.scope/below", UNIT));
+}
+
+/// A state file names the unit before systemd is asked for it, and an answer may be lost: what exists
+/// under the name may be a service of the host (`::system.slice` is a name that a configuration may have).
+#[test]
+fn a_unit_of_somebody_else_is_not_stopped() {
+    let cases = [
+        (true, "container web", &["Get", "Get", "KillUnit", "StopUnit", "ResetFailedUnit"][..]),
+        (true, "container other", &["Get", "Get"]),
+        (false, "container web", &["Get", "Get"]),
+    ];
+    for (transient, description, expected) in cases {
+        let mut first = true;
+        let fake = Fake::serve(ACCEPT, move |serial, member| {
+            Some(match member {
+                "Get" if std::mem::take(&mut first) => property(serial, Value::Bool(transient)),
+                "Get" => property(serial, Value::text(description)),
+                "StopUnit" => [job(serial, "/job/2"), job_removed("/job/2", UNIT, "done")].concat(),
+                _ => done(serial),
+            })
+        });
+        let mut link = connect(&fake, false, LONG);
+        unit().stop_by(&mut link, true).unwrap();
+        drop(link);
+        assert_eq!(members(&fake.calls()), expected, "{transient} {description}");
+    }
+    let fake = Fake::serve(ACCEPT, |serial, _| {
+        Some(error(serial, "org.freedesktop.DBus.Error.UnknownObject", "Unknown object"))
+    });
+    unit().stop_by(&mut connect(&fake, false, LONG), true).unwrap();
 }
