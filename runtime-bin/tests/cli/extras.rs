@@ -84,6 +84,11 @@ fn hooks_write_to_files() {
     let bundle =
         bundle.with(|config| config["annotations"]["run.oci.hooks.stdout"] = json!("/nonexistent/out"));
     bundle.container().go(&["run"]).fails(1, "annotations.run.oci.hooks.stdout");
+    // One that nobody reads must not hold the runtime up, which has the container's lock.
+    let fifo = bundle.path().join("fifo");
+    nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).expect("a fifo");
+    let bundle = bundle.with(|config| config["annotations"]["run.oci.hooks.stdout"] = json!("fifo"));
+    bundle.container().go(&["run"]).fails(1, "annotations.run.oci.hooks.stdout");
 }
 
 #[test]

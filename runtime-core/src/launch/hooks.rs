@@ -9,6 +9,7 @@ use std::path::Path;
 use std::process::{Child, Command, ExitStatus};
 use std::time::Duration;
 
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::failure::{hook_operation, killed_by, printed};
@@ -68,14 +69,23 @@ impl Outputs {
                 return Ok(None);
             };
             let path = Path::new(&state.bundle).join(path);
-            let file = File::options().append(true).create(true).mode(0o600).open(&path);
-            file.map(Some).map_err(|error| {
+            // A FIFO that nobody reads is an error: it would block for ever.
+            let flags = libc::O_NONBLOCK | libc::O_NOCTTY;
+            let file = File::options().append(true).create(true).mode(0o600).custom_flags(flags).open(&path);
+            file.and_then(blocking).map(Some).map_err(|error| {
                 Error::io(format!("open {path:?} for the output of hooks"), &error)
                     .origin(format!("annotations.{annotation}"))
             })
         };
         Ok(Self { stdout: open(STDOUT_ANNOTATION)?, stderr: open(STDERR_ANNOTATION)? })
     }
+}
+
+/// The hooks get the file as they expect it.
+fn blocking(file: File) -> std::io::Result<File> {
+    let flags = OFlag::from_bits_retain(fcntl(&file, FcntlArg::F_GETFL)?);
+    fcntl(&file, FcntlArg::F_SETFL(flags - OFlag::O_NONBLOCK))?;
+    Ok(file)
 }
 
 fn run(hook: &Hook, state: &File, outputs: &Outputs) -> Result<()> {
