@@ -41,6 +41,25 @@ fn a_failed_restore_leaves_nothing() {
     assert_eq!(std::fs::read_dir(bundle.state()).expect("the state root").count(), 0);
 }
 
+/// Create refuses such an image too; what CRIU would make of it has the source as its root.
+#[test]
+fn no_link_leads_a_mount_to_the_root() {
+    if !privileged() {
+        return;
+    }
+    let fake = Fake::new();
+    let bundle = Bundle::new(&["sleep", "1000"]).with(|config| {
+        let mounts = config["mounts"].as_array_mut().expect("mounts");
+        mounts.push(serde_json::json!({"destination": "/link", "source": "/tmp", "options": ["bind"]}));
+    });
+    std::os::unix::fs::symlink("/", bundle.path().join("rootfs/link")).expect("a link");
+    std::fs::create_dir(bundle.path().join("checkpoint")).expect("a directory");
+    std::fs::write(bundle.path().join("checkpoint/descriptors.json"), "[]").expect("descriptors");
+    let container = bundle.container();
+    let mut command = bundle.runtime();
+    fake.found_by(&mut command).args(["restore", "--detach"]).go(&[&container.id]).fails(1, "/link");
+}
+
 #[test]
 fn a_missing_or_old_criu_is_named() {
     if !privileged() {

@@ -261,7 +261,7 @@ fn enter(init: &OwnedFd) -> Result<OwnedFd, Errno> {
 
 /// Where a link of the container leads is known only here: not to the root, which a mount would cover,
 /// and not to a procfs (see `spec::mount`).
-fn verify(root: &OwnedFd, target: &OwnedFd) -> Result<(), Errno> {
+pub(super) fn verify(root: impl AsFd, target: &OwnedFd) -> Result<(), Errno> {
     let (root, place) = (fstat(root)?, fstat(target)?);
     if (root.st_dev, root.st_ino) == (place.st_dev, place.st_ino) {
         return Err(Errno::EINVAL);

@@ -13,6 +13,7 @@ use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sched::CloneFlags;
 use nix::sys::stat::{Mode, SFlag, fstat};
 
+use crate::container::mounts::verify;
 use crate::error::{Error, Result};
 use crate::spec::Mount;
 use crate::sys::{self, fs, namespace};
@@ -108,7 +109,9 @@ impl Builder<'_> {
     }
 
     fn mount_point(&self, mount: &Mount, directory: bool) -> Result<OwnedFd> {
-        fs::open_or_make(self.root, &mount.destination, directory).map_err(|errno| {
+        let made = fs::open_or_make(self.root, &mount.destination, directory);
+        // As at create: a link of the image may lead to the root itself.
+        made.and_then(|target| verify(self.root, &target).map(|()| target)).map_err(|errno| {
             Error::system(format!("make the mount point {:?}", mount.destination), errno)
                 .origin(mount.origin())
         })
