@@ -7,6 +7,7 @@
 
 mod daemon;
 
+use std::borrow::Cow;
 use std::fs::File;
 use std::io::{IsTerminal as _, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -201,7 +202,18 @@ fn quoted(value: &str) -> String {
 /// Writes to the standard error output; the caller may have closed it, and then there is nobody
 /// left to tell.
 fn to_stderr(text: &str) {
+    let text = match std::io::stderr().is_terminal() {
+        true => harmless(text),
+        false => text.into(),
+    };
     if std::io::stderr().write_all(text.as_bytes()).is_err() {}
+}
+
+/// The text without what a terminal would act on: messages have words of the container in them, such as
+/// what a hook printed there or what CRIU logged.
+fn harmless(text: &str) -> Cow<'_, str> {
+    let acts = |char: char| char.is_control() && !matches!(char, '\n' | '\t');
+    if text.contains(acts) { text.replace(acts, "\u{fffd}").into() } else { text.into() }
 }
 
 #[cfg(test)]
@@ -235,5 +247,12 @@ mod tests {
         assert!(text.starts_with("time=\"20"), "{text}");
         assert!(text.ends_with("Z\" level=warning msg=\"say \\\"hi\\\"\\nthere\"\n"), "{text}");
         assert_eq!(text.lines().count(), 1);
+    }
+
+    #[test]
+    fn a_terminal_is_not_told_what_to_do() {
+        let text = harmless("hook: \x1b]0;title\x07\u{9b}2J\r\ttail\n");
+        assert_eq!(text, "hook: \u{fffd}]0;title\u{fffd}\u{fffd}2J\u{fffd}\ttail\n");
+        assert!(matches!(harmless("grüße\n"), Cow::Borrowed(_)));
     }
 }
