@@ -250,6 +250,58 @@ fn a_new_user_namespace_with_a_joined_network() {
     container.go_with(&["exec", "--cap", "CAP_SYS_ADMIN"], &["hostname", "inside"]).ok();
 }
 
+/// The attributes of the host's mounts, and what lies below them, stay out of reach of a container with
+/// all capabilities in its user namespace, however it came to that. Control: its own may be changed.
+#[test]
+fn the_hosts_mounts_are_locked_in_every_user_namespace() {
+    use nix::mount::{MntFlags, MsFlags, mount, umount2};
+    if !privileged() {
+        return;
+    }
+    let first = bundle(&["sleep", "1000"], all_kinds());
+    let holder = first.container();
+    holder.go(&["run", "-d"]).ok();
+    let pid = holder.state()["pid"].to_string();
+    let path = |file: &str| format!("/proc/{pid}/ns/{file}");
+    let source = first.path().join("source");
+    std::fs::create_dir_all(source.join("sub")).expect("a directory");
+    std::fs::write(source.join("sub/secret"), "").expect("a file");
+    let none = None::<&str>;
+    mount(Some(&source), &source, none, MsFlags::MS_BIND, none).expect("a bind mount");
+    mount(Some("tmpfs"), &source.join("sub"), Some("tmpfs"), MsFlags::empty(), none).expect("a tmpfs");
+    let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_RDONLY;
+    mount(none, &source, none, flags | MsFlags::MS_BIND | MsFlags::MS_REMOUNT, none).expect("a remount");
+    let holder_net = Holder::new(&["-n"], "net");
+    let script = "for place in /plain /named; do
+            for option in rw ro,suid,nodev ro,dev,nosuid; do
+                mount -o remount,bind,$option $place 2>/dev/null && echo $place $option
+            done
+            umount $place/sub 2>/dev/null; test -e $place/sub/secret && echo $place uncovered
+            touch $place/x 2>/dev/null && echo $place written
+        done; mount -o remount,bind,ro /own && echo control";
+    for namespaces in [
+        json!([{"type": "user"}, {"type": "mount"}, {"type": "pid"}]),
+        json!([{"type": "user"}, {"type": "mount"}, {"type": "pid"}, {"type": "network", "path": holder_net.path("net")}]),
+        json!([{"type": "user", "path": path("user")}, {"type": "mount"}, {"type": "pid"}]),
+        json!([{"type": "user", "path": path("user")}, {"type": "mount"}, {"type": "pid", "path": path("pid")}]),
+    ] {
+        let bundle = bundle(&["sh", "-c", script], namespaces.clone()).with(|config| {
+            for set in ["bounding", "effective", "permitted"] {
+                config["process"]["capabilities"][set] = json!(["CAP_SYS_ADMIN"]);
+            }
+            let mounts = config["mounts"].as_array_mut().expect("mounts");
+            mounts.push(json!({"destination": "/plain", "source": source, "options": ["rbind"]}));
+            mounts.push(json!({"destination": "/named", "source": source, "options": ["rbind", "noexec"]}));
+            mounts.push(json!({"destination": "/own", "type": "tmpfs", "source": "tmpfs"}));
+        });
+        let run = bundle.container().go(&["run"]);
+        assert_eq!(run.ok().stdout, "control\n", "{namespaces}");
+    }
+    for place in [source.join("sub"), source] {
+        umount2(&place, MntFlags::MNT_DETACH).expect("unmounted");
+    }
+}
+
 #[test]
 fn a_pid_namespace_is_joined() {
     if !privileged() {

@@ -114,7 +114,7 @@ fn bind(lanes: &mut Lanes, path: &str, origin: &str) {
         path,
         recursive: true,
         nofollow: false,
-        in_root: false,
+        wait: false,
         by_child: false,
         idmap: None,
         origin,

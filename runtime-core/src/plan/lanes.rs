@@ -37,9 +37,16 @@ impl Context<'_> {
         self.changes_user_namespace() || self.options.rootless || !self.host.is_privileged()
     }
 
-    /// True if clone3 makes the mount namespace with the user namespace: it is there from the start.
+    /// True if the mount namespace of the child is a copy of the host's that belongs to another user
+    /// namespace: there the attributes of the host's mounts are locked.
     pub(super) fn child_has_mounts(&self) -> bool {
-        self.changes_user_namespace() && self.namespaces().iter().all(|namespace| namespace.path.is_none())
+        self.changes_user_namespace() && self.namespaces().makes(Kind::Mount)
+    }
+
+    /// True if the child makes that namespace on its way. Otherwise clone3 makes it, and it is there from
+    /// the start.
+    pub(super) fn child_makes_mounts(&self) -> bool {
+        self.child_has_mounts() && self.namespaces().iter().any(|namespace| namespace.path.is_some())
     }
 
     /// True if a path of the host is below the container's root by its words.
@@ -63,8 +70,9 @@ pub(super) struct Tree<'a> {
     pub(super) path: String,
     pub(super) recursive: bool,
     pub(super) nofollow: bool,
-    /// The child may have mounted it.
-    pub(super) in_root: bool,
+    /// The parent has to wait for the child: it may have mounted the tree, or make its mount namespace
+    /// first.
+    pub(super) wait: bool,
     /// It is taken from the child's mount namespace, where the attributes of the host's mounts are
     /// locked: a container in a user namespace cannot take them back (mount_namespaces(7)).
     pub(super) by_child: bool,
@@ -98,7 +106,7 @@ impl Lanes {
 
     /// The child waits for a tree that the parent clones, in [`Slot::MOUNT`].
     pub(super) fn receive_tree(&mut self, tree: Tree<'_>) {
-        if tree.in_root {
+        if tree.wait {
             self.sync(Point::Mounts);
         }
         let receive = Op::Receive { into: Slot::MOUNT, count: 1 };

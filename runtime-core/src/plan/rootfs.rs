@@ -30,7 +30,7 @@ pub(super) fn open_root(lanes: &mut Lanes, context: Context<'_>) {
             path,
             recursive: true,
             nofollow: false,
-            in_root: false,
+            wait: context.child_makes_mounts(),
             by_child: context.child_has_mounts(),
             idmap: None,
             origin: "root.path",
@@ -57,7 +57,7 @@ fn open_host_root(lanes: &mut Lanes, context: Context<'_>, path: &str) {
         path: path.to_owned(),
         recursive: true,
         nofollow: false,
-        in_root: false,
+        wait: false,
         by_child: false,
         idmap: None,
         origin: "root.path",
@@ -161,7 +161,7 @@ fn bind(lanes: &mut Lanes, context: Context<'_>, mount: &Mount, origin: &str) ->
     let idmap = idmap(context, mount, origin)?;
     let path = context.host_path(&mount.source);
     let tree = Tree {
-        in_root: context.is_in_root(&path),
+        wait: context.is_in_root(&path),
         by_child: context.child_has_mounts() || context.is_in_root(&path),
         path,
         recursive: mount.options.bind == Some(true),
