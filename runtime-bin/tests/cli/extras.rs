@@ -91,6 +91,37 @@ fn hooks_write_to_files() {
     bundle.container().go(&["run"]).fails(1, "annotations.run.oci.hooks.stdout");
 }
 
+/// The init keeps CAP_SYS_ADMIN from the load of the filter to execve(2); a hook of the container between
+/// them must not have it, whoever the user is. Control: the bounding set, which is asked for, is there.
+#[test]
+fn hooks_in_the_container_have_no_more_than_the_program() {
+    if !privileged() {
+        return;
+    }
+    let script = "grep ^Cap /proc/self/status";
+    for (uid, ambient) in [(0, json!([])), (1000, json!([])), (1000, json!(["CAP_CHOWN"]))] {
+        let bundle = Bundle::new(&["sh", "-c", &format!("cat /tmp/hook; {script}")]).with(|config| {
+            let capabilities = json!({
+                "bounding": ["CAP_CHOWN", "CAP_KILL"], "permitted": ["CAP_CHOWN"], "effective": ["CAP_CHOWN"],
+                "inheritable": ["CAP_CHOWN"], "ambient": ambient,
+            });
+            config["process"]["capabilities"] = capabilities;
+            config["process"]["user"] = json!({"uid": uid, "gid": 0});
+            config["process"]["noNewPrivileges"] = json!(false);
+            config["linux"]["seccomp"] = json!({"defaultAction": "SCMP_ACT_ALLOW"});
+            let hook = json!({"path": "/bin/sh", "args": ["sh", "-c", format!("{script} > /tmp/hook")]});
+            config["hooks"] = json!({"startContainer": [hook]});
+            config["root"]["readonly"] = json!(false);
+        });
+        let tmp = bundle.path().join("rootfs/tmp");
+        fs::set_permissions(&tmp, std::os::unix::fs::PermissionsExt::from_mode(0o1777)).expect("a mode");
+        let output = bundle.container().go(&["run"]).ok().stdout;
+        let lines: Vec<&str> = output.lines().collect();
+        let (hook, program) = lines.split_at(lines.len() / 2);
+        assert!(hook == program && hook.len() == 5 && hook[3].ends_with("0000000021"), "{uid}: {output}");
+    }
+}
+
 #[test]
 fn logs_go_where_the_option_says() {
     let bundle = Bundle::new(&["true"]);
