@@ -27,6 +27,16 @@ pub(crate) const DIFFERENCES: &[Difference] = &[
         runc: "create already refuses it",
     },
     Difference {
+        id: "required-uid",
+        specification: "a user without uid is invalid",
+        runc: "a missing uid is 0; configurations of runc's own tests lack one",
+    },
+    Difference {
+        id: "required-gid",
+        specification: "a user without gid is invalid",
+        runc: "a missing gid is 0; configurations of runc's own tests lack one",
+    },
+    Difference {
         id: "readonly-paths-absolute",
         specification: "a relative read-only path is invalid",
         runc: "a relative read-only path is accepted and taken from the container's root",

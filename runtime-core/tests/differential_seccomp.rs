@@ -18,6 +18,9 @@
 //!   the order of the rules and on the half of the argument that decides.
 //! * `refused_shared`: libseccomp refuses two rules that share a comparison though they do not contradict
 //!   each other. (It also keeps, and refuses, rules for calls that an architecture lacks.)
+//! * `taken_shared`: a rule contradicts a longer one that begins with the same comparisons, which both
+//!   compilers refuse; but libseccomp does not see it when it has merged the end of the longer one into a
+//!   third rule.
 //!
 //! Where no comparison is shared, the order of rules that match together is compared too.
 //!

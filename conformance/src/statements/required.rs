@@ -3,7 +3,8 @@
 //! Each check takes one property out of a configuration that works with it: see `control`.
 
 use super::{Statement, must};
-use crate::case::Case;
+use crate::case::{Case, must as must_succeed, must_refuse};
+use crate::differences::difference;
 use crate::verdict::{Outcome, holds};
 use serde_json::{Value, json};
 
@@ -67,10 +68,10 @@ pub(super) const STATEMENTS: &[Statement] = &[
         with(case, "/process/ioPriority", json!({"class": "IOPRIO_CLASS_BE"}))
     }),
     must("required-uid", "config.md#posix-platform-user", "user without uid: an error", |case| {
-        without(case, "/process/user", "uid")
+        user_without(case, "uid", "Uid")
     }),
     must("required-gid", "config.md#posix-platform-user", "user without gid: an error", |case| {
-        without(case, "/process/user", "gid")
+        user_without(case, "gid", "Gid")
     }),
     must("required-hook-path", "config.md#posix-platform-hooks", "a hook without path: an error", |case| {
         with(case, "/hooks/createRuntime", json!([{"args": ["x"]}]))
@@ -219,6 +220,19 @@ fn control(case: &mut Case) -> Outcome {
 fn without(case: &mut Case, pointer: &str, key: &str) -> Outcome {
     case.remove(pointer, key);
     case.refuses_at_start()
+}
+
+/// An error, or the 0 that `difference` knows of.
+fn user_without(case: &mut Case, key: &str, seen_as: &str) -> Outcome {
+    let id = format!("required-{key}");
+    case.remove("/process/user", key);
+    let create = case.create()?;
+    let Some(row) = difference(&id).filter(|_| create.ok()) else {
+        return must_refuse(create);
+    };
+    must_succeed(case.start()?)?;
+    let seen = case.hear()?["status"][seen_as].clone();
+    holds(seen == "0 0 0 0", "refused, or taken for 0", format!("{}: {seen}", row.runc))
 }
 
 fn with(case: &mut Case, pointer: &str, value: Value) -> Outcome {

@@ -1,7 +1,8 @@
 //! The REQUIRED numbers and booleans that `oci_spec` takes for 0 and false when they are missing.
 //!
 //! A mapping without `hostID` would otherwise map to root of the host, and a device rule without
-//! `allow` would turn around: what is missing must be said.
+//! `allow` would turn around: what is missing must be said. A user without `uid` or `gid` is root of the
+//! container, as with runc, whose tests rely on it.
 
 use serde::Deserialize;
 use serde::de::IgnoredAny;
@@ -19,22 +20,12 @@ pub(super) struct Required {
 
 #[derive(Deserialize)]
 struct Process {
-    #[serde(rename = "user")]
-    _user: Option<User>,
     #[serde(rename = "consoleSize")]
     _console: Option<ConsoleSize>,
     #[serde(rename = "rlimits")]
     _rlimits: Option<Vec<Rlimit>>,
     #[serde(rename = "ioPriority")]
     _io_priority: Option<IoPriority>,
-}
-
-#[derive(Deserialize)]
-struct User {
-    #[serde(rename = "uid")]
-    _uid: IgnoredAny,
-    #[serde(rename = "gid")]
-    _gid: IgnoredAny,
 }
 
 #[derive(Deserialize)]

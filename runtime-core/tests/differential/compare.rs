@@ -41,6 +41,8 @@ pub(crate) struct Count {
     pub(crate) merged: usize,
     /// libseccomp refuses rules that share a comparison.
     pub(crate) refused_shared: usize,
+    /// libseccomp takes a contradiction that it refuses elsewhere.
+    pub(crate) taken_shared: usize,
 }
 
 impl Count {
@@ -67,7 +69,14 @@ pub(crate) fn profile(library: &Library, profile: &LinuxSeccomp, label: &str, co
             assert!(reading.conflicts_share(), "{label}: refused by libseccomp only: {profile:?}");
             return count.refused_shared += 1;
         }
-        (Err(error), Ok(_)) => panic!("{label}: refused by us only: {error}"),
+        (Err(error), Ok(_)) => {
+            let contradicts = error.to_string().contains("contradicts an earlier rule");
+            assert!(
+                contradicts && reading.conflicts_share(),
+                "{label}: refused by us only: {error}: {profile:?}"
+            );
+            return count.taken_shared += 1;
+        }
     };
     count.profiles += 1;
     let pair = Pair { ours: ours.program(), theirs: &theirs, reading, label };
