@@ -302,6 +302,34 @@ fn the_hosts_mounts_are_locked_in_every_user_namespace() {
     }
 }
 
+/// A failed create gives the interface back that it took. In a joined network somebody may have put another
+/// under its name meanwhile; that one stays where it is.
+#[test]
+fn no_foreign_network_device_comes_back() {
+    if !privileged() {
+        return;
+    }
+    nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNET).expect("a network of the test's own");
+    let ip = |words: &str| Command::new("ip").args(words.split(' ')).go::<&str>(&[]);
+    ip("link add host0 address 02:00:00:00:00:01 type veth").ok();
+    let holder = Holder::new(&["-n"], "net");
+    let inside = format!("nsenter -t {} -n ip link", holder.0.id());
+    let script = format!(
+        "{inside} set host0 down && {inside} set host0 name taken && \
+         {inside} add host0 address 02:00:00:00:00:99 type veth && exit 3"
+    );
+    let network = json!({"type": "network", "path": holder.path("net")});
+    let bundle = bundle(&["true"], json!([{"type": "mount"}, {"type": "pid"}, network])).with(|config| {
+        config["linux"]["netDevices"] = json!({"host0": {}});
+        let env = [format!("PATH={}", std::env::var("PATH").expect("a path"))];
+        let hook = json!({"path": "/bin/sh", "args": ["sh", "-c", script], "env": env});
+        config["hooks"] = json!({"createRuntime": [hook]});
+    });
+    bundle.container().go(&["run"]).fails(1, "exit status 3");
+    let table = ip("link show host0").ok().stdout;
+    assert!(table.contains("02:00:00:00:00:01"), "{table}");
+}
+
 #[test]
 fn a_pid_namespace_is_joined() {
     if !privileged() {

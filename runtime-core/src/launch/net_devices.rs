@@ -26,9 +26,11 @@ struct Side {
     netlink: Netlink,
 }
 
-/// The interfaces that were moved: what is undone when `create` fails.
+/// The interfaces that were moved, by their names on the host and their indices in the container: what
+/// is undone when `create` fails. In a namespace that the container joined somebody else may give the
+/// name to an interface of his, which must not get to the host in its place.
 #[derive(Default)]
-pub(crate) struct Moved(Option<Sides>, Vec<(String, String)>);
+pub(crate) struct Moved(Option<Sides>, Vec<(String, u32)>);
 
 struct Sides {
     host: Side,
@@ -40,8 +42,8 @@ struct Sides {
 pub(crate) fn give(pid: i32, devices: &[NetDevice], moved: &mut Moved) -> Result<()> {
     let sides = moved.0.insert(Sides::open(pid)?);
     for device in devices {
-        let name = sides.give(device).map_err(|error| error.origin(device.origin()))?;
-        moved.1.push((device.host.clone(), name));
+        let index = sides.give(device).map_err(|error| error.origin(device.origin()))?;
+        moved.1.push((device.host.clone(), index));
     }
     Ok(())
 }
@@ -50,8 +52,8 @@ impl Moved {
     /// Moves everything back, as far as that goes: the failure that led here is the one to tell.
     pub(crate) fn undo(self) {
         let Some(Sides { mut host, mut container }) = self.0 else { return };
-        for (old, name) in self.1.iter().rev() {
-            transfer(&mut container, &mut host, name, old).ok();
+        for (name, index) in self.1.iter().rev() {
+            transfer(&mut container, &mut host, *index, name, "move the network device back").ok();
         }
     }
 }
@@ -75,18 +77,20 @@ impl Sides {
         Ok(Self { host, container: Side { namespace: other, netlink } })
     }
 
-    /// Moves one device and tells its name inside.
-    fn give(&mut self, device: &NetDevice) -> Result<String> {
+    /// Moves one device and tells its index inside.
+    fn give(&mut self, device: &NetDevice) -> Result<u32> {
         let name = match device.name.strip_suffix("%d") {
             None => device.name.clone(),
             Some(stem) => self.container.free_name(stem)?,
         };
+        let operation = moving(&device.host, &name);
         if self.container.find(&name)?.is_some() {
-            return Err(Error::new(ErrorKind::AlreadyExists, moving(&device.host, &name))
+            return Err(Error::new(ErrorKind::AlreadyExists, operation)
                 .reason("the container has a network device of that name"));
         }
-        transfer(&mut self.host, &mut self.container, &device.host, &name)?;
-        Ok(name)
+        let missing = || Error::system(operation.clone(), Errno::ENODEV);
+        let index = self.host.find(&device.host)?.ok_or_else(missing)?;
+        transfer(&mut self.host, &mut self.container, index, &name, &operation)
     }
 }
 
@@ -113,10 +117,9 @@ fn moving(old: &str, new: &str) -> String {
     format!("move the network device {old:?} into the container as {new:?}")
 }
 
-/// Moves a device with its permanent global addresses, and brings it up.
-fn transfer(from: &mut Side, to: &mut Side, old: &str, new: &str) -> Result<()> {
-    let failed = |errno| Error::system(moving(old, new), errno);
-    let index = from.find(old)?.ok_or_else(|| failed(Errno::ENODEV))?;
+/// Moves a device with its permanent global addresses, and brings it up; its index there.
+fn transfer(from: &mut Side, to: &mut Side, index: u32, new: &str, operation: &str) -> Result<u32> {
+    let failed = |errno| Error::system(operation.to_owned(), errno);
     let addresses = from.netlink.addresses(index).map_err(failed)?;
     from.netlink.give(index, to.namespace.as_fd(), new).map_err(|errno| {
         let error = failed(errno);
@@ -135,5 +138,5 @@ fn transfer(from: &mut Side, to: &mut Side, old: &str, new: &str) -> Result<()> 
             Error::system(format!("give the network device {new:?} its address back"), errno)
         })?;
     }
-    Ok(())
+    Ok(index)
 }
