@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use super::{Container, Docker};
 use crate::support::{
-    Outcome, Stop, Table, cgroup_of, cgroup_value, controllers, exec_joins_cgroup, has, is_unified, same,
-    that,
+    Outcome, Stop, Table, cgroup_of, cgroup_value, controllers, exec_joins_cgroup, has, hierarchies,
+    is_unified, same, that,
 };
 
 pub(super) const CHECKS: &Table<Docker> = &[
@@ -47,7 +47,15 @@ fn parent_option(docker: &Docker) -> Outcome {
     let path = format!(":{upper}/{}", container.id);
     that(&format!("a cgroup of {table:?} is {path}"), table.lines().any(|line| line.contains(&path)))?;
     let limit = cgroup_value(container.pid()?, "memory", "memory.limit_in_bytes", "memory.max")?;
-    same("limit", limit, "67108864")
+    same("limit", limit, "67108864")?;
+    // A cgroup that was asked for above a container stays, as it does with runc.
+    drop(container);
+    let upper = hierarchies().into_iter().map(|root| root.join(&docker.tag).join("of-one"));
+    for parent in upper.filter(|parent| parent.exists()) {
+        fs::remove_dir(parent.join("container"))?;
+        fs::remove_dir(parent)?;
+    }
+    Ok(())
 }
 
 fn own_view(docker: &Docker) -> Outcome {
