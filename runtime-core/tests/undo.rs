@@ -22,6 +22,8 @@ const SPARED: &[i64] = &[
     libc::SYS_mmap,
     libc::SYS_munmap,
     libc::SYS_mremap,
+    libc::SYS_mprotect,
+    libc::SYS_sigaltstack,
     libc::SYS_madvise,
     libc::SYS_brk,
     libc::SYS_futex,
