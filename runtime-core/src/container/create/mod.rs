@@ -1,29 +1,33 @@
 //! create and run.
 
-use std::os::fd::{AsFd, OwnedFd};
+mod compile;
+mod lane;
+
+use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use oci_spec::runtime::LinuxResources;
+pub(super) use compile::compile_cgroup;
+use compile::{device_rules, launch_plan, location, without_limits};
+use lane::Lane;
 
 use super::Container;
 use super::delegation::Delegation;
 use super::unit::{self, Starting};
 use crate::bundle::Bundle;
 use crate::cgroup::devices::DeviceRules;
-use crate::cgroup::systemd::{Unit, UnitPlan};
-use crate::cgroup::{Cgroup, CgroupPlan, Directory, Hierarchies, Location, Mode, View};
-use crate::child::ops::Point;
+use crate::cgroup::systemd::UnitPlan;
+use crate::cgroup::{Cgroup, CgroupPlan, Directory, Hierarchies, Location};
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::ContainerId;
-use crate::launch::{self, Child, Guard, Inputs, Kept, Moved, ParentLane, Receiver, StepText};
+use crate::launch::{self, Guard, Inputs, Kept, Moved, Receiver, StepText};
 use crate::plan::{CreateOptions, LaunchPlan};
 use crate::process::Process;
 use crate::resctrl::{self, Place};
 use crate::runtime::Shared;
 use crate::spec::{Kind, ValidSpec};
-use crate::state::{Entry, Identity, Lock, Record, SCHEMA, State, Status};
+use crate::state::{Entry, Lock, Record, SCHEMA, State, Status};
 
 /// Everything that the creation of one container takes, computed from its bundle. Its `Display` is
 /// the sequence of steps, one a line.
@@ -310,141 +314,5 @@ impl CreatePlan {
 impl std::fmt::Display for CreatePlan {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         self.launch.fmt(f)
-    }
-}
-
-fn location(plan: Option<&CgroupPlan>) -> Option<Location> {
-    plan.map(|plan| plan.location.clone())
-}
-
-fn launch_plan(
-    shared: &Shared,
-    id: &ContainerId,
-    bundle: &std::path::Path,
-    spec: &ValidSpec,
-    options: &CreateOptions,
-    cgroup: Option<Location>,
-) -> Result<LaunchPlan> {
-    let mut options = options.clone();
-    options.cgroup = cgroup;
-    options.id = id.to_string();
-    options.bundle = bundle.to_string_lossy().into_owned();
-    LaunchPlan::create(spec, &shared.host, &options)
-}
-
-/// The plan of the cgroup; all that is wrong with `linux.resources` in one error.
-pub(super) fn compile_cgroup(
-    hierarchies: &Hierarchies,
-    spec: &ValidSpec,
-    path: Option<&str>,
-    id: &ContainerId,
-    devices: &DeviceRules,
-) -> Result<CgroupPlan> {
-    let none = LinuxResources::default();
-    let resources = spec.resources.as_ref().unwrap_or(&none);
-    let lines = devices.v1_lines().into_iter().map(|(file, line)| (file.to_owned(), line));
-    CgroupPlan::compile(hierarchies.view(), path, id.as_str(), resources)
-        .map_err(Error::all)
-        .map(|plan| plan.with_device_lines(lines))
-}
-
-/// Sees to it that a container that gets no cgroup asks for no limits.
-fn without_limits(
-    hierarchies: Option<&Hierarchies>,
-    spec: &ValidSpec,
-    id: &ContainerId,
-) -> Result<Option<CgroupPlan>> {
-    let nothing = View::new(Mode::Unified, &[], &[]);
-    let view = hierarchies.map_or(&nothing, Hierarchies::view);
-    let none = LinuxResources::default();
-    let resources = spec.resources.as_ref().unwrap_or(&none);
-    let plan = CgroupPlan::compile(view, None, id.as_str(), resources).map_err(Error::all)?;
-    match plan.writes.first() {
-        None => Ok(None),
-        Some(write) => {
-            Err(Error::new(ErrorKind::Unsupported, format!("cannot set {} limit", write.controller))
-                .reason("the container gets no cgroup")
-                .origin(write.origin.clone())
-                .hint("remove the limit, or choose another cgroup manager"))
-        }
-    }
-}
-
-fn device_rules(spec: &ValidSpec) -> Result<DeviceRules> {
-    let devices = spec.resources.as_ref().and_then(|resources| resources.devices().as_deref());
-    DeviceRules::from_resources(devices)
-}
-
-/// The parent lane of a create.
-struct Lane<'a> {
-    plan: &'a CreatePlan,
-    privileged: bool,
-    cgroup: &'a mut Cgroup,
-    starting: Option<&'a mut Starting<'a>>,
-    made_unit: &'a mut Option<Unit>,
-    resctrl: &'a Option<(Directory, Place)>,
-    devices: &'a mut Moved,
-    entry: &'a Entry,
-    record: &'a mut Record,
-}
-
-impl ParentLane for Lane<'_> {
-    fn join_cgroup(&mut self, pid: i32) -> Result<()> {
-        let Some(starting) = &mut self.starting else { return self.cgroup.join(pid) };
-        *self.cgroup = starting.start(pid, self.made_unit)?;
-        self.record.cgroup = Some(self.cgroup.location());
-        Ok(())
-    }
-
-    fn apply_limits(&mut self) -> Result<()> {
-        let Some(plan) = &self.plan.cgroup else { return Ok(()) };
-        self.cgroup.apply(plan)?;
-        if self.cgroup.is_none() { Ok(()) } else { self.plan.delegation.make(self.cgroup) }
-    }
-
-    fn attach_devices(&mut self) -> Result<()> {
-        self.plan.attach_devices(self.cgroup, self.privileged)
-    }
-
-    fn join_resctrl(&mut self, pid: i32) -> Result<()> {
-        self.resctrl.as_ref().map_or(Ok(()), |(root, place)| place.join(root, pid))
-    }
-
-    fn privileged(&self) -> bool {
-        self.privileged
-    }
-
-    fn reached(&mut self, point: Point, child: &Child<'_>) -> Result<Option<OwnedFd>> {
-        match point {
-            Point::CgroupJoined | Point::IdMaps | Point::Mounts => Ok(None),
-            Point::NetworkDevices => {
-                launch::give_net_devices(child.pid(), &self.plan.spec.net_devices, self.devices)?;
-                Ok(None)
-            }
-            Point::RuntimeHooks => self.run_hooks(child),
-            Point::Created => {
-                if !self.cgroup.is_none() {
-                    self.plan.delegation.enter(self.cgroup, child.pid())?;
-                }
-                self.record.init = Some(Identity::of(child.pid())?);
-                self.entry.write_record(self.record)?;
-                let hooks = !self.plan.spec.hooks.start_container.is_empty();
-                let state = || launch::state_file(&State::new(self.record, Status::Created));
-                hooks.then(state).transpose()
-            }
-        }
-    }
-}
-
-impl Lane<'_> {
-    /// prestart and createRuntime; hooks of the child lane get the state as a memory file.
-    fn run_hooks(&mut self, child: &Child<'_>) -> Result<Option<OwnedFd>> {
-        self.record.init = Some(Identity::of(child.pid())?);
-        let hooks = &self.plan.spec.hooks;
-        let state = State::new(self.record, Status::Creating);
-        launch::run_hooks(&hooks.prestart, &state)?;
-        launch::run_hooks(&hooks.create_runtime, &state)?;
-        let in_child = !hooks.create_container.is_empty();
-        in_child.then(|| launch::state_file(&state)).transpose()
     }
 }

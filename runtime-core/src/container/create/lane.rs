@@ -1,0 +1,87 @@
+//! What the runtime does while the init carries its plan out.
+
+use std::os::fd::OwnedFd;
+
+use super::super::unit::Starting;
+use super::CreatePlan;
+use crate::cgroup::systemd::Unit;
+use crate::cgroup::{Cgroup, Directory};
+use crate::child::ops::Point;
+use crate::error::Result;
+use crate::launch::{self, Child, Moved, ParentLane};
+use crate::resctrl::Place;
+use crate::state::{Entry, Identity, Record, State, Status};
+
+/// The parent lane of a create.
+pub(super) struct Lane<'a> {
+    pub(super) plan: &'a CreatePlan,
+    pub(super) privileged: bool,
+    pub(super) cgroup: &'a mut Cgroup,
+    pub(super) starting: Option<&'a mut Starting<'a>>,
+    pub(super) made_unit: &'a mut Option<Unit>,
+    pub(super) resctrl: &'a Option<(Directory, Place)>,
+    pub(super) devices: &'a mut Moved,
+    pub(super) entry: &'a Entry,
+    pub(super) record: &'a mut Record,
+}
+
+impl ParentLane for Lane<'_> {
+    fn join_cgroup(&mut self, pid: i32) -> Result<()> {
+        let Some(starting) = &mut self.starting else { return self.cgroup.join(pid) };
+        *self.cgroup = starting.start(pid, self.made_unit)?;
+        self.record.cgroup = Some(self.cgroup.location());
+        Ok(())
+    }
+
+    fn apply_limits(&mut self) -> Result<()> {
+        let Some(plan) = &self.plan.cgroup else { return Ok(()) };
+        self.cgroup.apply(plan)?;
+        if self.cgroup.is_none() { Ok(()) } else { self.plan.delegation.make(self.cgroup) }
+    }
+
+    fn attach_devices(&mut self) -> Result<()> {
+        self.plan.attach_devices(self.cgroup, self.privileged)
+    }
+
+    fn join_resctrl(&mut self, pid: i32) -> Result<()> {
+        self.resctrl.as_ref().map_or(Ok(()), |(root, place)| place.join(root, pid))
+    }
+
+    fn privileged(&self) -> bool {
+        self.privileged
+    }
+
+    fn reached(&mut self, point: Point, child: &Child<'_>) -> Result<Option<OwnedFd>> {
+        match point {
+            Point::CgroupJoined | Point::IdMaps | Point::Mounts => Ok(None),
+            Point::NetworkDevices => {
+                launch::give_net_devices(child.pid(), &self.plan.spec.net_devices, self.devices)?;
+                Ok(None)
+            }
+            Point::RuntimeHooks => self.run_hooks(child),
+            Point::Created => {
+                if !self.cgroup.is_none() {
+                    self.plan.delegation.enter(self.cgroup, child.pid())?;
+                }
+                self.record.init = Some(Identity::of(child.pid())?);
+                self.entry.write_record(self.record)?;
+                let hooks = !self.plan.spec.hooks.start_container.is_empty();
+                let state = || launch::state_file(&State::new(self.record, Status::Created));
+                hooks.then(state).transpose()
+            }
+        }
+    }
+}
+
+impl Lane<'_> {
+    /// prestart and createRuntime; hooks of the child lane get the state as a memory file.
+    fn run_hooks(&mut self, child: &Child<'_>) -> Result<Option<OwnedFd>> {
+        self.record.init = Some(Identity::of(child.pid())?);
+        let hooks = &self.plan.spec.hooks;
+        let state = State::new(self.record, Status::Creating);
+        launch::run_hooks(&hooks.prestart, &state)?;
+        launch::run_hooks(&hooks.create_runtime, &state)?;
+        let in_child = !hooks.create_container.is_empty();
+        in_child.then(|| launch::state_file(&state)).transpose()
+    }
+}
