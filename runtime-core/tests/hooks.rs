@@ -5,7 +5,7 @@ mod support;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use runtime_core::{ErrorKind, Exit, Status};
+use runtime_core::{Error, ErrorKind, Exit, Status};
 use serde_json::{Value, json};
 use support::scene::{Scene, exit};
 use support::views::{self, eventually, in_views};
@@ -26,6 +26,23 @@ impl Hooks {
         std::fs::create_dir(&log).unwrap();
         std::fs::create_dir(scene.path().join("rootfs/log")).unwrap();
         Self { scene, log }
+    }
+
+    /// The error of a container that a hook makes fail, at whichever step; nothing of it is left.
+    fn failure(&self, config: &Value) -> Error {
+        match self.scene.create(&self.scene.id(), config) {
+            Err(error) => error,
+            Ok(mut container) => {
+                let init = container.take_init().unwrap();
+                let started = container.start();
+                if started.is_ok() {
+                    container.kill(libc::SIGKILL).unwrap();
+                }
+                exit(&init);
+                let deleted = container.delete();
+                started.and(deleted).unwrap_err()
+            }
+        }
     }
 
     /// Runs `args` with the log at /log, and at its place on the host for hooks before the change of
@@ -256,19 +273,7 @@ fn a_timeout_kills_the_hook() {
         hook["timeout"] = json!(1);
         config["hooks"][kind] = json!([hook]);
         let begin = Instant::now();
-        let error = match hooks.scene.create(&hooks.scene.id(), &config) {
-            Err(error) => error,
-            Ok(mut container) => {
-                let init = container.take_init().unwrap();
-                let started = container.start();
-                if started.is_ok() {
-                    container.kill(libc::SIGKILL).unwrap();
-                }
-                exit(&init);
-                let deleted = container.delete();
-                started.and(deleted).unwrap_err()
-            }
-        };
+        let error = hooks.failure(&config);
         let took = begin.elapsed();
         assert!(took > Duration::from_millis(900) && took < Duration::from_secs(15), "{kind}: {took:?}");
         assert_eq!(error.kind(), ErrorKind::Hook, "{kind}: {error}");
@@ -287,19 +292,7 @@ fn a_hook_that_is_missing_or_killed() {
             let hooks = Hooks::new();
             let mut config = hooks.config(&["sleep", "600"]);
             config["hooks"][kind] = json!([hook]);
-            let error = match hooks.scene.create(&hooks.scene.id(), &config) {
-                Err(error) => error,
-                Ok(mut container) => {
-                    let init = container.take_init().unwrap();
-                    let started = container.start();
-                    if started.is_ok() {
-                        container.kill(libc::SIGKILL).unwrap();
-                    }
-                    exit(&init);
-                    let deleted = container.delete();
-                    started.and(deleted).unwrap_err()
-                }
-            };
+            let error = hooks.failure(&config);
             assert_eq!(error.kind(), ErrorKind::Hook, "{kind}: {error}");
             let text = error.to_string();
             assert!(text.contains(part) && text.contains(&format!("hooks.{kind}[0]")), "{kind}: {text}");

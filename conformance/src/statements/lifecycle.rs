@@ -160,17 +160,23 @@ fn pid_created(case: &mut Case) -> Outcome {
     same("pid", &json!(case.pid().map(nix::unistd::Pid::as_raw)), &seen)
 }
 
-/// Another container with another state must not be mistaken for it.
-fn query(case: &mut Case) -> Outcome {
-    case.ask("wait");
-    case.report()?;
+/// The state of the container, and the id and the state of another that is created beside it.
+fn beside(case: &Case) -> Result<(Value, String, Value), Stop> {
     let other = format!("{}-b", case.id);
     let bundle = case.bundle().display().to_string();
     succeed(case.raw(&["create", "--bundle", &bundle, &other])?)?;
     let call = case.raw(&["state", &other])?;
-    let seen: Value = serde_json::from_str(&call.stdout).unwrap_or(Value::Null);
+    let seen = serde_json::from_str(&call.stdout).unwrap_or(Value::Null);
     let own = case.state()?;
     succeed(case.raw(&["delete", "--force", &other])?)?;
+    Ok((own, other, seen))
+}
+
+/// Another container with another state must not be mistaken for it.
+fn query(case: &mut Case) -> Outcome {
+    case.ask("wait");
+    case.report()?;
+    let (own, other, seen) = beside(case)?;
     same(
         "ids and states",
         &json!([case.id, "running", other, "created"]),
@@ -285,13 +291,7 @@ fn error_id(case: &mut Case) -> Outcome {
 
 fn two(case: &mut Case) -> Outcome {
     case.created()?;
-    let other = format!("{}-b", case.id);
-    let bundle = case.bundle().display().to_string();
-    succeed(case.raw(&["create", "--bundle", &bundle, &other])?)?;
-    let call = case.raw(&["state", &other])?;
-    let seen: Value = serde_json::from_str(&call.stdout).unwrap_or(Value::Null);
-    let own = case.state()?;
-    succeed(case.raw(&["delete", "--force", &other])?)?;
+    let (own, other, seen) = beside(case)?;
     holds(own["pid"] != seen["pid"] && seen["id"] == other.as_str(), "two pids", format!("{own} and {seen}"))
 }
 
