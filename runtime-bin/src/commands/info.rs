@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::{Context, print};
 use crate::args::options;
-use crate::{features, version};
+use crate::version;
 
 pub(super) fn run(context: &Context<'_>) -> Result<()> {
     let document = document()?;
@@ -96,9 +96,9 @@ fn user_namespaces() -> Option<u64> {
     std::fs::read_to_string("/proc/sys/user/max_user_namespaces").ok()?.trim().parse().ok()
 }
 
-fn capabilities(permitted: u64) -> Vec<&'static str> {
-    let names = (0..).zip(features::CAPABILITIES);
-    names.filter(|(number, _)| permitted >> number & 1 == 1).map(|(_, name)| *name).collect()
+fn capabilities(permitted: u64) -> Vec<String> {
+    let names = (0..).zip(runtime_core::spec::supported::capabilities());
+    names.filter(|(number, _)| permitted >> number & 1 == 1).map(|(_, name)| name).collect()
 }
 
 /// The actions that the kernel's seccomp has (seccomp(2)).

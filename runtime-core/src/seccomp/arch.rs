@@ -94,6 +94,19 @@ impl Architecture {
     }
 }
 
+impl From<Architecture> for Arch {
+    fn from(architecture: Architecture) -> Self {
+        match architecture {
+            Architecture::X86_64 => Self::ScmpArchX86_64,
+            Architecture::X86 => Self::ScmpArchX86,
+            Architecture::X32 => Self::ScmpArchX32,
+            Architecture::Aarch64 => Self::ScmpArchAarch64,
+            Architecture::Arm => Self::ScmpArchArm,
+            Architecture::Riscv64 => Self::ScmpArchRiscv64,
+        }
+    }
+}
+
 impl fmt::Display for Architecture {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

@@ -36,19 +36,24 @@ pub(crate) struct Hook {
     pub(crate) origin: String,
 }
 
+/// The names of the kinds in `config.json`, in the order in which they run.
+pub(super) const KINDS: [&str; 6] =
+    ["prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"];
+
 pub(super) fn hooks(hooks: Option<&oci::Hooks>, findings: &mut Findings) -> Hooks {
     let Some(hooks) = hooks else {
         return Hooks::default();
     };
     #[allow(deprecated)]
     let prestart = hooks.prestart();
+    let [first, create_runtime, create_container, start_container, poststart, poststop] = KINDS;
     Hooks {
-        prestart: convert("prestart", prestart, findings),
-        create_runtime: convert("createRuntime", hooks.create_runtime(), findings),
-        create_container: convert("createContainer", hooks.create_container(), findings),
-        start_container: convert("startContainer", hooks.start_container(), findings),
-        poststart: convert("poststart", hooks.poststart(), findings),
-        poststop: convert("poststop", hooks.poststop(), findings),
+        prestart: convert(first, prestart, findings),
+        create_runtime: convert(create_runtime, hooks.create_runtime(), findings),
+        create_container: convert(create_container, hooks.create_container(), findings),
+        start_container: convert(start_container, hooks.start_container(), findings),
+        poststart: convert(poststart, hooks.poststart(), findings),
+        poststop: convert(poststop, hooks.poststop(), findings),
     }
 }
 

@@ -23,6 +23,7 @@ mod process;
 mod required;
 mod resources;
 mod seccomp;
+pub mod supported;
 mod sysctl;
 
 use std::collections::BTreeMap;

@@ -32,6 +32,10 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
+    /// All, by name.
+    pub(super) const ALL: [Self; 8] =
+        [Self::Cgroup, Self::Ipc, Self::Mount, Self::Network, Self::Pid, Self::Time, Self::User, Self::Uts];
+
     /// The flag of clone(2).
     pub(crate) fn flag(self) -> u32 {
         self as u32
