@@ -24,6 +24,8 @@ const SPARED: &[i64] = &[
     libc::SYS_mremap,
     libc::SYS_mprotect,
     libc::SYS_sigaltstack,
+    libc::SYS_set_robust_list,
+    libc::SYS_rseq,
     libc::SYS_madvise,
     libc::SYS_brk,
     libc::SYS_futex,
@@ -87,9 +89,13 @@ fn left(scene: &Scene, outcome: &Outcome) -> Option<String> {
     Some(format!("after {outcome:?} left: {:#?}", scene.left()))
 }
 
-/// Fails every call of every process in turn; with a `stride`, one in that many, from a place that
-/// changes with each run.
-fn each_call_fails(work: &str, stride: usize, config: impl Fn(&Scene) -> Value) {
+/// Of so many calls one fails, to be quick while one works on it.
+fn stride() -> usize {
+    std::env::var("FAULT_STRIDE").map_or(1, |text| text.parse().expect("a number"))
+}
+
+/// Fails every call of every process in turn; with FAULT_STRIDE, one in that many.
+fn each_call_fails(work: &str, config: impl Fn(&Scene) -> Value) {
     if !tracer::KNOWN {
         return views::skip("the tracer does not know this architecture");
     }
@@ -100,16 +106,13 @@ fn each_call_fails(work: &str, stride: usize, config: impl Fn(&Scene) -> Value) 
     assert_eq!(outcome, Outcome::Done, "without a fault");
     assert!(problem.is_none(), "without a fault: {}", problem.map_or_else(String::new, |Problem(text)| text));
     let roles = trace.calls.iter().map(|call| call.role).max().expect("calls");
-    let stride = std::env::var("FAULT_STRIDE").map_or(stride, |text| text.parse().expect("a number"));
-    let first = std::env::var("FAULT_FIRST")
-        .map_or(std::process::id() as usize % stride, |text| text.parse().expect("a number"));
-    println!("FAULT_STRIDE={stride} FAULT_FIRST={first}");
+    let stride = stride();
     let mut problems = Vec::new();
     let mut fired = 0;
     for role in 0..=roles {
         let calls = trace.of(role);
         let places = calls.iter().enumerate().filter(|(_, number)| !SPARED.contains(number));
-        for (at, number) in places.skip(first).step_by(stride) {
+        for (at, number) in places.step_by(stride) {
             let Run { trace, problem, .. } = one(&scene, work, &config, Fault::Error { role, at });
             fired += usize::from(trace.fired);
             problems.extend(problem.map(|Problem(text)| format!("call {number}: {text}")));
@@ -127,17 +130,17 @@ fn plain(scene: &Scene) -> Value {
 
 in_views!(each_call_of_create_fails: hybrid, v2);
 fn each_call_of_create_fails() {
-    each_call_fails("create", 1, plain);
+    each_call_fails("create", plain);
 }
 
 in_views!(each_call_of_run_fails: v2);
 fn each_call_of_run_fails() {
-    each_call_fails("run", 4, plain);
+    each_call_fails("run", plain);
 }
 
 in_views!(each_call_with_a_user_namespace_fails: v2);
 fn each_call_with_a_user_namespace_fails() {
-    each_call_fails("create", 4, |scene| {
+    each_call_fails("create", |scene| {
         let mut config = plain(scene);
         let maps = json!([{"containerID": 0, "hostID": 100_000, "size": 65536}]);
         config["linux"]["namespaces"].as_array_mut().expect("a list").push(json!({"type": "user"}));
@@ -168,7 +171,8 @@ fn each_call_of_exec_fails() {
     let roles = trace.calls.iter().map(|call| call.role).max().expect("calls");
     for role in 0..=roles {
         let calls = trace.of(role);
-        for (at, number) in calls.iter().enumerate().filter(|(_, number)| !SPARED.contains(number)).step_by(2)
+        for (at, number) in
+            calls.iter().enumerate().filter(|(_, number)| !SPARED.contains(number)).step_by(stride())
         {
             let (trace, outcome, errors) = exec(Fault::Error { role, at });
             let alone = eventually(|| {
