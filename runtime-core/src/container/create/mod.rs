@@ -191,7 +191,10 @@ impl CreatePlan {
                 place.undo(&root);
             }
         });
-        self.make_resctrl(&mut resctrl)?;
+        self.make_resctrl(&mut resctrl, |planned| {
+            record.resctrl = Some(planned);
+            entry.write_record(&record)
+        })?;
         record.resctrl = resctrl.as_ref().map(|(_, place)| place.clone());
         let mut devices = Guard::new(Moved::default(), Moved::undo);
 
@@ -259,12 +262,18 @@ impl CreatePlan {
         }
     }
 
-    /// The class of service, if the configuration wants one; what was made is in `made`, also when this
-    /// fails.
-    fn make_resctrl(&self, made: &mut Option<(Directory, Place)>) -> Result<()> {
+    /// The class of service, if the configuration wants one, which is recorded first; what was made is in
+    /// `made`, also when this fails.
+    fn make_resctrl(
+        &self,
+        made: &mut Option<(Directory, Place)>,
+        record: impl FnOnce(Place) -> Result<()>,
+    ) -> Result<()> {
         let Some(wanted) = &self.spec.intel_rdt else { return Ok(()) };
-        let (root, place) = made.insert((resctrl::mounted()?, Place::default()));
-        place.make(root, wanted, self.id.as_str())
+        let id = self.id.as_str();
+        let (root, place) = made.insert((resctrl::mounted()?, Place::new(wanted, id)));
+        record(place.planned(root, wanted, id))?;
+        place.make(root, wanted, id)
     }
 
     pub(super) fn record(&self) -> Record {
