@@ -311,6 +311,59 @@ fn device_rules_in_a_user_namespace_are_left_out() {
     fake_root(&bundle, &["run", &id]).fails(1, "cannot set any additional groups");
 }
 
+/// Mounts as they are after `unshare -Ur` belong to the user namespace outside, so the runtime may not clone
+/// them; nor may it in a second user namespace within those of the first.
+#[test]
+fn user_namespaces_around_the_runtime() {
+    if !privileged() {
+        return;
+    }
+    let bundle = Bundle::new(&["sh", "-c", "cat /proc/self/uid_map /data/file"]).with(|config| {
+        let mounts = config["mounts"].as_array_mut().expect("mounts");
+        for mount in mounts.iter_mut() {
+            if let Some(options) = mount["options"].as_array_mut() {
+                options.retain(|option| !option.as_str().is_some_and(|option| option.starts_with("gid=")));
+            }
+        }
+        mounts.push(
+            json!({"destination": "/data", "type": "bind", "source": "data", "options": ["rbind", "ro"]}),
+        );
+    });
+    fs::create_dir(bundle.path().join("data")).expect("a directory");
+    fs::write(bundle.path().join("data/file"), "content\n").expect("a file");
+    let id = bundle.container().id.clone();
+    let plain = bundle.config.clone();
+    let mut nested = plain.clone();
+    namespace(&mut nested, "user");
+    let map = json!([{"containerID": 0, "hostID": 0, "size": 1}]);
+    nested["linux"]["uidMappings"] = map.clone();
+    nested["linux"]["gidMappings"] = map;
+    let around: [&[&str]; 4] = [
+        &["unshare", "-Ur"],
+        &["unshare", "-Ur", "unshare", "-Ur"],
+        &["unshare", "-Urm", "unshare", "-Ur"],
+        &["unshare", "-Ur", "unshare", "-Urm"],
+    ];
+    let mut bundle = bundle;
+    for config in [plain, nested] {
+        bundle.config = config;
+        bundle.write();
+        for words in around {
+            let run = Command::new(words[0])
+                .args(&words[1..])
+                .arg(runtime_path())
+                .arg("--root")
+                .arg(bundle.state())
+                .current_dir(bundle.path())
+                .env_remove("NOTIFY_SOCKET")
+                .go(&["run", &id])
+                .ok();
+            let seen: Vec<_> = run.stdout.split_ascii_whitespace().collect();
+            assert_eq!(seen, ["0", "0", "1", "content"], "{words:?}");
+        }
+    }
+}
+
 #[test]
 fn a_real_root_may_not_miss_its_device_rules() {
     if !needs(false) {
