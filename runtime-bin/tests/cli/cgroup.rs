@@ -249,13 +249,31 @@ fn a_pids_object_without_a_limit_is_no_limit() {
     }
 }
 
+/// Number of a disk that BFQ schedules: only those take a weight of their own.
+fn bfq_disk() -> Option<(u64, u64)> {
+    let entries = fs::read_dir("/sys/block").expect("sysfs").filter_map(Result::ok);
+    let text = entries.map(|entry| entry.path()).find_map(|path| {
+        let scheduler = fs::read_to_string(path.join("queue/scheduler")).ok()?;
+        scheduler.contains("[bfq]").then(|| fs::read_to_string(path.join("dev")).ok())?
+    })?;
+    let (major, minor) = text.trim().split_once(':')?;
+    Some((major.parse().ok()?, minor.parse().ok()?))
+}
+
+/// Weights as Docker 20.10 leaves them out: `blockIO.weight`, and one for each disk.
 #[test]
 fn weights_of_a_bundle() {
     if !needs(false) {
         return;
     }
-    let bundle = Bundle::new(&["sleep", "1000"])
-        .with(|config| config["linux"]["resources"] = json!({"blockIO": {"weight": 321}}));
+    let disk = bfq_disk();
+    let bundle = Bundle::new(&["sleep", "1000"]).with(|config| {
+        let mut weights = json!({"weight": 321});
+        if let Some((major, minor)) = disk {
+            weights["weightDevice"] = json!([{"major": major, "minor": minor, "weight": 123}]);
+        }
+        config["linux"]["resources"] = json!({"blockIO": weights});
+    });
     let container = bundle.container();
     let run = container.go(&["run", "-d"]);
     if run.code != 0 {
@@ -264,10 +282,16 @@ fn weights_of_a_bundle() {
         return;
     }
     let directory = directory(&container, "blkio");
-    let found = ["blkio.bfq.weight", "blkio.weight"]
-        .iter()
-        .find_map(|file| fs::read_to_string(directory.join(file)).ok());
-    assert_eq!(found.expect("a weight").trim(), "321");
+    let read = |files: [&str; 2]| {
+        let found = files.iter().find_map(|file| fs::read_to_string(directory.join(file)).ok());
+        found.expect("a weight")
+    };
+    assert_eq!(read(["blkio.bfq.weight", "blkio.weight"]).trim(), "321");
+    let Some((major, minor)) = disk else { return };
+    let devices = read(["blkio.bfq.weight_device", "blkio.weight_device"]);
+    assert!(devices.lines().any(|line| line == format!("{major}:{minor} 123")), "{devices}");
+    container.go(&["update", "--blkio-weight", "200"]).ok();
+    assert_eq!(read(["blkio.bfq.weight", "blkio.weight"]).trim(), "200");
 }
 
 /// A root that is one only in its user namespace.

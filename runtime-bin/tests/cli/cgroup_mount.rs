@@ -26,7 +26,7 @@ fn in_views(check: fn()) {
 
 /// The v1 hierarchies: directory, the controllers in it, and whether they are a name instead.
 fn hierarchies() -> Vec<(String, Vec<String>)> {
-    let table = fs::read_to_string("/proc/self/mountinfo").expect("mounts");
+    let table = fs::read_to_string("/proc/thread-self/mountinfo").expect("mounts");
     let of = |line: &str| {
         let (place, kind) = line.split_once(" - cgroup ")?;
         let directory = place.split(' ').nth(4)?.strip_prefix(ROOT)?.trim_start_matches('/').to_owned();
