@@ -6,6 +6,7 @@ mod support;
 mod args;
 mod caller;
 mod cgroup;
+mod cgroup_mount;
 mod choice;
 mod compatible;
 mod descriptors;

@@ -176,6 +176,10 @@ fn clone3(args: &CloneArgs, orders: &Orders) -> Result<i32, Errno> {
     if result < 0 { Err(Errno::from_raw(-result as i32)) } else { Ok(result as i32) }
 }
 
+/// What ENOENT means for a move into a cgroup that is there (cgroup-v2.rst, "Delegation containment").
+const NAMESPACE_BOUNDARY: &str = "cgroup2 is mounted with nsdelegate, and the cgroup is outside of the cgroup namespace that the runtime \
+     runs in: mount cgroup2 anew inside of that namespace, or start the runtime outside";
+
 /// The reasons that clone3 has for its refusals.
 fn explain(errno: Errno, request: &Request<'_>) -> Error {
     let error = Error::system("clone3 of the container's init", errno);
@@ -200,6 +204,7 @@ fn explain(errno: Errno, request: &Request<'_>) -> Error {
              place: start the runtime inside the tree that was delegated to this user, \
              such as by systemd-run --user --scope",
         ),
+        Errno::ENOENT if request.cgroup.is_some() => error.hint(NAMESPACE_BOUNDARY),
         Errno::EOPNOTSUPP if request.cgroup.is_some() => {
             error.hint("the cgroup is threaded, or below one that is: it takes threads only")
         }

@@ -60,7 +60,12 @@ impl CreatePlan {
         let (bundle, config, mut spec) = bundle.into_parts();
         spec.strip_root(&bundle)?;
         let path = spec.cgroups_path.as_deref();
-        let hierarchies = shared.host.hierarchies(path.filter(|_| !shared.systemd))?;
+        let hierarchies = shared.host.hierarchies(match path {
+            _ if shared.systemd => None,
+            // A user without privileges has a place beside its own cgroup, if anywhere.
+            None | Some("") if !shared.host.is_privileged() => Some(id.as_str()),
+            path => path,
+        })?;
         let devices = device_rules(&spec)?;
         let (unit, cgroup) = match &hierarchies {
             Some(hierarchies) if shared.cgroups && shared.systemd => {
