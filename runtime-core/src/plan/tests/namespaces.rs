@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::{has, in_order, lines, plan_on, with_namespaces, with_user_namespace};
+use super::{has, in_order, lines, lines_on, plan_on, with_namespaces, with_user_namespace};
 use crate::error::ErrorKind;
 use crate::host::Host;
 
