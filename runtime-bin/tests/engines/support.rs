@@ -115,7 +115,7 @@ impl Checks {
     }
 
     /// Runs a check that `ENGINES_ONLY` cannot leave out.
-    fn always(&self, name: &str, check: impl FnOnce() -> Outcome) {
+    pub(crate) fn always(&self, name: &str, check: impl FnOnce() -> Outcome) {
         let started = Instant::now();
         let outcome = check();
         let seconds = started.elapsed().as_secs_f64();
