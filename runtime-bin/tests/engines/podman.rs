@@ -1,6 +1,7 @@
 //! Podman: no daemon, but conmon, which calls the runtime and holds the container's streams. With
 //! root, and without it (user namespace, no cgroups of its own).
 
+mod kube;
 mod rootful;
 mod shared;
 
@@ -206,6 +207,7 @@ fn rootful() {
         checks.run("the runtime under test is used", || uses_runtime(&podman));
         checks.table(&podman, shared::CHECKS);
         checks.table(&podman, rootful::CHECKS);
+        checks.table(&kube::Kube::play(podman)?, kube::CHECKS);
         Ok(())
     });
 }

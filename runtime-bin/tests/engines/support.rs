@@ -9,7 +9,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-pub(crate) use cgroup::{cgroup_of, cgroup_value, controllers, exec_joins_cgroup, hierarchies, is_unified};
+pub(crate) use cgroup::{
+    cgroup_of, cgroup_value, controllers, exec_joins_cgroup, hierarchies, is_unified, remove_empty,
+};
 pub(crate) use command::{Cmd, Output, await_daemon, stop_daemon};
 pub(crate) use place::{Place, engine_test};
 
