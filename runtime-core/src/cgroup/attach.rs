@@ -23,7 +23,9 @@ impl Cgroup {
     /// Names the cgroup in the error of a clone into it, if the cgroup is the reason.
     pub(crate) fn explain_clone(&self, error: Error) -> Error {
         match (self.unified(), error.raw_errno()) {
-            (Some(member), Some(Errno::EACCES | Errno::EBUSY | Errno::EOPNOTSUPP)) => {
+            (Some(member), Some(Errno::EACCES | Errno::EBUSY | Errno::EOPNOTSUPP))
+                if error.is_of("clone3") =>
+            {
                 error.context(format!("put a process into cgroup {:?}", member.directory.text()))
             }
             _ => error,
