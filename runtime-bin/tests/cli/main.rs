@@ -12,6 +12,7 @@ mod compatible;
 mod descriptors;
 mod events;
 mod extras;
+mod frame;
 mod lifecycle;
 mod log;
 mod memory;

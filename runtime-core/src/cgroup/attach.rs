@@ -25,7 +25,7 @@ impl Cgroup {
     pub(crate) fn explain_clone(&self, error: Error) -> Error {
         match (self.unified(), error.raw_errno()) {
             (Some(member), Some(Errno::EACCES | Errno::EBUSY | Errno::ENOENT | Errno::EOPNOTSUPP))
-                if error.to_string().starts_with("clone3 ") =>
+                if error.is_of("clone3") =>
             {
                 error.context(format!("put a process into cgroup {:?}", member.directory.text()))
             }

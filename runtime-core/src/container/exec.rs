@@ -4,6 +4,7 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use nix::errno::Errno;
 
+use super::create::START_FRAME;
 use super::{Container, unit};
 use crate::cgroup::Cgroup;
 use crate::child::ops::Point;
@@ -57,7 +58,7 @@ impl Container {
             [] => cgroup,
             paths => cgroup
                 .sub(&paths.iter().map(String::as_str).collect::<Vec<_>>())
-                .map_err(|error| error.context("adding pid to the sub cgroup"))?,
+                .map_err(|error| error.context("adding pid to the sub cgroup").framed(START_FRAME))?,
         };
         let receiver = Receiver::new(&spec, || State::new(&record, Status::Running));
         let receiver = receiver.as_ref();
@@ -88,8 +89,25 @@ impl Container {
             target: Some(init.as_fd()),
             privileged: self.shared.host.is_privileged(),
         };
-        let mut child = launch::spawn(plan, &inputs).map_err(|error| cgroup.explain_clone(error))?;
-        launch::run(plan, &mut child, &mut Lane { cgroup, record, by_clone: self.shared.host.clone3() })?;
+        self.launched(
+            plan,
+            &inputs,
+            &mut Lane { cgroup, record, by_clone: self.shared.host.clone3() },
+            receiver,
+        )
+        // An exec has no init of its own to speak of.
+        .map_err(|error| error.framed(START_FRAME))
+    }
+
+    fn launched(
+        &self,
+        plan: &LaunchPlan,
+        inputs: &Inputs<'_>,
+        lane: &mut Lane<'_>,
+        receiver: Option<&Receiver<'_>>,
+    ) -> Result<Process> {
+        let mut child = launch::spawn(plan, inputs).map_err(|error| lane.cgroup.explain_clone(error))?;
+        launch::run(plan, &mut child, lane)?;
         child.expect_executed(receiver)?;
         Ok(Process::new(child.keep()?, plan.warnings.clone()))
     }

@@ -30,6 +30,9 @@ use crate::spec::{Kind, ValidSpec};
 use crate::state::{Entry, Lock, Record, SCHEMA, State, Status};
 use crate::sys::process;
 
+/// runc's words before whatever fails while a process is started.
+pub(super) const START_FRAME: &str = "unable to start container process";
+
 /// Everything that the creation of one container takes, computed from its bundle. Its `Display` is
 /// the sequence of steps, one a line.
 #[derive(Debug)]
@@ -156,7 +159,7 @@ impl CreatePlan {
     }
 
     fn make(&self, shared: &Shared) -> Result<(Entry, Kept)> {
-        self.make_or_undo(shared).map_err(|error| match error.kind() {
+        self.make_or_undo(shared).map_err(in_start).map_err(|error| match error.kind() {
             // A container that a hook refused was one: its end is told to those who wait for that.
             ErrorKind::Hook => self.run_poststop(error),
             _ => error,
@@ -264,7 +267,8 @@ impl CreatePlan {
     /// Makes the cgroup; that of a unit is made later, around the init.
     pub(super) fn make_cgroup(&self) -> Result<Cgroup> {
         match (&self.hierarchies, &self.cgroup) {
-            (Some(hierarchies), Some(plan)) if self.unit.is_none() => Cgroup::create(hierarchies, plan),
+            (Some(hierarchies), Some(plan)) if self.unit.is_none() => Cgroup::create(hierarchies, plan)
+                .map_err(|error| error.frame("unable to apply cgroup configuration")),
             _ => Ok(Cgroup::none()),
         }
     }
@@ -324,6 +328,15 @@ impl CreatePlan {
             Ok(()) => error,
             Err(second) => error.hint(format!("a poststop hook failed too: {second}")),
         }
+    }
+}
+
+/// The error of a launch in runc's frame. Without one are an id that is taken, and a poststart hook,
+/// which comes after it.
+fn in_start(error: Error) -> Error {
+    match (error.kind(), error.launch_frame()) {
+        (ErrorKind::AlreadyExists, _) | (ErrorKind::Hook, None) => error,
+        _ => error.frame(START_FRAME),
     }
 }
 
