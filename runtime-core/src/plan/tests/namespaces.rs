@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::{has, in_order, lines, plan_on, with_namespaces, with_user_namespace};
+use super::{has, in_order, lines, lines_on, plan_on, with_namespaces, with_user_namespace};
 use crate::error::ErrorKind;
 use crate::host::Host;
 
@@ -32,6 +32,27 @@ fn a_new_user_namespace_gets_its_trees_from_the_parent() {
     );
     assert!(!has(&lines, "child: set RLIMIT") && !has(&lines, "child: make character device"));
     assert!(has(&lines, "child: bind device \"/dev/null\""));
+}
+
+/// After `unshare -Ur` without `-m` the mounts belong to the user namespace outside: only the child, which
+/// gets a copy of its own, can clone them.
+#[test]
+fn the_mounts_of_others_are_cloned_by_the_child() {
+    let mut spec = with_user_namespace();
+    spec["mounts"]
+        .as_array_mut()
+        .unwrap()
+        .push(json!({"destination": "/data", "type": "bind", "source": "/srv", "options": ["rbind"]}));
+    let host = || Host::for_tests().with_user(0, 0, true);
+    let lines = lines_on(&spec, &host().with_own_mounts(false));
+    assert!(!has(&lines, "parent: bind recursively"), "{}", lines.join("\n"));
+    assert!(has(&lines, "child: bind recursively \"/srv\" on \"/data\""), "{}", lines.join("\n"));
+    let lines = lines_on(&spec, &host());
+    assert!(
+        lines.iter().filter(|line| line.starts_with("parent: bind recursively")).count() == 2,
+        "{}",
+        lines.join("\n")
+    );
 }
 
 #[test]
