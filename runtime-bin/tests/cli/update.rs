@@ -127,6 +127,27 @@ fn each_option() {
 }
 
 #[test]
+fn names_of_fields_may_be_in_another_case() {
+    if !limits() {
+        return;
+    }
+    let bundle = sleeper().with(|config| {
+        let resources = config["linux"]["resources"].as_object_mut().expect("resources");
+        resources.remove("pids");
+        resources.insert("Pids".to_owned(), json!({"Limit": 30}));
+        resources.insert("CPU".to_owned(), json!({"Cpus": "0", "Shares": 300}));
+    });
+    let container = bundle.container();
+    container.go(&["run", "-d"]).ok();
+    has(&container, "pids.max", "30");
+    has(&container, "cpuset.cpus", "0");
+    has(&container, "cpu.shares", "100");
+    update_from_stdin(&bundle, &container, r#"{"PIDs": {"limit": 31}, "cpu": {"SHARES": 200}}"#);
+    has(&container, "pids.max", "31");
+    has(&container, "cpu.shares", "200");
+}
+
+#[test]
 fn no_processes_are_one() {
     if !limits() {
         return;

@@ -7,6 +7,7 @@
 #[allow(dead_code, unused_imports)]
 mod support;
 
+mod controllers;
 mod cpu;
 mod fields;
 mod huge;

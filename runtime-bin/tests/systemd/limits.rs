@@ -158,3 +158,19 @@ fn devices_survive_whatever_systemd_does() {
         systemctl(&["daemon-reload"]);
     }
 }
+
+#[test]
+fn a_scope_has_every_controller_of_the_machine() {
+    if !systemd() {
+        return;
+    }
+    let scope = Scope::new("runtime-test.slice", "controllers");
+    scope.go(&["run", "-d", &scope.name]).ok();
+    let all = std::fs::read_to_string("/sys/fs/cgroup/cgroup.controllers").expect("cgroup v2");
+    assert_eq!(scope.file("cgroup.controllers"), all.trim());
+    // systemd knows nothing of huge pages, and leaves them on.
+    systemctl(&["daemon-reload"]);
+    assert_eq!(scope.file("cgroup.controllers"), all.trim());
+    let stats = scope.go(&["events", "--stats", &scope.name]).ok().stdout;
+    assert!(stats.contains("\"hugetlb\":{\""), "{stats}");
+}

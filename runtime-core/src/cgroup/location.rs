@@ -59,7 +59,7 @@ impl Location {
     }
 
     /// The place for `cgroups_path` (or `/id`) in every hierarchy of `view`.
-    pub(super) fn compile(view: &View, cgroups_path: Option<&str>, id: &str) -> Result<Self> {
+    pub(crate) fn compile(view: &View, cgroups_path: Option<&str>, id: &str) -> Result<Self> {
         let given = cgroups_path.filter(|path| !path.is_empty());
         let (origin, path) = match given {
             Some(path) => ("linux.cgroupsPath", path.to_owned()),
