@@ -148,6 +148,21 @@ fn names_of_fields_may_be_in_another_case() {
 }
 
 #[test]
+fn a_weight_beside_idle_is_ignored_with_a_warning() {
+    if !limits() {
+        return;
+    }
+    let bundle = sleeper();
+    let container = bundle.container();
+    container.go(&["run", "-d"]).ok();
+    let update = container.go(&["update", "--cpu-share", "200", "--cpu-idle", "1"]);
+    assert_eq!(update.code, 0, "{update:?}");
+    assert!(update.stderr.contains("unable to apply both a CPU weight and cpu.idle"), "{update:?}");
+    has(&container, "cpu.idle", "1");
+    has(&container, "cpu.shares", "3");
+}
+
+#[test]
 fn no_processes_are_one() {
     if !limits() {
         return;

@@ -378,3 +378,13 @@ fn device_lines_go_to_v1_only() {
     let compile = |view: &View| plan(view, &json!({})).unwrap().with_device_lines(line()).devices.len();
     assert_eq!((compile(&legacy()), compile(&hybrid()), compile(&unified())), (1, 1, 0));
 }
+
+#[test]
+fn an_idle_cgroup_gets_no_weight() {
+    let files = |entries: serde_json::Value| {
+        let plan = plan(&unified(), &json!({"unified": entries})).unwrap();
+        plan.writes.iter().map(|write| write.file.to_string()).collect::<Vec<_>>()
+    };
+    assert_eq!(files(json!({"cpu.idle": "1", "cpu.weight": "8"})), ["cpu.idle"]);
+    assert_eq!(files(json!({"cpu.idle": "0", "cpu.weight": "8"})), ["cpu.idle", "cpu.weight"]);
+}
