@@ -259,7 +259,9 @@ impl CreatePlan {
 
     fn starting(&self) -> Result<Option<Starting<'_>>> {
         match (&self.unit, &self.hierarchies) {
-            (Some(plan), Some(hierarchies)) => Starting::connect(plan, hierarchies).map(Some),
+            (Some(plan), Some(hierarchies)) => {
+                Starting::connect(plan, self.cgroup.as_ref(), hierarchies).map(Some)
+            }
             _ => Ok(None),
         }
     }
