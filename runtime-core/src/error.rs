@@ -146,6 +146,11 @@ impl Error {
         self.0.kind
     }
 
+    /// Whether there is advice.
+    pub(crate) fn has_hint(&self) -> bool {
+        self.0.hint.is_some()
+    }
+
     /// The errno, if a system call failed.
     pub fn raw_errno(&self) -> Option<Errno> {
         self.0.errno

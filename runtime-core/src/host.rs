@@ -38,6 +38,7 @@ pub struct Host {
     set_groups: OnceLock<bool>,
     capabilities: OnceLock<OwnCapabilities>,
     kernel: OnceLock<(u32, u32)>,
+    clone3: OnceLock<bool>,
     apparmor: OnceLock<bool>,
     selinux: OnceLock<bool>,
     cgroup_mode: OnceLock<Mode>,
@@ -62,6 +63,7 @@ impl Host {
             set_groups: OnceLock::from(true),
             capabilities: OnceLock::from(OwnCapabilities { permitted: all, bounding: all, inheritable: 0 }),
             kernel: OnceLock::from((6, 12)),
+            clone3: OnceLock::from(true),
             apparmor: OnceLock::from(false),
             selinux: OnceLock::from(false),
             cgroup_mode: OnceLock::from(Mode::Unified),
@@ -140,6 +142,12 @@ impl Host {
                 release.split(|c: char| !c.is_ascii_digit()).map(|part| part.parse().unwrap_or(0));
             (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0))
         })
+    }
+
+    /// True if clone3(2) may be called. The filters of engines deny it to containers: it hides its flags
+    /// from them. clone(2) does the same then, but cannot put a process into a cgroup.
+    pub fn clone3(&self) -> bool {
+        *self.clone3.get_or_init(crate::sys::probe::has_clone3)
     }
 
     /// True if AppArmor is enabled.

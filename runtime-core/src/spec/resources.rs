@@ -4,7 +4,7 @@ use oci_spec::runtime::LinuxResources;
 use serde::Deserialize;
 
 use super::findings::Findings;
-use super::parse;
+use super::{names, parse};
 use crate::error::Result;
 
 /// Parses `linux.resources` from JSON; `file` names the text in errors. Fields that may be missing may
@@ -14,6 +14,7 @@ use crate::error::Result;
 ///
 /// Everything that has a wrong type, each with its JSON path.
 pub fn parse_resources(bytes: &[u8], file: &'static str) -> Result<(LinuxResources, Vec<String>)> {
+    let bytes = &*names::canonical::<LinuxResources>(bytes);
     let (mut resources, parsed) = parse::parse::<LinuxResources>(bytes, file)?;
     let mut findings = Findings::default();
     parsed.warn(&mut findings);

@@ -27,7 +27,12 @@ pub(super) struct Lane<'a> {
 
 impl ParentLane for Lane<'_> {
     fn join_cgroup(&mut self, pid: i32) -> Result<()> {
-        let Some(starting) = &mut self.starting else { return self.cgroup.join(pid) };
+        let Some(starting) = &mut self.starting else {
+            return match self.plan.options.joins_cgroup {
+                true => self.cgroup.attach(pid),
+                false => self.cgroup.join(pid),
+            };
+        };
         *self.cgroup = starting.start(pid, self.made_unit)?;
         self.record.cgroup = Some(self.cgroup.location());
         Ok(())

@@ -28,6 +28,7 @@ use crate::resctrl::{self, Place};
 use crate::runtime::Shared;
 use crate::spec::{Kind, ValidSpec};
 use crate::state::{Entry, Lock, Record, SCHEMA, State, Status};
+use crate::sys::process;
 
 /// Everything that the creation of one container takes, computed from its bundle. Its `Display` is
 /// the sequence of steps, one a line.
@@ -78,7 +79,7 @@ impl CreatePlan {
             }
             _ => (None, without_limits(hierarchies.as_deref(), &spec, &id)?),
         };
-        options.joins_cgroup = unit.is_some();
+        options.joins_cgroup = unit.is_some() || !shared.host.clone3();
         let delegation = Delegation::new(&spec, cgroup.as_ref(), shared.host.is_privileged())?;
         let place = match &cgroup {
             // What its cgroup mount shows is where it stays.
@@ -164,6 +165,7 @@ impl CreatePlan {
 
     /// The sequence of host changes. Every one is guarded; guards that are dropped undo in reverse.
     fn make_or_undo(&self, shared: &Shared) -> Result<(Entry, Kept)> {
+        process::can_be_ended()?;
         let (entry, lock) = shared.store.create(&self.id)?;
         let entry = Guard::new(entry, |entry: Entry| {
             // The error that led here is the one to tell; `delete --force` finds what is left.
@@ -196,7 +198,10 @@ impl CreatePlan {
                 place.undo(&root);
             }
         });
-        self.make_resctrl(&mut resctrl)?;
+        self.make_resctrl(&mut resctrl, |planned| {
+            record.resctrl = Some(planned);
+            entry.write_record(&record)
+        })?;
         record.resctrl = resctrl.as_ref().map(|(_, place)| place.clone());
         let mut devices = Guard::new(Moved::default(), Moved::undo);
 
@@ -204,7 +209,7 @@ impl CreatePlan {
         let inputs = Inputs {
             stdio: [None; 3],
             preserved: launch.preserved,
-            cgroup: cgroup.clone_target(),
+            cgroup: cgroup.clone_target().filter(|_| !self.options.joins_cgroup),
             gate: gate.as_ref().map(AsFd::as_fd),
             target: None,
             privileged: shared.host.is_privileged(),
@@ -264,12 +269,18 @@ impl CreatePlan {
         }
     }
 
-    /// The class of service, if the configuration wants one; what was made is in `made`, also when this
-    /// fails.
-    fn make_resctrl(&self, made: &mut Option<(Directory, Place)>) -> Result<()> {
+    /// The class of service, if the configuration wants one, which is recorded first; what was made is in
+    /// `made`, also when this fails.
+    fn make_resctrl(
+        &self,
+        made: &mut Option<(Directory, Place)>,
+        record: impl FnOnce(Place) -> Result<()>,
+    ) -> Result<()> {
         let Some(wanted) = &self.spec.intel_rdt else { return Ok(()) };
-        let (root, place) = made.insert((resctrl::mounted()?, Place::default()));
-        place.make(root, wanted, self.id.as_str())
+        let id = self.id.as_str();
+        let (root, place) = made.insert((resctrl::mounted()?, Place::new(wanted, id)));
+        record(place.planned(root, wanted, id))?;
+        place.make(root, wanted, id)
     }
 
     pub(super) fn record(&self) -> Record {
