@@ -58,10 +58,12 @@ impl Podman {
         let client = if self.rootless {
             as_user(&self.dir, CLIENT).args(["--storage-driver", "vfs"])
         } else {
-            Cmd::new(CLIENT)
-                .arg("--root")
-                .arg(self.dir.join("storage"))
-                .args(["--runroot", "/run/podman", "--tmpdir", "/run/libpod"])
+            Cmd::new(CLIENT).arg("--root").arg(self.dir.join("storage")).args([
+                "--runroot",
+                "/run/podman",
+                "--tmpdir",
+                "/run/libpod",
+            ])
         };
         let client = client.args(["--cgroup-manager", "cgroupfs", "--events-backend", "file"]);
         client.arg("--runtime").arg(&self.runtime)
