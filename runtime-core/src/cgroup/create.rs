@@ -151,7 +151,13 @@ fn may_do_without(place: &Place, plan: &CgroupPlan, failure: Failure) -> Result<
         write.controller == "cgroup" || place.controllers.iter().any(|held| *held == write.controller)
     });
     if !is_unprivileged() || plan.placed {
-        return Err(error.hint("run as root, or delegate the cgroup to this user"));
+        return Err(error.hint(match failure.errno {
+            Errno::EROFS => {
+                "cgroups are read-only in an unprivileged container: give the outer one a writable \
+                 /sys/fs/cgroup, or use --cgroup-manager disabled"
+            }
+            _ => "run as root, or delegate the cgroup to this user",
+        }));
     }
     match limit {
         None => Ok(()),

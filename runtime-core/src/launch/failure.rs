@@ -15,6 +15,19 @@ use crate::sys::memfd;
 /// How much of a hook's output goes into an error, in bytes.
 const HOOK_OUTPUT_LIMIT: u64 = 2048;
 
+/// mount_too_revealing() of the kernel. A bind of the outer /proc in its place would show the processes of
+/// another pid namespace, so nobody does that unasked.
+const COVERED: &str = "a user namespace gets a new proc or sysfs only where it sees one that nothing covers: an outer \
+     container masks its own unless it is started with --security-opt unmask=ALL (Podman), \
+     systempaths=unconfined (Docker) or --privileged";
+const FOREIGN_NETWORK: &str = "sysfs shows the network namespace, which belongs to another user namespace: give the \
+     container a network namespace, or bind /sys in place of a new one";
+
+/// Whether the kernel refused to show a procfs or sysfs whole.
+fn is_covered(report: Report) -> bool {
+    report.errno == Errno::EPERM as i32 && report.detail == Detail::Fsmount as u32
+}
+
 /// What kind of failure a step has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -29,6 +42,8 @@ pub(crate) enum StepKind {
     Hook,
     /// A mount that takes no link on its way.
     RealDirectory,
+    /// A mount of a new sysfs.
+    Sysfs,
     /// A change of the scheduling policy.
     Scheduler,
     /// The announcement of a seccomp listener.
@@ -57,6 +72,7 @@ impl StepText {
             Op::Execute { .. } => StepKind::Execute,
             Op::Hook { .. } => StepKind::Hook,
             Op::Attach { node: Node::RealDirectory, .. } => StepKind::RealDirectory,
+            Op::NewFilesystem { kind, .. } if plan.child.text(*kind) == "sysfs" => StepKind::Sysfs,
             Op::Scheduler { .. } => StepKind::Scheduler,
             Op::AnnounceListener => StepKind::Listener,
             _ => StepKind::Call,
@@ -155,10 +171,19 @@ pub(crate) fn describe(report: Report, step: Option<&StepText>, output: Option<O
         // sched_setattr(2), EPERM: a deadline wants all CPUs of the system.
         StepKind::Scheduler if errno == Errno::EPERM => Error::system(operation, errno)
             .hint("process scheduler can't be used together with AllowedCPUs, and may take CAP_SYS_NICE"),
+        StepKind::Sysfs | StepKind::Call if is_covered(report) => {
+            Error::system(operation, errno).reason(part).hint(COVERED)
+        }
+        // kobj_ns_current_may_mount() of the kernel: the first call of the mount.
+        StepKind::Sysfs if errno == Errno::EPERM && report.detail == Detail::Fsopen as u32 => {
+            Error::system(operation, errno).reason(part).hint(FOREIGN_NETWORK)
+        }
         StepKind::RealDirectory | StepKind::Scheduler if part.is_empty() => Error::system(operation, errno),
         StepKind::RealDirectory | StepKind::Scheduler => Error::system(operation, errno).reason(part),
-        StepKind::Call | StepKind::Listener if part.is_empty() => Error::system(operation, errno),
-        StepKind::Call | StepKind::Listener => Error::system(operation, errno).reason(part),
+        StepKind::Call | StepKind::Sysfs | StepKind::Listener if part.is_empty() => {
+            Error::system(operation, errno)
+        }
+        StepKind::Call | StepKind::Sysfs | StepKind::Listener => Error::system(operation, errno).reason(part),
     };
     match &step.origin {
         Some(origin) => error.origin(origin.clone()),
