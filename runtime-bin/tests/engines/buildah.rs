@@ -99,7 +99,8 @@ impl Buildah {
         let context = self.shared_dir("context")?;
         fs::copy(self.dir.join("busybox.tar"), context.join("busybox.tar"))?;
         fs::write(context.join("Containerfile"), format!("FROM scratch\nADD busybox.tar /\n{lines}"))?;
-        let build = self.client().arg("bud").args(self.runtime()).args(["--network", "none", "--layers=false"]);
+        let build =
+            self.client().arg("bud").args(self.runtime()).args(["--network", "none", "--layers=false"]);
         build.args(options).arg(context).run()
     }
 
@@ -238,8 +239,13 @@ fn build(buildah: &Buildah) -> Outcome {
     }
     // The result of the RUN lines is in the image.
     buildah.client().args(["from", "--name", "of-built", "localhost/built"]).run()?.ok()?;
-    let run = buildah.client().arg("run").args(buildah.runtime()).args(["--network", "none", "of-built", "--"]);
-    same("image", run.args(["sh", "-c", "pwd; cat one; echo $COLOR"]).run()?.ok()?, "/made/here\n1\ndeep blue")?;
+    let run =
+        buildah.client().arg("run").args(buildah.runtime()).args(["--network", "none", "of-built", "--"]);
+    same(
+        "image",
+        run.args(["sh", "-c", "pwd; cat one; echo $COLOR"]).run()?.ok()?,
+        "/made/here\n1\ndeep blue",
+    )?;
     buildah.client().args(["rm", "of-built"]).run()?.ok().map(drop)
 }
 
@@ -280,8 +286,16 @@ fn build_cgroup(buildah: &Buildah) -> Outcome {
     }
     let parent = format!("/{}", buildah.tag);
     let options = [
-        "--cgroup-parent", &parent, "--memory", "64m", "--cpu-period", "60000", "--cpu-quota", "30000",
-        "--cpu-shares", "512",
+        "--cgroup-parent",
+        &parent,
+        "--memory",
+        "64m",
+        "--cpu-period",
+        "60000",
+        "--cpu-quota",
+        "30000",
+        "--cpu-shares",
+        "512",
     ];
     let lines = "RUN cd /sys/fs/cgroup; cat memory/memory.limit_in_bytes cpu/cpu.cfs_period_us \
         cpu/cpu.cfs_quota_us cpu/cpu.shares; cat /proc/self/cgroup\n";

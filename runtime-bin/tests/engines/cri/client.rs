@@ -111,7 +111,8 @@ impl Cri {
         let root = image::root_tar(&place.dir)?;
         for (name, command) in [(IMAGE, "sh"), (PAUSE, image::PAUSE)] {
             let saved = image::saved_image(&root, &place.dir, name, command)?;
-            let import = Cmd::new(CTR).args(["--address", SOCKET, "--namespace", "k8s.io", "image", "import"]);
+            let import =
+                Cmd::new(CTR).args(["--address", SOCKET, "--namespace", "k8s.io", "image", "import"]);
             import.arg(saved).run()?.ok()?;
             let request = Message::default().message(1, Message::default().text(1, name));
             eventually(Duration::from_secs(20), || {

@@ -159,10 +159,14 @@ impl Kube {
 
 fn shared(kube: &Kube) -> Outcome {
     let (one, two) = (kube.pid("writer")?, kube.pid("reader")?);
-    let namespace = |pid: u32, kind: &str| Ok::<_, Stop>(fs::metadata(format!("/proc/{pid}/ns/{kind}"))?.ino());
+    let namespace =
+        |pid: u32, kind: &str| Ok::<_, Stop>(fs::metadata(format!("/proc/{pid}/ns/{kind}"))?.ino());
     for kind in ["net", "ipc", "uts"] {
         same(kind, namespace(one, kind)?, namespace(two, kind)?)?;
-        that(&format!("{kind} is not the host's"), namespace(one, kind)? != namespace(std::process::id(), kind)?)?;
+        that(
+            &format!("{kind} is not the host's"),
+            namespace(one, kind)? != namespace(std::process::id(), kind)?,
+        )?;
     }
     for kind in ["mnt", "pid"] {
         that(&format!("{kind} differs"), namespace(one, kind)? != namespace(two, kind)?)?;
@@ -227,7 +231,8 @@ fn pause(kube: &Kube) -> Outcome {
     kube.writes()?;
     kube.podman(&["pod", "pause", POD])?;
     same("bytes written while paused", growth(&kube.host.join("count"), Duration::from_millis(300))?, 0)?;
-    let format = ["ps", "--filter", "status=paused", "--filter", &format!("pod={POD}"), "--format", "{{.Names}}"];
+    let format =
+        ["ps", "--filter", "status=paused", "--filter", &format!("pod={POD}"), "--format", "{{.Names}}"];
     same("paused", kube.podman(&format)?.lines().count(), 3)?;
     kube.podman(&["pod", "unpause", POD])?;
     kube.writes()
