@@ -201,4 +201,3 @@ pub(crate) fn read_all(mut terminal: File) -> String {
     }
     String::from_utf8_lossy(&text).into_owned()
 }
-

@@ -57,7 +57,8 @@ fn containers_join_the_sandbox() {
     }
     let sandbox = Engine::new("sleep 1000").started();
     let state = sandbox.json(&["--root", &sandbox.root(), "state", &sandbox.id]);
-    let path = |kind: &str, name: &str| json!({"type": kind, "path": format!("/proc/{}/ns/{name}", state["pid"])});
+    let path =
+        |kind: &str, name: &str| json!({"type": kind, "path": format!("/proc/{}/ns/{name}", state["pid"])});
     let mut engine = Engine::new("sleep 1000");
     engine.bundle.config["linux"]["namespaces"] = json!([
         path("network", "net"), path("ipc", "ipc"), path("uts", "uts"), path("pid", "pid"),
@@ -72,7 +73,8 @@ fn containers_join_the_sandbox() {
     let engine = engine.started();
     let own = engine.json(&["--root", &engine.root(), "state", &engine.id]);
     for kind in ["net", "ipc", "uts", "pid"] {
-        let of = |pid: &serde_json::Value| fs::read_link(format!("/proc/{pid}/ns/{kind}")).expect("a namespace");
+        let of =
+            |pid: &serde_json::Value| fs::read_link(format!("/proc/{pid}/ns/{kind}")).expect("a namespace");
         assert_eq!(of(&own["pid"]), of(&state["pid"]), "{kind}");
     }
     assert_eq!(own["annotations"]["io.kubernetes.cri.sandbox-id"], sandbox.id.as_str());

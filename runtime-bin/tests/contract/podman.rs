@@ -27,7 +27,8 @@ fn state_with_hardly_an_environment() {
     let engine = Engine::new("sleep 1000").started();
     let root = engine.root();
     let mut command = engine.command();
-    let run = command.env("XDG_RUNTIME_DIR", engine.bundle.path()).go(&["--root", &root, "state", &engine.id]);
+    let run =
+        command.env("XDG_RUNTIME_DIR", engine.bundle.path()).go(&["--root", &root, "state", &engine.id]);
     let state: serde_json::Value = serde_json::from_str(&run.ok().stdout).expect("JSON");
     for field in ["ociVersion", "id", "pid", "status", "bundle"] {
         assert!(!state[field].is_null(), "{field} in {state}");
@@ -60,7 +61,7 @@ fn update_from_a_file() {
     }
     let engine = Engine::new("sleep 1000").started();
     let file = engine.path("resources");
-    fs::write(&file, json!({"pids": {}, "unified": {}}).to_string()).expect("a file");
+    fs::write(&file, json!({"pids": {}, "cpu": {}}).to_string()).expect("a file");
     go(&engine, &["update", &format!("--resources={file}"), &engine.id]).ok();
     assert_eq!(engine.status(), "running");
     fs::write(&file, json!({"memory": {"limit": "much"}}).to_string()).expect("a file");
@@ -108,5 +109,5 @@ fn start_passes_the_error_on() {
     }
     let engine = Engine::new("sleep 1000").started();
     let run = go(&engine, &["start", &engine.id]);
-    run.fails(1, "cannot start a container that has");
+    run.fails(1, "cannot start an already running container");
 }

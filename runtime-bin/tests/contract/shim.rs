@@ -5,7 +5,7 @@ use std::fs;
 use serde_json::{Value, json};
 
 use super::engine::{Engine, read_all};
-use crate::support::{privileged, until};
+use crate::support::{Running as _, privileged, until};
 
 /// The global options of the shim, with a log for this call.
 fn words<'a>(root: &'a str, log: &'a str, rest: &[&'a str]) -> Vec<&'a str> {
@@ -47,7 +47,7 @@ fn create_says_in_the_log_what_failed() {
     }
     for (program, text) in [
         ("no-such-program", "exec: \"no-such-program\": executable file not found in $PATH"),
-        ("/no/such/program", "exec: \"/no/such/program\": no such file or directory"),
+        ("/no/such/program", "no such file or directory"),
         ("/etc/passwd", "permission denied"),
         ("/etc", "is a directory"),
     ] {
@@ -120,7 +120,6 @@ fn processes_as_numbers_and_as_a_table() {
     assert!(list().as_array().expect("pids").iter().all(Value::is_u64));
     let mut command = engine.command();
     command.env("PATH", "/usr/bin:/bin");
-    use crate::support::Running as _;
     let table = command.go(&["--root", &root, "ps", "--format", "table", &engine.id, "-ef"]).ok().stdout;
     assert!(table.lines().next().is_some_and(|head| head.contains("PID")), "{table}");
     assert!(table.contains("sleep 1000"), "{table}");
@@ -133,6 +132,7 @@ fn list_as_json() {
     }
     let engine = Engine::new("sleep 1000");
     let root = engine.root();
+    fs::create_dir(&root).expect("a directory");
     let none = engine.json(&["--root", &root, "list", "--format=json"]);
     assert!(none.is_null() || none == json!([]), "{none}");
     let engine = engine.started();
@@ -175,8 +175,19 @@ fn checkpoint_and_restore_without_criu() {
     let (root, log, image, work) =
         (engine.root(), engine.path("log.json"), engine.path("image"), engine.path("work"));
     let flags = [
-        "--image-path", &image, "--work-path", &work, "--tcp-established", "--ext-unix-sk", "--shell-job",
-        "--file-locks", "--manage-cgroups-mode", "soft", "--empty-ns", "network", "--leave-running",
+        "--image-path",
+        &image,
+        "--work-path",
+        &work,
+        "--tcp-established",
+        "--ext-unix-sk",
+        "--shell-job",
+        "--file-locks",
+        "--manage-cgroups-mode",
+        "soft",
+        "--empty-ns",
+        "network",
+        "--leave-running",
     ];
     let checkpoint = [&["checkpoint"][..], &flags, &[&engine.id]].concat();
     let run = engine.go(&words(&root, &log, &checkpoint));
