@@ -34,8 +34,8 @@ fn is_covered(report: Report) -> bool {
 pub(crate) enum StepKind {
     /// A system call of ours.
     Call,
-    /// The search of the program in this many places.
-    Search(u32),
+    /// The search of the program: in the places of `PATH`, or else as the path that its name is.
+    Search { in_path: bool },
     /// The program's execve(2).
     Execute,
     /// A hook.
@@ -68,7 +68,7 @@ impl StepText {
     /// A step of a plan.
     pub(crate) fn of(plan: &LaunchPlan, step: usize) -> Option<Self> {
         let kind = match plan.child.ops().get(step)? {
-            Op::FindProgram { candidates } => StepKind::Search(candidates.len),
+            Op::FindProgram { .. } => StepKind::Search { in_path: !plan.child.program_name().contains('/') },
             Op::Execute { .. } => StepKind::Execute,
             Op::Hook { .. } => StepKind::Hook,
             Op::Attach { node: Node::RealDirectory, .. } => StepKind::RealDirectory,
@@ -161,7 +161,7 @@ pub(crate) fn describe(report: Report, step: Option<&StepText>, output: Option<O
     };
     let operation = step.operation.clone();
     let error = match step.kind {
-        StepKind::Search(places) => program_error(operation, errno, places),
+        StepKind::Search { in_path } => program_error(operation, errno, in_path),
         StepKind::Hook => hook_error(operation, report, output),
         // The operation names the program already, and who reads the text knows it in this form.
         StepKind::Execute => return Error::system(operation, errno).kind_of(ErrorKind::ProgramNotExecutable),
@@ -192,9 +192,9 @@ pub(crate) fn describe(report: Report, step: Option<&StepText>, output: Option<O
 }
 
 /// The texts that engines turn into exit codes 127 and 126.
-fn program_error(operation: String, errno: Errno, places: u32) -> Error {
+fn program_error(operation: String, errno: Errno, in_path: bool) -> Error {
     match errno {
-        Errno::ENOENT | Errno::ENOTDIR if places != 1 => {
+        Errno::ENOENT | Errno::ENOTDIR if in_path => {
             Error::new(ErrorKind::ProgramNotFound, operation).reason("executable file not found in $PATH")
         }
         Errno::ENOENT => Error::system(operation, errno).kind_of(ErrorKind::ProgramNotFound),
