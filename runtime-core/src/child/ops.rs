@@ -71,6 +71,10 @@ impl Slot {
     pub const SYSFS: Slot = Slot(23);
     /// The cgroup file system, opened before the root changes.
     pub const CGROUP: Slot = Slot(24);
+    /// The file for the standard output of hooks.
+    pub const HOOK_STDOUT: Slot = Slot(25);
+    /// The file for the standard error output of hooks.
+    pub const HOOK_STDERR: Slot = Slot(26);
     /// Number of slots.
     pub const COUNT: usize = 32;
     /// Number of inherited slots: descriptors `base..base + INHERITED` at the init's start.

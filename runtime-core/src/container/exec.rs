@@ -152,7 +152,7 @@ impl ParentLane for Lane<'_> {
         false
     }
 
-    fn reached(&mut self, _: Point, _: &Child<'_>) -> Result<Option<OwnedFd>> {
-        Ok(None)
+    fn reached(&mut self, _: Point, _: &Child<'_>) -> Result<Vec<OwnedFd>> {
+        Ok(Vec::new())
     }
 }

@@ -28,7 +28,7 @@ use nix::sys::stat::Mode;
 pub(crate) use child::{Child, Kept};
 pub(crate) use failure::StepText;
 pub(crate) use gate::{Handover, open_gate};
-pub(crate) use hooks::{run_hooks, run_poststop, state_file};
+pub(crate) use hooks::{hook_files, run_hooks, run_poststop};
 use image::InitImage;
 pub(crate) use image::sealed;
 pub(crate) use lanes::{ParentLane, locked_tree, run};
