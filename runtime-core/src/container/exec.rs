@@ -42,6 +42,7 @@ impl Container {
         let mut plan_options = options.clone().no_new_keyring(keeps_keyring);
         plan_options.joins_cgroup = unit::mover(&record).is_some();
         let plan = LaunchPlan::exec(&spec, process, &self.shared.host, &plan_options)?;
+        self.shared.mark("read the state, plan");
         let cgroup = self.cgroup(&record)?;
         let cgroup = match options.cgroups.as_slice() {
             // With an inner leaf the container's own cgroup is to stay without processes.
@@ -79,10 +80,12 @@ impl Container {
             gate: None,
             target: Some(init.as_fd()),
             privileged: self.shared.host.is_privileged(),
+            timings: self.shared.timings.as_ref(),
         };
         let mut child = launch::spawn(plan, &inputs).map_err(|error| cgroup.explain_clone(error))?;
         launch::run(plan, &mut child, &mut Lane { cgroup, record })?;
         child.expect_executed(receiver)?;
+        self.shared.mark("the program is executed");
         Ok(Process::new(child.keep()?, plan.warnings.clone()))
     }
 }

@@ -81,6 +81,7 @@ pub(crate) fn run(plan: &LaunchPlan, child: &mut Child<'_>, lane: &mut dyn Paren
                 }
             }
         }
+        child.mark(|| op.explain());
     }
     Ok(())
 }
