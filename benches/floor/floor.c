@@ -101,10 +101,14 @@ static int find(const char *path, int flags)
     return syscall(SYS_openat2, root, path, &how, sizeof how);
 }
 
-/* A new file system, not attached. Options: pairs of a name and a value or NULL, ended by a NULL name. */
-static int new_mount(const char *type, unsigned attributes, const char *const *options)
+/*
+ * A new file system, not attached; `source` is what mountinfo says. Options: pairs of a name and a value or
+ * NULL, ended by a NULL name.
+ */
+static int new_mount(const char *type, const char *source, unsigned attributes, const char *const *options)
 {
     int context = MUST(syscall(SYS_fsopen, type, FSOPEN_CLOEXEC));
+    MUST(syscall(SYS_fsconfig, context, FSCONFIG_SET_STRING, "source", source, 0));
     for (; options && options[0]; options += 2) {
         int kind = options[1] ? FSCONFIG_SET_STRING : FSCONFIG_SET_FLAG;
         MUST(syscall(SYS_fsconfig, context, kind, options[0], options[1], 0));
@@ -162,7 +166,7 @@ static void make_devices(void)
     static const char *const directories[] = { "pts", "shm", "mqueue" };
     static const char *const options[] = { "mode", "755", "size", "65536k", NULL };
 
-    int dev = new_mount("tmpfs", MOUNT_ATTR_NOSUID | MOUNT_ATTR_STRICTATIME, options);
+    int dev = new_mount("tmpfs", "tmpfs", MOUNT_ATTR_NOSUID | MOUNT_ATTR_STRICTATIME, options);
     for (size_t i = 0; i < LENGTH(directories); i++)
         MUST(mkdirat(dev, directories[i], 0755));
     for (size_t i = 0; i < LENGTH(devices); i++)
@@ -177,12 +181,12 @@ static void make_mounts(void)
     static const char *const pts[] = { "newinstance", NULL, "ptmxmode", "0666", "mode", "0620", "gid", "5", NULL };
     static const char *const shm[] = { "mode", "1777", "size", "65536k", NULL };
 
-    attach_at(new_mount("proc", PROC_ATTRIBUTES, NULL), "proc");
+    attach_at(new_mount("proc", "proc", PROC_ATTRIBUTES, NULL), "proc");
     make_devices();
-    attach_at(new_mount("devpts", MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC, pts), "dev/pts");
-    attach_at(new_mount("tmpfs", LOCKED, shm), "dev/shm");
-    attach_at(new_mount("mqueue", LOCKED, NULL), "dev/mqueue");
-    attach_at(new_mount("sysfs", LOCKED | MOUNT_ATTR_RDONLY, NULL), "sys");
+    attach_at(new_mount("devpts", "devpts", MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC, pts), "dev/pts");
+    attach_at(new_mount("tmpfs", "shm", LOCKED, shm), "dev/shm");
+    attach_at(new_mount("mqueue", "mqueue", LOCKED, NULL), "dev/mqueue");
+    attach_at(new_mount("sysfs", "sysfs", LOCKED | MOUNT_ATTR_RDONLY, NULL), "sys");
 #ifdef DOCKER
     /* Without a cgroup namespace it is the host's. */
     unsigned flags = OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_RECURSIVE;
@@ -190,7 +194,7 @@ static void make_mounts(void)
     set_attributes(groups, LOCKED | MOUNT_ATTR_RDONLY);
     attach_at(groups, "sys/fs/cgroup");
 #else
-    attach_at(new_mount("cgroup2", LOCKED | MOUNT_ATTR_RDONLY, NULL), "sys/fs/cgroup");
+    attach_at(new_mount("cgroup2", "cgroup", LOCKED | MOUNT_ATTR_RDONLY, NULL), "sys/fs/cgroup");
 #endif
 }
 
@@ -216,7 +220,7 @@ static void mask(void)
         "proc/acpi",       "proc/asound",      "proc/kcore",       "proc/keys",    "proc/latency_stats",
         "proc/timer_list", "proc/timer_stats", "proc/sched_debug", "sys/firmware", "proc/scsi",
     };
-    static const char *const options[] = { "nr_inodes", "2", NULL };
+    static const char *const options[] = { "nr_inodes", "2", "ro", NULL, NULL };
 
     int null = MUST(find("dev/null", O_NOFOLLOW));
     int empty = -1;
@@ -231,7 +235,7 @@ static void mask(void)
             attach(mount, place);
             MUST(close(mount));
         } else if (empty < 0) {
-            empty = new_mount("tmpfs", MOUNT_ATTR_RDONLY, options);
+            empty = new_mount("tmpfs", "tmpfs", MOUNT_ATTR_RDONLY, options);
             attach(empty, place);
         } else {
             int mount = copy_of(empty, 0);
