@@ -109,6 +109,7 @@ fn step(plan: &LaunchPlan, op: &ParentOp, child: &mut Child<'_>, lane: &mut dyn 
                 child.release(&[fd.as_raw_fd()])?;
             }
         }
+        child.mark(|| op.explain());
     }
     Ok(())
 }
