@@ -5,7 +5,7 @@ use std::os::fd::OwnedFd;
 use super::super::unit::Starting;
 use super::CreatePlan;
 use crate::cgroup::systemd::Unit;
-use crate::cgroup::{Cgroup, Directory};
+use crate::cgroup::{Cgroup, Directory, Mode};
 use crate::child::ops::Point;
 use crate::error::Result;
 use crate::launch::{self, Child, Moved, ParentLane};
@@ -28,9 +28,16 @@ pub(super) struct Lane<'a> {
 impl ParentLane for Lane<'_> {
     fn join_cgroup(&mut self, pid: i32) -> Result<()> {
         let Some(starting) = &mut self.starting else { return self.cgroup.join(pid) };
-        *self.cgroup = starting.start(pid, self.made_unit)?;
+        let Some(plan) = &self.plan.cgroup else { return Ok(()) };
+        let location = starting.start(pid, self.made_unit)?;
+        if location.mode != Mode::Unified {
+            // What systemd does not know is to be found by `delete --force` too.
+            self.record.cgroup = Some(location.clone());
+            self.entry.write_record(self.record)?;
+        }
+        let entered = starting.enter(pid, &location, plan, self.cgroup);
         self.record.cgroup = Some(self.cgroup.location());
-        Ok(())
+        entered
     }
 
     fn apply_limits(&mut self) -> Result<()> {

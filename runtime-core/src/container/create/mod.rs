@@ -244,7 +244,8 @@ impl CreatePlan {
         launch_plan(shared, &self.id, &self.bundle, &self.spec, &self.options, Some(own)).map(Some)
     }
 
-    fn starting(&self) -> Result<Option<Starting<'_>>> {
+    /// The connection to systemd, for a container whose cgroup that makes.
+    pub(in crate::container) fn starting(&self) -> Result<Option<Starting<'_>>> {
         match (&self.unit, &self.hierarchies) {
             (Some(plan), Some(hierarchies)) => Starting::connect(plan, hierarchies).map(Some),
             _ => Ok(None),
