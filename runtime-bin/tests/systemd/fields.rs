@@ -145,14 +145,9 @@ fn cpu_realtime() {
         return;
     }
     let resources = json!({"cpu": {"realtimeRuntime": 1000, "realtimePeriod": 1000000}});
-    if is_unified() {
-        is_refused("realtime", &resources, "cannot set realtime limit");
-    } else if std::fs::exists("/sys/fs/cgroup/cpu/cpu.rt_period_us").expect("the root of cpu") {
-        let files = &[("cpu.rt_runtime_us", "1000"), ("cpu.rt_period_us", "1000000")];
-        check("realtime", &Case { resources, properties: &[], files });
-    } else {
-        is_refused("realtime", &resources, "cpu.rt_period_us");
-    }
+    // With v1 the kernel has no such file, or systemd's slices have no time of which a scope could get some.
+    let text = if is_unified() { "cannot set realtime limit" } else { "linux.resources.cpu.realtime" };
+    is_refused("realtime", &resources, text);
 }
 
 #[test]
@@ -203,7 +198,9 @@ fn block_io_weight() {
         return;
     }
     let (v2, v1) = (["io.bfq.weight", "io.weight"], ["blkio.bfq.weight", "blkio.weight"]);
-    let resources = json!({"blockIO": {"weight": 321}});
+    // With v1 systemd squeezes what is above 100 into the range of BFQ when it is reloaded.
+    let weight = if is_unified() { 321 } else { 77 };
+    let resources = json!({"blockIO": {"weight": weight}});
     if !has_file(if is_unified() { &v2 } else { &v1 }) {
         is_refused("weight", &resources, "linux.resources.blockIO.weight");
         return;
@@ -215,8 +212,8 @@ fn block_io_weight() {
     };
     let v1 = Case {
         resources,
-        properties: &[("BlockIOWeight", "321")],
-        files: &[("blkio.bfq.weight|blkio.weight", "321")],
+        properties: &[("BlockIOWeight", "77")],
+        files: &[("blkio.bfq.weight|blkio.weight", "77")],
     };
     check("weight", if is_unified() { &v2 } else { &v1 });
 }

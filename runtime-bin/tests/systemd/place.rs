@@ -61,6 +61,22 @@ fn a_slice_may_be_the_unit() {
 }
 
 #[test]
+fn a_slice_that_was_stopped_leaves_nothing() {
+    if !systemd() {
+        return;
+    }
+    let slice = format!("runtime-stop{}.slice", std::process::id());
+    let scope = Scope::new(&slice, "stop");
+    scope.go(&["run", "-d", &scope.name]).ok();
+    systemctl(&["stop", &slice]);
+    until("stopped", || scope.status() == "stopped");
+    scope.go(&["delete", &scope.name]).ok();
+    scope.left_nothing();
+    // Also where systemd does not know that it was.
+    assert_eq!(cgroups_of(&slice), "");
+}
+
+#[test]
 fn paths_of_another_form_are_refused() {
     if !systemd() {
         return;

@@ -54,17 +54,14 @@ impl<'a> Starting<'a> {
         self.plan.finish(&mut self.link, &begun, pid, self.hierarchies)
     }
 
-    /// Opens the cgroup into `opened` and puts the process into all of it. What has been opened is there
-    /// also when this fails.
-    pub(super) fn enter(
-        &self,
-        pid: i32,
-        location: &Location,
-        plan: &CgroupPlan,
-        opened: &mut Cgroup,
-    ) -> Result<()> {
-        *opened = self.plan.open(self.hierarchies, location, plan)?;
-        self.plan.enter(opened, pid)
+    /// Opens the cgroup, and makes it where systemd does not.
+    pub(super) fn open(&self, location: &Location, plan: &CgroupPlan) -> Result<Cgroup> {
+        self.plan.open(self.hierarchies, location, plan)
+    }
+
+    /// Puts the process into what systemd did not put it into.
+    pub(super) fn enter(&self, cgroup: &Cgroup, pid: i32) -> Result<()> {
+        self.plan.enter(cgroup, pid)
     }
 }
 

@@ -14,6 +14,10 @@ use crate::sys::{mount, process};
 
 /// What the parent lane needs from the container that is being made.
 pub(crate) trait ParentLane {
+    /// Makes the systemd unit with the init in it, if the plan says so.
+    fn start_unit(&mut self, _pid: i32) -> Result<()> {
+        Ok(())
+    }
     /// Puts the init into the cgroups that clone3 could not.
     fn join_cgroup(&mut self, pid: i32) -> Result<()>;
     /// Writes the limits.
@@ -32,6 +36,7 @@ pub(crate) trait ParentLane {
 pub(crate) fn run(plan: &LaunchPlan, child: &mut Child<'_>, lane: &mut dyn ParentLane) -> Result<()> {
     for op in &plan.parent {
         match op {
+            ParentOp::StartUnit => lane.start_unit(child.pid())?,
             ParentOp::JoinCgroup => lane.join_cgroup(child.pid())?,
             ParentOp::ApplyLimits => lane.apply_limits()?,
             ParentOp::AttachDevices => lane.attach_devices()?,

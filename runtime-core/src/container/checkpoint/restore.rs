@@ -129,7 +129,8 @@ impl Restore<'_> {
         let location = starting.start(pid, made)?;
         record.cgroup = Some(location.clone());
         entry.write_record(record)?;
-        starting.enter(pid, &location, plan, cgroup)
+        *cgroup = starting.open(&location, plan)?;
+        Ok(())
     }
 
     fn least_version(&self) -> u32 {

@@ -26,18 +26,24 @@ pub(super) struct Lane<'a> {
 }
 
 impl ParentLane for Lane<'_> {
-    fn join_cgroup(&mut self, pid: i32) -> Result<()> {
-        let Some(starting) = &mut self.starting else { return self.cgroup.join(pid) };
-        let Some(plan) = &self.plan.cgroup else { return Ok(()) };
+    fn start_unit(&mut self, pid: i32) -> Result<()> {
+        let (Some(starting), Some(plan)) = (&mut self.starting, &self.plan.cgroup) else { return Ok(()) };
         let location = starting.start(pid, self.made_unit)?;
         if location.mode != Mode::Unified {
             // What systemd does not know is to be found by `delete --force` too.
             self.record.cgroup = Some(location.clone());
             self.entry.write_record(self.record)?;
         }
-        let entered = starting.enter(pid, &location, plan, self.cgroup);
+        *self.cgroup = starting.open(&location, plan)?;
         self.record.cgroup = Some(self.cgroup.location());
-        entered
+        Ok(())
+    }
+
+    fn join_cgroup(&mut self, pid: i32) -> Result<()> {
+        match &self.starting {
+            Some(starting) => starting.enter(self.cgroup, pid),
+            None => self.cgroup.join(pid),
+        }
     }
 
     fn apply_limits(&mut self) -> Result<()> {
