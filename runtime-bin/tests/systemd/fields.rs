@@ -290,10 +290,7 @@ fn huge_pages() {
     let resources = json!({"hugepageLimits": [{"pageSize": "2MB", "limit": 4194304}]});
     let files: &Held = match is_unified() {
         true => &[("hugetlb.2MB.max", "4194304"), ("hugetlb.2MB.rsvd.max", "4194304")],
-        false => &[
-            ("hugetlb.2MB.limit_in_bytes", "4194304"),
-            ("hugetlb.2MB.rsvd.limit_in_bytes", "4194304"),
-        ],
+        false => &[("hugetlb.2MB.limit_in_bytes", "4194304"), ("hugetlb.2MB.rsvd.limit_in_bytes", "4194304")],
     };
     check("huge", &Case { resources, properties: &[], files });
 }

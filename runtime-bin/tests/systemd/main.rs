@@ -162,6 +162,7 @@ fn is_known(unit: &str) -> bool {
 #[track_caller]
 fn cgroups_of(unit: &str) -> String {
     // Others come and go meanwhile, which find complains of.
-    let found = Command::new("find").go(&["/sys/fs/cgroup", "-type", "d", "-name", &unit.replace('\\', "\\\\")]);
+    let found =
+        Command::new("find").go(&["/sys/fs/cgroup", "-type", "d", "-name", &unit.replace('\\', "\\\\")]);
     found.stdout
 }

@@ -68,8 +68,9 @@ fn a_slice_that_was_stopped_leaves_nothing() {
     let slice = format!("runtime-stop{}.slice", std::process::id());
     let scope = Scope::new(&slice, "stop");
     scope.go(&["run", "-d", &scope.name]).ok();
-    systemctl(&["stop", &slice]);
+    scope.go(&["kill", &scope.name, "KILL"]).ok();
     until("stopped", || scope.status() == "stopped");
+    systemctl(&["stop", &slice]);
     scope.go(&["delete", &scope.name]).ok();
     scope.left_nothing();
     // Also where systemd does not know that it was.

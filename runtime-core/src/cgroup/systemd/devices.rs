@@ -89,10 +89,7 @@ mod tests {
         let nodes = vec![pair("block-*", "m"), pair("char-136", "rw"), pair("/dev/char/1:3", "rwm")];
         let strict = Property::new("DevicePolicy", Value::text("strict"));
         let allowed = Property::new(ALLOW, list(nodes));
-        assert_eq!(
-            instead(lines),
-            [strict, Property::new(ALLOW, list(Vec::new())), allowed]
-        );
+        assert_eq!(instead(lines), [strict, Property::new(ALLOW, list(Vec::new())), allowed]);
     }
 
     #[test]

@@ -30,7 +30,8 @@ pub(super) fn of_quota(quota: Option<&str>, period: Option<&str>) -> Vec<Propert
     let period = period.and_then(|period| period.parse().ok()).filter(|period| *period > 0);
     let mut properties = Vec::new();
     if let Some(quota) = quota.and_then(|quota| quota.parse::<i64>().ok()) {
-        let share = u64::try_from(quota).map_or(u64::MAX, |quota| per_second(quota, period.unwrap_or(CPU_PERIOD)));
+        let share =
+            u64::try_from(quota).map_or(u64::MAX, |quota| per_second(quota, period.unwrap_or(CPU_PERIOD)));
         properties.push(Property::new("CPUQuotaPerSecUSec", Value::Uint64(share)));
     }
     if let Some(period) = period {
@@ -45,7 +46,8 @@ pub(super) fn round_quotas(writes: &mut [Write]) {
     let period: u64 = period.filter(|period| *period > 0).unwrap_or(CPU_PERIOD);
     for write in writes.iter_mut().filter(|write| write.file == QUOTA) {
         if let Ok(quota @ 1..) = write.value.parse() {
-            write.value = (u128::from(per_second(quota, period)) * u128::from(period) / 1_000_000).to_string();
+            write.value =
+                (u128::from(per_second(quota, period)) * u128::from(period) / 1_000_000).to_string();
         }
     }
 }

@@ -9,7 +9,8 @@ use super::place::{control_group, is_of_unit, location, path_of_process};
 use super::properties::{self, Property, put};
 use super::value::Value;
 use super::{
-    Begun, DESCRIPTION, Link, Refusal, Unit, UnitPlan, annotation, devices, limits, manager_call, pids, with_optional,
+    Begun, DESCRIPTION, Link, Refusal, Unit, UnitPlan, annotation, devices, limits, manager_call, pids,
+    with_optional,
 };
 use crate::cgroup::{Cgroup, CgroupPlan, Hierarchies, Location, Mode};
 use crate::error::{Error, Result};

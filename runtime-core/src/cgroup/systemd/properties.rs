@@ -218,7 +218,10 @@ mod tests {
             (&[("io.weight", "default 200")], &["IOWeight=200"]),
             (&[("memory.max", "1"), ("memory.max", "2")], &["MemoryMax=2"]),
             (&[("memory.limit_in_bytes", "4096")], &["MemoryLimit=4096"]),
-            (&[("memory.limit_in_bytes", "-1"), ("memory.memsw.limit_in_bytes", "-1")], &["MemoryLimit=infinity"]),
+            (
+                &[("memory.limit_in_bytes", "-1"), ("memory.memsw.limit_in_bytes", "-1")],
+                &["MemoryLimit=infinity"],
+            ),
             (
                 &[("cpu.cfs_period_us", "50000"), ("cpu.cfs_quota_us", "10000"), ("cpu.shares", "512")],
                 &["CPUShares=512", "CPUQuotaPerSecUSec=200000", "CPUQuotaPeriodUSec?=50000"],
@@ -284,7 +287,8 @@ mod tests {
                 reorder: false,
             };
             let period = period.map(|period| write("cpu.cfs_period_us", period));
-            let mut writes: Vec<Write> = [write("cpu.cfs_quota_us", quota)].into_iter().chain(period).collect();
+            let mut writes: Vec<Write> =
+                [write("cpu.cfs_quota_us", quota)].into_iter().chain(period).collect();
             round_quotas(&mut writes);
             writes.swap_remove(0).value
         };
