@@ -236,13 +236,15 @@ impl Case {
     pub(crate) fn hear(&self) -> Result<Value, Stop> {
         let begin = Instant::now();
         loop {
+            // Looked at first: whatever a process has printed is there when it has ended.
+            let ended = self.pid().is_none_or(gone);
             let output = self.output();
             if let Some(line) = output.lines().next().filter(|_| output.contains('\n')) {
                 return serde_json::from_str(line).or_else(|error| {
                     fail("the container process prints its report", format!("{error}: {line}"))
                 });
             }
-            if begin.elapsed() > self.limit || self.pid().is_none_or(gone) && output.is_empty() {
+            if ended || begin.elapsed() > self.limit {
                 let errors = self.directory.path().join("scratch/create.err");
                 let errors = fs::read_to_string(errors).unwrap_or_default();
                 return fail("the container process prints its report", format!("none; {errors}"));

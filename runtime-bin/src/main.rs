@@ -15,6 +15,7 @@ mod foreground;
 mod globals;
 mod handover;
 mod log;
+mod name;
 mod notify;
 mod notify_directory;
 mod pid_file;

@@ -5,6 +5,7 @@
 mod bundle;
 pub mod cgroup;
 mod child;
+mod confinement;
 mod container;
 mod error;
 pub mod events;

@@ -55,10 +55,7 @@ pub(super) const STATEMENTS: &[Statement] = &[
     must("cgroup-cpu-idle", CPU, "idle is written", |case| {
         value(case, "cpu", json!({"cpu": {"idle": 1}}), ["cpu.idle", "cpu.idle"], ["1", "1"])
     }),
-    must("cgroup-cpu-realtime", CPU, "the realtime of the processor is written", |case| {
-        let resources = json!({"cpu": {"realtimeRuntime": 1000, "realtimePeriod": 1_000_000}});
-        value(case, "cpu", resources, ["cpu.rt_runtime_us", ""], ["1000", ""])
-    }),
+    must("cgroup-cpu-realtime", CPU, "the realtime of the processor is written, or refused", realtime),
     must("cgroup-cpu-mems", CPU, "the set of memory nodes is written", |case| {
         value(case, "cpuset", json!({"cpu": {"mems": "0"}}), ["cpuset.mems", "cpuset.mems"], ["0", "0"])
     }),
@@ -230,6 +227,19 @@ fn unified(case: &mut Case) -> Outcome {
     let text =
         cgroups_of(case).first().map(|path| std::fs::read_to_string(path.join("cgroup.max.descendants")));
     same("cgroup.max.descendants", &json!("7"), &json!(text.transpose()?.unwrap_or_default().trim()))
+}
+
+/// No file of version 2 has it: what cannot be applied is an error.
+fn realtime(case: &mut Case) -> Outcome {
+    let resources = json!({"cpu": {"realtimeRuntime": 1000, "realtimePeriod": 1_000_000}});
+    let own = cgroup::directory(nix::unistd::getpid(), "cpu");
+    if own.is_some_and(|directory| directory.join("cgroup.controllers").exists()) {
+        case.need_root("cgroups")?;
+        case.set("/linux/cgroupsPath", json!(format!("/{}", case.id)));
+        case.set("/linux/resources", resources);
+        return case.refuses();
+    }
+    value(case, "cpu", resources, ["cpu.rt_runtime_us", ""], ["1000", ""])
 }
 
 /// The first whole block device of the machine.

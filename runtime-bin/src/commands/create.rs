@@ -5,12 +5,13 @@ use runtime_core::{Bundle, Container, CreatePlan, Error, Result, Runtime};
 
 use super::{Context, creating_runtime, print};
 use crate::args::options;
+use crate::failure::Failure;
 use crate::handover::{self, Handover};
 use crate::notify_directory;
 use crate::stages;
 
-pub(super) fn run(context: &Context<'_>) -> Result<()> {
-    create(context).map_err(|error| error.context("runtime create failed"))
+pub(super) fn run(context: &Context<'_>) -> Result<u8, Failure> {
+    create(context).map(|()| 0).map_err(|error| Failure::of("create", error))
 }
 
 fn create(context: &Context<'_>) -> Result<()> {

@@ -73,7 +73,7 @@ pub(crate) fn run(context: &Context<'_>) -> Result<u8, Failure> {
     match context.matches.command.verb {
         Verb::Checkpoint => done(checkpoint::run(context)),
         Verb::Completion => done(completion::run(context)),
-        Verb::Create => done(create::run(context)),
+        Verb::Create => create::run(context),
         Verb::Delete => done(delete::run(context)),
         Verb::Events => done(events::run(context)),
         Verb::Exec => exec::run(context).map_err(Failure::exec),
@@ -85,7 +85,7 @@ pub(crate) fn run(context: &Context<'_>) -> Result<u8, Failure> {
         Verb::Mounts => done(mounts::run(context)),
         Verb::Pause => done(pause::pause(context)),
         Verb::Ps => done(ps::run(context)),
-        Verb::Restore => Ok(restore::run(context)?),
+        Verb::Restore => restore::run(context),
         Verb::Resume => done(pause::resume(context)),
         Verb::Run => run::run(context),
         Verb::Spec => done(spec::run(context)),

@@ -26,6 +26,19 @@ fn a_configuration_of_another_name() {
 }
 
 #[test]
+fn spec_writes_a_file_of_another_name() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let spec =
+        |option: &str| runtime().args(["spec", "--bundle"]).arg(directory.path()).go(&[option, "other.json"]);
+    spec("--file").ok();
+    let text = fs::read(directory.path().join("other.json")).expect("the file");
+    let config: Value = serde_json::from_slice(&text).expect("JSON");
+    assert_eq!(config["root"]["path"], "rootfs");
+    assert!(!directory.path().join("config.json").exists());
+    spec("-f").fails(1, "exists");
+}
+
+#[test]
 fn info_for_people_and_programs() {
     let table = runtime().go(&["info"]).ok().stdout;
     assert!(table.contains("cgroups") && table.contains("kernel"), "{table}");

@@ -72,7 +72,7 @@ impl Containerd {
         need(DAEMON, "containerd")?;
         need(CLIENT, "containerd")?;
         let root = image::root_tar(&place.dir)?;
-        let saved = image::saved_image(&root, &place.dir, IMAGE)?;
+        let saved = image::saved_image(&root, &place.dir, IMAGE, "sh")?;
         image::unpack(&root, &place.dir.join("rootfs"))?;
         let (config, log) = (place.dir.join("config.toml"), place.dir.join("containerd.log"));
         fs::write(&config, CONFIG)?;

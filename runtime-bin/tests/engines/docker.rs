@@ -1,5 +1,6 @@
 //! Docker: its daemon with the runtime under test as the default runtime, driven through its client.
 
+mod compose;
 mod lifecycle;
 mod limits;
 mod run;

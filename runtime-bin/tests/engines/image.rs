@@ -17,6 +17,31 @@ const PASSWD: &str = "root:x:0:0:root:/root:/bin/sh\ntester:x:1234:1234::/home/t
 const GROUP: &str = "root:x:0:\ntester:x:1234:\nextra:x:4321:tester\n";
 const BUSYBOX: &str = "/bin/busybox";
 
+/// The program of a pod that only holds its namespaces: it is in the image under this name.
+pub(crate) const PAUSE: &str = "/pause";
+
+/// A static program that waits for ever: one segment, and a loop around pause(2).
+fn pause_program() -> Vec<u8> {
+    const LOAD_AT: u64 = 0x40_0000;
+    const HEADERS: u64 = 64 + 56;
+    let code = [0xb8, 34, 0, 0, 0, 0x0f, 0x05, 0xeb, 0xf7]; // mov $34, %eax; syscall; jmp to the mov
+    let size = HEADERS + code.len() as u64;
+    let mut program = b"\x7fELF\x02\x01\x01".to_vec(); // 64 bits, little endian
+    program.resize(16, 0);
+    let halves = |values: &[u16]| values.iter().flat_map(|value| value.to_le_bytes()).collect::<Vec<_>>();
+    let words = |values: &[u32]| values.iter().flat_map(|value| value.to_le_bytes()).collect::<Vec<_>>();
+    let longs = |values: &[u64]| values.iter().flat_map(|value| value.to_le_bytes()).collect::<Vec<_>>();
+    program.extend(halves(&[2, 62])); // an executable, for x86_64
+    program.extend(words(&[1]));
+    program.extend(longs(&[LOAD_AT + HEADERS, 64, 0])); // entry, program headers, no sections
+    program.extend(words(&[0]));
+    program.extend(halves(&[64, 56, 1, 0, 0, 0]));
+    program.extend(words(&[1, 5])); // load; readable and executable
+    program.extend(longs(&[0, LOAD_AT, LOAD_AT, size, size, 4096]));
+    program.extend(code);
+    program
+}
+
 /// A tar archive in the ustar format, in memory.
 #[derive(Default)]
 struct Tar(Vec<u8>);
@@ -89,6 +114,7 @@ pub(crate) fn root_tar(dir: &Path) -> Result<PathBuf, Stop> {
     // Exit code 126: there, but not a program that may run.
     tar.add("not-executable", 0o644, 0, Entry::File(b"#!/bin/sh\nexit 0\n"));
     tar.add("script", 0o755, 0, Entry::File(b"#!/bin/sh\necho script \"$@\"\n"));
+    tar.add("pause", 0o755, 0, Entry::File(&pause_program()));
     let path = dir.join("busybox.tar");
     fs::write(&path, tar.finish())?;
     Ok(path)
@@ -101,13 +127,14 @@ pub(crate) fn unpack(tar: &Path, into: &Path) -> Result<(), Stop> {
     Ok(())
 }
 
-/// Writes the archive that `docker save` would make of the root, named `name`.
-pub(crate) fn saved_image(root: &Path, dir: &Path, name: &str) -> Result<PathBuf, Stop> {
+/// Writes the archive that `docker save` would make of an image of the root, named `name`, that runs
+/// `command`.
+pub(crate) fn saved_image(root: &Path, dir: &Path, name: &str, command: &str) -> Result<PathBuf, Stop> {
     let layer = fs::read(root)?;
     let config = json!({
         "architecture": architecture(),
         "os": "linux",
-        "config": { "Env": ["PATH=/usr/sbin:/usr/bin:/sbin:/bin", "FROM_IMAGE=yes"], "Cmd": ["sh"] },
+        "config": { "Env": ["PATH=/usr/sbin:/usr/bin:/sbin:/bin", "FROM_IMAGE=yes"], "Cmd": [command] },
         "rootfs": { "type": "layers", "diff_ids": [format!("sha256:{}", sha256(root)?)] },
     });
     let manifest = json!([{ "Config": "config.json", "RepoTags": [name], "Layers": ["layer.tar"] }]);
@@ -115,7 +142,7 @@ pub(crate) fn saved_image(root: &Path, dir: &Path, name: &str) -> Result<PathBuf
     tar.add("config.json", 0o644, 0, Entry::File(config.to_string().as_bytes()));
     tar.add("layer.tar", 0o644, 0, Entry::File(&layer));
     tar.add("manifest.json", 0o644, 0, Entry::File(manifest.to_string().as_bytes()));
-    let path = dir.join("saved.tar");
+    let path = dir.join(format!("saved-{}.tar", command.trim_start_matches('/')));
     fs::write(&path, tar.finish())?;
     Ok(path)
 }

@@ -20,6 +20,8 @@
 //! The Debian packages that are needed are listed in `.ci/packages-engines.txt`; a missing one is a
 //! failure, never a skip. Skipped are only checks whose cgroup controller the machine lacks.
 
+mod buildah;
+mod cri;
 mod ctr;
 mod docker;
 mod image;

@@ -1,6 +1,7 @@
 //! Podman: no daemon, but conmon, which calls the runtime and holds the container's streams. With
 //! root, and without it (user namespace, no cgroups of its own).
 
+mod kube;
 mod rootful;
 mod shared;
 
@@ -54,21 +55,15 @@ impl Podman {
 
     /// The client with the options that every call has.
     fn client(&self) -> Cmd {
-        let dir = |name: &str| self.dir.join(name);
         let client = if self.rootless {
-            Cmd::new("setpriv")
-                .args(["--reuid", USER, "--regid", USER, "--init-groups", CLIENT, "--storage-driver", "vfs"])
-                .env("HOME", dir("home"))
-                .env("USER", USER)
-                .env("XDG_RUNTIME_DIR", USER_RUN)
+            as_user(&self.dir, CLIENT).args(["--storage-driver", "vfs"])
         } else {
-            let (root, run) = (dir("storage"), Path::new("/run/podman"));
-            Cmd::new(CLIENT)
-                .arg("--root")
-                .arg(root)
-                .arg("--runroot")
-                .arg(run)
-                .args(["--tmpdir", "/run/libpod"])
+            Cmd::new(CLIENT).arg("--root").arg(self.dir.join("storage")).args([
+                "--runroot",
+                "/run/podman",
+                "--tmpdir",
+                "/run/libpod",
+            ])
         };
         let client = client.args(["--cgroup-manager", "cgroupfs", "--events-backend", "file"]);
         client.arg("--runtime").arg(&self.runtime)
@@ -171,8 +166,17 @@ impl Container<'_> {
     }
 }
 
+/// A program as the user without root, whose home is in the instance's directory.
+pub(crate) fn as_user(dir: &Path, program: &str) -> Cmd {
+    Cmd::new("setpriv")
+        .args(["--reuid", USER, "--regid", USER, "--init-groups", program])
+        .env("HOME", dir.join("home"))
+        .env("USER", USER)
+        .env("XDG_RUNTIME_DIR", USER_RUN)
+}
+
 /// Makes the user and what he needs: subordinate ids, directories, and the runtime where he may reach it.
-fn make_user(place: &Place) -> Result<PathBuf, Stop> {
+pub(crate) fn make_user(place: &Place) -> Result<PathBuf, Stop> {
     need("/usr/bin/newuidmap", "uidmap")?;
     for (file, line) in [
         ("/etc/passwd", format!("{USER}:x:{USER_ID}:{USER_ID}::/nonexistent:/bin/sh\n")),
@@ -205,6 +209,7 @@ fn rootful() {
         checks.run("the runtime under test is used", || uses_runtime(&podman));
         checks.table(&podman, shared::CHECKS);
         checks.table(&podman, rootful::CHECKS);
+        checks.table(&kube::Kube::play(podman)?, kube::CHECKS);
         Ok(())
     });
 }

@@ -9,7 +9,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-pub(crate) use cgroup::{cgroup_of, cgroup_value, controllers, exec_joins_cgroup, hierarchies, is_unified};
+pub(crate) use cgroup::{
+    cgroup_of, cgroup_value, controllers, exec_joins_cgroup, hierarchies, is_unified, remove_empty,
+};
 pub(crate) use command::{Cmd, Output, await_daemon, stop_daemon};
 pub(crate) use place::{Place, engine_test};
 
@@ -115,7 +117,7 @@ impl Checks {
     }
 
     /// Runs a check that `ENGINES_ONLY` cannot leave out.
-    fn always(&self, name: &str, check: impl FnOnce() -> Outcome) {
+    pub(crate) fn always(&self, name: &str, check: impl FnOnce() -> Outcome) {
         let started = Instant::now();
         let outcome = check();
         let seconds = started.elapsed().as_secs_f64();

@@ -7,6 +7,7 @@
 #[allow(dead_code, unused_imports)]
 mod support;
 
+mod boundary;
 mod cpu;
 mod fields;
 mod huge;
@@ -15,3 +16,4 @@ mod memory;
 mod pids;
 mod refused;
 mod scene;
+mod user;

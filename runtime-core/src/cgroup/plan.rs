@@ -80,8 +80,12 @@ impl CgroupPlan {
     /// Computes the plan for `view`. Does no I/O.
     ///
     /// `cgroups_path` is `linux.cgroupsPath`: an absolute one is below the mount point, a relative
-    /// one below the cgroup of the caller (on v2: beside it), a missing one is `/id`. Values that runc
-    /// takes as unset (zero shares, zero weight) are unset here.
+    /// one below the cgroup of the caller (on v2: beside it), a missing one is `/id`; on v2 it is `id`
+    /// beside the cgroup of the caller, if the view knows that ([`Hierarchies::detect_for`] a relative
+    /// path): what a user without privileges may have. Values that runc takes as unset (zero shares, zero
+    /// weight) are unset here.
+    ///
+    /// [`Hierarchies::detect_for`]: super::Hierarchies::detect_for
     ///
     /// On v2, controllers are enabled on the way only as far as the writes need them. A caller that
     /// gives a cgroups path is an engine that reads statistics there: for it the metered controllers

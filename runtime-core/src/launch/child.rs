@@ -8,7 +8,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::stat::fstat;
 
 use super::clone::{ChildMemory, Cloned};
-use super::failure::{StepText, describe};
+use super::failure::{StepText, describe, init_frame};
 use super::listener::{self, Receiver};
 use crate::child::ops::{Op, Point};
 use crate::child::report::{GO, REPORT_BYTES, Report, STEP_CLONE};
@@ -154,7 +154,8 @@ impl<'a> Child<'a> {
         let mut fds = received.fds;
         if report.errno != 0 {
             let step = StepText::of(self.plan, report.step as usize);
-            return Err(describe(report, step.as_ref(), fds.pop()));
+            let frame = init_frame(self.plan, step.as_ref().and_then(|step| step.origin.as_deref()));
+            return Err(describe(report, step.as_ref(), fds.pop()).frame(frame));
         }
         match self.plan.child.ops().get(report.step as usize) {
             Some(Op::Console { .. }) => self.console = Some(master(fds.pop())?),
@@ -197,6 +198,7 @@ impl<'a> Child<'a> {
         let status = self.pidfd.as_ref().map(|pidfd| process::wait(pidfd.as_fd(), true));
         self.pidfd = None;
         let error = Error::new(ErrorKind::System, "start the container's init");
+        let error = error.frame(init_frame(self.plan, None));
         match status {
             Some(Ok(Some((libc::CLD_EXITED, status)))) => {
                 error.reason(format!("it exited with status {status}"))

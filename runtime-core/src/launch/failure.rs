@@ -6,10 +6,10 @@ use std::os::fd::{AsFd, OwnedFd};
 use nix::errno::Errno;
 use serde::{Deserialize, Serialize};
 
-use crate::child::ops::{Node, Op};
+use crate::child::ops::{Node, Op, Str};
 use crate::child::report::{Detail, Report, STEP_CLONE, STEP_PRELUDE};
 use crate::error::{Error, ErrorKind};
-use crate::plan::LaunchPlan;
+use crate::plan::{LaunchPlan, ParentOp};
 use crate::sys::memfd;
 
 /// How much of a hook's output goes into an error, in bytes.
@@ -62,7 +62,12 @@ impl StepText {
             _ => StepKind::Call,
         };
         let origin = plan.child.origin(step).map(str::to_owned);
-        let operation = plan.child.explain(step);
+        let operation = match plan.child.ops().get(step)? {
+            Op::ChangeDirectory { path, .. } => {
+                format!("chdir to cwd ({:?}) set in config.json failed", plan.child.text(*path))
+            }
+            _ => plan.child.explain(step),
+        };
         let operation = match (kind, &origin) {
             // runc's words: engines and their tests look for them.
             (StepKind::Execute, _) => format!("exec {}", plan.child.program_name()),
@@ -78,6 +83,43 @@ impl StepText {
         let steps = gate.map_or(0..0, |gate| gate..plan.child.ops().len());
         steps.filter_map(|step| Self::of(plan, step)).collect()
     }
+}
+
+/// Where a failure of the container's init belongs to, in runc's words; for one of a mount, which.
+pub(super) fn init_frame(plan: &LaunchPlan, origin: Option<&str>) -> String {
+    let frame = "error during container init";
+    let rlimit = "error setting rlimits for ready process";
+    match origin {
+        Some(origin) if origin.starts_with("process.rlimits[") => format!("{frame}: {rlimit}"),
+        Some(origin) => match mount_frame(plan, origin) {
+            Some(mount) => format!("{frame}: {mount}"),
+            None => frame.to_owned(),
+        },
+        None => frame.to_owned(),
+    }
+}
+
+/// The mount that `origin`, `mounts[INDEX]`, asks for.
+fn mount_frame(plan: &LaunchPlan, origin: &str) -> Option<String> {
+    origin.strip_prefix("mounts[")?;
+    let child = &plan.child;
+    let own = || (0..child.ops().len()).filter(|step| child.origin(*step) == Some(origin));
+    let destination = own().find_map(|step| match child.ops().get(step)? {
+        Op::Attach { destination, .. } | Op::RemountAt { destination, .. } => Some(child.text(*destination)),
+        _ => None,
+    })?;
+    let by_child = own().find_map(|step| match child.ops().get(step)? {
+        Op::NewFilesystem { source, .. } if *source != Str::NONE => Some(child.text(*source)),
+        Op::NewFilesystem { kind, .. } => Some(child.text(*kind)),
+        Op::CloneTree { path, .. } => Some(child.text(*path)),
+        _ => None,
+    });
+    let by_parent = plan.parent.iter().find_map(|op| match op {
+        ParentOp::SendTree { source, origin: of, .. } if of == origin => Some(source.as_str().into()),
+        _ => None,
+    });
+    let source = by_child.or(by_parent).unwrap_or_default();
+    Some(format!("error mounting {source:?} to rootfs at {destination:?}"))
 }
 
 /// A hook's run in runc's words, which engines look for; `origin` is `hooks.NAME[INDEX]`.

@@ -128,8 +128,8 @@ fn cgroup(lanes: &mut Lanes, context: Context<'_>) {
 /// clone3 puts the child into its v2 cgroup only; into others the parent puts it. What depends on
 /// the child's place, its cgroup namespace and its own child, comes after that.
 fn join_cgroup(lanes: &mut Lanes, context: Context<'_>, layout: &Layout) {
-    let (mode, by_systemd) = (context.host.cgroup_mode(), context.options.joins_cgroup);
-    if mode == Mode::Unified && !by_systemd {
+    let (mode, by_systemd) = (context.host.cgroup_mode(), context.options.by_systemd);
+    if mode == Mode::Unified && !context.options.joins_cgroup {
         return;
     }
     if by_systemd {

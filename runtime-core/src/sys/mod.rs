@@ -8,6 +8,7 @@ pub(crate) mod memfd;
 pub(crate) mod mount;
 pub(crate) mod namespace;
 pub(crate) mod netlink;
+pub(crate) mod probe;
 pub(crate) mod process;
 pub(crate) mod raw;
 pub(crate) mod seccomp;

@@ -47,6 +47,13 @@ fn remove_cgroup(path: &Path) {
     }
 }
 
+/// Removes those cgroups of a subtree in which nothing is.
+pub(crate) fn remove_empty(path: &Path) {
+    directories(path).iter().for_each(|below| remove_empty(below));
+    // One in use stays: that is its answer, and no failure.
+    fs::remove_dir(path).ok();
+}
+
 /// Where a controller of a process's cgroup is, by `/proc/PID/cgroup`.
 ///
 /// Skips if the machine (or its cgroup view) has no such controller.

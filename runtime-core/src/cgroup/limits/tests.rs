@@ -238,8 +238,17 @@ fn block_io() {
         errors(&unified(), json!({"blockIO": {"weight": 9}}))[0]
             .contains("blockIO.weight: 9 is not a weight")
     );
-    let bad = json!({"blockIO": {"throttleReadBpsDevice": [{"major": -1, "minor": 0, "rate": 1}]}});
-    assert!(errors(&legacy(), bad)[0].contains("throttleReadBpsDevice[0]: -1:0 is not a device number"));
+    let bad = json!({"blockIO": {
+        "throttleReadBpsDevice": [{"major": -1, "minor": 0, "rate": 1}],
+        "weightDevice": [{"major": 8, "minor": 4_294_967_296_i64, "weight": 10}],
+    }});
+    let errors = errors(&legacy(), bad);
+    for wanted in [
+        "throttleReadBpsDevice[0].major: -1 is no device number",
+        "weightDevice[0].minor: 4294967296 is no device number",
+    ] {
+        assert!(errors.iter().any(|error| error.contains(wanted)), "{errors:?}");
+    }
 }
 
 #[test]

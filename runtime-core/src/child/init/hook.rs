@@ -3,7 +3,7 @@
 use crate::child::ops::{Slice, Slot, Str};
 use crate::child::report::{Detail, Report};
 use crate::child::syscall::{common, nr};
-use crate::exec::Pointers;
+use crate::exec::{Pointers, mark_from};
 use crate::file;
 use crate::{At, Failure, Init, Step, call, errno, sync};
 
@@ -59,7 +59,7 @@ fn become_hook(init: &Init, hook: &Hook, streams: [i32; 3]) -> Result<(), i32> {
     for (stream, fd) in streams.into_iter().enumerate() {
         call!(nr::DUP3, fd, stream, 0)?;
     }
-    call!(common::CLOSE_RANGE, 3, u32::MAX, 4)?;
+    mark_from(3, init.plan.base)?;
     call!(nr::UMASK, init.umask)?;
     let argv = Pointers::of(init, hook.args, 0).map_err(|failure| failure.errno)?;
     let envp = Pointers::environment(init, hook.env, hook.home_uid).map_err(|failure| failure.errno)?;

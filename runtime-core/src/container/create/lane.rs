@@ -42,6 +42,7 @@ impl ParentLane for Lane<'_> {
     fn join_cgroup(&mut self, pid: i32) -> Result<()> {
         match &self.starting {
             Some(starting) => starting.enter(self.cgroup, pid),
+            None if self.plan.options.joins_cgroup => self.cgroup.attach(pid),
             None => self.cgroup.join(pid),
         }
     }

@@ -28,6 +28,10 @@ use crate::resctrl::{self, Place};
 use crate::runtime::Shared;
 use crate::spec::{Kind, ValidSpec};
 use crate::state::{Entry, Lock, Record, SCHEMA, State, Status};
+use crate::sys::process;
+
+/// runc's words before whatever fails while a process is started.
+pub(super) const START_FRAME: &str = "unable to start container process";
 
 /// Everything that the creation of one container takes, computed from its bundle. Its `Display` is
 /// the sequence of steps, one a line.
@@ -60,7 +64,12 @@ impl CreatePlan {
         let (bundle, config, mut spec) = bundle.into_parts();
         spec.strip_root(&bundle)?;
         let path = spec.cgroups_path.as_deref();
-        let hierarchies = shared.host.hierarchies(path.filter(|_| !shared.systemd))?;
+        let hierarchies = shared.host.hierarchies(match path {
+            _ if shared.systemd => None,
+            // A user without privileges has a place beside its own cgroup, if anywhere.
+            None | Some("") if !shared.host.is_privileged() => Some(id.as_str()),
+            path => path,
+        })?;
         let devices = device_rules(&spec)?;
         let (unit, cgroup) = match &hierarchies {
             Some(hierarchies) if shared.cgroups && shared.systemd => {
@@ -73,7 +82,8 @@ impl CreatePlan {
             }
             _ => (None, without_limits(hierarchies.as_deref(), &spec, &id)?),
         };
-        options.joins_cgroup = unit.is_some();
+        options.by_systemd = unit.is_some();
+        options.joins_cgroup = options.by_systemd || !shared.host.clone3();
         let delegation = Delegation::new(&spec, cgroup.as_ref(), shared.host.is_privileged())?;
         let place = match &cgroup {
             // What its cgroup mount shows is where it stays.
@@ -150,7 +160,7 @@ impl CreatePlan {
     }
 
     fn make(&self, shared: &Shared) -> Result<(Entry, Kept)> {
-        self.make_or_undo(shared).map_err(|error| match error.kind() {
+        self.make_or_undo(shared).map_err(in_start).map_err(|error| match error.kind() {
             // A container that a hook refused was one: its end is told to those who wait for that.
             ErrorKind::Hook => self.run_poststop(error),
             _ => error,
@@ -159,6 +169,7 @@ impl CreatePlan {
 
     /// The sequence of host changes. Every one is guarded; guards that are dropped undo in reverse.
     fn make_or_undo(&self, shared: &Shared) -> Result<(Entry, Kept)> {
+        process::can_be_ended()?;
         let (entry, lock) = shared.store.create(&self.id)?;
         let entry = Guard::new(entry, |entry: Entry| {
             // The error that led here is the one to tell; `delete --force` finds what is left.
@@ -191,7 +202,10 @@ impl CreatePlan {
                 place.undo(&root);
             }
         });
-        self.make_resctrl(&mut resctrl)?;
+        self.make_resctrl(&mut resctrl, |planned| {
+            record.resctrl = Some(planned);
+            entry.write_record(&record)
+        })?;
         record.resctrl = resctrl.as_ref().map(|(_, place)| place.clone());
         let mut devices = Guard::new(Moved::default(), Moved::undo);
 
@@ -199,7 +213,7 @@ impl CreatePlan {
         let inputs = Inputs {
             stdio: [None; 3],
             preserved: launch.preserved,
-            cgroup: cgroup.clone_target(),
+            cgroup: cgroup.clone_target().filter(|_| !self.options.joins_cgroup),
             gate: gate.as_ref().map(AsFd::as_fd),
             target: None,
             privileged: shared.host.is_privileged(),
@@ -255,17 +269,24 @@ impl CreatePlan {
     /// Makes the cgroup; that of a unit is made later, around the init.
     pub(super) fn make_cgroup(&self) -> Result<Cgroup> {
         match (&self.hierarchies, &self.cgroup) {
-            (Some(hierarchies), Some(plan)) if self.unit.is_none() => Cgroup::create(hierarchies, plan),
+            (Some(hierarchies), Some(plan)) if self.unit.is_none() => Cgroup::create(hierarchies, plan)
+                .map_err(|error| error.frame("unable to apply cgroup configuration")),
             _ => Ok(Cgroup::none()),
         }
     }
 
-    /// The class of service, if the configuration wants one; what was made is in `made`, also when this
-    /// fails.
-    fn make_resctrl(&self, made: &mut Option<(Directory, Place)>) -> Result<()> {
+    /// The class of service, if the configuration wants one, which is recorded first; what was made is in
+    /// `made`, also when this fails.
+    fn make_resctrl(
+        &self,
+        made: &mut Option<(Directory, Place)>,
+        record: impl FnOnce(Place) -> Result<()>,
+    ) -> Result<()> {
         let Some(wanted) = &self.spec.intel_rdt else { return Ok(()) };
-        let (root, place) = made.insert((resctrl::mounted()?, Place::default()));
-        place.make(root, wanted, self.id.as_str())
+        let id = self.id.as_str();
+        let (root, place) = made.insert((resctrl::mounted()?, Place::new(wanted, id)));
+        record(place.planned(root, wanted, id))?;
+        place.make(root, wanted, id)
     }
 
     pub(super) fn record(&self) -> Record {
@@ -309,6 +330,15 @@ impl CreatePlan {
             Ok(()) => error,
             Err(second) => error.hint(format!("a poststop hook failed too: {second}")),
         }
+    }
+}
+
+/// The error of a launch in runc's frame. Without one are an id that is taken, and a poststart hook,
+/// which comes after it.
+fn in_start(error: Error) -> Error {
+    match (error.kind(), error.launch_frame()) {
+        (ErrorKind::AlreadyExists, _) | (ErrorKind::Hook, None) => error,
+        _ => error.frame(START_FRAME),
     }
 }
 
