@@ -8,6 +8,10 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+#[allow(dead_code, reason = "what the tests of checkpoints need as well")]
+#[path = "../checkpoint/fake.rs"]
+mod fake;
+
 #[path = "../support/streams.rs"]
 mod streams;
 

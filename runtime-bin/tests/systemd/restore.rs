@@ -5,12 +5,16 @@ use std::process::{Command, Stdio};
 
 use serde_json::json;
 
+use crate::fake::Fake;
 use crate::streams::Streams;
-use crate::support::{read_until, until};
+use crate::support::{Running as _, read_until, until};
 use crate::{Scope, is_known, systemd};
 
 /// Counts the lines that it reads.
 const COUNTING: &str = "n=0; while read line; do n=$((n+1)); echo $n $line; done";
+
+/// The field of CRIU's options with a root of cgroups.
+const CG_ROOT: u64 = 25;
 
 /// Whether this machine's CRIU knows its kernel.
 fn criu() -> bool {
@@ -46,6 +50,53 @@ fn dumped(name: &str, streams: &mut Streams) -> Scope {
 fn end(log: &str) -> String {
     let lines: Vec<_> = log.lines().collect();
     lines[lines.len().saturating_sub(30)..].join("\n")
+}
+
+/// A container with an image for the program that stands for CRIU: what that starts is in its own cgroup.
+fn imagined(name: &str) -> Scope {
+    let scope = Scope::new("", name).with(|config| {
+        config["linux"]["resources"] = json!({"pids": {"limit": 50}, "cpu": {"cpus": "0"}});
+    });
+    let image = scope.bundle.path().join("checkpoint");
+    std::fs::create_dir(&image).expect("a directory");
+    let names = json!(["/dev/null", "/dev/null", "/dev/null"]).to_string();
+    std::fs::write(image.join("descriptors.json"), names).expect("descriptors");
+    scope
+}
+
+#[test]
+fn a_scope_is_made_around_criu() {
+    if !systemd() {
+        return;
+    }
+    let (fake, scope) = (Fake::new(), imagined("around"));
+    let words = ["--systemd-cgroup", "restore", "--detach", "--pid-file", "pid"];
+    fake.found_by(&mut scope.bundle.runtime()).args(words).go(&[&scope.name]).ok();
+    let path = format!("/system.slice/{}", scope.unit());
+    let told = fake.fields("RESTORE");
+    assert!(told.iter().any(|(number, text)| *number == CG_ROOT && text.ends_with(&path)), "{told:?}");
+    scope.shows(&[("ActiveState", "active"), ("ControlGroup", &path), ("TasksMax", "50")]);
+    assert_eq!((scope.file("pids.max"), scope.file("cpuset.cpus")), ("50".to_owned(), "0".to_owned()));
+    let pid = std::fs::read_to_string(scope.bundle.path().join("pid")).expect("the pid file");
+    until("CRIU ends", || scope.file("cgroup.procs") == pid);
+    let places = std::fs::read_to_string(format!("/proc/{pid}/cgroup")).expect("its cgroups");
+    assert!(places.lines().all(|line| line.ends_with(&path)), "{places}");
+    scope.go(&["update", "--pids-limit", "40", &scope.name]).ok();
+    scope.shows(&[("TasksMax", "40")]);
+    scope.go(&["delete", "--force", &scope.name]).ok();
+    scope.left_nothing();
+}
+
+#[test]
+fn criu_that_fails_leaves_no_unit() {
+    if !systemd() {
+        return;
+    }
+    let (fake, scope) = (Fake::new(), imagined("fails"));
+    let words = ["--systemd-cgroup", "restore", "--detach"];
+    let restore = fake.fails(&mut scope.bundle.runtime(), "RESTORE").args(words).go(&[&scope.name]);
+    restore.fails(1, "the reason");
+    scope.left_nothing();
 }
 
 #[test]
