@@ -20,13 +20,21 @@ struct Case<'a> {
 fn check(name: &str, case: &Case<'_>) {
     let scope = with(name, &case.resources);
     scope.go(&["run", "-d", &scope.name]).ok();
-    for when in ["at first", "after a reload"] {
+    for when in WHEN {
+        after(when);
         scope.shows(case.properties);
         case.files.iter().for_each(|(file, value)| holds(&scope, file, value, when));
-        systemctl(&["daemon-reload"]);
     }
     scope.go(&["delete", "--force", &scope.name]).ok();
     scope.left_nothing();
+}
+
+const WHEN: [&str; 2] = ["at first", "after a reload"];
+
+fn after(when: &str) {
+    if when == WHEN[1] {
+        systemctl(&["daemon-reload"]);
+    }
 }
 
 fn with(name: &str, resources: &Value) -> Scope {
@@ -266,7 +274,8 @@ fn block_io_throttle() {
     }});
     let scope = with("throttle", &resources);
     scope.go(&["run", "-d", &scope.name]).ok();
-    for when in ["at first", "after a reload"] {
+    for when in WHEN {
+        after(when);
         if is_unified() {
             let value = format!("{major}:{minor} rbps=1048576 wbps=2097152 riops=77 wiops=88");
             holds(&scope, "io.max", &value, when);
@@ -278,7 +287,6 @@ fn block_io_throttle() {
                 holds(&scope, &format!("blkio.throttle.{file}_device"), &value, when);
             }
         }
-        systemctl(&["daemon-reload"]);
     }
 }
 

@@ -145,12 +145,14 @@ fn an_update_is_known_to_systemd_and_the_kernel() {
         ("CPUQuotaPeriodUSec", "100ms"),
         ("AllowedCPUs", "0"),
     ]);
-    for when in ["at once", "after a reload"] {
+    let as_updated = |when: &str| {
         for (file, value) in files.iter().chain(&[("pids.max", "33"), ("cpuset.cpus", "0")]) {
             assert_eq!(scope.file(file), *value, "{file} {when}");
         }
-        systemctl(&["daemon-reload"]);
-    }
+    };
+    as_updated("at once");
+    systemctl(&["daemon-reload"]);
+    as_updated("after a reload");
 }
 
 #[test]
