@@ -64,7 +64,7 @@ pub(super) fn limit(
 
 fn path(case: &mut Case) -> Outcome {
     case.need_root("cgroups")?;
-    case.need_paths()?;
+    case.need_no_systemd("systemd has scopes, not paths")?;
     // Not the id itself, which is a usual default.
     let name = format!("{}.chosen", case.id);
     let path = format!("/{name}");

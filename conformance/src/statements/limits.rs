@@ -185,7 +185,7 @@ fn cgroups_of(case: &Case) -> Vec<PathBuf> {
 /// Where a runtime puts it is its own choice, but not the cgroup of its caller.
 fn relative(case: &mut Case) -> Outcome {
     case.need_root("cgroups")?;
-    case.need_paths()?;
+    case.need_no_systemd("systemd has scopes, not paths")?;
     let name = format!("{}.chosen", case.id);
     case.set("/linux/cgroupsPath", json!(name));
     case.ask("wait");
@@ -199,7 +199,7 @@ fn relative(case: &mut Case) -> Outcome {
 
 fn consistent(case: &mut Case) -> Outcome {
     case.need_root("cgroups")?;
-    case.need_paths()?;
+    case.need_no_systemd("systemd has scopes, not paths")?;
     case.set("/linux/cgroupsPath", json!(format!("/{}.chosen", case.id)));
     case.created()?;
     let first = cgroups_of(case);

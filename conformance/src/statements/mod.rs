@@ -30,6 +30,7 @@ mod process;
 mod required;
 mod resctrl;
 mod rights;
+mod scheduling;
 mod state;
 mod values;
 
@@ -109,6 +110,7 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Statement> {
         inside::STATEMENTS,
         process::STATEMENTS,
         details::STATEMENTS,
+        scheduling::STATEMENTS,
         rights::STATEMENTS,
         filters::STATEMENTS,
         mounts::STATEMENTS,

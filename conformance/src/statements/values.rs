@@ -118,6 +118,7 @@ pub(super) const STATEMENTS: &[Statement] = &[
         limit(case, json!({"cpu": {"cpus": "zero"}}), "cpuset")
     }),
     must("value-quota", "config-linux.md#cpu", "a quota that the kernel refuses is an error", |case| {
+        case.need_no_systemd("systemd rounds a quota up to a hundredth of a processor")?;
         limit(case, json!({"cpu": {"quota": 1, "period": 100_000}}), "cpu")
     }),
     must(
