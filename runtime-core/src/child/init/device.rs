@@ -36,16 +36,37 @@ impl Node {
 }
 
 /// `MakeDevice`.
-pub fn make(init: &Init, node: &Node) -> Step {
-    let root = init.fd(Slot::ROOT);
+pub fn make(init: &mut Init, node: &Node) -> Step {
     let path = file::relative(init.plan.text(node.path));
-    let (parent, name) = file::real_parent(root, path, 0o755)?;
-    let made = match node.bind {
+    let (parent, name) = parent(init, path)?;
+    match node.bind {
         true => bind(init, node, parent, name),
         false => make_node(node, parent, name),
-    };
-    file::close(parent);
-    made
+    }
+}
+
+/// The directory of the last node or link, which [`Init`] holds until an operation comes that is neither: nearly
+/// all are in /dev.
+pub struct Directory {
+    path: &'static [u8],
+    fd: i32,
+}
+
+impl Drop for Directory {
+    fn drop(&mut self) {
+        file::close(self.fd);
+    }
+}
+
+/// The directory of a path, made when missing, and the last component.
+fn parent(init: &mut Init, path: &'static core::ffi::CStr) -> Step<(i32, &'static core::ffi::CStr)> {
+    let (head, name) = file::split(path)?;
+    if let Some(known) = init.directory.as_ref().filter(|known| known.path == head) {
+        return Ok((known.fd, name));
+    }
+    let (fd, name) = file::real_parent(init.fd(Slot::ROOT), path, 0o755)?;
+    init.directory = Some(Directory { path: head, fd });
+    Ok((fd, name))
 }
 
 /// mknod(2), or the equal node that is there already.
@@ -94,17 +115,14 @@ fn bind_tree(node: &Node, tree: i32, parent: i32, name: &'static core::ffi::CStr
 }
 
 /// `MakeSymlink`.
-pub fn symlink(init: &Init, path: Str, target: Str, keep: bool) -> Step {
-    let root = init.fd(Slot::ROOT);
+pub fn symlink(init: &mut Init, path: Str, target: Str, keep: bool) -> Step {
     let path = file::relative(init.plan.text(path));
     let target = init.plan.text(target);
-    let (parent, name) = file::real_parent(root, path, 0o755)?;
-    let made = match call!(nr::SYMLINKAT, target.as_ptr(), parent, name.as_ptr()) {
+    let (parent, name) = parent(init, path)?;
+    match call!(nr::SYMLINKAT, target.as_ptr(), parent, name.as_ptr()) {
         Err(errno::EEXIST) if keep || links_to(parent, name, target.to_bytes()) => Ok(()),
         other => other.at(Detail::Symlink).map(drop),
-    };
-    file::close(parent);
-    made
+    }
 }
 
 /// Whether `name` is a link to `target`.

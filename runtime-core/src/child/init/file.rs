@@ -172,7 +172,7 @@ pub fn real_parent(root: i32, path: &'static CStr, mode: u32) -> Step<(i32, &'st
 }
 
 /// All but the last component of a path, and that.
-fn split(path: &'static CStr) -> Step<(&'static [u8], &'static CStr)> {
+pub fn split(path: &'static CStr) -> Step<(&'static [u8], &'static CStr)> {
     let bytes = path.to_bytes();
     let trimmed = bytes.iter().rposition(|byte| *byte != b'/').map_or(0, |last| last + 1);
     let slash = bytes[..trimmed].iter().rposition(|byte| *byte == b'/');

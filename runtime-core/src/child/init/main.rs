@@ -101,6 +101,8 @@ pub struct Init {
     mode: Option<u32>,
     /// The working directory is the container's.
     in_directory: bool,
+    /// The directory that the next node may be in, too.
+    directory: Option<device::Directory>,
     /// Where the time of each operation goes, if anybody wants to know.
     times: Option<Times>,
 }
@@ -129,6 +131,7 @@ impl Init {
             umask,
             mode: None,
             in_directory: false,
+            directory: None,
             times,
         })
     }
@@ -157,6 +160,9 @@ impl Init {
         for step in 0..self.plan.ops().len() {
             self.step = step as u32;
             let op = self.plan.ops()[step];
+            if !matches!(op, Op::MakeDevice { .. } | Op::MakeSymlink { .. }) {
+                self.directory = None;
+            }
             self.execute(op)?;
             if let Some(times) = &mut self.times {
                 times.note(step + 1);
