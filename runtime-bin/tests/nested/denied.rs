@@ -56,7 +56,7 @@ pub(crate) fn turn() -> MutexGuard<'static, ()> {
     turn
 }
 
-fn bundle(script: &str) -> Bundle {
+pub(crate) fn bundle(script: &str) -> Bundle {
     Bundle::new(&["sh", "-c", script]).with(|config| {
         config["process"]["noNewPrivileges"] = json!(true);
         config["linux"]["seccomp"] = json!({
@@ -87,7 +87,7 @@ fn each(name: &str, mut one: impl FnMut(Denial<'_>) -> Option<String>) {
 }
 
 /// The lines that only one of two has.
-fn difference(one: &[String], other: &[String]) -> Option<String> {
+pub(crate) fn difference(one: &[String], other: &[String]) -> Option<String> {
     let beyond = |one: &[String], other: &[String], sign: &str| {
         let lines = one.iter().filter(|line| !other.contains(line)).map(|line| format!("{sign}{line}"));
         lines.collect::<Vec<_>>()
