@@ -48,7 +48,7 @@ const ERRNOS: &[Errno] = &[Errno::EPERM, Errno::ENOSYS];
 static TURN: Mutex<()> = Mutex::new(());
 
 pub(crate) const NOTHING: Denial<'static> =
-    Denial { calls: &[], errno: Errno::EPERM, no_new_privileges: false };
+    Denial { calls: &[], errno: Errno::EPERM, no_new_privileges: false, before: &[] };
 
 pub(crate) fn turn() -> MutexGuard<'static, ()> {
     let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
@@ -130,6 +130,34 @@ fn run_works_or_says_what_is_denied() {
     each("run", |denial| {
         let run = denied(&bundle, denial, &["run", &id]);
         let problem = judge(&run, denial, &usual);
+        before.are_back(&bundle, &id, denial.calls[0]);
+        problem
+    });
+}
+
+/// The kernel's own EPERM is likelier there, and the filter's to be told from it.
+#[test]
+fn run_in_a_user_namespace_works_or_says_what_is_denied() {
+    if !privileged() {
+        return;
+    }
+    let _turn = turn();
+    let bundle = bundle(PROBE).with(|config| {
+        for mount in config["mounts"].as_array_mut().expect("mounts") {
+            if let Some(options) = mount["options"].as_array_mut() {
+                options.retain(|option| option != "gid=5");
+            }
+        }
+    });
+    let id = bundle.container().id.clone();
+    let before = Traces::now(&bundle, &id);
+    let inside = |denial: Denial<'_>| {
+        denied(&bundle, Denial { before: &["unshare", "-Ur", "-m"], ..denial }, &["run", &id])
+    };
+    let usual = usual(&inside(NOTHING).ok().stdout);
+    before.are_back(&bundle, &id, "no denial");
+    each("run", |denial| {
+        let problem = judge(&inside(denial), denial, &usual);
         before.are_back(&bundle, &id, denial.calls[0]);
         problem
     });
