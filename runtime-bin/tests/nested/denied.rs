@@ -48,7 +48,7 @@ const ERRNOS: &[Errno] = &[Errno::EPERM, Errno::ENOSYS];
 static TURN: Mutex<()> = Mutex::new(());
 
 pub(crate) const NOTHING: Denial<'static> =
-    Denial { calls: &[], errno: Errno::EPERM, no_new_privileges: false };
+    Denial { calls: &[], errno: Errno::EPERM, no_new_privileges: false, before: &[] };
 
 pub(crate) fn turn() -> MutexGuard<'static, ()> {
     let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
@@ -56,7 +56,7 @@ pub(crate) fn turn() -> MutexGuard<'static, ()> {
     turn
 }
 
-fn bundle(script: &str) -> Bundle {
+pub(crate) fn bundle(script: &str) -> Bundle {
     Bundle::new(&["sh", "-c", script]).with(|config| {
         config["process"]["noNewPrivileges"] = json!(true);
         config["linux"]["seccomp"] = json!({
@@ -87,7 +87,7 @@ fn each(name: &str, mut one: impl FnMut(Denial<'_>) -> Option<String>) {
 }
 
 /// The lines that only one of two has.
-fn difference(one: &[String], other: &[String]) -> Option<String> {
+pub(crate) fn difference(one: &[String], other: &[String]) -> Option<String> {
     let beyond = |one: &[String], other: &[String], sign: &str| {
         let lines = one.iter().filter(|line| !other.contains(line)).map(|line| format!("{sign}{line}"));
         lines.collect::<Vec<_>>()
@@ -130,6 +130,34 @@ fn run_works_or_says_what_is_denied() {
     each("run", |denial| {
         let run = denied(&bundle, denial, &["run", &id]);
         let problem = judge(&run, denial, &usual);
+        before.are_back(&bundle, &id, denial.calls[0]);
+        problem
+    });
+}
+
+/// The kernel's own EPERM is likelier there, and the filter's to be told from it.
+#[test]
+fn run_in_a_user_namespace_works_or_says_what_is_denied() {
+    if !privileged() {
+        return;
+    }
+    let _turn = turn();
+    let bundle = bundle(PROBE).with(|config| {
+        for mount in config["mounts"].as_array_mut().expect("mounts") {
+            if let Some(options) = mount["options"].as_array_mut() {
+                options.retain(|option| option != "gid=5");
+            }
+        }
+    });
+    let id = bundle.container().id.clone();
+    let before = Traces::now(&bundle, &id);
+    let inside = |denial: Denial<'_>| {
+        denied(&bundle, Denial { before: &["unshare", "-Ur", "-m"], ..denial }, &["run", &id])
+    };
+    let usual = usual(&inside(NOTHING).ok().stdout);
+    before.are_back(&bundle, &id, "no denial");
+    each("run", |denial| {
+        let problem = judge(&inside(denial), denial, &usual);
         before.are_back(&bundle, &id, denial.calls[0]);
         problem
     });

@@ -28,11 +28,13 @@ pub(crate) struct Denial<'a> {
     pub(crate) errno: Errno,
     /// Sets no_new_privs, too.
     pub(crate) no_new_privileges: bool,
+    /// A command that runs all of it, such as unshare(1).
+    pub(crate) before: &'a [&'a str],
 }
 
 impl<'a> Denial<'a> {
     pub(crate) fn of(calls: &'a [&'a str], errno: Errno) -> Self {
-        Self { calls, errno, no_new_privileges: false }
+        Self { calls, errno, no_new_privileges: false, before: &[] }
     }
 }
 
@@ -41,7 +43,15 @@ impl<'a> Denial<'a> {
 /// This test program is what is started: it puts itself under the filter and executes the runtime. So
 /// nothing else has to do without the calls.
 pub(crate) fn denied(bundle: &Bundle, denial: Denial<'_>, words: &[&str]) -> Run {
-    let mut command = Command::new("/proc/self/exe");
+    let own = std::env::current_exe().expect("a path");
+    let mut command = match denial.before.split_first() {
+        None => Command::new(&own),
+        Some((first, rest)) => {
+            let mut command = Command::new(first);
+            command.args(rest).arg(&own);
+            command
+        }
+    };
     command
         .current_dir(bundle.path())
         .env(CALLS, denial.calls.join(" "))

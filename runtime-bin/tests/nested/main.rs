@@ -10,5 +10,6 @@ mod denied;
 mod filter;
 mod inside;
 mod outer;
+mod profiles;
 mod traces;
 mod unshared;

@@ -118,5 +118,7 @@ details! {
     Xattr = 50 => "setxattr",
     LinkToRoot = 52 => "a link of the root file system leads to its root",
     CloseRange = 53 => "close_range",
+    Sethostname = 54 => "sethostname",
+    Setdomainname = 55 => "setdomainname",
     LinkIntoProc = 51 => "a link of the root file system leads into /proc",
 }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::Container;
 use crate::cgroup::stats::Statistics;
+use crate::confinement::Explained;
 use crate::error::{Error, Result};
 use crate::events::Events;
 use crate::state::{Status, status_of};
@@ -15,6 +16,10 @@ impl Container {
     ///
     /// The container has stopped, or a file of its cgroup cannot be read.
     pub fn statistics(&self) -> Result<Statistics> {
+        self.statistics_now().explained()
+    }
+
+    fn statistics_now(&self) -> Result<Statistics> {
         let record = self.entry.record()?;
         match status_of(&self.entry, &record)? {
             Status::Stopped => Err(self.not_running()),
@@ -29,6 +34,10 @@ impl Container {
     ///
     /// The container has stopped; the interval is zero.
     pub fn events(&self, interval: Duration) -> Result<Events> {
+        self.watch(interval).explained()
+    }
+
+    fn watch(&self, interval: Duration) -> Result<Events> {
         if interval.is_zero() {
             return Err(Error::invalid("interval", "duration interval must be greater than 0"));
         }

@@ -17,6 +17,7 @@ use nix::sys::stat::{Mode, SFlag, fstat};
 use nix::sys::statfs::{PROC_SUPER_MAGIC, fstatfs};
 
 use super::Container;
+use crate::confinement::Explained;
 use crate::error::{Error, ErrorKind, Result};
 use crate::launch;
 use crate::spec::{Mount, mount_options as attribute, parse_mounts};
@@ -73,6 +74,14 @@ impl Container {
     }
 
     fn change_mounts(
+        &self,
+        mounts: &[u8],
+        change: impl FnMut(&Visit, &mut Record, &Mount) -> Result<()>,
+    ) -> Result<()> {
+        self.change_each(mounts, change).explained()
+    }
+
+    fn change_each(
         &self,
         mounts: &[u8],
         mut change: impl FnMut(&Visit, &mut Record, &Mount) -> Result<()>,

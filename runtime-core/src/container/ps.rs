@@ -1,11 +1,16 @@
 //! ps.
 
 use super::Container;
+use crate::confinement::Explained;
 use crate::error::Result;
 
 impl Container {
     /// Pids of all processes, in the caller's pid namespace.
     pub fn processes(&self) -> Result<Vec<i32>> {
+        self.pids().explained()
+    }
+
+    fn pids(&self) -> Result<Vec<i32>> {
         let record = self.entry.record()?;
         let cgroup = self.cgroup(&record)?;
         if !cgroup.is_none() {

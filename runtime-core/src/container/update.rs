@@ -7,6 +7,7 @@ use oci_spec::runtime::LinuxResources;
 use super::{Container, unit};
 use crate::cgroup::devices::DeviceRules;
 use crate::cgroup::{Cgroup, CgroupPlan};
+use crate::confinement::Explained;
 use crate::error::{Error, ErrorKind, Result};
 use crate::state::{Record, Status, status_of};
 use merge::{Merged, merge};
@@ -26,6 +27,10 @@ impl Container {
     /// the kernel refuses, with its place below `linux.resources`. The old limits are then in force
     /// again, as far as the kernel takes them back.
     pub fn update(&self, resources: &LinuxResources) -> Result<()> {
+        self.limit(resources).explained()
+    }
+
+    fn limit(&self, resources: &LinuxResources) -> Result<()> {
         let _lock = self.entry.lock()?;
         let record = self.entry.record()?;
         match status_of(&self.entry, &record)? {

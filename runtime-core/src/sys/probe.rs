@@ -12,6 +12,8 @@ enum First {
     Arguments,
     /// CAP_SYS_ADMIN in the user namespace of the mounts: EPERM may be the kernel's.
     Privilege,
+    /// The same in another user namespace, perhaps: of the host name, or the first.
+    Other,
 }
 
 /// A call with arguments that are no good.
@@ -31,6 +33,10 @@ const fn probe(name: &'static str, number: libc::c_long, arguments: [libc::c_lon
 
 const fn privileged(name: &'static str, number: libc::c_long, arguments: [libc::c_long; 5]) -> Probe {
     Probe { name, number, arguments, first: First::Privilege }
+}
+
+const fn other(name: &'static str, number: libc::c_long, arguments: [libc::c_long; 5]) -> Probe {
+    Probe { name, number, arguments, first: First::Other }
 }
 
 /// CLONE_PARENT: nothing that unshare(2) takes.
@@ -63,12 +69,13 @@ const PROBES: &[Probe] = &[
     probe("statx", libc::SYS_statx, [BAD, NONE, BAD, BAD, NONE]),
     probe("umount2", libc::SYS_umount2, [NONE, BAD, NONE, NONE, NONE]),
     probe("unshare", libc::SYS_unshare, [NOT_A_NAMESPACE, NONE, NONE, NONE, NONE]),
-    privileged("bpf", libc::SYS_bpf, [9999, NONE, NONE, NONE, NONE]),
+    other("bpf", libc::SYS_bpf, [9999, NONE, NONE, NONE, NONE]),
     privileged("fsmount", libc::SYS_fsmount, [BAD, BAD, NONE, NONE, NONE]),
     privileged("fsopen", libc::SYS_fsopen, [NONE, BAD, NONE, NONE, NONE]),
     privileged("move_mount", libc::SYS_move_mount, [BAD, NONE, BAD, NONE, BAD]),
     privileged("pivot_root", libc::SYS_pivot_root, [NONE; 5]),
-    privileged("sethostname", libc::SYS_sethostname, [NONE, BAD, NONE, NONE, NONE]),
+    other("setdomainname", libc::SYS_setdomainname, [NONE, BAD, NONE, NONE, NONE]),
+    other("sethostname", libc::SYS_sethostname, [NONE, BAD, NONE, NONE, NONE]),
 ];
 
 impl Probe {
@@ -117,13 +124,14 @@ pub(crate) fn denied() -> Denied {
         match (probe.ask(), probe.first) {
             (Errno::ENOSYS, _) | (Errno::EPERM, First::Arguments) => denied.surely.push(probe.name),
             (Errno::EPERM, First::Privilege) => refused.push(probe.name),
+            (Errno::EPERM, First::Other) => denied.perhaps.push(probe.name),
             (_, First::Privilege) => privilege = true,
-            (_, First::Arguments) => {}
+            (_, First::Arguments | First::Other) => {}
         }
     }
     match privilege {
         true => denied.surely.extend(refused),
-        false => denied.perhaps = refused,
+        false => denied.perhaps.extend(refused),
     }
     denied
 }

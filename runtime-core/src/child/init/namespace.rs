@@ -133,5 +133,6 @@ pub fn host_name(init: &Init, name: Str, call: usize) -> Step {
     if name.count_bytes() > 64 {
         return Err(Failure { errno: errno::EINVAL, detail: Detail::Whole as u32 });
     }
-    call!(call, name.as_ptr(), name.count_bytes()).at(Detail::Whole).map(drop)
+    let detail = if call == nr::SETHOSTNAME { Detail::Sethostname } else { Detail::Setdomainname };
+    call!(call, name.as_ptr(), name.count_bytes()).at(detail).map(drop)
 }
