@@ -95,6 +95,55 @@ fn give(path: &Path) {
 }
 
 #[test]
+fn without_a_cgroup_and_a_pid_namespace_there_is_a_warning() {
+    if !privileged() {
+        return;
+    }
+    let mut user = Rootless::new(&["sleep", "1000"]);
+    let warning = "no cgroup and no PID namespace of its own";
+    let id = user.id();
+    let own = user.go(&["create", &id]).ok();
+    assert!(!own.stderr.contains(warning), "{own:?}");
+    user.change(|config| {
+        let list = |name: &str| config["linux"][name].as_array().cloned();
+        let mut namespaces = list("namespaces").expect("namespaces");
+        namespaces.retain(|namespace| namespace["type"] != "pid");
+        config["linux"]["namespaces"] = json!(namespaces);
+        // The procfs of another PID namespace cannot be mounted.
+        let mounts = config["mounts"].as_array_mut().expect("mounts");
+        mounts.retain(|mount| mount["type"] != "proc");
+        mounts.insert(0, json!({"destination": "/proc", "source": "/proc", "options": ["rbind"]}));
+    });
+    for words in [&["create"][..], &["run", "-d"]] {
+        let id = user.id();
+        let shared = user.go(&[words, &[&id]].concat());
+        assert!(shared.code == 0 && shared.stderr.contains(warning), "{shared:?}");
+    }
+}
+
+#[test]
+fn a_cgroup_of_the_same_name_is_not_in_the_way() {
+    if !privileged() {
+        return;
+    }
+    let mut user = Rootless::new(&["true"]);
+    let id = format!("{}-{}", user.id(), std::process::id());
+    // An empty one, of root, in every hierarchy.
+    let text = std::fs::read_to_string("/proc/self/mountinfo").expect("mounts");
+    let hierarchies = text.lines().filter(|line| line.contains(" - cgroup"));
+    let taken: Vec<PathBuf> = hierarchies
+        .map(|line| Path::new(line.split(' ').nth(4).expect("a mount point")).join(&id))
+        .filter(|path| !path.exists() && std::fs::create_dir(path).is_ok())
+        .collect();
+    let run = user.go(&["run", &id]);
+    for path in &taken {
+        std::fs::remove_dir(path).expect("it is empty");
+    }
+    assert!(!taken.is_empty(), "no cgroups");
+    run.ok();
+}
+
+#[test]
 fn the_rootless_configuration_runs() {
     if !privileged() {
         return;

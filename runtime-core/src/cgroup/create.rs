@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use nix::errno::Errno;
+use nix::fcntl::OFlag;
 
 use super::directory::{Directory, failed};
 use super::hierarchy::{Hierarchies, Version};
@@ -173,7 +174,8 @@ pub(super) fn is_unprivileged() -> bool {
 
 fn make_member(root: &Arc<Directory>, place: &Place, plan: &CgroupPlan) -> Result<Member, Failure> {
     let mut made = Vec::new();
-    match make_path(root, place, plan, &mut made) {
+    let directory = make_path(root, place, plan, &mut made);
+    match directory.and_then(|directory| if made.is_empty() { may_join(directory) } else { Ok(directory) }) {
         Ok(directory) => {
             Ok(Member { place: place.clone(), root: root.clone(), directory, made, enabled: Vec::new() })
         }
@@ -181,6 +183,17 @@ fn make_member(root: &Arc<Directory>, place: &Place, plan: &CgroupPlan) -> Resul
             unmake(root, place, &made);
             Err(failure)
         }
+    }
+}
+
+/// A directory that was there already may be another's, by chance of the name: one where the caller may put
+/// no process is as good as none.
+fn may_join(directory: Directory) -> Result<Directory, Failure> {
+    match directory.open_file("cgroup.procs", OFlag::O_WRONLY) {
+        Err(errno @ (Errno::EACCES | Errno::EPERM | Errno::EROFS)) => {
+            Err(Failure::new(format!("open {:?}", directory.path_of("cgroup.procs")), errno))
+        }
+        _ => Ok(directory),
     }
 }
 
