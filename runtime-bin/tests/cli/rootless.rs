@@ -336,6 +336,53 @@ fn in_a_delegated_tree() {
 }
 
 #[test]
+fn delegated_hierarchies_of_v1_are_enough() {
+    if !privileged() {
+        return;
+    }
+    if !Path::new("/sys/fs/cgroup/unified/cgroup.procs").exists() {
+        eprintln!("skipped: needs the hybrid view");
+        return;
+    }
+    let name = format!("runtime-user-{}", std::process::id());
+    let text = std::fs::read_to_string("/proc/self/mountinfo").expect("mounts");
+    let given: Vec<PathBuf> = text
+        .lines()
+        .filter(|line| line.contains(" - cgroup "))
+        .map(|line| Path::new(line.split(' ').nth(4).expect("a mount point")).join(&name))
+        .filter(|path| std::fs::create_dir(path).is_ok())
+        .collect();
+    for path in &given {
+        for file in
+            ["cpuset.cpus", "cpuset.mems"].map(|file| path.join(file)).iter().filter(|file| file.exists())
+        {
+            let above = path.parent().expect("a hierarchy").join(file.file_name().expect("a name"));
+            std::fs::write(file, std::fs::read(above).expect("a list")).expect("a list");
+        }
+        give(path);
+    }
+    let mut user = Rootless::new(&["cat", "/proc/self/cgroup"]);
+    user.change(|config| {
+        config["linux"]["cgroupsPath"] = json!(format!("/{name}/container"));
+        config["linux"]["resources"] = json!({"pids": {"limit": 100}});
+        let namespaces = config["linux"]["namespaces"].as_array_mut().expect("namespaces");
+        namespaces.retain(|namespace| namespace["type"] != "cgroup");
+    });
+    let id = user.id();
+    let run = user.go(&["run", &id]);
+    user.change(|config| config["linux"]["resources"] = json!({"unified": {"cgroup.max.depth": "5"}}));
+    let refused = user.go(&["run", &id]);
+    for path in &given {
+        std::fs::remove_dir(path).expect("it is empty");
+    }
+    let run = run.ok();
+    let place = |line: &str, controller| line.ends_with(&format!(":{controller}:/{name}/container"));
+    assert!(run.stdout.lines().any(|line| place(line, "pids")), "{run:?}");
+    assert!(!run.stdout.lines().any(|line| line.starts_with("0::") && line.contains(&name)), "{run:?}");
+    assert!(refused.code == 1 && refused.stderr.contains("permission denied"), "{refused:?}");
+}
+
+#[test]
 fn without_a_user_namespace_the_error_is_clear() {
     if !privileged() {
         return;

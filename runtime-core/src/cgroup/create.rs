@@ -7,7 +7,7 @@ use nix::errno::Errno;
 use nix::fcntl::OFlag;
 
 use super::directory::{Directory, failed};
-use super::hierarchy::{Hierarchies, Version};
+use super::hierarchy::{Hierarchies, Mode, Version};
 use super::location::Place;
 use super::plan::CgroupPlan;
 use super::remove::{BUSY_LIMIT, remove_single, remove_tree};
@@ -151,7 +151,9 @@ fn may_do_without(place: &Place, plan: &CgroupPlan, failure: Failure) -> Result<
     let limit = plan.writes.iter().find(|write| {
         write.controller == "cgroup" || place.controllers.iter().any(|held| *held == write.controller)
     });
-    if !is_unprivileged() || plan.placed {
+    // The cgroup2 hierarchy beside those of v1 is rarely delegated with them, and limits nothing.
+    let beside = plan.location.mode == Mode::Hybrid && place.version == Version::V2;
+    if !is_unprivileged() || (plan.placed && !beside) {
         return Err(error.hint("run as root, or delegate the cgroup to this user"));
     }
     match limit {
