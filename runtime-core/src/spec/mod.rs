@@ -9,7 +9,7 @@ mod default;
 mod delegation;
 mod device;
 mod findings;
-mod hook;
+pub(crate) mod hook;
 mod id_map;
 mod intel_rdt;
 mod linux;
