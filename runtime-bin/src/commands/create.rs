@@ -24,6 +24,7 @@ fn create(context: &Context<'_>) -> Result<()> {
     stages::setup(context.log);
     let mut container = runtime.create(plan).inspect_err(|_| forget(context, &runtime))?;
     stages::init_done(context.log);
+    container.init().into_iter().for_each(|init| context.warn(init.warnings()));
     hand_over(&handover, &mut container).map_err(|error| undo(error, context, &runtime, container))
 }
 

@@ -52,6 +52,7 @@ fn start(context: &Context<'_>) -> Result<u8> {
     let made = if gated { create(&runtime, plan) } else { runtime.run(plan) };
     let (container, process) = made.inspect_err(|_| forget(context, &runtime))?;
     stages::init_done(context.log);
+    context.warn(process.warnings());
     let attendance = Attendance { context, runtime: &runtime, handover: &handover };
     let code = match &foreground {
         None => attendance.detach(process).map(|()| 0),

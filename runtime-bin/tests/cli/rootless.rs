@@ -95,6 +95,55 @@ fn give(path: &Path) {
 }
 
 #[test]
+fn without_a_cgroup_and_a_pid_namespace_there_is_a_warning() {
+    if !privileged() {
+        return;
+    }
+    let mut user = Rootless::new(&["sleep", "1000"]);
+    let warning = "no cgroup and no PID namespace of its own";
+    let id = user.id();
+    let own = user.go(&["create", &id]).ok();
+    assert!(!own.stderr.contains(warning), "{own:?}");
+    user.change(|config| {
+        let list = |name: &str| config["linux"][name].as_array().cloned();
+        let mut namespaces = list("namespaces").expect("namespaces");
+        namespaces.retain(|namespace| namespace["type"] != "pid");
+        config["linux"]["namespaces"] = json!(namespaces);
+        // The procfs of another PID namespace cannot be mounted.
+        let mounts = config["mounts"].as_array_mut().expect("mounts");
+        mounts.retain(|mount| mount["type"] != "proc");
+        mounts.insert(0, json!({"destination": "/proc", "source": "/proc", "options": ["rbind"]}));
+    });
+    for words in [&["create"][..], &["run", "-d"]] {
+        let id = user.id();
+        let shared = user.go(&[words, &[&id]].concat());
+        assert!(shared.code == 0 && shared.stderr.contains(warning), "{shared:?}");
+    }
+}
+
+#[test]
+fn a_cgroup_of_the_same_name_is_not_in_the_way() {
+    if !privileged() {
+        return;
+    }
+    let mut user = Rootless::new(&["true"]);
+    let id = format!("{}-{}", user.id(), std::process::id());
+    // An empty one, of root, in every hierarchy.
+    let text = std::fs::read_to_string("/proc/self/mountinfo").expect("mounts");
+    let hierarchies = text.lines().filter(|line| line.contains(" - cgroup"));
+    let taken: Vec<PathBuf> = hierarchies
+        .map(|line| Path::new(line.split(' ').nth(4).expect("a mount point")).join(&id))
+        .filter(|path| !path.exists() && std::fs::create_dir(path).is_ok())
+        .collect();
+    let run = user.go(&["run", &id]);
+    for path in &taken {
+        std::fs::remove_dir(path).expect("it is empty");
+    }
+    assert!(!taken.is_empty(), "no cgroups");
+    run.ok();
+}
+
+#[test]
 fn the_rootless_configuration_runs() {
     if !privileged() {
         return;
@@ -296,6 +345,53 @@ fn in_a_delegated_tree() {
     let beside = format!("0::/{}/{id}", given.0.file_name().expect("a name").to_string_lossy());
     assert!(run.stdout.lines().any(|line| line == beside), "{beside}: {run:?}");
     assert!(!given.0.join(&id).exists(), "the container's cgroup goes with it");
+}
+
+#[test]
+fn delegated_hierarchies_of_v1_are_enough() {
+    if !privileged() {
+        return;
+    }
+    if !Path::new("/sys/fs/cgroup/unified/cgroup.procs").exists() {
+        eprintln!("skipped: needs the hybrid view");
+        return;
+    }
+    let name = format!("runtime-user-{}", std::process::id());
+    let text = std::fs::read_to_string("/proc/self/mountinfo").expect("mounts");
+    let given: Vec<PathBuf> = text
+        .lines()
+        .filter(|line| line.contains(" - cgroup "))
+        .map(|line| Path::new(line.split(' ').nth(4).expect("a mount point")).join(&name))
+        .filter(|path| std::fs::create_dir(path).is_ok())
+        .collect();
+    for path in &given {
+        for file in
+            ["cpuset.cpus", "cpuset.mems"].map(|file| path.join(file)).iter().filter(|file| file.exists())
+        {
+            let above = path.parent().expect("a hierarchy").join(file.file_name().expect("a name"));
+            std::fs::write(file, std::fs::read(above).expect("a list")).expect("a list");
+        }
+        give(path);
+    }
+    let mut user = Rootless::new(&["cat", "/proc/self/cgroup"]);
+    user.change(|config| {
+        config["linux"]["cgroupsPath"] = json!(format!("/{name}/container"));
+        config["linux"]["resources"] = json!({"pids": {"limit": 100}});
+        let namespaces = config["linux"]["namespaces"].as_array_mut().expect("namespaces");
+        namespaces.retain(|namespace| namespace["type"] != "cgroup");
+    });
+    let id = user.id();
+    let run = user.go(&["run", &id]);
+    user.change(|config| config["linux"]["resources"] = json!({"unified": {"cgroup.max.depth": "5"}}));
+    let refused = user.go(&["run", &id]);
+    for path in &given {
+        std::fs::remove_dir(path).expect("it is empty");
+    }
+    let run = run.ok();
+    let place = |line: &str, controller| line.ends_with(&format!(":{controller}:/{name}/container"));
+    assert!(run.stdout.lines().any(|line| place(line, "pids")), "{run:?}");
+    assert!(!run.stdout.lines().any(|line| line.starts_with("0::") && line.contains(&name)), "{run:?}");
+    assert!(refused.code == 1 && refused.stderr.contains("permission denied"), "{refused:?}");
 }
 
 #[test]

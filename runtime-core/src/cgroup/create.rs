@@ -4,9 +4,10 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use nix::errno::Errno;
+use nix::fcntl::OFlag;
 
 use super::directory::{Directory, failed};
-use super::hierarchy::{Hierarchies, Version};
+use super::hierarchy::{Hierarchies, Mode, Version};
 use super::location::Place;
 use super::plan::CgroupPlan;
 use super::remove::{BUSY_LIMIT, remove_single, remove_tree};
@@ -168,7 +169,9 @@ fn may_do_without(place: &Place, plan: &CgroupPlan, failure: Failure) -> Result<
     let limit = plan.writes.iter().find(|write| {
         write.controller == "cgroup" || place.controllers.iter().any(|held| *held == write.controller)
     });
-    if !is_unprivileged() || plan.placed {
+    // The cgroup2 hierarchy beside those of v1 is rarely delegated with them, and limits nothing.
+    let beside = plan.location.mode == Mode::Hybrid && place.version == Version::V2;
+    if !is_unprivileged() || (plan.placed && !beside) {
         return Err(error.hint(match failure.errno {
             Errno::EROFS => {
                 "cgroups are read-only in an unprivileged container: give the outer one a writable \
@@ -197,7 +200,8 @@ pub(super) fn is_unprivileged() -> bool {
 
 fn make_member(root: &Arc<Directory>, place: &Place, plan: &CgroupPlan) -> Result<Member, Failure> {
     let mut made = Vec::new();
-    match make_path(root, place, plan, &mut made) {
+    let directory = make_path(root, place, plan, &mut made);
+    match directory.and_then(|directory| if made.is_empty() { may_join(directory) } else { Ok(directory) }) {
         Ok(directory) => {
             Ok(Member { place: place.clone(), root: root.clone(), directory, made, enabled: Vec::new() })
         }
@@ -205,6 +209,17 @@ fn make_member(root: &Arc<Directory>, place: &Place, plan: &CgroupPlan) -> Resul
             unmake(root, place, &made);
             Err(failure)
         }
+    }
+}
+
+/// A directory that was there already may be another's, by chance of the name: one where the caller may put
+/// no process is as good as none.
+fn may_join(directory: Directory) -> Result<Directory, Failure> {
+    match directory.open_file("cgroup.procs", OFlag::O_WRONLY) {
+        Err(errno @ (Errno::EACCES | Errno::EPERM | Errno::EROFS)) => {
+            Err(Failure::new(format!("open {:?}", directory.path_of("cgroup.procs")), errno))
+        }
+        _ => Ok(directory),
     }
 }
 

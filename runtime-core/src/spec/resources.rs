@@ -55,7 +55,7 @@ impl Resources {
 }
 
 /// `oci_spec` reads an absent limit as 0, which is a limit (runtime-spec 1.3, "PIDs"): takes it out
-/// again if it is not said.
+/// again if `bytes`, the resources or a whole configuration, do not say it.
 pub(super) fn unset_pids(resources: &mut LinuxResources, bytes: &[u8]) {
     if resources.pids().is_none_or(|pids| pids.limit() != 0) {
         return;
@@ -68,6 +68,25 @@ pub(super) fn unset_pids(resources: &mut LinuxResources, bytes: &[u8]) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_page_size_by_its_other_name() {
+        for (text, size) in [
+            (r#"{"hugepageLimits": [{"pagesize": "2MB", "limit": 1}]}"#, "2MB"),
+            (r#"{"hugepageLimits": [{"pageSize": "1GB", "pagesize": "2MB", "limit": 1}]}"#, "1GB"),
+            (r#"{"hugepageLimits": [{"limit": 1}]}"#, ""),
+        ] {
+            let mut config: serde_json::Value =
+                serde_json::to_value(crate::spec::default_spec(None, true).expect("a spec")).expect("JSON");
+            config["linux"]["resources"] = serde_json::from_str(text).expect("JSON");
+            let spec = crate::spec::ValidSpec::parse(config.to_string().as_bytes()).expect("valid");
+            let alone = parse_resources(text.as_bytes(), "resources").expect("resources").0;
+            for resources in [alone, spec.resources.expect("resources")] {
+                let limits = resources.hugepage_limits().clone().expect("limits");
+                assert_eq!(limits[0].page_size(), size, "{text}");
+            }
+        }
+    }
 
     #[test]
     fn an_absent_limit_is_none() {

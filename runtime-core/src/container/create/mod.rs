@@ -21,7 +21,7 @@ use crate::cgroup::systemd::UnitPlan;
 use crate::cgroup::{Cgroup, CgroupPlan, Directory, Hierarchies, Location};
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::ContainerId;
-use crate::launch::{self, Guard, Inputs, Kept, Moved, Receiver, StepText};
+use crate::launch::{self, Guard, Inputs, Moved, Receiver, StepText};
 use crate::plan::{CreateOptions, LaunchPlan};
 use crate::process::Process;
 use crate::resctrl::{self, Place};
@@ -134,20 +134,14 @@ impl CreatePlan {
 
     pub(crate) fn create(mut self, shared: &Arc<Shared>) -> Result<Container> {
         self.set_gate(shared, true)?;
-        let (entry, kept) = self.make(shared)?;
-        Ok(Container {
-            shared: shared.clone(),
-            id: self.id,
-            entry,
-            init: Some(Process::new(kept, Vec::new())),
-        })
+        let (entry, init) = self.make(shared)?;
+        Ok(Container { shared: shared.clone(), id: self.id, entry, init: Some(init) })
     }
 
     pub(crate) fn run(mut self, shared: &Arc<Shared>) -> Result<(Container, Process)> {
         self.set_gate(shared, false)?;
-        let (entry, kept) = self.make(shared)?;
-        let container = Container { shared: shared.clone(), id: self.id, entry, init: None };
-        Ok((container, Process::new(kept, Vec::new())))
+        let (entry, init) = self.make(shared)?;
+        Ok((Container { shared: shared.clone(), id: self.id, entry, init: None }, init))
     }
 
     /// Plans again when the caller's options said otherwise: with a gate the child lane has a step
@@ -161,7 +155,7 @@ impl CreatePlan {
         Ok(())
     }
 
-    fn make(&self, shared: &Shared) -> Result<(Entry, Kept)> {
+    fn make(&self, shared: &Shared) -> Result<(Entry, Process)> {
         self.make_or_undo(shared).map_err(in_start).map_err(|error| match error.kind() {
             // A container that a hook refused was one: its end is told to those who wait for that.
             ErrorKind::Hook => self.run_poststop(error),
@@ -170,7 +164,7 @@ impl CreatePlan {
     }
 
     /// The sequence of host changes. Every one is guarded; guards that are dropped undo in reverse.
-    fn make_or_undo(&self, shared: &Shared) -> Result<(Entry, Kept)> {
+    fn make_or_undo(&self, shared: &Shared) -> Result<(Entry, Process)> {
         process::can_be_ended()?;
         let (entry, lock) = shared.store.create(&self.id)?;
         let entry = Guard::new(entry, |entry: Entry| {
@@ -245,13 +239,25 @@ impl CreatePlan {
             let state = State::new(&record, Status::Running);
             launch::run_hooks(&self.spec.hooks.poststart, &state)?;
         }
-        let kept = child.keep()?;
+        let init = Process::new(child.keep()?, self.warnings_after(&cgroup));
         devices.keep();
         resctrl.keep();
         cgroup.keep();
         made_unit.keep();
         drop::<Lock>(lock);
-        Ok((entry.keep(), kept))
+        Ok((entry.keep(), init))
+    }
+
+    /// What is known only when there is a cgroup or none.
+    fn warnings_after(&self, cgroup: &Cgroup) -> Vec<String> {
+        if !cgroup.is_none() || self.spec.namespaces.makes(Kind::Pid) {
+            return Vec::new();
+        }
+        vec![
+            "the container has no cgroup and no PID namespace of its own: not all of its processes can be \
+             ended with it. Such configuration is strongly discouraged"
+                .to_owned(),
+        ]
     }
 
     /// The plan of a container that its user may not give a cgroup: it stays in the runtime's, and
