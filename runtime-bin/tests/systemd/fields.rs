@@ -143,7 +143,8 @@ fn cpu_idle() {
         return;
     }
     let resources = json!({"cpu": {"idle": 1, "shares": 512}});
-    let properties: &Held = if is_unified() { &[("CPUWeight", "idle")] } else { &[("CPUWeight", "[not set]")] };
+    let properties: &Held =
+        if is_unified() { &[("CPUWeight", "idle")] } else { &[("CPUWeight", "[not set]")] };
     check("idle", &Case { resources, properties, files: &[("cpu.idle", "1")] });
 }
 
