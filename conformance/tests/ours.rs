@@ -22,6 +22,27 @@ fn our_runtime_conforms() {
     assert!(ran > 400, "{ran} checks ran");
 }
 
+/// What concerns cgroups, where systemd makes them.
+#[test]
+fn our_runtime_conforms_with_systemd() {
+    if !support::privileged("our_runtime_conforms_with_systemd") {
+        return;
+    }
+    if !std::path::Path::new("/run/systemd/system").exists() {
+        println!("skipped: systemd does not run");
+        return;
+    }
+    let mut options = Options::new(support::our_runtime());
+    options.timeout = std::time::Duration::from_secs(30);
+    options.systemd = true;
+    options.filter = vec!["cgroup".to_owned(), "config-linux.md#cpu".to_owned()];
+    let records = run(&options, |_| ()).expect("the suite runs");
+    println!("counted: conformance with systemd, {}: {}", support::view(), conformance::summary(&records));
+    judge(&records);
+    let passed = records.iter().filter(|record| matches!(record.verdict, Verdict::Pass(_))).count();
+    assert!(passed > 20, "{passed} checks passed");
+}
+
 /// The whole suite as a user that owns nothing but a directory.
 #[test]
 fn our_runtime_conforms_rootless() {

@@ -268,7 +268,7 @@ fn realtime(case: &mut Case, policy: &str, number: u64) -> Outcome {
     let cpu = crate::cgroup::directory(nix::unistd::getpid(), "cpu");
     if cpu.is_some_and(|directory| directory.join("cpu.rt_runtime_us").exists()) {
         // A cgroup of version 1 has no realtime unless it is given some.
-        case.set("/linux/cgroupsPath", json!(format!("/{}", case.id)));
+        case.own_cgroup();
         case.set("/linux/resources/cpu", json!({"realtimeRuntime": 1000, "realtimePeriod": 1_000_000}));
     }
     case.set("/process/scheduler", json!({"policy": policy, "priority": 3}));

@@ -27,8 +27,6 @@ pub(super) fn plan(
     let path = spec.cgroups_path.as_deref();
     let expected = UnitPlan::expected_path(manager, path, id.as_str())?;
     let mut cgroup = compile_cgroup(hierarchies, spec, Some(&expected), id, devices)?;
-    // The unit has accounting for all that engines read.
-    cgroup.accounting.clear();
     let unit = UnitPlan::compile(manager, path, id.as_str(), &spec.annotations, &mut cgroup)?;
     Ok((unit, cgroup))
 }
@@ -41,9 +39,18 @@ pub(super) struct Starting<'a> {
 }
 
 impl<'a> Starting<'a> {
-    /// Connects to systemd: what is out of reach is known before anything is made.
-    pub(super) fn connect(plan: &'a UnitPlan, hierarchies: &'a Hierarchies) -> Result<Self> {
-        Ok(Self { plan, link: plan.connect()?, hierarchies })
+    /// Connects to systemd: what is out of reach is known before anything is made. So is a cgroup that is
+    /// in use already.
+    pub(super) fn connect(
+        plan: &'a UnitPlan,
+        cgroup: Option<&CgroupPlan>,
+        hierarchies: &'a Hierarchies,
+    ) -> Result<Self> {
+        let mut link = plan.connect()?;
+        if let Some(cgroup) = cgroup {
+            check_unused(plan.unit(), &mut link, &cgroup.location, hierarchies)?;
+        }
+        Ok(Self { plan, link, hierarchies })
     }
 
     /// Makes the unit with the process in it, and says where its cgroup is. `made` gets the unit if it may be
@@ -63,6 +70,22 @@ impl<'a> Starting<'a> {
     pub(super) fn enter(&self, cgroup: &Cgroup, pid: i32) -> Result<()> {
         self.plan.enter(cgroup, pid)
     }
+}
+
+/// Refuses a cgroup that is in use where the scope will be. systemd would take one that somebody has frozen,
+/// and of another's it would say only that the unit exists. The processes of a slice are in units below it.
+fn check_unused(unit: &Unit, link: &mut Link, expected: &Location, hierarchies: &Hierarchies) -> Result<()> {
+    if unit.name.ends_with(".slice") {
+        return Ok(());
+    }
+    let location = match (unit.manager, expected.unified()) {
+        (Manager::User, Some(place)) => {
+            let path = format!("{}/{}", link.manager_cgroup()?, place.path);
+            Location::compile(hierarchies.view(), Some(&path), "")?
+        }
+        _ => expected.clone(),
+    };
+    Cgroup::open(&location)?.check_unused()
 }
 
 /// Takes back a unit whose container did not come to be. The failure that led to it is the one to tell.

@@ -29,8 +29,8 @@ pub(crate) trait ParentLane {
     fn join_resctrl(&mut self, pid: i32) -> Result<()>;
     /// Whether the caller may write any id map itself.
     fn privileged(&self) -> bool;
-    /// Does what belongs to a point (hooks); a memory file with the state goes to the child.
-    fn reached(&mut self, point: Point, child: &Child<'_>) -> Result<Option<OwnedFd>>;
+    /// Does what belongs to a point (hooks); the descriptors go to the child, one by one.
+    fn reached(&mut self, point: Point, child: &Child<'_>) -> Result<Vec<OwnedFd>>;
 }
 
 /// Runs the parent lane to its end.
@@ -40,7 +40,9 @@ pub(crate) fn run(plan: &LaunchPlan, child: &mut Child<'_>, lane: &mut dyn Paren
         step(plan, op, child, lane).map_err(|error| match (error.launch_frame(), frame(plan, op)) {
             (None, Some(frame)) => error.frame(frame),
             _ => error,
-        })
+        })?;
+        child.mark(|| op.explain());
+        Ok(())
     })
 }
 
@@ -108,10 +110,10 @@ fn step(plan: &LaunchPlan, op: &ParentOp, child: &mut Child<'_>, lane: &mut dyn 
         }
         ParentOp::Answer(point) => {
             child.expect(*point)?;
-            let state = lane.reached(*point, child)?;
+            let given = lane.reached(*point, child)?;
             child.release(&[])?;
-            if let Some(state) = state {
-                child.release(&[state.as_raw_fd()])?;
+            for fd in given {
+                child.release(&[fd.as_raw_fd()])?;
             }
         }
     }

@@ -1,6 +1,6 @@
 //! Where a unit's cgroup is.
 
-use super::{Link, Manager, Unit, property_of};
+use super::{Call, Link, MANAGER, Manager, SYSTEMD, SYSTEMD_PATH, Unit, Value, property_of};
 use crate::cgroup::remove::remove_single;
 use crate::cgroup::{Directory, Hierarchies, Location, Mode, Version, mountinfo};
 use crate::error::{Error, ErrorKind, Result};
@@ -60,6 +60,25 @@ impl Location {
                 path = slice;
             }
         }
+    }
+}
+
+impl Link {
+    /// The cgroup of the manager itself, `/user.slice/…` of a user's; empty for the system's.
+    pub(crate) fn manager_cgroup(&mut self) -> Result<String> {
+        let operation = "find the cgroup of systemd";
+        let arguments = [Value::text(MANAGER), Value::text("ControlGroup")];
+        let call = Call {
+            destination: SYSTEMD,
+            path: SYSTEMD_PATH,
+            interface: "org.freedesktop.DBus.Properties",
+            member: "Get",
+            arguments: &arguments,
+        };
+        let reply = self.0.call(&call)?.map_err(|refusal| refusal.error(operation.to_owned()))?;
+        let text = reply.body("v").and_then(|mut body| (body.signature()? == "s").then(|| body.text())?);
+        text.map(str::to_owned)
+            .ok_or_else(|| Error::new(ErrorKind::Cgroup, operation).reason("the reply is no text"))
     }
 }
 
