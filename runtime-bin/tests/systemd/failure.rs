@@ -6,7 +6,7 @@ use nix::mount::{MsFlags, mount};
 use serde_json::json;
 
 use crate::support::until;
-use crate::{Scope, is_known, is_unified, systemctl, systemd};
+use crate::{Scope, is_known, is_unified, systemctl, systemd, unified};
 
 /// The sockets of systemd and of the bus.
 const SOCKETS: [&str; 2] = ["/run/systemd/private", "/run/dbus/system_bus_socket"];
@@ -69,7 +69,7 @@ fn a_unit_of_somebody_else_is_left_alone() {
 
 #[test]
 fn a_frozen_cgroup_in_the_place_of_the_unit_is_refused() {
-    if !systemd() {
+    if !unified() {
         return;
     }
     let scope = Scope::new("", "frozen");
@@ -78,7 +78,7 @@ fn a_frozen_cgroup_in_the_place_of_the_unit_is_refused() {
     let state = format!("{directory}/cgroup.freeze");
     std::fs::write(&state, "1").expect("frozen");
     scope.go(&["run", "-d", &scope.name]).fails(1, "container's cgroup unexpectedly frozen");
-    scope.left_nothing();
+    assert!(!is_known(&scope.unit()) && !scope.bundle.state().join(&scope.name).exists());
     assert_eq!(std::fs::read_to_string(&state).expect("it is there").trim(), "1");
     std::fs::remove_dir(&directory).expect("it is empty");
 }

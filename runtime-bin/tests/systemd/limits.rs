@@ -212,7 +212,7 @@ fn devices_survive_whatever_systemd_does() {
 
 #[test]
 fn a_scope_has_every_controller_of_the_machine() {
-    if !systemd() {
+    if !unified() {
         return;
     }
     let scope = Scope::new("runtime-test.slice", "controllers");
@@ -228,7 +228,7 @@ fn a_scope_has_every_controller_of_the_machine() {
 
 #[test]
 fn a_weight_ends_idleness_and_is_ignored_beside_it() {
-    if !systemd() {
+    if !unified() {
         return;
     }
     let scope = Scope::new("", "idle");

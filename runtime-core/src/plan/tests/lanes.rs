@@ -151,3 +151,26 @@ fn exec_joins_what_the_container_has() {
         ],
     );
 }
+
+#[test]
+fn a_unit_is_there_before_its_limits_and_v1_before_the_init_goes_on() {
+    // Nothing else would make the init wait for its cgroup.
+    let mut spec = default();
+    let namespaces = spec["linux"]["namespaces"].as_array_mut().unwrap();
+    namespaces.retain(|namespace| !matches!(namespace["type"].as_str(), Some("cgroup" | "pid")));
+    for mode in [Mode::Unified, Mode::Hybrid, Mode::Legacy] {
+        let mut options = options();
+        (options.joins_cgroup, options.by_systemd) = (true, true);
+        let host = Host::for_tests().with_cgroup_mode(mode);
+        let plan = LaunchPlan::create(&valid(&spec), &host, &options).unwrap();
+        waits_match(&plan);
+        let lines: Vec<String> = plan.to_string().lines().map(str::to_owned).collect();
+        let (start, join) = ("parent: start the systemd unit", "parent: join the cgroups");
+        let limits = "parent: write the limits of the cgroup";
+        match mode {
+            Mode::Unified => in_order(&lines, &[start, join, limits]),
+            _ => in_order(&lines, &[start, limits, join, "child: wait for the cgroups"]),
+        }
+        assert_eq!(lines.iter().filter(|line| *line == limits).count(), 1, "{mode:?}");
+    }
+}
