@@ -26,6 +26,7 @@ mod crio;
 mod ctr;
 mod docker;
 mod image;
+mod page;
 mod podman;
 #[path = "../cli/seccomp_agent.rs"]
 #[allow(dead_code, reason = "the tests of the command line use more of it")]

@@ -1,0 +1,155 @@
+//! The tables of ENGINES.md, made from the checks' own names, and the least number of checks of each engine.
+
+use crate::{buildah, cri, crio, ctr, docker, podman};
+
+const BEGIN: &str = "<!-- checks: begin, made by runtime-bin/tests/engines/page.rs -->\n";
+const END: &str = "<!-- checks: end -->";
+
+/// An engine, the test that starts it, its checks, and how many of them there have to be.
+struct Engine {
+    name: &'static str,
+    test: &'static str,
+    checks: Vec<&'static str>,
+    least: usize,
+}
+
+fn engines() -> Vec<Engine> {
+    let engine = |name, test, checks, least| Engine { name, test, checks, least };
+    vec![
+        engine("Docker", "docker::engine", docker::names(), 80),
+        engine("Docker, userns-remap", "docker::remap::engine", docker::remap::names(), 8),
+        engine("docker-compose", "docker::compose::engine", docker::compose::names(), 10),
+        engine("containerd, ctr", "ctr::engine", ctr::names(), 30),
+        engine("containerd, CRI", "cri::engine", cri::names(), 20),
+        engine("CRI-O's monitor", "crio::monitor", crio::names(), 15),
+        engine("Podman", "podman::rootful", podman::rootful_names(), 50),
+        engine("Podman, rootless", "podman::rootless", podman::rootless_names(), 30),
+        engine("Buildah", "buildah::rootful", buildah::names(), 15),
+        engine("Buildah, rootless", "buildah::rootless", buildah::shared_names(), 12),
+    ]
+}
+
+/// Features, and the words by which the name of a check shows that it is about one.
+const FEATURES: &[(&str, &[&str])] = &[
+    ("the runtime is found and used", &["runtime under test", "under the runtime", "discovery"]),
+    ("create, then start", &["created", "create,", "create:", "CreateContainer"]),
+    ("exit codes and errors", &["exit code", "no such program", "not there", "fails"]),
+    ("standard input, attach", &["stdin", "attach", "foreground"]),
+    ("terminals", &[" -t", " -it", " -dt", "tty", "terminal"]),
+    ("logs", &["log", "--log-uri"]),
+    ("exec", &["exec", "Exec"]),
+    ("kill, stop", &["kill", "stop", "Stop"]),
+    ("pause", &["pause"]),
+    ("restart", &["restart"]),
+    ("update", &["update", "Update"]),
+    ("statistics", &["stats", "metrics", "Stats"]),
+    ("processes", &["top", " ps"]),
+    ("checkpoint", &["checkpoint"]),
+    ("memory, CPU, pids", &["limits", "--memory", "--cpu", "--pids", "out of memory", "of memory"]),
+    ("disks", &["--device-"]),
+    ("the place of the cgroup", &["cgroup"]),
+    ("capabilities, privileged", &["capabilities", "--cap-", "rivileged"]),
+    ("seccomp", &["seccomp"]),
+    ("no new privileges", &["no-new-privileges", "no new privileges", "--allow-new-privs"]),
+    ("user and groups", &["--user", "user,", "user:", "--group-add"]),
+    ("user namespaces", &["userns", "user namespace", "--uidmap"]),
+    ("read-only root, masked paths", &["read-only root", "--read-only", "masked", "systempaths"]),
+    ("volumes and mounts", &[" -v", "--volume", "volume", "--mount", "mounts", "propagation"]),
+    ("tmpfs, shared memory", &["tmpfs", "shm"]),
+    ("devices", &["device"]),
+    ("environment, directory, host name", &["environment", "--env", "--hostname", "--workingdir", "ENV"]),
+    ("network", &["network", "--net-host"]),
+    ("namespaces shared and joined", &["namespace", "--pid", "--ipc", "--uts", "--with-ns"]),
+    ("sysctls, ulimits", &["sysctl", "ulimit"]),
+    ("hooks", &["hooks"]),
+    ("pods", &["pod", "Pod", "play kube"]),
+    ("builds", &["bud:", "commit"]),
+    ("nothing is left behind", &["is left", "removed", "remove,", "delete", "rm:", "down", "Remove"]),
+];
+
+/// The tests of `tests/contract`: each file, and its source.
+const CONTRACT: &[(&str, &str, &str)] = &[
+    ("containerd's and Docker's shim", "shim", include_str!("../contract/shim.rs")),
+    ("conmon", "conmon", include_str!("../contract/conmon.rs")),
+    ("conmon-rs", "conmonrs", include_str!("../contract/conmonrs.rs")),
+    ("Podman", "podman", include_str!("../contract/podman.rs")),
+    ("CRI-O", "crio", include_str!("../contract/crio.rs")),
+    ("Kubernetes", "kubernetes", include_str!("../contract/kubernetes.rs")),
+];
+
+/// The functions after `#[test]` in a source.
+fn tests_of(source: &str) -> impl Iterator<Item = &str> {
+    let parts = source.split("#[test]\n").skip(1);
+    parts.filter_map(|part| part.strip_prefix("fn ")?.split('(').next())
+}
+
+fn quoted<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
+    names.into_iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join("; ")
+}
+
+fn features(engines: &[Engine]) -> String {
+    let mut text = String::from("| feature | engine: checks |\n|---|---|\n");
+    for (feature, words) in FEATURES {
+        let is_about = |check: &&str| words.iter().any(|word| check.contains(word));
+        let lines = engines.iter().filter_map(|engine| {
+            let checks = quoted(engine.checks.iter().copied().filter(is_about));
+            (!checks.is_empty()).then(|| format!("**{}**: {checks}", engine.name))
+        });
+        text += &format!("| {feature} | {} |\n", lines.collect::<Vec<_>>().join("<br>"));
+    }
+    text
+}
+
+fn table() -> String {
+    let engines = engines();
+    let mut text = String::from("| engine | test | checks |\n|---|---|---|\n");
+    for Engine { name, test, checks, .. } in &engines {
+        text += &format!("| {name} | `engines::{test}` | {} |\n", checks.len());
+    }
+    for (engine, module, source) in CONTRACT {
+        let count = tests_of(source).count();
+        text += &format!("| {engine}, by its command lines | `contract::{module}` | {count} |\n");
+    }
+    text += &format!("\n### Features\n\n{}\n### Command lines\n\n", features(&engines));
+    text += "| engine | tests |\n|---|---|\n";
+    for (engine, module, source) in CONTRACT {
+        let tests: Vec<_> = tests_of(source).map(|test| format!("contract::{module}::{test}")).collect();
+        text += &format!("| {engine} | {} |\n", quoted(tests.iter().map(String::as_str)));
+    }
+    text
+}
+
+#[test]
+fn each_engine_has_enough_checks() {
+    for Engine { name, checks, least, .. } in engines() {
+        assert!(checks.len() >= least, "{name}: {} checks, not {least}", checks.len());
+        let mut distinct = checks.clone();
+        distinct.sort_unstable();
+        distinct.dedup();
+        assert_eq!(distinct.len(), checks.len(), "{name}: two checks have one name");
+    }
+}
+
+/// A feature without a check would be a row that says nothing; a check without a feature would be in no row.
+#[test]
+fn features_and_checks_belong_together() {
+    let engines = engines();
+    for (feature, words) in FEATURES {
+        let is_about = |check: &&str| words.iter().any(|word| check.contains(word));
+        assert!(engines.iter().any(|engine| engine.checks.iter().any(is_about)), "{feature}");
+    }
+}
+
+#[test]
+fn the_page_is_up_to_date() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/ENGINES.md");
+    let page = std::fs::read_to_string(path).expect("ENGINES.md");
+    let (before, rest) = page.split_once(BEGIN).expect("the beginning of the table");
+    let (found, after) = rest.split_once(END).expect("the end of the table");
+    let wanted = table();
+    if std::env::var_os("UPDATE_DOCS").is_some() {
+        std::fs::write(path, format!("{before}{BEGIN}{wanted}{END}{after}")).expect("the page is written");
+        return;
+    }
+    assert_eq!(found, wanted, "UPDATE_DOCS=1 writes it anew");
+}
