@@ -145,9 +145,10 @@ impl Engine {
     #[track_caller]
     pub(crate) fn last_error(&self, log: &str) -> String {
         let text = fs::read_to_string(self.path(log)).expect("a log");
-        let lines = text.lines().map(|line| serde_json::from_str::<Value>(line).expect("JSON in each line"));
-        let errors = lines.filter(|line| line["level"] == "error");
-        let last = errors.last().unwrap_or_else(|| panic!("no error in {text:?}"));
+        let mut lines =
+            text.lines().map(|line| serde_json::from_str::<Value>(line).expect("JSON in each line"));
+        let last = lines.rfind(|line| line["level"] == "error");
+        let last = last.unwrap_or_else(|| panic!("no error in {text:?}"));
         assert!(last["time"].as_str().is_some_and(|time| time.contains('T')), "{last}");
         last["msg"].as_str().expect("a message").to_owned()
     }
