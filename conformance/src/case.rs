@@ -1,6 +1,7 @@
 //! A check's own bundle, id and state root, and the operations on its container.
 
 use crate::call::{Call, call};
+use crate::suite::Options;
 use crate::verdict::{Outcome, Stop, fail, skip};
 use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill};
@@ -17,6 +18,7 @@ pub(crate) struct Case {
     runtime: PathBuf,
     limit: Duration,
     pub(crate) rootless: bool,
+    systemd: bool,
     /// The container's id.
     pub(crate) id: String,
     directory: tempfile::TempDir,
@@ -28,13 +30,7 @@ pub(crate) struct Case {
 
 impl Case {
     /// A bundle with the default configuration; `probe` is the compiled test process.
-    pub(crate) fn new(
-        runtime: &Path,
-        probe: &Path,
-        name: &str,
-        limit: Duration,
-        rootless: bool,
-    ) -> std::io::Result<Self> {
+    pub(crate) fn new(options: &Options, probe: &Path, name: &str) -> std::io::Result<Self> {
         let parent = probe.parent().unwrap_or(Path::new("/"));
         let directory = tempfile::Builder::new().prefix("case-").tempdir_in(parent)?;
         // A container with mapped ids must be able to reach its root.
@@ -50,9 +46,9 @@ impl Case {
         fs::hard_link(probe, rootfs.join("probe"))?;
         let unique = directory.path().file_name().map(|name| name.to_string_lossy().into_owned());
         let id = format!("{name}-{}", unique.unwrap_or_default());
+        let Options { runtime, timeout: limit, rootless, systemd, .. } = options.clone();
         let config = crate::suite::default_config(rootless);
-        let (runtime, under) = (runtime.into(), Vec::new());
-        Ok(Case { runtime, limit, rootless, id, directory, under, config })
+        Ok(Case { runtime, limit, rootless, systemd, id, directory, under: Vec::new(), config })
     }
 
     /// The bundle's directory on the host.
@@ -115,6 +111,23 @@ impl Case {
         }
     }
 
+    /// Asks for a cgroup of the container's own: of its id, or a scope that has the id in its name.
+    pub(crate) fn own_cgroup(&mut self) {
+        let path =
+            if self.systemd { format!("system.slice:suite:{}", self.id) } else { format!("/{}", self.id) };
+        self.set("/linux/cgroupsPath", json!(path));
+    }
+
+    /// Where that cgroup is below the mount point.
+    pub(crate) fn own_place(&self) -> String {
+        if self.systemd { format!("system.slice/suite-{}.scope", self.id) } else { self.id.clone() }
+    }
+
+    /// Skips a check of paths of cgroups that systemd would choose.
+    pub(crate) fn need_paths(&self) -> Result<(), Stop> {
+        if self.systemd { skip("systemd has scopes, not paths") } else { Ok(()) }
+    }
+
     /// Skips a check that needs root.
     pub(crate) fn need_root(&self, why: &str) -> Result<(), Stop> {
         if self.rootless { skip(format!("rootless: {why}")) } else { Ok(()) }
@@ -130,7 +143,8 @@ impl Case {
                 command
             }
         };
-        command.arg("--root").arg(self.directory.path().join("root")).args(words);
+        command.arg("--root").arg(self.directory.path().join("root"));
+        command.args(self.systemd.then_some("--systemd-cgroup")).args(words);
         let operation = words.first().copied().unwrap_or("nothing");
         Ok(call(&mut command, operation, &self.directory.path().join("scratch"), self.limit)?)
     }
@@ -236,13 +250,15 @@ impl Case {
     pub(crate) fn hear(&self) -> Result<Value, Stop> {
         let begin = Instant::now();
         loop {
+            // Looked at first: whatever a process has printed is there when it has ended.
+            let ended = self.pid().is_none_or(gone);
             let output = self.output();
             if let Some(line) = output.lines().next().filter(|_| output.contains('\n')) {
                 return serde_json::from_str(line).or_else(|error| {
                     fail("the container process prints its report", format!("{error}: {line}"))
                 });
             }
-            if begin.elapsed() > self.limit || self.pid().is_none_or(gone) && output.is_empty() {
+            if ended || begin.elapsed() > self.limit {
                 let errors = self.directory.path().join("scratch/create.err");
                 let errors = fs::read_to_string(errors).unwrap_or_default();
                 return fail("the container process prints its report", format!("none; {errors}"));

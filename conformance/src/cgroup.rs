@@ -42,7 +42,7 @@ pub(crate) fn all(pid: Pid) -> Vec<PathBuf> {
     membership.lines().filter_map(place).collect()
 }
 
-/// The directories of that name right below a mount point of cgroups.
+/// The directories with that path below a mount point of cgroups.
 pub(crate) fn named(name: &str) -> Vec<PathBuf> {
     let mounts = fs::read_to_string("/proc/thread-self/mountinfo").unwrap_or_default();
     let cgroups = mounts.lines().filter(|line| line.contains(" - cgroup"));

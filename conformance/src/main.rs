@@ -10,6 +10,7 @@ use std::time::Duration;
 
 const USAGE: &str = "usage: conformance --runtime PATH [--filter TEXT]... [--tap] [--junit FILE]
                    [--report FILE.md] [--timeout SECONDS] [--rootless] [--jobs N]
+                   [--systemd-cgroup]
        conformance --inventory";
 
 struct Arguments {
@@ -62,6 +63,7 @@ fn parse() -> Result<Arguments, lexopt::Error> {
             }
             Long("jobs") => found.options.jobs = parser.value()?.parse()?,
             Long("rootless") => found.options.rootless = true,
+            Long("systemd-cgroup") => found.options.systemd = true,
             Long("inventory") => found.inventory = true,
             _ => return Err(argument.unexpected()),
         }

@@ -26,6 +26,8 @@ pub struct Options {
     pub timeout: Duration,
     /// Use a user namespace and skip what needs root.
     pub rootless: bool,
+    /// Let systemd make the cgroups (`--systemd-cgroup`).
+    pub systemd: bool,
     /// How many checks run at a time.
     pub jobs: usize,
 }
@@ -39,6 +41,7 @@ impl Options {
             filter: Vec::new(),
             timeout: Duration::from_secs(10),
             rootless: !nix::unistd::geteuid().is_root(),
+            systemd: false,
             jobs: 2,
         }
     }
@@ -140,9 +143,8 @@ impl Private {
 fn judge(statement: &Statement, probe: &Path, options: &Options) -> Option<Record> {
     let Proof::Check(check) = statement.proof else { return None };
     let begin = Instant::now();
-    let outcome = Case::new(&options.runtime, probe, statement.id, options.timeout, options.rootless)
-        .map_err(Stop::from)
-        .and_then(|mut case| check(&mut case));
+    let outcome =
+        Case::new(options, probe, statement.id).map_err(Stop::from).and_then(|mut case| check(&mut case));
     let verdict = match outcome {
         Ok(evidence) => Verdict::Pass(evidence),
         Err(Stop::Skip(reason)) => Verdict::Skip(reason),

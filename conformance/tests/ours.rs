@@ -16,9 +16,31 @@ fn our_runtime_conforms() {
     let mut options = Options::new(support::our_runtime());
     options.timeout = std::time::Duration::from_secs(30);
     let records = run(&options, |_| ()).expect("the suite runs");
+    println!("counted: conformance as root, {}: {}", support::view(), conformance::summary(&records));
     judge(&records);
     let ran = records.iter().filter(|record| !matches!(record.verdict, Verdict::Skip(_))).count();
     assert!(ran > 400, "{ran} checks ran");
+}
+
+/// What concerns cgroups, where systemd makes them.
+#[test]
+fn our_runtime_conforms_with_systemd() {
+    if !support::privileged("our_runtime_conforms_with_systemd") {
+        return;
+    }
+    if !std::path::Path::new("/run/systemd/system").exists() {
+        println!("skipped: systemd does not run");
+        return;
+    }
+    let mut options = Options::new(support::our_runtime());
+    options.timeout = std::time::Duration::from_secs(30);
+    options.systemd = true;
+    options.filter = vec!["cgroup".to_owned(), "config-linux.md#cpu".to_owned()];
+    let records = run(&options, |_| ()).expect("the suite runs");
+    println!("counted: conformance with systemd, {}: {}", support::view(), conformance::summary(&records));
+    judge(&records);
+    let passed = records.iter().filter(|record| matches!(record.verdict, Verdict::Pass(_))).count();
+    assert!(passed > 20, "{passed} checks passed");
 }
 
 /// The whole suite as a user that owns nothing but a directory.
@@ -38,6 +60,8 @@ fn our_runtime_conforms_rootless() {
     command.env("TMPDIR", home.path()).env("XDG_RUNTIME_DIR", home.path());
     let output = command.output().expect("run setpriv");
     let text = String::from_utf8_lossy(&output.stdout);
+    let counts = text.lines().last().unwrap_or_default().trim_start_matches("# ");
+    println!("counted: conformance as a user, {}: {counts}", support::view());
     let failed: Vec<&str> = text.lines().filter_map(failed_id).collect();
     let new: Vec<_> = failed.iter().filter(|id| !OPEN.contains(*id)).collect();
     assert!(new.is_empty(), "{new:?}\n{text}");

@@ -2,10 +2,18 @@
 
 use runtime_core::{Error, ErrorKind};
 
+use crate::name;
+
 /// The exit code of a failure.
 const FAILURE: u8 = 1;
 /// The exit code of an exec that could not start its process; the process's own codes are below.
 const EXEC_FAILURE: u8 = 255;
+
+/// Puts before an error what failed as a whole, and how far it was: people and engines look for these words.
+fn framed(what: String, error: Error) -> Error {
+    let frame = error.launch_frame().map(|frame| format!("{what}: {frame}"));
+    error.context(frame.unwrap_or(what))
+}
 
 /// An error on its way to the log.
 #[derive(Debug)]
@@ -33,11 +41,16 @@ impl Failure {
     pub(crate) fn run(error: Error) -> Self {
         let text = error.to_string();
         let by_execve = error.kind() == ErrorKind::ProgramNotExecutable && text.starts_with("exec /");
-        Self { bare: by_execve.then_some(text), ..Self::from(error.context("runtime run failed")) }
+        Self { bare: by_execve.then_some(text), ..Self::of("run", error) }
+    }
+
+    /// A failure of a command that makes a container: runc's words up to the step, then ours.
+    pub(crate) fn of(command: &str, error: Error) -> Self {
+        Self::from(framed(format!("{} {command} failed", name::program()), error))
     }
 
     /// A failure of `exec`.
     pub(crate) fn exec(error: Error) -> Self {
-        Self { code: EXEC_FAILURE, ..Self::from(error.context("exec failed")) }
+        Self { code: EXEC_FAILURE, ..Self::from(framed("exec failed".to_owned(), error)) }
     }
 }

@@ -13,7 +13,7 @@ pub(crate) const SPEC: &str = "1.3.0";
 
 /// The three lines of `--version`.
 pub(crate) fn text() -> String {
-    format!("runtime version {VERSION}\ncommit: {COMMIT}\nspec: {SPEC}\n")
+    format!("{} version {VERSION}\ncommit: {COMMIT}\nspec: {SPEC}\n", crate::name::program())
 }
 
 #[cfg(test)]
@@ -22,7 +22,7 @@ mod tests {
     fn three_lines() {
         let text = super::text();
         let lines: Vec<_> = text.lines().collect();
-        assert!(lines[0].starts_with("runtime version "));
+        assert!(lines[0].ends_with(&format!(" version {}", super::VERSION)));
         assert!(lines[1].starts_with("commit: "));
         assert_eq!(lines[2], "spec: 1.3.0");
     }

@@ -50,6 +50,7 @@ struct Inner {
     errno: Option<Errno>,
     origin: Option<Cow<'static, str>>,
     hint: Option<Cow<'static, str>>,
+    frame: Option<Cow<'static, str>>,
 }
 
 /// The library's result.
@@ -66,6 +67,7 @@ impl Error {
             errno: None,
             origin: None,
             hint: None,
+            frame: None,
         }))
     }
 
@@ -106,6 +108,11 @@ impl Error {
         self
     }
 
+    /// Whether the operation begins with these words.
+    pub(crate) fn is_of(&self, words: &str) -> bool {
+        self.0.operation.starts_with(words)
+    }
+
     /// Adds the errno.
     #[must_use]
     pub fn errno(mut self, errno: Errno) -> Self {
@@ -141,9 +148,39 @@ impl Error {
         self
     }
 
+    /// Puts the words that runc has for the larger step before those that are there already.
+    #[must_use]
+    pub(crate) fn frame(mut self, words: impl Into<Cow<'static, str>>) -> Self {
+        let words = words.into();
+        self.0.frame = Some(match self.0.frame.take() {
+            Some(inner) => format!("{words}: {inner}").into(),
+            None => words,
+        });
+        self
+    }
+
+    /// As [`frame`](Self::frame), in place of the words that are there.
+    #[must_use]
+    pub(crate) fn framed(mut self, words: &'static str) -> Self {
+        self.0.frame = Some(words.into());
+        self
+    }
+
+    /// How far the launch of a process was, in runc's words, such as `unable to start container
+    /// process: error during container init: error mounting "proc" to rootfs at "/proc"`; `None` for a
+    /// failure before it. Not part of the text: it is for programs that are read in runc's place.
+    pub fn launch_frame(&self) -> Option<&str> {
+        self.0.frame.as_deref()
+    }
+
     /// What went wrong.
     pub fn kind(&self) -> ErrorKind {
         self.0.kind
+    }
+
+    /// Whether there is advice.
+    pub(crate) fn has_hint(&self) -> bool {
+        self.0.hint.is_some()
     }
 
     /// The errno, if a system call failed.
@@ -205,6 +242,14 @@ mod tests {
             error.to_string(),
             "mount \"proc\" on \"/proc\": operation not permitted (mounts[1]); hint: ask"
         );
+    }
+
+    #[test]
+    fn frames_nest_and_stay_out_of_the_text() {
+        let error = Error::system("mount", Errno::EPERM).frame("error mounting").frame("during init");
+        assert_eq!(error.launch_frame(), Some("during init: error mounting"));
+        assert_eq!(error.to_string(), "mount: operation not permitted");
+        assert_eq!(Error::invalid("a", "b").launch_frame(), None);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! Each fact is read at most once, when it is first asked for, and only if it is asked for: a common
 //! container needs few of them. Tests give their own facts ([`Host::for_tests`]).
 
+use std::os::fd::AsFd as _;
 use std::sync::{Arc, OnceLock};
 
 use caps::CapSet;
@@ -11,6 +12,7 @@ use nix::unistd::{Pid, getegid, geteuid};
 
 use crate::cgroup::{Hierarchies, Mode};
 use crate::error::{ErrorKind, Result};
+use crate::sys::namespace;
 
 /// Inode of the initial user namespace (`PROC_USER_INIT_INO` of the kernel), the same on each host.
 const INITIAL_USER_NAMESPACE: u64 = 0xEFFF_FFFD;
@@ -32,9 +34,11 @@ pub struct Host {
     cpus: OnceLock<usize>,
     effective_ids: OnceLock<(u32, u32)>,
     in_user_namespace: OnceLock<bool>,
+    owns_mounts: OnceLock<bool>,
     set_groups: OnceLock<bool>,
     capabilities: OnceLock<OwnCapabilities>,
     kernel: OnceLock<(u32, u32)>,
+    clone3: OnceLock<bool>,
     apparmor: OnceLock<bool>,
     selinux: OnceLock<bool>,
     cgroup_mode: OnceLock<Mode>,
@@ -55,9 +59,11 @@ impl Host {
             cpus: OnceLock::from(2),
             effective_ids: OnceLock::from((0, 0)),
             in_user_namespace: OnceLock::from(false),
+            owns_mounts: OnceLock::from(true),
             set_groups: OnceLock::from(true),
             capabilities: OnceLock::from(OwnCapabilities { permitted: all, bounding: all, inheritable: 0 }),
             kernel: OnceLock::from((6, 12)),
+            clone3: OnceLock::from(true),
             apparmor: OnceLock::from(false),
             selinux: OnceLock::from(false),
             cgroup_mode: OnceLock::from(Mode::Unified),
@@ -85,6 +91,16 @@ impl Host {
             Ok(stat) => stat.st_ino != INITIAL_USER_NAMESPACE,
             // Without procfs or without user namespaces.
             Err(_) => false,
+        })
+    }
+
+    /// True if the caller's mount namespace belongs to its user namespace, or to one below that: else its
+    /// root may not clone a mount there (open_tree(2)), as after `unshare -Ur` without `-m`.
+    pub fn owns_mounts(&self) -> bool {
+        *self.owns_mounts.get_or_init(|| {
+            !self.in_user_namespace()
+                || std::fs::File::open("/proc/self/ns/mnt")
+                    .is_ok_and(|mounts| namespace::owner(mounts.as_fd()).is_ok())
         })
     }
 
@@ -126,6 +142,12 @@ impl Host {
                 release.split(|c: char| !c.is_ascii_digit()).map(|part| part.parse().unwrap_or(0));
             (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0))
         })
+    }
+
+    /// True if clone3(2) may be called. The filters of engines deny it to containers: it hides its flags
+    /// from them. clone(2) does the same then, but cannot put a process into a cgroup.
+    pub fn clone3(&self) -> bool {
+        *self.clone3.get_or_init(crate::sys::probe::has_clone3)
     }
 
     /// True if AppArmor is enabled.
@@ -185,6 +207,13 @@ impl Host {
     pub fn with_user(mut self, uid: u32, gid: u32, in_user_namespace: bool) -> Self {
         self.effective_ids = OnceLock::from((uid, gid));
         self.in_user_namespace = OnceLock::from(in_user_namespace);
+        self
+    }
+
+    /// Replaces whether the caller's mount namespace belongs to its user namespace.
+    #[must_use]
+    pub fn with_own_mounts(mut self, own: bool) -> Self {
+        self.owns_mounts = OnceLock::from(own);
         self
     }
 

@@ -5,6 +5,7 @@
 mod bundle;
 pub mod cgroup;
 mod child;
+mod confinement;
 mod container;
 mod error;
 pub mod events;
@@ -19,6 +20,7 @@ pub mod seccomp;
 pub mod spec;
 mod state;
 mod sys;
+pub mod timings;
 
 pub use bundle::Bundle;
 pub use container::{

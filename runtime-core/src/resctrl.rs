@@ -9,7 +9,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::spec::IntelRdt;
 
 /// Where the container is in resctrl: part of its state.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Place {
     /// Name of its directory below the root of resctrl; empty for the root.
     clos: String,
@@ -34,16 +34,31 @@ pub(crate) fn mounted() -> Result<Directory> {
 }
 
 impl Place {
-    /// Makes or checks the class of service of the container `id`, and its monitoring group. `self` holds
-    /// what was made also when this fails half way.
-    pub(crate) fn make(&mut self, root: &Directory, wanted: &IntelRdt, id: &str) -> Result<()> {
-        self.named = wanted.clos.is_some();
-        self.clos = match wanted.clos.as_deref() {
+    /// The place of the container `id`, with nothing made yet.
+    pub(crate) fn new(wanted: &IntelRdt, id: &str) -> Self {
+        let clos = match wanted.clos.as_deref() {
             Some("/") => String::new(),
             Some(name) => name.to_owned(),
             None => id.to_owned(),
         };
-        let there = self.clos.is_empty() || self.open(root).is_ok();
+        Self { clos, made: false, named: wanted.clos.is_some(), monitor: None }
+    }
+
+    /// What it will be when `make` has succeeded: recorded before, so that a runtime that is killed there
+    /// leaves nothing that a deletion does not find.
+    pub(crate) fn planned(&self, root: &Directory, wanted: &IntelRdt, id: &str) -> Self {
+        let monitor = wanted.monitoring.then(|| id.to_owned());
+        Self { made: !self.is_there(root), monitor, ..self.clone() }
+    }
+
+    fn is_there(&self, root: &Directory) -> bool {
+        self.clos.is_empty() || self.open(root).is_ok()
+    }
+
+    /// Makes or checks the class of service of the container `id`, and its monitoring group. `self` holds
+    /// what was made also when this fails half way.
+    pub(crate) fn make(&mut self, root: &Directory, wanted: &IntelRdt, id: &str) -> Result<()> {
+        let there = self.is_there(root);
         match (there, self.named, wanted.lines.is_empty()) {
             (false, true, true) => {
                 return Err(failed("open", &root.path_of(&self.clos), Errno::ENOENT)
@@ -194,6 +209,13 @@ mod tests {
         }
     }
 
+    /// `Place::make` for the container c1, whose place is returned also when that fails.
+    fn make(fake: &Fake, wanted: &IntelRdt) -> (Place, Result<()>) {
+        let mut place = Place::new(wanted, "c1");
+        let result = place.make(&fake.root(), wanted, "c1");
+        (place, result)
+    }
+
     fn wanted(clos: Option<&str>, lines: &[&str], compared: usize) -> IntelRdt {
         let lines = lines.iter().map(|line| (*line).to_owned()).collect();
         IntelRdt { clos: clos.map(str::to_owned), lines, compared, monitoring: false }
@@ -202,8 +224,8 @@ mod tests {
     #[test]
     fn an_existing_class_is_joined_and_stays() {
         let fake = Fake::new();
-        let mut place = Place::default();
-        place.make(&fake.root(), &wanted(Some("gold"), &["L3:0=f", "MB:1=100"], 2), "c1").unwrap();
+        let (place, made) = make(&fake, &wanted(Some("gold"), &["L3:0=f", "MB:1=100"], 2));
+        made.unwrap();
         place.join(&fake.root(), 42).unwrap();
         assert_eq!(fake.text("gold/tasks"), "42");
         place.remove(&fake.root()).unwrap();
@@ -213,29 +235,29 @@ mod tests {
     #[test]
     fn another_schema_is_an_error() {
         let fake = Fake::new();
-        let error = Place::default().make(&fake.root(), &wanted(Some("gold"), &["L3:0=3"], 1), "c1");
-        assert_eq!(error.unwrap_err().kind(), ErrorKind::InvalidInput);
+        let (_, made) = make(&fake, &wanted(Some("gold"), &["L3:0=3"], 1));
+        assert_eq!(made.unwrap_err().kind(), ErrorKind::InvalidInput);
     }
 
     #[test]
     fn schemata_are_written_as_they_are() {
         let fake = Fake::new();
-        Place::default().make(&fake.root(), &wanted(Some("gold"), &["L3:0=f", "L2:0=1"], 1), "c1").unwrap();
+        make(&fake, &wanted(Some("gold"), &["L3:0=f", "L2:0=1"], 1)).1.unwrap();
         assert!(fake.text("gold/schemata").starts_with("L2:0=1\n"));
     }
 
     #[test]
     fn a_class_without_schemata_must_exist() {
         let fake = Fake::new();
-        assert!(Place::default().make(&fake.root(), &wanted(Some("silver"), &[], 0), "c1").is_err());
+        assert!(make(&fake, &wanted(Some("silver"), &[], 0)).1.is_err());
         assert!(!fake.0.path().join("silver").exists());
     }
 
     #[test]
     fn the_root_is_a_class_too() {
         let fake = Fake::new();
-        let mut place = Place::default();
-        place.make(&fake.root(), &wanted(Some("/"), &[], 0), "c1").unwrap();
+        let (place, made) = make(&fake, &wanted(Some("/"), &[], 0));
+        made.unwrap();
         place.join(&fake.root(), 7).unwrap();
         assert_eq!(fake.text("tasks"), "7");
         place.remove(&fake.root()).unwrap();
@@ -245,8 +267,8 @@ mod tests {
     #[test]
     fn a_class_of_the_containers_own_goes_with_it() {
         let fake = Fake::new();
-        let mut place = Place::default();
-        place.make(&fake.root(), &wanted(None, &[], 0), "c1").unwrap();
+        let (place, made) = make(&fake, &wanted(None, &[], 0));
+        made.unwrap();
         assert!(fake.0.path().join("c1").exists());
         place.remove(&fake.root()).unwrap();
         assert!(!fake.0.path().join("c1").exists());
@@ -255,9 +277,9 @@ mod tests {
     #[test]
     fn a_failed_create_takes_a_named_class_back() {
         let fake = Fake::new();
-        let mut place = Place::default();
         // A plain directory has no schemata, so that the write fails.
-        assert!(place.make(&fake.root(), &wanted(Some("silver"), &["L3:0=f"], 1), "c1").is_err());
+        let (place, made) = make(&fake, &wanted(Some("silver"), &["L3:0=f"], 1));
+        assert!(made.is_err());
         place.undo(&fake.root());
         assert!(!fake.0.path().join("silver").exists());
     }
@@ -265,9 +287,8 @@ mod tests {
     #[test]
     fn a_monitoring_group_is_made_joined_and_removed() {
         let fake = Fake::new();
-        let mut place = Place::default();
-        let wanted = IntelRdt { monitoring: true, ..wanted(Some("gold"), &[], 0) };
-        place.make(&fake.root(), &wanted, "c1").unwrap();
+        let (place, made) = make(&fake, &IntelRdt { monitoring: true, ..wanted(Some("gold"), &[], 0) });
+        made.unwrap();
         let group = fake.0.path().join("gold/mon_groups/c1");
         fs::write(group.join("tasks"), "").unwrap();
         place.join(&fake.root(), 9).unwrap();
@@ -275,6 +296,42 @@ mod tests {
         fs::remove_file(group.join("tasks")).unwrap();
         place.remove(&fake.root()).unwrap();
         assert!(!group.exists());
+    }
+
+    /// The record of a runtime that is killed before, while or after it makes them.
+    #[test]
+    fn what_is_planned_is_removed_at_whichever_step_the_runtime_ended() {
+        for (clos, step) in
+            [None, Some("gold"), Some("/")].into_iter().flat_map(|clos| (0..3).map(move |step| (clos, step)))
+        {
+            let fake = Fake::new();
+            let wanted = IntelRdt { monitoring: true, ..wanted(clos, &[], 0) };
+            let place = Place::new(&wanted, "c1");
+            let planned = place.planned(&fake.root(), &wanted, "c1");
+            let class = fake.0.path().join(&place.clos);
+            if step > 0 && clos.is_none() {
+                fs::create_dir(&class).unwrap();
+            }
+            if step > 1 && clos.is_some() {
+                fs::create_dir(class.join("mon_groups/c1")).unwrap();
+            }
+            planned.remove(&fake.root()).unwrap();
+            assert!(
+                !fake.0.path().join("c1").exists() && !class.join("mon_groups/c1").exists(),
+                "{clos:?} {step}"
+            );
+            assert!(fake.0.path().join("gold/tasks").exists());
+        }
+    }
+
+    #[test]
+    fn a_class_that_had_the_name_of_the_container_before_stays() {
+        let fake = Fake::new();
+        fake.class("c1", "");
+        let wanted = wanted(None, &[], 0);
+        let planned = Place::new(&wanted, "c1").planned(&fake.root(), &wanted, "c1");
+        planned.remove(&fake.root()).unwrap();
+        assert!(fake.0.path().join("c1").exists());
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::bundle::Bundle;
+use crate::confinement::Explained;
 use crate::container::{Container, CreatePlan, RestoreOptions};
 use crate::error::{Error, Result};
 use crate::host::Host;
@@ -11,6 +12,7 @@ use crate::id::ContainerId;
 use crate::plan::CreateOptions;
 use crate::process::Process;
 use crate::state::{State, Store};
+use crate::timings::Timings;
 
 /// The default state root of a privileged caller; a rootless one has `$XDG_RUNTIME_DIR/runtime`.
 pub const DEFAULT_STATE_ROOT: &str = "/run/runtime";
@@ -36,6 +38,17 @@ pub(crate) struct Shared {
     pub(crate) cgroups: bool,
     /// Whether systemd makes them.
     pub(crate) systemd: bool,
+    /// Where the ends of steps are told.
+    pub(crate) timings: Option<Arc<Timings>>,
+}
+
+impl Shared {
+    /// Tells of a step, if anybody wants to know.
+    pub(crate) fn mark(&self, step: &str) {
+        if let Some(timings) = &self.timings {
+            timings.mark(step);
+        }
+    }
 }
 
 /// Configures a [`Runtime`].
@@ -45,6 +58,7 @@ pub struct RuntimeBuilder {
     host: Option<Host>,
     systemd: bool,
     without_cgroups: bool,
+    timings: Option<Arc<Timings>>,
 }
 
 impl RuntimeBuilder {
@@ -82,6 +96,13 @@ impl RuntimeBuilder {
         self
     }
 
+    /// Tells the ends of all steps of creations and executions. Without this nothing is measured.
+    #[must_use]
+    pub fn timings(mut self, timings: Arc<Timings>) -> Self {
+        self.timings = Some(timings);
+        self
+    }
+
     /// The runtime.
     ///
     /// # Errors
@@ -92,7 +113,13 @@ impl RuntimeBuilder {
         let path = std::path::absolute(&path).map_err(|error| Error::io(format!("find {path:?}"), &error))?;
         let store = Store::new(path);
         let host = self.host.unwrap_or_default();
-        Ok(Runtime(Arc::new(Shared { store, host, cgroups: !self.without_cgroups, systemd: self.systemd })))
+        Ok(Runtime(Arc::new(Shared {
+            store,
+            host,
+            cgroups: !self.without_cgroups,
+            systemd: self.systemd,
+            timings: self.timings,
+        })))
     }
 }
 
@@ -117,21 +144,21 @@ impl Runtime {
     ///
     /// The id is malformed, or the configuration asks for what this host or its kernel cannot do.
     pub fn plan(&self, id: &str, bundle: Bundle, options: CreateOptions) -> Result<CreatePlan> {
-        CreatePlan::new(&self.0, ContainerId::new(id)?, bundle, options)
+        CreatePlan::new(&self.0, ContainerId::new(id)?, bundle, options).explained()
     }
 
     /// Creates a container: afterwards it is `created`, its init waits for [`Container::start`].
     ///
     /// Either the container exists afterwards, or nothing of it is left.
     pub fn create(&self, plan: CreatePlan) -> Result<Container> {
-        plan.create(&self.0)
+        plan.create(&self.0).explained()
     }
 
     /// Creates a container and starts it at once, without the start gate.
     ///
     /// Errors as [`Runtime::create`] and [`Container::start`]; nothing is left then.
     pub fn run(&self, plan: CreatePlan) -> Result<(Container, Process)> {
-        plan.run(&self.0)
+        plan.run(&self.0).explained()
     }
 
     /// Makes a container from the image of a [`Container::checkpoint`], and lets it run on.
@@ -143,7 +170,7 @@ impl Runtime {
     ///
     /// CRIU is missing, too old, or fails: the error then has the last lines of its log. Nothing is left then.
     pub fn restore(&self, plan: CreatePlan, options: &RestoreOptions) -> Result<(Container, Process)> {
-        plan.restore(&self.0, options)
+        plan.restore(&self.0, options).explained()
     }
 
     /// Finds a container.
@@ -152,7 +179,7 @@ impl Runtime {
     ///
     /// [`ErrorKind::NotFound`](crate::ErrorKind::NotFound), or an id that is malformed.
     pub fn container(&self, id: &str) -> Result<Container> {
-        Container::open(&self.0, ContainerId::new(id)?)
+        Container::open(&self.0, ContainerId::new(id)?).explained()
     }
 
     /// All containers of the state root, sorted by id. A broken one has an error in the place of its
@@ -166,7 +193,7 @@ impl Runtime {
     /// Removes what is left of a container, whatever its state: kills its processes, removes its
     /// cgroup and its state. An id that does not exist is [`ErrorKind::NotFound`](crate::ErrorKind::NotFound).
     pub fn delete_force(&self, id: &str) -> Result<()> {
-        Container::open(&self.0, ContainerId::new(id)?)?.delete_force()
+        self.container(id)?.delete_force()
     }
 
     /// The state root.

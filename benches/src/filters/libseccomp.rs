@@ -5,7 +5,7 @@ use std::io::Write as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use oci_spec::runtime::{LinuxSeccomp, LinuxSeccompAction, LinuxSeccompOperator};
+use oci_spec::runtime::{LinuxSeccomp, LinuxSeccompAction};
 use runtime_core::seccomp::Architecture;
 use seccompiler::sock_filter;
 
@@ -82,7 +82,8 @@ fn lines(profile: &LinuxSeccomp) -> Result<String, Failure> {
         }
         let mut arguments = String::new();
         for argument in syscall.args().iter().flatten() {
-            let (index, operator) = (argument.index(), operator(argument.op()));
+            // oci-spec's numbers are those of `enum scmp_compare`.
+            let (index, operator) = (argument.index(), argument.op() as u32);
             let second = argument.value_two().unwrap_or(0);
             write!(arguments, " {index} {operator} {} {second}", argument.value())
                 .map_err(Failure::during("write a rule"))?;
@@ -100,17 +101,5 @@ fn action(action: LinuxSeccompAction, errno: Option<u32>) -> Result<u32, Failure
         LinuxSeccompAction::ScmpActAllow => Ok(0x7fff_0000),
         LinuxSeccompAction::ScmpActErrno => Ok(0x0005_0000 | errno.unwrap_or(1)),
         other => Err(Failure::new(format!("no value for {other:?}"))),
-    }
-}
-
-fn operator(operator: LinuxSeccompOperator) -> u32 {
-    match operator {
-        LinuxSeccompOperator::ScmpCmpNe => 1,
-        LinuxSeccompOperator::ScmpCmpLt => 2,
-        LinuxSeccompOperator::ScmpCmpLe => 3,
-        LinuxSeccompOperator::ScmpCmpEq => 4,
-        LinuxSeccompOperator::ScmpCmpGe => 5,
-        LinuxSeccompOperator::ScmpCmpGt => 6,
-        LinuxSeccompOperator::ScmpCmpMaskedEq => 7,
     }
 }

@@ -45,7 +45,7 @@ pub(super) fn limit(
     if cgroup::directory(nix::unistd::getpid(), controller).is_none() {
         return skip(format!("no cgroup hierarchy with {controller} here"));
     }
-    case.set("/linux/cgroupsPath", json!(format!("/{}", case.id)));
+    case.own_cgroup();
     case.set("/linux/resources", resources);
     case.ask("wait");
     case.report()?;
@@ -64,6 +64,7 @@ pub(super) fn limit(
 
 fn path(case: &mut Case) -> Outcome {
     case.need_root("cgroups")?;
+    case.need_paths()?;
     // Not the id itself, which is a usual default.
     let name = format!("{}.chosen", case.id);
     let path = format!("/{name}");
@@ -104,7 +105,7 @@ fn cpus(case: &mut Case) -> Outcome {
     if cgroup::directory(nix::unistd::getpid(), "cpuset").is_none() {
         return skip("no cgroup hierarchy with cpuset here");
     }
-    case.set("/linux/cgroupsPath", json!(format!("/{}", case.id)));
+    case.own_cgroup();
     case.set("/linux/resources", json!({"cpu": {"cpus": "0"}}));
     same("allowed processors", &json!("0"), &case.report()?["status"]["Cpus_allowed_list"])
 }
@@ -112,7 +113,7 @@ fn cpus(case: &mut Case) -> Outcome {
 /// Denies everything, then allows these; the errno of opening /dev/zero for writing.
 fn open_zero(case: &mut Case, allow: &[Value]) -> Result<Value, Stop> {
     case.need_root("device rules")?;
-    case.set("/linux/cgroupsPath", json!(format!("/{}", case.id)));
+    case.own_cgroup();
     case.set(
         "/linux/devices",
         json!([{"path": "/dev/suite", "type": "c", "major": 10, "minor": 229, "fileMode": 0o666}]),
@@ -136,7 +137,7 @@ fn allowed(case: &mut Case) -> Outcome {
 
 fn unified(case: &mut Case) -> Outcome {
     case.need_root("cgroups")?;
-    case.set("/linux/cgroupsPath", json!(format!("/{}", case.id)));
+    case.own_cgroup();
     case.set("/linux/resources", json!({"unified": {"nonsense.max": "1"}}));
     case.refuses()
 }

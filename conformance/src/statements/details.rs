@@ -10,7 +10,6 @@ use serde_json::{Value, json};
 const PROCESS: &str = "config.md#process";
 const RLIMITS: &str = "config.md#posix-process";
 const LINUX: &str = "config.md#linux-process";
-const POLICY: &str = "config-linux.md#memory-policy";
 const TIME: &str = "config-linux.md#offset-for-time-namespace";
 const PROPAGATION: &str = "config-linux.md#rootfs-mount-propagation";
 const FILESYSTEMS: &str = "config-linux.md#default-filesystems";
@@ -49,6 +48,7 @@ pub(super) const STATEMENTS: &[Statement] = &[
         realtime(case, "SCHED_RR", 2)
     }),
     must("scheduler-deadline", LINUX, "SCHED_DEADLINE is applied with its times", deadline),
+    must("scheduler-deadline-flags", LINUX, "flags of SCHED_DEADLINE are applied", deadline_flags),
     must("scheduler-flags", LINUX, "SCHED_FLAG_RESET_ON_FORK is applied", |case| {
         let flags = json!({"policy": "SCHED_BATCH", "nice": 19, "flags": ["SCHED_FLAG_RESET_ON_FORK"]});
         scheduler(case, flags, 1, "flags")
@@ -82,26 +82,14 @@ pub(super) const STATEMENTS: &[Statement] = &[
         case.set("/linux/personality", json!({"domain": "LINUX"}));
         same("personality", &json!("00000000"), &case.report()?["personality"])
     }),
-    must("memory-policy-interleave", POLICY, "MPOL_INTERLEAVE is applied", |case| {
-        policy(case, "MPOL_INTERLEAVE", "0", &[], 3)
-    }),
-    must("memory-policy-preferred", POLICY, "MPOL_PREFERRED is applied", |case| {
-        policy(case, "MPOL_PREFERRED", "0", &[], 1)
-    }),
-    must("memory-policy-local", POLICY, "MPOL_LOCAL is applied", |case| {
-        policy(case, "MPOL_LOCAL", "", &[], 4)
-    }),
-    must("memory-policy-many", POLICY, "MPOL_PREFERRED_MANY is applied", |case| {
-        policy(case, "MPOL_PREFERRED_MANY", "0", &[], 5)
-    }),
-    must("memory-policy-flags", POLICY, "MPOL_F_STATIC_NODES is applied", |case| {
-        policy(case, "MPOL_BIND", "0", &["MPOL_F_STATIC_NODES"], 2 | 1 << 15)
-    }),
     must("time-offset-monotonic", TIME, "the monotonic clock has its offset", |case| {
         offset(case, "monotonic", json!({"monotonic": {"secs": 4000, "nanosecs": 0}}), ["4000", "0"])
     }),
     must("time-offset-nanoseconds", TIME, "an offset has nanoseconds", |case| {
         offset(case, "boottime", json!({"boottime": {"secs": 10, "nanosecs": 500}}), ["10", "500"])
+    }),
+    must("time-offset-negative", TIME, "a clock may be set back", |case| {
+        offset(case, "boottime", json!({"boottime": {"secs": -1, "nanosecs": 0}}), ["-1", "0"])
     }),
     must(
         "user-gid-mappings",
@@ -280,7 +268,7 @@ fn realtime(case: &mut Case, policy: &str, number: u64) -> Outcome {
     let cpu = crate::cgroup::directory(nix::unistd::getpid(), "cpu");
     if cpu.is_some_and(|directory| directory.join("cpu.rt_runtime_us").exists()) {
         // A cgroup of version 1 has no realtime unless it is given some.
-        case.set("/linux/cgroupsPath", json!(format!("/{}", case.id)));
+        case.own_cgroup();
         case.set("/linux/resources/cpu", json!({"realtimeRuntime": 1000, "realtimePeriod": 1_000_000}));
     }
     case.set("/process/scheduler", json!({"policy": policy, "priority": 3}));
@@ -294,21 +282,34 @@ fn realtime(case: &mut Case, policy: &str, number: u64) -> Outcome {
     same("priority", &json!(3), &seen["priority"])
 }
 
-fn deadline(case: &mut Case) -> Outcome {
+/// Runtime, deadline and period, in nanoseconds.
+const TIMES: [u64; 3] = [10_000_000, 20_000_000, 30_000_000];
+
+/// What the process of a container with these flags sees.
+fn on_deadline(case: &mut Case, flags: &[&str]) -> Result<Value, Stop> {
     case.need_root("deadline scheduling")?;
-    let times = [10_000_000_u64, 20_000_000, 30_000_000];
-    case.set(
-        "/process/scheduler",
-        json!({"policy": "SCHED_DEADLINE", "runtime": times[0], "deadline": times[1], "period": times[2]}),
-    );
-    let seen = match case.report() {
+    let [runtime, deadline, period] = TIMES;
+    let scheduler = json!({"policy": "SCHED_DEADLINE", "flags": flags,
+        "runtime": runtime, "deadline": deadline, "period": period});
+    case.set("/process/scheduler", scheduler);
+    match case.report() {
         Err(Stop::Fail { seen, .. }) if seen.contains("not permitted") || seen.contains("busy") => {
-            return skip(format!("no deadline scheduling here: {seen}"));
+            skip(format!("no deadline scheduling here: {seen}"))
         }
-        report => report?["sched"].clone(),
-    };
+        report => Ok(report?["sched"].clone()),
+    }
+}
+
+/// RECLAIM is 2, DL_OVERRUN 4.
+fn deadline_flags(case: &mut Case) -> Outcome {
+    let seen = on_deadline(case, &["SCHED_FLAG_RECLAIM", "SCHED_FLAG_DL_OVERRUN"])?;
+    same("flags", &json!(6), &seen["flags"])
+}
+
+fn deadline(case: &mut Case) -> Outcome {
+    let seen = on_deadline(case, &[])?;
     let all = json!([seen["policy"], seen["runtime"], seen["deadline"], seen["period"]]);
-    same("policy 6, runtime, deadline, period", &json!([6, times[0], times[1], times[2]]), &all)
+    same("policy 6, runtime, deadline, period", &json!([6, TIMES[0], TIMES[1], TIMES[2]]), &all)
 }
 
 /// The first processor that the suite may use.
@@ -341,19 +342,6 @@ fn affinity_init(case: &mut Case) -> Outcome {
     let own = own.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:")).map(str::trim);
     case.set("/process/execCPUAffinity", json!({"initial": "0", "final": "0"}));
     same("allowed processors", &json!(own), &case.report()?["status"]["Cpus_allowed_list"])
-}
-
-fn policy(case: &mut Case, mode: &str, nodes: &str, flags: &[&str], wanted: u64) -> Outcome {
-    let mut policy = json!({"mode": mode, "nodes": nodes, "flags": flags});
-    if nodes.is_empty() {
-        policy = json!({"mode": mode});
-    }
-    case.set("/linux/memoryPolicy", policy);
-    let seen = case.report()?["mempolicy"].clone();
-    if seen.is_null() {
-        return skip("the kernel has no memory policies");
-    }
-    same("mode and flags", &json!(wanted), &seen["mode"])
 }
 
 fn offset(case: &mut Case, clock: &str, offsets: Value, wanted: [&str; 2]) -> Outcome {

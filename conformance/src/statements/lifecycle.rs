@@ -246,7 +246,7 @@ fn undone(case: &mut Case) -> Outcome {
 /// A configuration that fails late, after mounts and cgroups.
 fn fail_late(case: &mut Case) -> Outcome {
     if !case.rootless {
-        case.set("/linux/cgroupsPath", json!(format!("/{}", case.id)));
+        case.own_cgroup();
     }
     case.push("/mounts", json!({"destination": "/tmp", "type": "tmpfs", "source": "early"}));
     case.set("/linux/sysctl", json!({"kernel.msg_nonsense": "1"}));
@@ -262,7 +262,7 @@ fn error_mounts(case: &mut Case) -> Outcome {
 fn error_cgroups(case: &mut Case) -> Outcome {
     case.need_root("cgroups")?;
     let evidence = fail_late(case)?;
-    let left = cgroup::named(&case.id);
+    let left = cgroup::named(&case.own_place());
     holds(left.is_empty(), "no cgroup of that name", format!("{left:?}; {evidence}"))
 }
 

@@ -55,10 +55,7 @@ pub(super) const STATEMENTS: &[Statement] = &[
     must("cgroup-cpu-idle", CPU, "idle is written", |case| {
         value(case, "cpu", json!({"cpu": {"idle": 1}}), ["cpu.idle", "cpu.idle"], ["1", "1"])
     }),
-    must("cgroup-cpu-realtime", CPU, "the realtime of the processor is written", |case| {
-        let resources = json!({"cpu": {"realtimeRuntime": 1000, "realtimePeriod": 1_000_000}});
-        value(case, "cpu", resources, ["cpu.rt_runtime_us", ""], ["1000", ""])
-    }),
+    must("cgroup-cpu-realtime", CPU, "the realtime of the processor is written, or refused", realtime),
     must("cgroup-cpu-mems", CPU, "the set of memory nodes is written", |case| {
         value(case, "cpuset", json!({"cpu": {"mems": "0"}}), ["cpuset.mems", "cpuset.mems"], ["0", "0"])
     }),
@@ -188,6 +185,7 @@ fn cgroups_of(case: &Case) -> Vec<PathBuf> {
 /// Where a runtime puts it is its own choice, but not the cgroup of its caller.
 fn relative(case: &mut Case) -> Outcome {
     case.need_root("cgroups")?;
+    case.need_paths()?;
     let name = format!("{}.chosen", case.id);
     case.set("/linux/cgroupsPath", json!(name));
     case.ask("wait");
@@ -201,6 +199,7 @@ fn relative(case: &mut Case) -> Outcome {
 
 fn consistent(case: &mut Case) -> Outcome {
     case.need_root("cgroups")?;
+    case.need_paths()?;
     case.set("/linux/cgroupsPath", json!(format!("/{}.chosen", case.id)));
     case.created()?;
     let first = cgroups_of(case);
@@ -223,13 +222,26 @@ fn unified(case: &mut Case) -> Outcome {
     if std::fs::metadata("/sys/fs/cgroup/cgroup.controllers").is_err() {
         return skip("cgroup version 2 is not the only one here");
     }
-    case.set("/linux/cgroupsPath", json!(format!("/{}", case.id)));
+    case.own_cgroup();
     case.set("/linux/resources", resources);
     case.ask("wait");
     case.report()?;
     let text =
         cgroups_of(case).first().map(|path| std::fs::read_to_string(path.join("cgroup.max.descendants")));
     same("cgroup.max.descendants", &json!("7"), &json!(text.transpose()?.unwrap_or_default().trim()))
+}
+
+/// No file of version 2 has it: what cannot be applied is an error.
+fn realtime(case: &mut Case) -> Outcome {
+    let resources = json!({"cpu": {"realtimeRuntime": 1000, "realtimePeriod": 1_000_000}});
+    let own = cgroup::directory(nix::unistd::getpid(), "cpu");
+    if own.is_some_and(|directory| directory.join("cgroup.controllers").exists()) {
+        case.need_root("cgroups")?;
+        case.own_cgroup();
+        case.set("/linux/resources", resources);
+        return case.refuses();
+    }
+    value(case, "cpu", resources, ["cpu.rt_runtime_us", ""], ["1000", ""])
 }
 
 /// The first whole block device of the machine.
@@ -259,7 +271,7 @@ fn throttle(case: &mut Case, list: &str, file: &str, key: &str) -> Outcome {
 /// A node of the host, bound into the container: the list of devices does not have it.
 fn unlisted(case: &mut Case) -> Outcome {
     case.need_root("device nodes")?;
-    case.set("/linux/cgroupsPath", json!(format!("/{}", case.id)));
+    case.own_cgroup();
     let node = case.share().join("node");
     let mode = nix::sys::stat::Mode::from_bits_truncate(0o666);
     let device = nix::sys::stat::makedev(10, 229);
@@ -272,7 +284,7 @@ fn unlisted(case: &mut Case) -> Outcome {
 
 fn rules(case: &mut Case, access: &str) -> Result<(), Stop> {
     case.need_root("device rules")?;
-    case.set("/linux/cgroupsPath", json!(format!("/{}", case.id)));
+    case.own_cgroup();
     case.set(
         "/linux/resources/devices",
         json!([{"allow": false, "access": "rwm"},
@@ -298,7 +310,7 @@ fn read_only(case: &mut Case) -> Outcome {
 fn owned(case: &mut Case, namespace: bool, options: Value, unified: bool) -> Result<Vec<PathBuf>, Stop> {
     case.need_root("ownership of cgroups")?;
     super::namespaces::with_user(case);
-    case.set("/linux/cgroupsPath", json!(format!("/{}", case.id)));
+    case.own_cgroup();
     if namespace {
         case.push("/linux/namespaces", json!({"type": "cgroup"}));
     }
@@ -312,7 +324,8 @@ fn owned(case: &mut Case, namespace: bool, options: Value, unified: bool) -> Res
     case.ask("wait");
     case.report()?;
     let mut found = cgroups_of(case);
-    found.retain(|path| path.ends_with(&case.id) && path.join("cgroup.controllers").exists() == unified);
+    let name = case.own_place();
+    found.retain(|path| path.ends_with(&name) && path.join("cgroup.controllers").exists() == unified);
     match found.is_empty() {
         true => skip(format!("no cgroup of version {} here", if unified { 2 } else { 1 })),
         false => Ok(found),
@@ -366,8 +379,7 @@ fn owner_v1(case: &mut Case) -> Outcome {
 /// there stays there.
 fn unfit(case: &mut Case) -> Outcome {
     case.need_root("cgroups")?;
-    let path = format!("/{}", case.id);
-    case.set("/linux/cgroupsPath", json!(path));
+    case.own_cgroup();
     case.ask("wait");
     case.report()?;
     let other = format!("{}-b", case.id);

@@ -9,6 +9,7 @@ use crate::verdict::Outcome;
 mod cgroups;
 mod details;
 mod devices;
+mod feature_schema;
 mod feature_tables;
 mod features;
 mod filters;
@@ -18,6 +19,7 @@ mod inside;
 mod joins;
 mod lifecycle;
 mod limits;
+mod memory_policy;
 mod mounts;
 mod namespaces;
 mod network;
@@ -120,8 +122,10 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Statement> {
         cgroups::STATEMENTS,
         limits::STATEMENTS,
         paths::STATEMENTS,
+        memory_policy::STATEMENTS,
         resctrl::STATEMENTS,
         features::STATEMENTS,
+        feature_schema::STATEMENTS,
         feature_tables::STATEMENTS,
         required::STATEMENTS,
         values::STATEMENTS,

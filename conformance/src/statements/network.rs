@@ -32,6 +32,7 @@ pub(super) const STATEMENTS: &[Statement] = &[
         "the runtime does not take a device out of the namespace at the end",
         stays,
     ),
+    must("net-device-errors", "runtime.md#errors", "a failed create leaves devices as they were", given_back),
     should("net-device-untouched", END, "addresses of the container's own are left alone", untouched),
 ];
 
@@ -91,6 +92,29 @@ fn conflict(case: &mut Case) -> Outcome {
     let evidence = case.refuses()?;
     let left = ip(&holder, "link show")?;
     holds(left.contains("suite0"), "suite0 is still on the host", format!("{left}; {evidence}"))
+}
+
+/// The third device fails, whose name is taken, and the first two have been moved or not: one that was
+/// down is down again, one that was up is up, and both have their addresses.
+fn given_back(case: &mut Case) -> Outcome {
+    let holder = host(case)?;
+    ip(&holder, "link add suite1 type veth")?;
+    ip(&holder, "addr add 10.9.6.5/24 dev suite1")?;
+    ip(&holder, "link set suite1 up")?;
+    ip(&holder, "link add suite2 type veth")?;
+    let look = |name: &str| -> Result<(bool, String), Stop> {
+        let text = ip(&holder, &format!("addr show dev {name}"))?;
+        let flags = text.split(['<', '>']).nth(1).unwrap_or_default();
+        let up = flags.split(',').any(|flag| flag == "UP");
+        let address = text.lines().find_map(|line| line.trim().strip_prefix("inet "));
+        Ok((up, address.and_then(|line| line.split(' ').next()).unwrap_or_default().to_owned()))
+    };
+    case.set("/linux/netDevices", json!({"suite0": {}, "suite1": {}, "suite2": {"name": "lo"}}));
+    let refused = case.refuses()?;
+    let seen = (look("suite0")?, look("suite1")?);
+    let wanted = ((false, "10.9.8.7/24".to_owned()), (true, "10.9.6.5/24".to_owned()));
+    same("up and address of suite0 and suite1", &json!(wanted), &json!(seen))?;
+    Ok(refused)
 }
 
 /// Two devices with the same template: both must fit.

@@ -227,15 +227,15 @@ fn delete_stopped(case: &mut Case) -> Outcome {
 
 fn delete_cgroups(case: &mut Case) -> Outcome {
     case.need_root("cgroups")?;
-    let path = format!("/{}", case.id);
-    case.set("/linux/cgroupsPath", json!(path));
+    case.own_cgroup();
+    let name = case.own_place();
     case.ask("wait");
     case.report()?;
     let pid = case.pid().ok_or_else(|| crate::verdict::Stop::Skip("no pid file".into()))?;
     let mut made = cgroup::all(pid);
-    made.retain(|directory| directory.ends_with(&case.id));
+    made.retain(|directory| directory.ends_with(&name));
     if made.is_empty() {
-        return fail(format!("the container is in a cgroup {path}"), format!("{:?}", cgroup::all(pid)));
+        return fail(format!("the container is in a cgroup {name}"), format!("{:?}", cgroup::all(pid)));
     }
     crate::case::must(case.kill("KILL")?)?;
     case.wait()?;

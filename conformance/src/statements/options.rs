@@ -100,6 +100,18 @@ pub(super) const STATEMENTS: &[Statement] = &[
         known(case, "rnorelatime")
     }),
     should("mount-ridmap", OPTIONS, "a ridmap mount maps the owners of the mounts below too", ridmap),
+    must(
+        "mount-idmap-flat",
+        "config.md#posix-platform-mounts",
+        "an idmap mount leaves the mounts below it alone",
+        idmap_flat,
+    ),
+    must(
+        "mount-idmap-container",
+        OPTIONS,
+        "an idmap mount without a mapping has that of the container, or is an error",
+        idmap_container,
+    ),
     must("mount-ridmap-nothing", OPTIONS, "ridmap without any mapping is an error", ridmap_nothing),
     must("mount-idmap-own", OPTIONS, "an idmap mount uses its own mapping, not the container's", idmap_own),
     must(
@@ -179,6 +191,32 @@ fn ridmap(case: &mut Case) -> Outcome {
     mapped(case, &tree.at_out(json!([])), "ridmap");
     let answer = case.answer("stat:/out/sub")?;
     holds(answer["uid"] == 5000 && answer["gid"] == 5000, "owner 5000:5000 below", answer.to_string())
+}
+
+fn idmap_flat(case: &mut Case) -> Outcome {
+    let tree = Tree::new(case, MsFlags::empty())?;
+    mapped(case, &tree.at_out(json!([])), "idmap");
+    case.ask("stat:/out");
+    case.ask("stat:/out/sub");
+    let answers = case.report()?["answers"].clone();
+    let (top, low) = (&answers["stat:/out"]["uid"], &answers["stat:/out/sub"]["uid"]);
+    holds(*top == 5000 && *low == 0, "owner 5000, and 0 below", answers.to_string())
+}
+
+/// Root's file has no owner in a user namespace, unless the mount is mapped.
+fn idmap_container(case: &mut Case) -> Outcome {
+    case.need_root("id-mapped mounts")?;
+    super::namespaces::with_user(case);
+    case.bind_share(json!(["bind", "idmap"]));
+    case.ask("stat:/out");
+    let create = case.create()?;
+    if create.refused() {
+        return Ok(create.describe());
+    }
+    crate::case::must(create)?;
+    crate::case::must(case.start()?)?;
+    let answer = case.hear()?["answers"]["stat:/out"].clone();
+    holds(answer["uid"] == 0 && answer["gid"] == 0, "owner 0:0 inside", answer.to_string())
 }
 
 fn ridmap_nothing(case: &mut Case) -> Outcome {

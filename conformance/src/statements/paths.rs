@@ -23,7 +23,6 @@ pub(super) const STATEMENTS: &[Statement] = &[
     must("propagation-shared", PROPAGATION, "shared makes the root shared", shared),
     must("propagation-unbindable", PROPAGATION, "unbindable makes the root unbindable", unbindable),
     must("propagation-unknown", PROPAGATION, "an unknown value is an error", propagation_unknown),
-    must("memory-policy", "config-linux.md#memory-policy", "the memory policy is applied", memory_policy),
     untestable(
         "mount-label",
         "config-linux.md#mount-label",
@@ -99,13 +98,4 @@ fn unbindable(case: &mut Case) -> Outcome {
 fn propagation_unknown(case: &mut Case) -> Outcome {
     case.set("/linux/rootfsPropagation", json!("nonsense"));
     case.refuses()
-}
-
-fn memory_policy(case: &mut Case) -> Outcome {
-    case.set("/linux/memoryPolicy", json!({"mode": "MPOL_BIND", "nodes": "0"}));
-    let seen = case.report()?["mempolicy"].clone();
-    if seen.is_null() {
-        return crate::verdict::skip("the kernel has no memory policies");
-    }
-    same("policy (MPOL_BIND is 2)", &json!({"mode": 2, "nodes": 1}), &seen)
 }

@@ -250,7 +250,7 @@ fn lacking(case: &mut Case, pointer: &str, mut object: Value, key: &str) -> Outc
 
 fn resource(case: &mut Case, pointer: &str, object: Value, key: &str) -> Outcome {
     case.need_root("cgroups")?;
-    case.set("/linux/cgroupsPath", json!(format!("/{}", case.id)));
+    case.own_cgroup();
     lacking(case, pointer, object, key)
 }
 

@@ -187,7 +187,7 @@ fn limit(case: &mut Case, resources: Value, controller: &str) -> Outcome {
     if !controller.is_empty() && crate::cgroup::directory(nix::unistd::getpid(), controller).is_none() {
         return crate::verdict::skip(format!("no cgroup hierarchy with {controller} here"));
     }
-    case.set("/linux/cgroupsPath", json!(format!("/{}", case.id)));
+    case.own_cgroup();
     refuse(case, "/linux/resources", resources)
 }
 

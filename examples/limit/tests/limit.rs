@@ -45,6 +45,57 @@ fn a_program_is_limited() {
     }
 }
 
+/// Runs `body` in the view of this machine, and on a hybrid one once more with v1 alone, in a mount
+/// namespace of its own.
+fn in_views(body: impl Fn(&[&str])) {
+    body(&[]);
+    if Path::new("/sys/fs/cgroup/unified/cgroup.procs").exists() {
+        let alone = "umount /sys/fs/cgroup/unified && exec \"$@\"";
+        body(&["unshare", "-m", "--propagation", "private", "sh", "-c", alone, "_"]);
+    }
+}
+
+#[test]
+fn each_limit_is_the_kernels() {
+    if !can_run() {
+        return;
+    }
+    // Controller, resources, and the files of v1 and v2 with what they hold then.
+    let table = [
+        ("memory", r#"{"memory": {"limit": 67108864}}"#, ["memory.limit_in_bytes", "memory.max"], "67108864"),
+        ("pids", r#"{"pids": {"limit": 17}}"#, ["pids.max"; 2], "17"),
+        ("cpuset", r#"{"cpu": {"cpus": "0"}}"#, ["cpuset.cpus"; 2], "0"),
+        (
+            "hugetlb",
+            r#"{"hugepageLimits": [{"pageSize": "2MB", "limit": 4194304}]}"#,
+            ["hugetlb.2MB.limit_in_bytes", "hugetlb.2MB.max"],
+            "4194304",
+        ),
+    ];
+    in_views(|around| {
+        for (controller, resources, [v1, v2], value) in table {
+            let cgroup = unique(&format!("file-{controller}"));
+            // In one of these places, by the arrangement of the machine.
+            let root = "/sys/fs/cgroup";
+            let script = format!(
+                "cat {root}/{controller}{cgroup}/{v1} {root}{cgroup}/{v2} {root}/unified{cgroup}/{v2} 2>/dev/null; true"
+            );
+            let words = [around, &[env!("CARGO_BIN_EXE_limit"), resources, "sh", "-c", &script]].concat();
+            let output = Command::new(words[0])
+                .args(&words[1..])
+                .env("LIMIT_CGROUP", &cgroup)
+                .output()
+                .expect("the example starts");
+            let errors = String::from_utf8_lossy(&output.stderr);
+            if errors.contains(" controller is not in the") {
+                println!("skipped: {errors}");
+                continue;
+            }
+            assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), value, "{resources}: {errors}");
+        }
+    });
+}
+
 #[test]
 fn a_memory_hog_is_killed() {
     if !can_run() {

@@ -147,6 +147,7 @@ pub(crate) static COMMANDS: &[Command] = &[
             &opt::CONSOLE_SOCKET,
             &opt::PIDFD_SOCKET,
             &opt::PID_FILE,
+            &opt::NO_SUBREAPER,
             &opt::NO_PIVOT,
             &opt::NO_NEW_KEYRING,
             &opt::PRESERVE_FDS,
@@ -345,7 +346,7 @@ pub(crate) static COMMANDS: &[Command] = &[
         about: "write a first config.json",
         description: "Writes a config.json to start from: a shell on a terminal in the directory rootfs, with\n\
             few privileges.",
-        options: &[&opt::BUNDLE, &opt::SPEC_ROOTLESS],
+        options: &[&opt::BUNDLE, &opt::SPEC_FILE, &opt::SPEC_ROOTLESS],
         ..PLAIN
     },
     Command {

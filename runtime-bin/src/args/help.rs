@@ -4,9 +4,11 @@ use std::fmt::Write as _;
 
 use super::commands::{COMMANDS, Command};
 use super::options::{GLOBAL, Opt, VERSION};
+use crate::name;
 
 pub(super) const ABOUT: &str = "Open Container Initiative runtime";
 
+/// What the program does; `runtime run` in it stands for the program's own.
 pub(super) const DESCRIPTION: &str = "Creates and runs containers from bundles. A bundle is a directory with a\n\
     config.json and the container's root file system.\n\
     \n\
@@ -15,17 +17,18 @@ pub(super) const DESCRIPTION: &str = "Creates and runs containers from bundles. 
 
 /// The help of `command`, or of the program.
 pub(crate) fn text(command: Option<&Command>) -> String {
+    let program = name::program();
     match command {
-        Some(command) => command_text(command),
-        None => program_text(),
+        Some(command) => command_text(program, command),
+        None => program_text(program),
     }
 }
 
-fn program_text() -> String {
-    let mut text = format!("NAME:\n   runtime - {ABOUT}\n\n");
-    section(&mut text, "USAGE", "runtime [global options] command [command options]");
+fn program_text(program: &str) -> String {
+    let mut text = format!("NAME:\n   {program} - {ABOUT}\n\n");
+    section(&mut text, "USAGE", &format!("{program} [global options] command [command options]"));
     section(&mut text, "VERSION", crate::version::VERSION);
-    section(&mut text, "DESCRIPTION", DESCRIPTION);
+    section(&mut text, "DESCRIPTION", &DESCRIPTION.replace("runtime run", &format!("{program} run")));
     let mut rows: Vec<_> = COMMANDS
         .iter()
         .filter(|command| !command.hidden)
@@ -38,9 +41,9 @@ fn program_text() -> String {
     text
 }
 
-fn command_text(command: &Command) -> String {
-    let mut text = format!("NAME:\n   runtime {} - {}\n\n", command.name, command.about);
-    let usage = format!("runtime {} [options] {}", command.name, command.usage);
+fn command_text(program: &str, command: &Command) -> String {
+    let mut text = format!("NAME:\n   {program} {} - {}\n\n", command.name, command.about);
+    let usage = format!("{program} {} [options] {}", command.name, command.usage);
     section(&mut text, "USAGE", usage.trim_end());
     section(&mut text, "DESCRIPTION", command.description);
     if command.options.iter().any(|option| !option.hidden) {
@@ -92,13 +95,15 @@ mod tests {
     #[test]
     fn every_command_has_the_layout() {
         for command in COMMANDS {
-            let help = text(Some(command));
+            let help = command_text("runtime", command);
             let lines: Vec<_> = help.lines().filter(|line| !line.is_empty()).collect();
             assert_eq!(lines[0], "NAME:");
             assert!(lines[1].starts_with(&format!("   runtime {} - ", command.name)));
             assert!(help.contains("GLOBAL OPTIONS:"));
             assert!(!command.about.is_empty() && !command.description.is_empty());
         }
-        assert!(text(None).starts_with("NAME:\n   runtime - Open Container Initiative runtime\n"));
+        assert!(
+            program_text("runtime").starts_with("NAME:\n   runtime - Open Container Initiative runtime\n")
+        );
     }
 }

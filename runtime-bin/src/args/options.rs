@@ -78,6 +78,7 @@ pub(crate) static GLOBAL: &[&Opt] = &[
     &SYSTEMD_CGROUP,
     &CGROUP_MANAGER,
     &CRIU,
+    &TRACE_TIMINGS,
     &HELP,
 ];
 
@@ -97,8 +98,10 @@ options! {
     SYSTEMD_CGROUP = "systemd-cgroup", Value::Flag, "make cgroups through systemd; cgroupsPath is then slice:prefix:name";
     CGROUP_MANAGER = "cgroup-manager", Value::Choice(&["cgroupfs", "systemd", "disabled"]), "who makes cgroups: cgroupfs, systemd or disabled (default: cgroupfs)";
     CRIU = "criu", Value::File, "ignored; criu is looked for in $PATH", .hidden();
+    TRACE_TIMINGS = "trace-timings", Value::Flag, "write to the standard error output at the end how long each step of create, run, start or exec took";
     HELP = "help", Value::Flag, "show this help", .short('h');
     VERSION = "version", Value::Flag, "show the version", .short('v');
+    VERSION_CAPITAL = "V", Value::Flag, "the same as -v", .hidden();
 
     CONFIG = "config", Value::File, "read the configuration from this file, relative to the bundle (default: config.json)", .short('f');
     BUNDLE = "bundle", Value::Directory, "the bundle, a directory with config.json (default: the current directory)", .short('b');
@@ -131,6 +134,7 @@ options! {
     ALL = "all", Value::Flag, "signal every process of the container", .short('a');
     FORMAT = "format", Value::Choice(&["table", "json"]), "table or json (default: table)", .short('f');
     QUIET = "quiet", Value::Flag, "show ids only", .short('q');
+    SPEC_FILE = "file", Value::File, "write to this file instead, relative to the bundle (default: config.json)", .short('f');
     SPEC_ROOTLESS = "rootless", Value::Flag, "write a configuration that needs no privileges";
 
     STATS = "stats", Value::Flag, "show the statistics once and exit";

@@ -75,13 +75,9 @@ struct Parser<I> {
 impl<I: Iterator<Item = OsString>> Parser<I> {
     fn request(&mut self) -> Result<Request, UsageError> {
         let Some(name) = self.command_name()? else {
-            return Ok(if self.globals.flag(&options::VERSION) {
-                Request::Version
-            } else {
-                Request::Help(None)
-            });
+            return Ok(if self.wants_version() { Request::Version } else { Request::Help(None) });
         };
-        if self.globals.flag(&options::VERSION) {
+        if self.wants_version() {
             return Ok(Request::Version);
         }
         if self.globals.flag(&options::HELP) {
@@ -98,6 +94,10 @@ impl<I: Iterator<Item = OsString>> Parser<I> {
         }
         self.check_count(command, positionals.len())?;
         Ok(Request::Run(Matches { command, options: std::mem::take(&mut self.options), positionals }))
+    }
+
+    fn wants_version(&self) -> bool {
+        self.globals.flag(&options::VERSION) || self.globals.flag(&options::VERSION_CAPITAL)
     }
 
     /// Reads the global options up to the command's name.
@@ -170,7 +170,8 @@ impl<I: Iterator<Item = OsString>> Parser<I> {
         if let Some(option) = own {
             return Some((option, false));
         }
-        let version: &[&'static Opt] = if self.command.is_none() { &[&options::VERSION] } else { &[] };
+        let version: &[&'static Opt] =
+            if self.command.is_none() { &[&options::VERSION, &options::VERSION_CAPITAL] } else { &[] };
         options::GLOBAL.iter().chain(version).find(named).map(|option| (*option, true))
     }
 

@@ -5,12 +5,13 @@ use runtime_core::{Bundle, Container, CreatePlan, Error, Result, Runtime};
 
 use super::{Context, creating_runtime, print};
 use crate::args::options;
+use crate::failure::Failure;
 use crate::handover::{self, Handover};
 use crate::notify_directory;
 use crate::stages;
 
-pub(super) fn run(context: &Context<'_>) -> Result<()> {
-    create(context).map_err(|error| error.context("runtime create failed"))
+pub(super) fn run(context: &Context<'_>) -> Result<u8, Failure> {
+    create(context).map(|()| 0).map_err(|error| Failure::of("create", error))
 }
 
 fn create(context: &Context<'_>) -> Result<()> {
@@ -44,6 +45,7 @@ pub(super) fn plan(context: &Context<'_>) -> Result<(Runtime, CreatePlan)> {
         Some(config) => Bundle::with_config(&directory, &directory.join(config))?,
         None => Bundle::open(directory)?,
     };
+    context.mark("read the configuration");
     let create = CreateOptions::new(id.clone(), bundle.directory().to_string_lossy())
         .no_pivot(options.flag(&options::NO_PIVOT))
         .no_new_keyring(options.flag(&options::NO_NEW_KEYRING))

@@ -7,13 +7,14 @@ use super::checkpoint::{check_empty_namespaces, common, image_path, warn_rootles
 use super::create::{plan, undo};
 use super::run::wait;
 use crate::args::{Values, options};
+use crate::failure::Failure;
 use crate::fd_socket;
 use crate::foreground::Foreground;
 use crate::handover::Handover;
 use crate::terminal::Relay;
 
-pub(super) fn run(context: &Context<'_>) -> Result<u8> {
-    restore(context).map_err(|error| error.context("runtime restore failed"))
+pub(super) fn run(context: &Context<'_>) -> Result<u8, Failure> {
+    restore(context).map_err(|error| Failure::of("restore", error))
 }
 
 fn restore(context: &Context<'_>) -> Result<u8> {

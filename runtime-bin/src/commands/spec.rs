@@ -21,7 +21,8 @@ pub(super) fn run(context: &Context<'_>) -> Result<()> {
     let cgroup2 = statfs("/sys/fs/cgroup").is_ok_and(|fs| fs.filesystem_type() == CGROUP2_SUPER_MAGIC);
     let rootless = options.flag(&options::SPEC_ROOTLESS).then(|| (geteuid().as_raw(), getegid().as_raw()));
     let text = text(&default_spec(rootless, cgroup2)?)?;
-    let path = options.path(&options::BUNDLE).unwrap_or_default().join(CONFIG);
+    let name = options.path(&options::SPEC_FILE).unwrap_or_else(|| CONFIG.into());
+    let path = options.path(&options::BUNDLE).unwrap_or_default().join(name);
     let mut file = File::options().write(true).create_new(true).open(&path).map_err(|error| {
         if error.kind() == ErrorKind::AlreadyExists {
             return Error::new(

@@ -17,7 +17,7 @@ use std::time::SystemTime;
 use runtime_core::{Error, Result};
 use serde::Serialize;
 
-use crate::timestamp;
+use crate::{name, timestamp};
 use daemon::Daemon;
 
 /// The form of a log line.
@@ -134,7 +134,7 @@ impl Log {
     fn write(&self, level: Level, message: &str) {
         match &self.sink {
             None if self.format == Format::Text && std::io::stderr().is_terminal() => {
-                to_stderr(&format!("runtime: {}{message}\n", for_people(level)));
+                to_stderr(&format!("{}: {}{message}\n", name::program(), for_people(level)));
             }
             None => to_stderr(&self.line(level, message)),
             Some(Sink::Daemon(daemon)) => {

@@ -41,6 +41,52 @@ fn a_failed_restore_leaves_nothing() {
     assert_eq!(std::fs::read_dir(bundle.state()).expect("the state root").count(), 0);
 }
 
+#[test]
+fn what_was_added_is_not_saved() {
+    if !privileged() {
+        return;
+    }
+    let (fake, bundle) = (Fake::new(), Bundle::new(&["sleep", "1000"]));
+    let container = bundle.container();
+    container.go(&["run", "--detach"]).ok();
+    let list = serde_json::json!([{"destination": "/scratch", "type": "tmpfs", "source": "tmpfs"}]);
+    std::fs::write(bundle.path().join("mounts.json"), list.to_string()).expect("the list");
+    let mounts = |verb: &str| bundle.go(&["mounts", verb, &container.id, "mounts.json"]);
+    mounts("add").ok();
+    let checkpoint = |options: &[&str]| {
+        let mut command = bundle.runtime();
+        fake.found_by(&mut command).arg("checkpoint").args(options).go(&[&container.id])
+    };
+    let run = checkpoint(&[]).fails(1, "save the mount on \\\"/scratch\\\"");
+    run.fails(1, "hint: take it away with `mounts remove` first");
+    // The memory alone is no matter of mounts; a kernel may lack what that takes.
+    let run = checkpoint(&["--pre-dump"]);
+    assert!(!run.stderr.contains("save the mount"), "{run:?}");
+    mounts("remove").ok();
+    checkpoint(&[]).ok();
+}
+
+#[test]
+fn what_is_for_new_containers_only_is_not_restored() {
+    if !privileged() {
+        return;
+    }
+    for (key, value) in [
+        ("netDevices", serde_json::json!({"nonesuch0": {}})),
+        ("intelRdt", serde_json::json!({"l3CacheSchema": "L3:0=f"})),
+    ] {
+        let fake = Fake::new();
+        let bundle = Bundle::new(&["sleep", "1000"]).with(|config| config["linux"][key] = value);
+        std::fs::create_dir(bundle.path().join("checkpoint")).expect("a directory");
+        std::fs::write(bundle.path().join("checkpoint/descriptors.json"), "[]").expect("descriptors");
+        let container = bundle.container();
+        let mut command = bundle.runtime();
+        let run = fake.found_by(&mut command).args(["restore", "--detach"]).go(&[&container.id]);
+        run.fails(1, &format!("linux.{key}")).fails(1, "hint: ");
+        container.go(&["state"]).fails(1, "does not exist");
+    }
+}
+
 /// Create refuses such an image too; what CRIU would make of it has the source as its root.
 #[test]
 fn no_link_leads_a_mount_to_the_root() {

@@ -25,6 +25,78 @@ const COMMANDS: &[&str] = &[
     "update",
 ];
 
+/// The options of runc 1.5 and of crun 1.28, as their help texts list them; those of no command come first.
+const OPTIONS: &[(&str, &str)] = &[
+    (
+        "",
+        "--debug --log --log-format --log-level --root --rootless --systemd-cgroup --cgroup-manager --help -h \
+         --version -v -V",
+    ),
+    (
+        "checkpoint",
+        "--auto-dedup --empty-ns --ext-unix-sk --file-locks --image-path --lazy-pages --leave-running \
+         --link-remap --manage-cgroups-mode --network-lock --page-server --parent-path --pre-dump --shell-job \
+         --status-fd --tcp-established --tcp-skip-in-flight --work-path",
+    ),
+    (
+        "create",
+        "--bundle -b --config -f --console-socket --no-new-keyring --no-pivot --no-subreaper --pid-file \
+         --pidfd-socket --preserve-fds",
+    ),
+    ("delete", "--force -f --regex -r"),
+    ("events", "--interval --stats"),
+    (
+        "exec",
+        "--additional-gids -g --apparmor --cap -c --cgroup --console-socket --cwd --detach -d --env -e \
+         --ignore-paused --no-new-privs --pid-file --pidfd-socket --preserve-fds --process -p --process-label \
+         --tty -t --user -u",
+    ),
+    ("features", ""),
+    ("kill", "--all -a --regex -r"),
+    ("list", "--format -f --quiet -q"),
+    ("mounts", ""),
+    ("pause", ""),
+    ("ps", "--format -f"),
+    (
+        "restore",
+        "--auto-dedup --bundle -b --console-socket --detach -d --empty-ns --ext-unix-sk --file-locks \
+         --image-path --lazy-pages --lsm-mount-context --lsm-profile --manage-cgroups-mode --network-lock \
+         --no-pivot --no-subreaper --pid-file --shell-job --tcp-close --tcp-established --work-path",
+    ),
+    ("resume", ""),
+    (
+        "run",
+        "--bundle -b --config -f --console-socket --detach -d --keep --no-new-keyring --no-pivot --no-subreaper \
+         --pid-file --pidfd-socket --preserve-fds",
+    ),
+    ("spec", "--bundle -b --file -f --rootless"),
+    ("start", ""),
+    ("state", ""),
+    (
+        "update",
+        "--blkio-weight --cpu-burst --cpu-idle --cpu-period --cpu-quota --cpu-rt-period --cpu-rt-runtime \
+         --cpu-share --cpuset-cpus --cpuset-mems --kernel-memory --kernel-memory-tcp --l3-cache-schema \
+         --mem-bw-schema --memory --memory-reservation --memory-swap --pids-limit --resources -r",
+    ),
+];
+
+#[test]
+fn every_option_of_runc_and_crun() {
+    // Some name a file that is made.
+    let directory = tempfile::tempdir().expect("a directory");
+    for (command, options) in OPTIONS {
+        for option in options.split_ascii_whitespace().chain(["--help"]) {
+            // A value that some refuse: they know the option then.
+            let words = [*command, &format!("{option}=1"), "--nonesuch"];
+            let words: Vec<_> = words.into_iter().filter(|word| !word.is_empty()).collect();
+            let run = runtime().current_dir(directory.path()).go(&words);
+            let unknown = format!("not defined: -{}", option.trim_start_matches('-'));
+            assert!(run.code != 0 && !run.stderr.contains(&unknown), "{run:?}");
+            assert!(!run.stderr.contains("No help topic"), "{run:?}");
+        }
+    }
+}
+
 #[test]
 fn help_of_the_program() {
     for args in [[].as_slice(), &["-h"], &["--help"], &["help"]] {

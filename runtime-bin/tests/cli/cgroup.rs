@@ -249,13 +249,31 @@ fn a_pids_object_without_a_limit_is_no_limit() {
     }
 }
 
+/// Number of a disk that BFQ schedules: only those take a weight of their own.
+fn bfq_disk() -> Option<(u64, u64)> {
+    let entries = fs::read_dir("/sys/block").expect("sysfs").filter_map(Result::ok);
+    let text = entries.map(|entry| entry.path()).find_map(|path| {
+        let scheduler = fs::read_to_string(path.join("queue/scheduler")).ok()?;
+        scheduler.contains("[bfq]").then(|| fs::read_to_string(path.join("dev")).ok())?
+    })?;
+    let (major, minor) = text.trim().split_once(':')?;
+    Some((major.parse().ok()?, minor.parse().ok()?))
+}
+
+/// Weights as Docker 20.10 leaves them out: `blockIO.weight`, and one for each disk.
 #[test]
 fn weights_of_a_bundle() {
     if !needs(false) {
         return;
     }
-    let bundle = Bundle::new(&["sleep", "1000"])
-        .with(|config| config["linux"]["resources"] = json!({"blockIO": {"weight": 321}}));
+    let disk = bfq_disk();
+    let bundle = Bundle::new(&["sleep", "1000"]).with(|config| {
+        let mut weights = json!({"weight": 321});
+        if let Some((major, minor)) = disk {
+            weights["weightDevice"] = json!([{"major": major, "minor": minor, "weight": 123}]);
+        }
+        config["linux"]["resources"] = json!({"blockIO": weights});
+    });
     let container = bundle.container();
     let run = container.go(&["run", "-d"]);
     if run.code != 0 {
@@ -264,10 +282,18 @@ fn weights_of_a_bundle() {
         return;
     }
     let directory = directory(&container, "blkio");
-    let found = ["blkio.bfq.weight", "blkio.weight"]
-        .iter()
-        .find_map(|file| fs::read_to_string(directory.join(file)).ok());
-    assert_eq!(found.expect("a weight").trim(), "321");
+    let read = |files: [&str; 2]| {
+        let found = files.iter().find_map(|file| fs::read_to_string(directory.join(file)).ok());
+        found.expect("a weight")
+    };
+    assert_eq!(read(["blkio.bfq.weight", "blkio.weight"]).trim(), "321");
+    let Some((major, minor)) = disk else { return };
+    let devices = read(["blkio.bfq.weight_device", "blkio.weight_device"]);
+    assert!(devices.lines().any(|line| line == format!("{major}:{minor} 123")), "{devices}");
+    container.go(&["update", "--blkio-weight", "200"]).ok();
+    assert_eq!(read(["blkio.bfq.weight", "blkio.weight"]).trim(), "200");
+    let devices = read(["blkio.bfq.weight_device", "blkio.weight_device"]);
+    assert!(devices.lines().any(|line| line == format!("{major}:{minor} 123")), "it stays: {devices}");
 }
 
 /// A root that is one only in its user namespace.
@@ -309,6 +335,59 @@ fn device_rules_in_a_user_namespace_are_left_out() {
     assert_eq!(fake_root(&bundle, &["run", &id]).ok().stdout, "deny\n");
     let bundle = bundle.with(|config| config["process"]["user"]["additionalGids"] = json!([0]));
     fake_root(&bundle, &["run", &id]).fails(1, "cannot set any additional groups");
+}
+
+/// Mounts as they are after `unshare -Ur` belong to the user namespace outside, so the runtime may not clone
+/// them; nor may it in a second user namespace within those of the first.
+#[test]
+fn user_namespaces_around_the_runtime() {
+    if !privileged() {
+        return;
+    }
+    let bundle = Bundle::new(&["sh", "-c", "cat /proc/self/uid_map /data/file"]).with(|config| {
+        let mounts = config["mounts"].as_array_mut().expect("mounts");
+        for mount in mounts.iter_mut() {
+            if let Some(options) = mount["options"].as_array_mut() {
+                options.retain(|option| !option.as_str().is_some_and(|option| option.starts_with("gid=")));
+            }
+        }
+        mounts.push(
+            json!({"destination": "/data", "type": "bind", "source": "data", "options": ["rbind", "ro"]}),
+        );
+    });
+    fs::create_dir(bundle.path().join("data")).expect("a directory");
+    fs::write(bundle.path().join("data/file"), "content\n").expect("a file");
+    let id = bundle.container().id.clone();
+    let plain = bundle.config.clone();
+    let mut nested = plain.clone();
+    namespace(&mut nested, "user");
+    let map = json!([{"containerID": 0, "hostID": 0, "size": 1}]);
+    nested["linux"]["uidMappings"] = map.clone();
+    nested["linux"]["gidMappings"] = map;
+    let around: [&[&str]; 4] = [
+        &["unshare", "-Ur"],
+        &["unshare", "-Ur", "unshare", "-Ur"],
+        &["unshare", "-Urm", "unshare", "-Ur"],
+        &["unshare", "-Ur", "unshare", "-Urm"],
+    ];
+    let mut bundle = bundle;
+    for config in [plain, nested] {
+        bundle.config = config;
+        bundle.write();
+        for words in around {
+            let run = Command::new(words[0])
+                .args(&words[1..])
+                .arg(runtime_path())
+                .arg("--root")
+                .arg(bundle.state())
+                .current_dir(bundle.path())
+                .env_remove("NOTIFY_SOCKET")
+                .go(&["run", &id])
+                .ok();
+            let seen: Vec<_> = run.stdout.split_ascii_whitespace().collect();
+            assert_eq!(seen, ["0", "0", "1", "content"], "{words:?}");
+        }
+    }
 }
 
 #[test]

@@ -1,12 +1,12 @@
 //! events: statistics, and running out of memory.
 
 use std::fs::{self, File};
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::support::{Bundle, Container, finish, privileged, until};
+use crate::support::{Bundle, Container, Running as _, finish, privileged, until};
 
 /// `events` that runs, and the file that it writes to.
 struct Follower {
@@ -88,6 +88,90 @@ fn statistics_once() {
         assert!(data["memory"]["raw"]["hierarchical_memory_limit"].is_u64(), "{line}");
         assert_eq!(data["pids"]["limit"], 20);
     }
+}
+
+/// Every name that containerd's go-runc reads (its `Stats`), as far as the machine has the numbers.
+#[test]
+fn the_names_that_containerd_reads() {
+    if !privileged() {
+        return;
+    }
+    let script = "i=0; while [ $i -lt 20000 ]; do i=$((i+1)); done; cat /bin/busybox >/tmp/copy; sleep 1000";
+    let bundle = limited(&["sh", "-c", script]);
+    let container = bundle.container();
+    container.go(&["run", "-d"]).ok();
+    until("it has worked", || fs::exists(bundle.path().join("rootfs/tmp/copy")).unwrap_or(false));
+    let line = container.go(&["events", "--stats"]).ok().stdout;
+    let event: Value = serde_json::from_str(&line).expect("JSON");
+    let data = &event["data"];
+    let has = |names: &[&str]| {
+        for name in names {
+            let found = data.pointer(name).is_some_and(|value| !value.is_null());
+            assert!(found, "{name} in {line}");
+        }
+    };
+    has(&["/cpu/usage/total", "/cpu/usage/kernel", "/cpu/usage/user", "/cpu/throttling", "/pids/current"]);
+    has(&["/memory", "/blkio", "/hugetlb"]);
+    if has_memory() {
+        has(&["/cpu/usage/percpu", "/memory/cache", "/memory/raw/total_cache", "/pids/limit"]);
+        for entry in ["usage", "swap", "kernel", "kernelTCP"] {
+            has(&[&format!("/memory/{entry}/limit"), &format!("/memory/{entry}/failcnt")]);
+        }
+        for entry in ["usage", "swap", "kernel"] {
+            has(&[&format!("/memory/{entry}/usage"), &format!("/memory/{entry}/max")]);
+        }
+    }
+    for entry in data["blkio"]["ioServiceBytesRecursive"].as_array().into_iter().flatten() {
+        assert!(entry["op"].is_string() && entry["major"].as_u64().is_some_and(|major| major > 0), "{line}");
+    }
+    for (size, pages) in data["hugetlb"].as_object().expect("an object") {
+        assert!(size.ends_with('B') && pages["failcnt"].is_u64(), "{line}");
+    }
+}
+
+/// The v2 cgroup of a container, on a machine that mounts cgroup2.
+fn unified(container: &Container<'_>) -> Option<std::path::PathBuf> {
+    let table = fs::read_to_string(format!("/proc/{}/cgroup", container.state()["pid"])).expect("cgroup");
+    let path = table.lines().find_map(|line| line.strip_prefix("0::/"))?;
+    let roots = ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"];
+    let root = roots.into_iter().find(|root| fs::exists(format!("{root}/cgroup.procs")).unwrap_or(false))?;
+    Some(std::path::Path::new(root).join(path))
+}
+
+/// Pressure (the kernel's accounting/psi.rst) under the names that runc 1.2 gave it.
+#[test]
+fn pressure_of_each_resource() {
+    if !privileged() {
+        return;
+    }
+    let bundle = limited(&["sh", "-c", "while :; do :; done"]);
+    let container = bundle.container();
+    container.go(&["run", "-d"]).ok();
+    let files = [("cpu", "cpu.pressure"), ("memory", "memory.pressure"), ("blkio", "io.pressure")];
+    let Some(group) = unified(&container).filter(|group| group.join(files[0].1).exists()) else {
+        eprintln!("skipped: no cgroup2 with pressure stall information");
+        return;
+    };
+    let told = || -> Value {
+        let line = container.go(&["events", "--stats"]).ok().stdout;
+        serde_json::from_str(&line).expect("JSON")
+    };
+    for (name, file) in files {
+        assert!(told()["data"][name]["psi"].is_object(), "{name}: {}", told());
+        assert!(group.join(file).exists(), "{file}");
+    }
+    // Two loops on one processor: one of them waits.
+    container.go_with(&["exec", "-d"], &["sh", "-c", "while :; do :; done"]).ok();
+    let pid = container.state()["pid"].to_string();
+    for line in fs::read_to_string(group.join("cgroup.procs")).expect("processes").lines() {
+        let run = Command::new("taskset").args(["-p", "-c", "0"]).go(&[line]);
+        assert_eq!(run.code, 0, "{run:?} of {pid}");
+    }
+    until("pressure", || {
+        let some = &told()["data"]["cpu"]["psi"]["some"];
+        let averages = ["avg10", "avg60", "avg300"].iter().all(|name| some[name].is_f64());
+        averages && some["total"].as_u64().is_some_and(|total| total > 0)
+    });
 }
 
 #[test]

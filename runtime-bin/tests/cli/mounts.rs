@@ -95,6 +95,14 @@ impl HostMount {
         mount(none, &path, none, propagation, none).expect("propagation");
         Self(path)
     }
+
+    /// Of the directory `source`, so with its file system.
+    fn bound(source: &std::path::Path, path: std::path::PathBuf) -> Self {
+        let none = None::<&str>;
+        mount(Some(source), &path, none, MsFlags::MS_BIND, none).expect("a bind mount");
+        mount(none, &path, none, MsFlags::MS_PRIVATE, none).expect("propagation");
+        Self(path)
+    }
 }
 
 impl Drop for HostMount {
@@ -218,7 +226,9 @@ fn idmap_shifts_the_owners() {
         mount["uidMappings"] = map(20_000);
         mount["gidMappings"] = map(30_000);
         let bundle = bundle("stat -c %u:%g /d/file /d/sub/file", json!([mount]));
-        let _sub = HostMount::new(bundle.path().join("src/sub"), MsFlags::MS_PRIVATE);
+        // Not a tmpfs: that takes no mapping before Linux 6.3.
+        fs::create_dir(bundle.path().join("other")).expect("a directory");
+        let _sub = HostMount::bound(&bundle.path().join("other"), bundle.path().join("src/sub"));
         fs::write(bundle.path().join("src/sub/file"), "content\n").expect("a file");
         for file in ["src/file", "src/sub/file"] {
             chown(bundle.path().join(file), Some(5), Some(6)).expect("chown");

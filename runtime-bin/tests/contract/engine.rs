@@ -145,10 +145,9 @@ impl Engine {
     #[track_caller]
     pub(crate) fn last_error(&self, log: &str) -> String {
         let text = fs::read_to_string(self.path(log)).expect("a log");
-        let mut lines =
-            text.lines().map(|line| serde_json::from_str::<Value>(line).expect("JSON in each line"));
-        let last = lines.rfind(|line| line["level"] == "error");
-        let last = last.unwrap_or_else(|| panic!("no error in {text:?}"));
+        let lines = text.lines().map(|line| serde_json::from_str::<Value>(line).expect("JSON in each line"));
+        let mut errors = lines.filter(|line| line["level"] == "error");
+        let last = errors.next_back().unwrap_or_else(|| panic!("no error in {text:?}"));
         assert!(last["time"].as_str().is_some_and(|time| time.contains('T')), "{last}");
         last["msg"].as_str().expect("a message").to_owned()
     }

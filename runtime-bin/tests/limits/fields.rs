@@ -171,4 +171,11 @@ fn statistics_know_the_limits() {
     assert!(data["cpu"]["usage"]["total"].as_u64().is_some_and(|time| time > 0), "{line}");
     assert!(data["cpu"]["throttling"]["periods"].as_u64().is_some_and(|count| count > 0), "{line}");
     assert!(data["hugetlb"]["2MB"].is_object(), "{line}");
+    assert_eq!(data["memory"]["swap"]["limit"], 67108864, "memory and swap together: {line}");
+    for name in ["/cpu/usage/kernel", "/cpu/usage/user", "/memory/raw/anon", "/memory/usage/max"] {
+        assert!(data.pointer(name).is_some_and(Value::is_u64), "{name} in {line}");
+    }
+    for name in ["cpu", "memory", "blkio"] {
+        assert!(data[name]["psi"].is_object(), "{name} in {line}");
+    }
 }

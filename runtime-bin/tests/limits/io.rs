@@ -3,13 +3,14 @@
 use std::fs::{self, File};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use nix::fcntl::{PosixFadviseAdvice, posix_fadvise};
 use serde_json::{Value, json};
 
 use crate::scene::{ASLEEP, Group, controllers, limited};
-use crate::support::{Bundle, Container};
+use crate::support::{Bundle, Container, Running as _};
 
 const MIB: usize = 1 << 20;
 
@@ -93,4 +94,90 @@ fn writing_takes_its_time() {
     // None again.
     update(&bundle, &container, &json!({"throttleWriteBpsDevice": rate(&bundle, 0)}));
     assert!(time(&container, write) < throttled);
+}
+
+/// A disk of the test's own.
+struct Loop {
+    path: String,
+    number: String,
+    _file: tempfile::NamedTempFile,
+}
+
+impl Loop {
+    fn new() -> Self {
+        let file = tempfile::NamedTempFile::new().expect("a file");
+        file.as_file().set_len(MIB as u64).expect("its length");
+        let run = Command::new("losetup").args(["--find", "--show"]).go(&[file.path()]).ok();
+        let path = run.stdout.trim().to_owned();
+        let name = path.strip_prefix("/dev/").expect("a device");
+        let number = fs::read_to_string(format!("/sys/block/{name}/dev")).expect("a number");
+        Self { number: number.trim().to_owned(), path, _file: file }
+    }
+
+    fn scheduler(&self, name: &str) {
+        let disk = self.path.trim_start_matches("/dev/");
+        fs::write(format!("/sys/block/{disk}/queue/scheduler"), name).expect("a scheduler");
+    }
+
+    /// A weight for all disks, and another for this one.
+    fn weights(&self) -> Value {
+        let (major, minor) = self.number.split_once(':').expect("a number");
+        let number = |text: &str| text.parse::<u64>().expect("a number");
+        let device = json!({"major": number(major), "minor": number(minor), "weight": 321});
+        json!({"blockIO": {"weight": 300, "weightDevice": [device]}})
+    }
+}
+
+impl Drop for Loop {
+    fn drop(&mut self) {
+        self.scheduler("none");
+        let run = Command::new("losetup").arg("--detach").go(&[&self.path]);
+        assert!(run.code == 0 || std::thread::panicking(), "{run:?}");
+    }
+}
+
+/// The scheduler that has weights of its own, from 1 to 1000: they are written as they are.
+#[test]
+fn weights_of_bfq() {
+    if !controllers(&["io"]) {
+        return;
+    }
+    /// The files of all cgroups change with the module.
+    struct Module;
+    impl Drop for Module {
+        fn drop(&mut self) {
+            let run = Command::new("modprobe").arg("--remove").go(&["bfq"]);
+            assert!(run.code == 0 || std::thread::panicking(), "{run:?}");
+        }
+    }
+    Command::new("modprobe").go(&["bfq"]).ok();
+    let _module = Module;
+    let disk = Loop::new();
+    disk.scheduler("bfq");
+    let bundle = limited(ASLEEP, &disk.weights());
+    let container = bundle.container();
+    container.go(&["run", "-d"]).ok();
+    let group = Group::of(&container);
+    group.has("io.bfq.weight", &format!("default 300\n{} 321", disk.number));
+    container.go(&["update", "--blkio-weight", "10"]).ok();
+    group.has("io.bfq.weight", &format!("default 10\n{} 321", disk.number));
+}
+
+/// The kernel's own weights, from 1 to 10000.
+#[test]
+fn weights_of_io_cost() {
+    if !controllers(&["io"]) {
+        return;
+    }
+    let disk = Loop::new();
+    let cost = |enable: u8| {
+        fs::write("/sys/fs/cgroup/io.cost.qos", format!("{} enable={enable}", disk.number)).expect("io.cost");
+    };
+    cost(1);
+    let bundle = limited(ASLEEP, &disk.weights());
+    let container = bundle.container();
+    container.go(&["run", "-d"]).ok();
+    // 1 + (weight - 10) * 9999 / 990
+    Group::of(&container).has("io.weight", &format!("default 2930\n{} 3142", disk.number));
+    cost(0);
 }

@@ -7,6 +7,8 @@
 #[allow(dead_code, unused_imports)]
 mod support;
 
+mod boundary;
+mod controllers;
 mod cpu;
 mod fields;
 mod huge;
@@ -15,3 +17,4 @@ mod memory;
 mod pids;
 mod refused;
 mod scene;
+mod user;

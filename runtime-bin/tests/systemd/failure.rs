@@ -60,10 +60,26 @@ fn a_unit_of_somebody_else_is_left_alone() {
         .spawn()
         .expect("systemd-run");
     until("the other unit is there", || is_known(&unit));
-    scope.go(&["run", "-d", &scope.name]).fails(1, "UnitExists");
+    scope.go(&["run", "-d", &scope.name]).fails(1, "container's cgroup is not empty: 1 process(es) found");
     scope.shows(&[("ActiveState", "active")]);
     systemctl(&["stop", &unit]);
     other.wait().expect("its end");
+}
+
+#[test]
+fn a_frozen_cgroup_in_the_place_of_the_unit_is_refused() {
+    if !systemd() {
+        return;
+    }
+    let scope = Scope::new("", "frozen");
+    let directory = format!("/sys/fs/cgroup/system.slice/{}", scope.unit());
+    std::fs::create_dir(&directory).expect("a cgroup");
+    let state = format!("{directory}/cgroup.freeze");
+    std::fs::write(&state, "1").expect("frozen");
+    scope.go(&["run", "-d", &scope.name]).fails(1, "container's cgroup unexpectedly frozen");
+    scope.left_nothing();
+    assert_eq!(std::fs::read_to_string(&state).expect("it is there").trim(), "1");
+    std::fs::remove_dir(&directory).expect("it is empty");
 }
 
 #[test]

@@ -158,3 +158,43 @@ fn devices_survive_whatever_systemd_does() {
         systemctl(&["daemon-reload"]);
     }
 }
+
+#[test]
+fn a_scope_has_every_controller_of_the_machine() {
+    if !systemd() {
+        return;
+    }
+    let scope = Scope::new("runtime-test.slice", "controllers");
+    scope.go(&["run", "-d", &scope.name]).ok();
+    let all = std::fs::read_to_string("/sys/fs/cgroup/cgroup.controllers").expect("cgroup v2");
+    assert_eq!(scope.file("cgroup.controllers"), all.trim());
+    // systemd knows nothing of huge pages, and leaves them on.
+    systemctl(&["daemon-reload"]);
+    assert_eq!(scope.file("cgroup.controllers"), all.trim());
+    let stats = scope.go(&["events", "--stats", &scope.name]).ok().stdout;
+    assert!(stats.contains("\"hugetlb\":{\""), "{stats}");
+}
+
+#[test]
+fn a_weight_ends_idleness_and_is_ignored_beside_it() {
+    if !systemd() {
+        return;
+    }
+    let scope = Scope::new("", "idle");
+    scope.go(&["run", "-d", &scope.name]).ok();
+    let file = scope.bundle.path().join("limits.json");
+    let unified = |text: &str| {
+        std::fs::write(&file, format!("{{\"unified\": {text}}}")).expect("a file");
+        scope.go(&["update", "-r", "limits.json", &scope.name])
+    };
+    let both = scope.go(&["update", "--cpu-share", "200", "--cpu-idle", "1", &scope.name]);
+    assert!(both.code == 0 && both.stderr.contains("unable to apply both"), "{both:?}");
+    assert_eq!(scope.file("cpu.idle"), "1");
+    scope.go(&["update", "--cpu-share", "200", &scope.name]).ok();
+    assert_eq!(scope.file("cpu.idle"), "0");
+    let both = unified(r#"{"cpu.idle": "1", "cpu.weight": "8"}"#);
+    assert!(both.code == 0 && both.stderr.contains("unable to apply both"), "{both:?}");
+    assert_eq!(scope.file("cpu.idle"), "1");
+    unified(r#"{"cpu.weight": "8"}"#).ok();
+    assert_eq!((scope.file("cpu.idle").as_str(), scope.file("cpu.weight").as_str()), ("0", "8"));
+}

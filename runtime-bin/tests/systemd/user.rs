@@ -134,6 +134,19 @@ fn the_whole_life_of_a_container() {
 }
 
 #[test]
+fn a_second_container_in_the_scope_is_refused() {
+    if !manager() {
+        return;
+    }
+    let rootless = Rootless::new("shared");
+    rootless.go(&[], &["run", "-d", &rootless.id]).ok();
+    let second = rootless.go(&[], &["run", "-d", "second"]);
+    assert_eq!(second.code, 1);
+    assert!(second.stderr.contains("container's cgroup is not empty: 1 process(es) found"), "{second:?}");
+    assert_eq!(rootless.show("ActiveState"), "active");
+}
+
+#[test]
 fn without_a_session_the_error_says_so() {
     if !manager() {
         return;

@@ -148,6 +148,10 @@ fn refused(member: &Member, write: &Write, errno: Errno) -> Error {
                 number("memory.max_usage_in_bytes")
             ))
         }
+        (Errno::EPERM, _) if member.is_unified() => error.hint(
+            "with the mount option nsdelegate of cgroup2, the limits of the root of a cgroup namespace belong to \
+             who made the namespace, not to a runtime inside of it",
+        ),
         (Errno::ENOENT, controller) => error.hint(format!(
             "the kernel's {controller} controller has no such file, or the controller is not enabled here"
         )),

@@ -20,10 +20,13 @@ impl Cgroup {
         self.members.iter().filter(|member| !member.is_unified()).try_for_each(|member| member.join(pid))
     }
 
-    /// Names the cgroup in the error of a clone into it, if the cgroup is the reason.
+    /// Names the cgroup in the error of a clone into it, if the cgroup is the reason: the later steps of a
+    /// start have other reasons for the same errno.
     pub(crate) fn explain_clone(&self, error: Error) -> Error {
         match (self.unified(), error.raw_errno()) {
-            (Some(member), Some(Errno::EACCES | Errno::EBUSY | Errno::EOPNOTSUPP)) => {
+            (Some(member), Some(Errno::EACCES | Errno::EBUSY | Errno::ENOENT | Errno::EOPNOTSUPP))
+                if error.is_of("clone3") =>
+            {
                 error.context(format!("put a process into cgroup {:?}", member.directory.text()))
             }
             _ => error,
@@ -131,6 +134,10 @@ impl Member {
                     return Err(match errno {
                         Errno::EBUSY => error.hint("the cgroup has sub-cgroups with controllers"),
                         Errno::EOPNOTSUPP => error.hint("the cgroup is below a threaded cgroup"),
+                        Errno::ENOENT if self.is_unified() => error.hint(
+                            "cgroup2 is mounted with nsdelegate, and this is outside of the cgroup namespace \
+                             of the process or of the runtime",
+                        ),
                         _ => error,
                     });
                 }

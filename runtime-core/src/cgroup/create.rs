@@ -68,23 +68,19 @@ impl Cgroup {
         Ok(())
     }
 
-    /// Refuses a cgroup that was there already if it is in use (runtime-spec: "fit for purpose"), and
-    /// enables controllers.
+    /// Refuses a cgroup if anything runs in it or below it, or if it is frozen: nothing would start
+    /// there (runtime-spec: "fit for purpose").
+    pub(crate) fn check_unused(&self) -> Result<()> {
+        self.members.iter().try_for_each(Member::check_unused)
+    }
+
+    /// Refuses a cgroup that was there already if it is in use, and enables controllers.
     fn check_last(&mut self, plan: &CgroupPlan) -> Result<()> {
         let Some(member) = self.members.last_mut() else {
             return Ok(());
         };
         if !member.made.contains(&member.place.path) {
-            let count = member.processes(true)?.len();
-            let operation = || format!("create cgroup {:?}", member.directory.text());
-            if count > 0 {
-                return Err(Error::new(ErrorKind::Cgroup, operation())
-                    .reason(format!("container's cgroup is not empty: {count} process(es) found")));
-            }
-            if member.is_frozen()? {
-                return Err(Error::new(ErrorKind::Cgroup, operation())
-                    .reason("container's cgroup unexpectedly frozen"));
-            }
+            member.check_unused()?;
         }
         if member.is_unified() {
             let needed = plan.needed();
@@ -95,7 +91,7 @@ impl Cgroup {
     }
 
     /// Enables the v2 controllers that the writes of `plan` need and [`create`](Self::create) has not
-    /// seen to: those of limits that come later.
+    /// seen to: those of limits that come later, and all of a cgroup that systemd has made.
     pub(super) fn enable_for(&self, plan: &CgroupPlan) -> Result<()> {
         let Some(member) = self.unified() else {
             return Ok(());
@@ -110,7 +106,25 @@ impl Cgroup {
                 needed.push(name);
             }
         }
-        enable(member, &needed, &[])
+        let wished: &[&str] = if member.made.is_empty() { &plan.accounting } else { &[] };
+        enable(member, &needed, wished)
+    }
+}
+
+impl Member {
+    fn check_unused(&self) -> Result<()> {
+        let count = self.processes(true)?.len();
+        let unfit = |reason: String| {
+            let operation = format!("create cgroup {:?}", self.directory.text());
+            Err(Error::new(ErrorKind::Cgroup, operation).reason(reason))
+        };
+        if count > 0 {
+            return unfit(format!("container's cgroup is not empty: {count} process(es) found"));
+        }
+        if self.is_frozen()? {
+            return unfit("container's cgroup unexpectedly frozen".to_owned());
+        }
+        Ok(())
     }
 }
 
@@ -137,7 +151,13 @@ fn may_do_without(place: &Place, plan: &CgroupPlan, failure: Failure) -> Result<
         write.controller == "cgroup" || place.controllers.iter().any(|held| *held == write.controller)
     });
     if !is_unprivileged() || plan.placed {
-        return Err(error.hint("run as root, or delegate the cgroup to this user"));
+        return Err(error.hint(match failure.errno {
+            Errno::EROFS => {
+                "cgroups are read-only in an unprivileged container: give the outer one a writable \
+                 /sys/fs/cgroup, or use --cgroup-manager disabled"
+            }
+            _ => "run as root, or delegate the cgroup to this user",
+        }));
     }
     match limit {
         None => Ok(()),

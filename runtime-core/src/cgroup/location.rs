@@ -58,11 +58,15 @@ impl Location {
         }
     }
 
-    /// The place for `cgroups_path` (or `/id`) in every hierarchy of `view`.
-    pub(super) fn compile(view: &View, cgroups_path: Option<&str>, id: &str) -> Result<Self> {
+    /// The place for `cgroups_path` in every hierarchy of `view`. Without one it is `/id`; on pure v2, if
+    /// the view knows the own cgroup, `id` beside that.
+    pub(crate) fn compile(view: &View, cgroups_path: Option<&str>, id: &str) -> Result<Self> {
         let given = cgroups_path.filter(|path| !path.is_empty());
         let (origin, path) = match given {
             Some(path) => ("linux.cgroupsPath", path.to_owned()),
+            None if view.mode == Mode::Unified && view.hierarchies.iter().all(|one| one.own.is_some()) => {
+                ("id", id.to_owned())
+            }
             None => ("id", format!("/{id}")),
         };
         let inner = clean(&path);
@@ -163,10 +167,12 @@ mod tests {
         assert!(at(&view, Some("x")).is_err());
         view.hierarchies[0].own = Some("user/session".to_owned());
         assert_eq!(at(&view, Some("x")).unwrap(), ["/sys/fs/cgroup/user/x"]);
+        assert_eq!(at(&view, None).unwrap(), ["/sys/fs/cgroup/user/web"]);
         assert_eq!(at(&view, Some("../../x")).unwrap(), ["/sys/fs/cgroup/user/x"]);
         let mut view = View::new(Mode::Legacy, &["memory"], &[]);
         view.hierarchies[0].own = Some("user/session".to_owned());
         assert_eq!(at(&view, Some("x")).unwrap(), ["/sys/fs/cgroup/memory/user/session/x"]);
+        assert_eq!(at(&view, None).unwrap(), ["/sys/fs/cgroup/memory/web"]);
     }
 
     #[test]

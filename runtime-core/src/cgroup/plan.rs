@@ -73,19 +73,22 @@ pub struct CgroupPlan {
     pub accounting: Vec<&'static str>,
 }
 
-/// The controllers whose files engines read for statistics.
-const METERED: [&str; 4] = ["cpu", "io", "memory", "pids"];
+/// The controllers of v2: engines read the files of all of them.
+const CONTROLLERS: [&str; 8] = ["cpu", "io", "memory", "pids", "cpuset", "hugetlb", "rdma", "misc"];
 
 impl CgroupPlan {
     /// Computes the plan for `view`. Does no I/O.
     ///
     /// `cgroups_path` is `linux.cgroupsPath`: an absolute one is below the mount point, a relative
-    /// one below the cgroup of the caller (on v2: beside it), a missing one is `/id`. Values that runc
-    /// takes as unset (zero shares, zero weight) are unset here.
+    /// one below the cgroup of the caller (on v2: beside it), a missing one is `/id`; on v2 it is `id`
+    /// beside the cgroup of the caller, if the view knows that ([`Hierarchies::detect_for`] a relative
+    /// path): what a user without privileges may have. Values that runc takes as unset (zero shares, zero
+    /// weight) are unset here.
     ///
-    /// On v2, controllers are enabled on the way only as far as the writes need them. A caller that
-    /// gives a cgroups path is an engine that reads statistics there: for it the metered controllers
-    /// (cpu, io, memory, pids) are enabled too. Change `accounting` to decide otherwise.
+    /// [`Hierarchies::detect_for`]: super::Hierarchies::detect_for
+    ///
+    /// On pure v2 all controllers are enabled on the way, as runc does: engines read statistics there, and
+    /// limits may come later. Change `accounting` to have only those that the writes need.
     ///
     /// # Errors
     ///
@@ -110,7 +113,7 @@ impl CgroupPlan {
             return Err(errors);
         }
         let placed = cgroups_path.is_some_and(|path| !path.is_empty());
-        let accounting = if placed { METERED.to_vec() } else { Vec::new() };
+        let accounting = if view.mode == Mode::Unified { CONTROLLERS.to_vec() } else { Vec::new() };
         Ok(Self::new(location, placed, limits, accounting))
     }
 

@@ -117,5 +117,6 @@ details! {
     Getdents = 49 => "getdents64",
     Xattr = 50 => "setxattr",
     LinkToRoot = 52 => "a link of the root file system leads to its root",
+    CloseRange = 53 => "close_range",
     LinkIntoProc = 51 => "a link of the root file system leads into /proc",
 }

@@ -91,7 +91,8 @@ pub mod nr {
     pub const UNSHARE: usize = 272; pub const STATX: usize = 332; pub const SETNS: usize = 308; pub const ACCEPT4: usize = 288;
     pub const DUP3: usize = 292; pub const PRLIMIT64: usize = 302; pub const SET_MEMPOLICY: usize = 238;
     pub const SCHED_SETATTR: usize = 314; pub const SECCOMP: usize = 317; pub const EXECVEAT: usize = 322;
-    pub const MEMFD_CREATE: usize = 319; pub const KILL: usize = 62;
+    pub const MEMFD_CREATE: usize = 319; pub const FACCESSAT: usize = 269;
+    pub const ADD_KEY: usize = 248; pub const REQUEST_KEY: usize = 249; pub const KILL: usize = 62;
     pub const CLOCK_GETTIME: usize = 228; pub const SCHED_YIELD: usize = 24;
 }
 
@@ -119,7 +120,8 @@ pub mod nr {
     pub const UNSHARE: usize = 97; pub const STATX: usize = 291; pub const SETNS: usize = 268; pub const ACCEPT4: usize = 242;
     pub const DUP3: usize = 24; pub const PRLIMIT64: usize = 261; pub const SET_MEMPOLICY: usize = 237;
     pub const SCHED_SETATTR: usize = 274; pub const SECCOMP: usize = 277; pub const EXECVEAT: usize = 281;
-    pub const MEMFD_CREATE: usize = 279; pub const KILL: usize = 129; pub const CLOCK_GETTIME: usize = 113;
+    pub const MEMFD_CREATE: usize = 279; pub const FACCESSAT: usize = 48;
+    pub const ADD_KEY: usize = 217; pub const REQUEST_KEY: usize = 218; pub const KILL: usize = 129; pub const CLOCK_GETTIME: usize = 113;
     pub const SCHED_YIELD: usize = 124;
 }
 

@@ -8,6 +8,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::kill::signal_process;
 use super::{Container, unit};
+use crate::confinement::Explained;
 use crate::error::{Error, ErrorKind, Result};
 use crate::launch;
 use crate::resctrl;
@@ -24,6 +25,10 @@ impl Container {
     ///
     /// [`ErrorKind::WrongState`] for a container that runs.
     pub fn delete(self) -> Result<()> {
+        self.delete_ended().explained()
+    }
+
+    fn delete_ended(self) -> Result<()> {
         let _lock = self.entry.lock()?;
         let record = self.entry.record()?;
         match status_of(&self.entry, &record)? {
@@ -42,6 +47,10 @@ impl Container {
 
     /// Deletes a container whatever its state, also what a killed runtime has left of one.
     pub fn delete_force(self) -> Result<()> {
+        self.end_and_delete().explained()
+    }
+
+    fn end_and_delete(self) -> Result<()> {
         let _lock = self.entry.lock()?;
         // A state file that cannot be read names nothing that could be ended.
         let record = self.entry.record().ok();

@@ -4,9 +4,11 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use nix::errno::Errno;
 
+use super::create::START_FRAME;
 use super::{Container, unit};
 use crate::cgroup::Cgroup;
 use crate::child::ops::Point;
+use crate::confinement::Explained;
 use crate::error::{Error, Result};
 use crate::launch::{self, Child, Inputs, ParentLane, Receiver};
 use crate::plan::{ExecOptions, LaunchPlan};
@@ -23,6 +25,10 @@ impl Container {
     /// The container has stopped, or is paused and the options do not ignore that; the program does
     /// not exist or may not be executed.
     pub fn exec(&self, process: &ValidProcess, options: &ExecOptions) -> Result<Process> {
+        self.execute(process, options).explained()
+    }
+
+    fn execute(&self, process: &ValidProcess, options: &ExecOptions) -> Result<Process> {
         let record = self.entry.record()?;
         match status_of(&self.entry, &record)? {
             Status::Stopped | Status::Creating => {
@@ -40,18 +46,20 @@ impl Container {
         let spec = self.spec()?;
         let keeps_keyring = options.no_new_keyring || record.no_new_keyring;
         let mut plan_options = options.clone().no_new_keyring(keeps_keyring);
-        plan_options.joins_cgroup = unit::mover(&record).is_some();
+        let moved_by_systemd = unit::mover(&record).is_some();
+        plan_options.joins_cgroup = moved_by_systemd || !self.shared.host.clone3();
         let plan = LaunchPlan::exec(&spec, process, &self.shared.host, &plan_options)?;
+        self.shared.mark("read the state, plan");
         let cgroup = self.cgroup(&record)?;
         let cgroup = match options.cgroups.as_slice() {
             // With an inner leaf the container's own cgroup is to stay without processes.
-            [] if (record.leaf.is_some() || plan_options.joins_cgroup) && !cgroup.is_none() => {
+            [] if (record.leaf.is_some() || moved_by_systemd) && !cgroup.is_none() => {
                 own_cgroup(&cgroup, &record)?
             }
             [] => cgroup,
             paths => cgroup
                 .sub(&paths.iter().map(String::as_str).collect::<Vec<_>>())
-                .map_err(|error| error.context("adding pid to the sub cgroup"))?,
+                .map_err(|error| error.context("adding pid to the sub cgroup").framed(START_FRAME))?,
         };
         let receiver = Receiver::new(&spec, || State::new(&record, Status::Running));
         let receiver = receiver.as_ref();
@@ -75,14 +83,35 @@ impl Container {
         let inputs = Inputs {
             stdio: [None; 3],
             preserved: plan.preserved,
-            cgroup: cgroup.clone_target().filter(|_| unit::mover(record).is_none()),
+            cgroup: cgroup
+                .clone_target()
+                .filter(|_| unit::mover(record).is_none() && self.shared.host.clone3()),
             gate: None,
             target: Some(init.as_fd()),
             privileged: self.shared.host.is_privileged(),
+            timings: self.shared.timings.as_ref(),
         };
-        let mut child = launch::spawn(plan, &inputs).map_err(|error| cgroup.explain_clone(error))?;
-        launch::run(plan, &mut child, &mut Lane { cgroup, record })?;
+        self.launched(
+            plan,
+            &inputs,
+            &mut Lane { cgroup, record, by_clone: self.shared.host.clone3() },
+            receiver,
+        )
+        // An exec has no init of its own to speak of.
+        .map_err(|error| error.framed(START_FRAME))
+    }
+
+    fn launched(
+        &self,
+        plan: &LaunchPlan,
+        inputs: &Inputs<'_>,
+        lane: &mut Lane<'_>,
+        receiver: Option<&Receiver<'_>>,
+    ) -> Result<Process> {
+        let mut child = launch::spawn(plan, inputs).map_err(|error| lane.cgroup.explain_clone(error))?;
+        launch::run(plan, &mut child, lane)?;
         child.expect_executed(receiver)?;
+        self.shared.mark("the program is executed");
         Ok(Process::new(child.keep()?, plan.warnings.clone()))
     }
 }
@@ -97,13 +126,16 @@ fn own_cgroup(cgroup: &Cgroup, record: &Record) -> Result<Cgroup> {
 struct Lane<'a> {
     cgroup: &'a Cgroup,
     record: &'a Record,
+    /// clone3 puts the process into its cgroup of v2.
+    by_clone: bool,
 }
 
 impl ParentLane for Lane<'_> {
     fn join_cgroup(&mut self, pid: i32) -> Result<()> {
         match unit::mover(self.record) {
             Some(mover) => unit::attach(mover, self.record, self.cgroup, pid),
-            None => self.cgroup.join(pid),
+            None if self.by_clone => self.cgroup.join(pid),
+            None => self.cgroup.attach(pid),
         }
     }
 
@@ -123,7 +155,7 @@ impl ParentLane for Lane<'_> {
         false
     }
 
-    fn reached(&mut self, _: Point, _: &Child<'_>) -> Result<Option<OwnedFd>> {
-        Ok(None)
+    fn reached(&mut self, _: Point, _: &Child<'_>) -> Result<Vec<OwnedFd>> {
+        Ok(Vec::new())
     }
 }

@@ -5,6 +5,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use nix::errno::Errno;
 
 use super::Container;
+use crate::confinement::Explained;
 use crate::error::{Error, Result};
 use crate::spec::Kind;
 use crate::state::Record;
@@ -34,6 +35,10 @@ impl Container {
     /// [`ErrorKind::WrongState`](crate::ErrorKind::WrongState), "container not running", when the
     /// init has ended.
     pub fn kill(&self, signal: i32) -> Result<()> {
+        self.signal(signal).explained()
+    }
+
+    fn signal(&self, signal: i32) -> Result<()> {
         let record = self.entry.record()?;
         let all_end =
             || record.own_pid_namespace.map_or_else(|| Ok(self.spec()?.namespaces.makes(Kind::Pid)), Ok);
@@ -54,7 +59,7 @@ impl Container {
     ///
     /// "container not running" when there is none.
     pub fn kill_all(&self, signal: i32) -> Result<()> {
-        self.signal_everything(&self.entry.record()?, signal)
+        self.entry.record().and_then(|record| self.signal_everything(&record, signal)).explained()
     }
 
     fn signal_everything(&self, record: &Record, signal: i32) -> Result<()> {

@@ -21,6 +21,7 @@ pub use checkpoint::{CgroupsMode, CheckpointOptions, CriuOptions, NetworkLock, R
 pub use create::CreatePlan;
 
 use crate::cgroup::Cgroup;
+use crate::confinement::Explained;
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::ContainerId;
 use crate::process::Process;
@@ -74,6 +75,10 @@ impl Container {
 
     /// Its state now.
     pub fn state(&self) -> Result<State> {
+        self.state_now().explained()
+    }
+
+    fn state_now(&self) -> Result<State> {
         let record = self.entry.record()?;
         let mut state = State::new(&record, status_of(&self.entry, &record)?);
         state.owner = owner_name(record.owner);
@@ -82,7 +87,7 @@ impl Container {
 
     /// Its status now.
     pub fn status(&self) -> Result<Status> {
-        status_of(&self.entry, &self.entry.record()?)
+        self.entry.record().and_then(|record| status_of(&self.entry, &record)).explained()
     }
 
     fn spec(&self) -> Result<ValidSpec> {

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::Container;
+use crate::confinement::Explained;
 use crate::error::Result;
 use crate::state::{Status, status_of};
 
@@ -16,6 +17,10 @@ impl Container {
     ///
     /// The container does not run, or has no cgroup to freeze.
     pub fn pause(&self) -> Result<()> {
+        self.freeze().explained()
+    }
+
+    fn freeze(&self) -> Result<()> {
         let _lock = self.entry.lock()?;
         let record = self.entry.record()?;
         match status_of(&self.entry, &record)? {
@@ -30,6 +35,10 @@ impl Container {
     ///
     /// The container is not paused.
     pub fn resume(&self) -> Result<()> {
+        self.thaw_paused().explained()
+    }
+
+    fn thaw_paused(&self) -> Result<()> {
         let _lock = self.entry.lock()?;
         let record = self.entry.record()?;
         match status_of(&self.entry, &record)? {

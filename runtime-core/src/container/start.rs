@@ -6,6 +6,7 @@ use std::time::Duration;
 use nix::errno::Errno;
 
 use super::Container;
+use crate::confinement::Explained;
 use crate::error::{Error, Result};
 use crate::launch::{self, Handover, Receiver};
 use crate::spec::{Hook, ValidSpec};
@@ -23,6 +24,10 @@ impl Container {
     /// The container is not `created`; a hook fails or the seccomp agent cannot be reached, and the
     /// container is killed then; the program cannot be executed.
     pub fn start(&self) -> Result<()> {
+        self.open_and_follow().explained()
+    }
+
+    fn open_and_follow(&self) -> Result<()> {
         let _lock = self.entry.lock()?;
         let record = self.entry.record()?;
         let refused = |status| {

@@ -3,7 +3,7 @@
 use super::create::compile_cgroup;
 use crate::cgroup::devices::DeviceRules;
 use crate::cgroup::systemd::{self, Link, Manager, Unit, UnitPlan};
-use crate::cgroup::{Cgroup, CgroupPlan, Hierarchies, Snapshot};
+use crate::cgroup::{Cgroup, CgroupPlan, Hierarchies, Location, Snapshot};
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::ContainerId;
 use crate::spec::ValidSpec;
@@ -22,8 +22,6 @@ pub(super) fn plan(
     let path = spec.cgroups_path.as_deref();
     let expected = UnitPlan::expected_path(manager, path, id.as_str())?;
     let mut cgroup = compile_cgroup(hierarchies, spec, Some(&expected), id, devices)?;
-    // The unit has accounting for all that engines read.
-    cgroup.accounting.clear();
     let unit = UnitPlan::compile(manager, path, id.as_str(), &spec.annotations, &mut cgroup)?;
     Ok((unit, cgroup))
 }
@@ -36,9 +34,18 @@ pub(super) struct Starting<'a> {
 }
 
 impl<'a> Starting<'a> {
-    /// Connects to systemd: what is out of reach is known before anything is made.
-    pub(super) fn connect(plan: &'a UnitPlan, hierarchies: &'a Hierarchies) -> Result<Self> {
-        Ok(Self { plan, link: plan.connect()?, hierarchies })
+    /// Connects to systemd: what is out of reach is known before anything is made. So is a cgroup that is
+    /// in use already.
+    pub(super) fn connect(
+        plan: &'a UnitPlan,
+        cgroup: Option<&CgroupPlan>,
+        hierarchies: &'a Hierarchies,
+    ) -> Result<Self> {
+        let mut link = plan.connect()?;
+        if let Some(cgroup) = cgroup {
+            check_unused(plan.unit(), &mut link, &cgroup.location, hierarchies)?;
+        }
+        Ok(Self { plan, link, hierarchies })
     }
 
     /// Makes the unit with the process in it. `made` gets the unit if it may be there afterwards, also
@@ -48,6 +55,22 @@ impl<'a> Starting<'a> {
         let begun = self.plan.begin(&mut self.link, pid)?.inspect_err(|_| *made = None)?;
         self.plan.finish(&mut self.link, &begun, pid, self.hierarchies)
     }
+}
+
+/// Refuses a cgroup that is in use where the scope will be. systemd would take one that somebody has frozen,
+/// and of another's it would say only that the unit exists. The processes of a slice are in units below it.
+fn check_unused(unit: &Unit, link: &mut Link, expected: &Location, hierarchies: &Hierarchies) -> Result<()> {
+    if unit.name.ends_with(".slice") {
+        return Ok(());
+    }
+    let location = match (unit.manager, expected.unified()) {
+        (Manager::User, Some(place)) => {
+            let path = format!("{}/{}", link.manager_cgroup()?, place.path);
+            Location::compile(hierarchies.view(), Some(&path), "")?
+        }
+        _ => expected.clone(),
+    };
+    Cgroup::open(&location)?.check_unused()
 }
 
 /// Takes back a unit whose container did not come to be. The failure that led to it is the one to tell.

@@ -8,8 +8,9 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::stat::fstat;
 
 use super::clone::{ChildMemory, Cloned};
-use super::failure::{StepText, describe};
+use super::failure::{StepText, describe, init_frame};
 use super::listener::{self, Receiver};
+use super::times::Times;
 use crate::child::ops::{Op, Point};
 use crate::child::report::{GO, REPORT_BYTES, Report, STEP_CLONE};
 use crate::error::{Error, ErrorKind, Result};
@@ -38,6 +39,7 @@ pub(crate) struct Child<'a> {
     /// Freed after the first message: then the child has left it.
     memory: Option<ChildMemory>,
     console: Option<OwnedFd>,
+    times: Option<Times>,
 }
 
 /// A child that has become a container's process.
@@ -49,7 +51,7 @@ pub(crate) struct Kept {
 }
 
 impl<'a> Child<'a> {
-    pub(super) fn new(plan: &'a LaunchPlan, cloned: Cloned, socket: OwnedFd) -> Self {
+    pub(super) fn new(plan: &'a LaunchPlan, cloned: Cloned, socket: OwnedFd, times: Option<Times>) -> Self {
         let Cloned { pid, pidfd, memory } = cloned;
         Self {
             plan,
@@ -60,6 +62,7 @@ impl<'a> Child<'a> {
             forked: false,
             memory: Some(memory),
             console: None,
+            times,
         }
     }
 
@@ -77,9 +80,17 @@ impl<'a> Child<'a> {
         }
     }
 
+    /// Tells of a step of the parent lane, if anybody wants to know.
+    pub(super) fn mark(&self, step: impl FnOnce() -> String) {
+        super::mark(self.times.as_ref(), step);
+    }
+
     /// Takes the process out: from now on its owner ends it.
     pub(crate) fn keep(mut self) -> Result<Kept> {
         let pidfd = self.pidfd.take().ok_or_else(|| Error::system("keep the init", Errno::ECHILD))?;
+        if let Some(times) = self.times.take() {
+            times.collect(self.plan)?;
+        }
         Ok(Kept { pid: self.pid, pidfd, console: self.console.take() })
     }
 
@@ -154,7 +165,8 @@ impl<'a> Child<'a> {
         let mut fds = received.fds;
         if report.errno != 0 {
             let step = StepText::of(self.plan, report.step as usize);
-            return Err(describe(report, step.as_ref(), fds.pop()));
+            let frame = init_frame(self.plan, step.as_ref().and_then(|step| step.origin.as_deref()));
+            return Err(describe(report, step.as_ref(), fds.pop()).frame(frame));
         }
         match self.plan.child.ops().get(report.step as usize) {
             Some(Op::Console { .. }) => self.console = Some(master(fds.pop())?),
@@ -197,6 +209,7 @@ impl<'a> Child<'a> {
         let status = self.pidfd.as_ref().map(|pidfd| process::wait(pidfd.as_fd(), true));
         self.pidfd = None;
         let error = Error::new(ErrorKind::System, "start the container's init");
+        let error = error.frame(init_frame(self.plan, None));
         match status {
             Some(Ok(Some((libc::CLD_EXITED, status)))) => {
                 error.reason(format!("it exited with status {status}"))

@@ -1,4 +1,4 @@
-//! clone3(2) of the init, with the caller's memory and a stack of its own.
+//! clone3(2) of the init, with the caller's memory and a stack of its own; clone(2) where a filter denies it.
 
 use std::arch::asm;
 use std::ffi::CString;
@@ -10,7 +10,7 @@ use super::kid::{DESCRIPTORS, Give, Orders, kid};
 use crate::child::ops::Slot;
 use crate::error::{Error, Result};
 
-/// The stack between clone3 and execveat. The code there needs less than a kilobyte.
+/// The stack between clone3 and execveat. The code there needs less than two kilobytes.
 const STACK_BYTES: usize = 16 * 1024;
 
 const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
@@ -87,8 +87,13 @@ pub(super) fn clone(request: &Request<'_>) -> Result<Cloned> {
         args.flags |= CLONE_INTO_CGROUP;
         args.cgroup = cgroup.as_raw_fd() as u64;
     }
-    let pid =
-        with_signals_blocked(|| clone3(&args, &memory.orders)).map_err(|errno| explain(errno, request))?;
+    let pid = with_signals_blocked(|| match clone3(&args, &memory.orders) {
+        // A filter that cannot look into the arguments: the call without CLONE_INTO_CGROUP is as good
+        // where the plan has the parent put the child into its cgroup.
+        Err(Errno::ENOSYS | Errno::EPERM) if request.cgroup.is_none() => clone2(&args, &memory.orders),
+        other => other,
+    })
+    .map_err(|errno| explain(errno, request))?;
     // SAFETY: CLONE_PIDFD has put a new descriptor there.
     let pidfd = unsafe { OwnedFd::from_raw_fd(pidfd) };
     Ok(Cloned { pid, pidfd, memory })
@@ -176,6 +181,53 @@ fn clone3(args: &CloneArgs, orders: &Orders) -> Result<i32, Errno> {
     if result < 0 { Err(Errno::from_raw(-result as i32)) } else { Ok(result as i32) }
 }
 
+/// What ENOENT means for a move into a cgroup that is there (cgroup-v2.rst, "Delegation containment").
+const NAMESPACE_BOUNDARY: &str = "cgroup2 is mounted with nsdelegate, and the cgroup is outside of the cgroup namespace that the runtime \
+     runs in: mount cgroup2 anew inside of that namespace, or start the runtime outside";
+/// clone(2) with the same arguments, where a filter denies clone3. Its flags have the signal in them, and
+/// the pidfd comes where the parent's copy of the thread id would.
+fn clone2(args: &CloneArgs, orders: &Orders) -> Result<i32, Errno> {
+    let result: isize;
+    let flags = args.flags | args.exit_signal;
+    let top = args.stack + args.stack_size;
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: as for `clone3`; this call takes the top of the stack, which is aligned as its start and
+    // size are.
+    unsafe {
+        asm!(
+            "syscall",
+            "test rax, rax",
+            "jnz 2f",
+            "xor ebp, ebp",
+            "mov rdi, r12",
+            "call {kid}",
+            "ud2",
+            "2:",
+            kid = sym kid,
+            inlateout("rax") libc::SYS_clone as isize => result,
+            in("rdi") flags, in("rsi") top, in("rdx") args.pidfd, in("r10") 0, in("r8") 0, in("r12") orders,
+            lateout("rcx") _, lateout("r11") _,
+        );
+    }
+    #[cfg(target_arch = "aarch64")]
+    // SAFETY: as above.
+    unsafe {
+        asm!(
+            "svc 0",
+            "cbnz x0, 2f",
+            "mov x29, #0",
+            "mov x0, x20",
+            "bl {kid}",
+            "brk #1",
+            "2:",
+            kid = sym kid,
+            in("x8") libc::SYS_clone, inlateout("x0") flags as isize => result,
+            in("x1") top, in("x2") args.pidfd, in("x3") 0, in("x4") 0, in("x20") orders, lateout("x30") _,
+        );
+    }
+    if result < 0 { Err(Errno::from_raw(-result as i32)) } else { Ok(result as i32) }
+}
+
 /// The reasons that clone3 has for its refusals.
 fn explain(errno: Errno, request: &Request<'_>) -> Error {
     let error = Error::system("clone3 of the container's init", errno);
@@ -200,6 +252,7 @@ fn explain(errno: Errno, request: &Request<'_>) -> Error {
              place: start the runtime inside the tree that was delegated to this user, \
              such as by systemd-run --user --scope",
         ),
+        Errno::ENOENT if request.cgroup.is_some() => error.hint(NAMESPACE_BOUNDARY),
         Errno::EOPNOTSUPP if request.cgroup.is_some() => {
             error.hint("the cgroup is threaded, or below one that is: it takes threads only")
         }

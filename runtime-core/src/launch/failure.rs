@@ -6,14 +6,27 @@ use std::os::fd::{AsFd, OwnedFd};
 use nix::errno::Errno;
 use serde::{Deserialize, Serialize};
 
-use crate::child::ops::{Node, Op};
+use crate::child::ops::{Node, Op, Str};
 use crate::child::report::{Detail, Report, STEP_CLONE, STEP_PRELUDE};
 use crate::error::{Error, ErrorKind};
-use crate::plan::LaunchPlan;
+use crate::plan::{LaunchPlan, ParentOp};
 use crate::sys::memfd;
 
 /// How much of a hook's output goes into an error, in bytes.
 const HOOK_OUTPUT_LIMIT: u64 = 2048;
+
+/// mount_too_revealing() of the kernel. A bind of the outer /proc in its place would show the processes of
+/// another pid namespace, so nobody does that unasked.
+const COVERED: &str = "a user namespace gets a new proc or sysfs only where it sees one that nothing covers: an outer \
+     container masks its own unless it is started with --security-opt unmask=ALL (Podman), \
+     systempaths=unconfined (Docker) or --privileged";
+const FOREIGN_NETWORK: &str = "sysfs shows the network namespace, which belongs to another user namespace: give the \
+     container a network namespace, or bind /sys in place of a new one";
+
+/// Whether the kernel refused to show a procfs or sysfs whole.
+fn is_covered(report: Report) -> bool {
+    report.errno == Errno::EPERM as i32 && report.detail == Detail::Fsmount as u32
+}
 
 /// What kind of failure a step has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,6 +42,8 @@ pub(crate) enum StepKind {
     Hook,
     /// A mount that takes no link on its way.
     RealDirectory,
+    /// A mount of a new sysfs.
+    Sysfs,
     /// A change of the scheduling policy.
     Scheduler,
     /// The announcement of a seccomp listener.
@@ -57,12 +72,18 @@ impl StepText {
             Op::Execute { .. } => StepKind::Execute,
             Op::Hook { .. } => StepKind::Hook,
             Op::Attach { node: Node::RealDirectory, .. } => StepKind::RealDirectory,
+            Op::NewFilesystem { kind, .. } if plan.child.text(*kind) == "sysfs" => StepKind::Sysfs,
             Op::Scheduler { .. } => StepKind::Scheduler,
             Op::AnnounceListener => StepKind::Listener,
             _ => StepKind::Call,
         };
         let origin = plan.child.origin(step).map(str::to_owned);
-        let operation = plan.child.explain(step);
+        let operation = match plan.child.ops().get(step)? {
+            Op::ChangeDirectory { path, .. } => {
+                format!("chdir to cwd ({:?}) set in config.json failed", plan.child.text(*path))
+            }
+            _ => plan.child.explain(step),
+        };
         let operation = match (kind, &origin) {
             // runc's words: engines and their tests look for them.
             (StepKind::Execute, _) => format!("exec {}", plan.child.program_name()),
@@ -78,6 +99,43 @@ impl StepText {
         let steps = gate.map_or(0..0, |gate| gate..plan.child.ops().len());
         steps.filter_map(|step| Self::of(plan, step)).collect()
     }
+}
+
+/// Where a failure of the container's init belongs to, in runc's words; for one of a mount, which.
+pub(super) fn init_frame(plan: &LaunchPlan, origin: Option<&str>) -> String {
+    let frame = "error during container init";
+    let rlimit = "error setting rlimits for ready process";
+    match origin {
+        Some(origin) if origin.starts_with("process.rlimits[") => format!("{frame}: {rlimit}"),
+        Some(origin) => match mount_frame(plan, origin) {
+            Some(mount) => format!("{frame}: {mount}"),
+            None => frame.to_owned(),
+        },
+        None => frame.to_owned(),
+    }
+}
+
+/// The mount that `origin`, `mounts[INDEX]`, asks for.
+fn mount_frame(plan: &LaunchPlan, origin: &str) -> Option<String> {
+    origin.strip_prefix("mounts[")?;
+    let child = &plan.child;
+    let own = || (0..child.ops().len()).filter(|step| child.origin(*step) == Some(origin));
+    let destination = own().find_map(|step| match child.ops().get(step)? {
+        Op::Attach { destination, .. } | Op::RemountAt { destination, .. } => Some(child.text(*destination)),
+        _ => None,
+    })?;
+    let by_child = own().find_map(|step| match child.ops().get(step)? {
+        Op::NewFilesystem { source, .. } if *source != Str::NONE => Some(child.text(*source)),
+        Op::NewFilesystem { kind, .. } => Some(child.text(*kind)),
+        Op::CloneTree { path, .. } => Some(child.text(*path)),
+        _ => None,
+    });
+    let by_parent = plan.parent.iter().find_map(|op| match op {
+        ParentOp::SendTree { source, origin: of, .. } if of == origin => Some(source.as_str().into()),
+        _ => None,
+    });
+    let source = by_child.or(by_parent).unwrap_or_default();
+    Some(format!("error mounting {source:?} to rootfs at {destination:?}"))
 }
 
 /// A hook's run in runc's words, which engines look for; `origin` is `hooks.NAME[INDEX]`.
@@ -113,10 +171,19 @@ pub(crate) fn describe(report: Report, step: Option<&StepText>, output: Option<O
         // sched_setattr(2), EPERM: a deadline wants all CPUs of the system.
         StepKind::Scheduler if errno == Errno::EPERM => Error::system(operation, errno)
             .hint("process scheduler can't be used together with AllowedCPUs, and may take CAP_SYS_NICE"),
+        StepKind::Sysfs | StepKind::Call if is_covered(report) => {
+            Error::system(operation, errno).reason(part).hint(COVERED)
+        }
+        // kobj_ns_current_may_mount() of the kernel: the first call of the mount.
+        StepKind::Sysfs if errno == Errno::EPERM && report.detail == Detail::Fsopen as u32 => {
+            Error::system(operation, errno).reason(part).hint(FOREIGN_NETWORK)
+        }
         StepKind::RealDirectory | StepKind::Scheduler if part.is_empty() => Error::system(operation, errno),
         StepKind::RealDirectory | StepKind::Scheduler => Error::system(operation, errno).reason(part),
-        StepKind::Call | StepKind::Listener if part.is_empty() => Error::system(operation, errno),
-        StepKind::Call | StepKind::Listener => Error::system(operation, errno).reason(part),
+        StepKind::Call | StepKind::Sysfs | StepKind::Listener if part.is_empty() => {
+            Error::system(operation, errno)
+        }
+        StepKind::Call | StepKind::Sysfs | StepKind::Listener => Error::system(operation, errno).reason(part),
     };
     match &step.origin {
         Some(origin) => error.origin(origin.clone()),

@@ -8,6 +8,11 @@ use crate::child::syscall::{common, nr};
 const F_DUPFD_CLOEXEC: usize = 1030;
 const F_SETFD: usize = 2;
 const O_CLOEXEC: usize = 0o2000000;
+const O_DIRECTORY_CLOEXEC: usize = libc::O_DIRECTORY as usize | O_CLOEXEC;
+const AT_FDCWD: i32 = -100;
+const PROC_SUPER_MAGIC: usize = 0x9fa0;
+const EPERM: i32 = 1;
+const ENOSYS: i32 = 38;
 const AT_EMPTY_PATH: usize = 0x1000;
 const MSG_NOSIGNAL: usize = 0x4000;
 
@@ -87,7 +92,7 @@ fn follow(orders: &Orders, socket: &mut i32) -> Step {
     }
     let program = call!(nr::FCNTL, orders.program, F_DUPFD_CLOEXEC, above).map_err(at(Detail::Dup))?;
     call!(nr::DUP3, program, orders.top, O_CLOEXEC).map_err(at(Detail::Dup))?;
-    call!(common::CLOSE_RANGE, orders.base, orders.top - 1, 0).map_err(at(Detail::Dup))?;
+    close_between(orders.base, orders.top - 1).map_err(at(Detail::CloseRange))?;
     // Preserved descriptors keep their numbers, and survive the execs.
     for number in 3..orders.base {
         call!(nr::FCNTL, number, F_SETFD, 0).map_err(at(Detail::Dup))?;
@@ -96,13 +101,67 @@ fn follow(orders: &Orders, socket: &mut i32) -> Step {
         call!(nr::DUP3, *from, give.to, 0).map_err(at(Detail::Dup))?;
     }
     *socket = orders.socket;
-    call!(common::CLOSE_RANGE, above, u32::MAX, 0).map_err(at(Detail::Dup))?;
+    close_from(above as i32).map_err(at(Detail::CloseRange))?;
     if orders.await_id_maps {
         await_id_maps(orders.socket)?;
     }
     call!(nr::EXECVEAT, orders.top, c"".as_ptr(), orders.argv.as_ptr(), orders.envp.as_ptr(), AT_EMPTY_PATH)
         .map_err(at(Detail::Execve))
         .map(drop)
+}
+
+/// Closes the few descriptors between two numbers.
+fn close_between(first: i32, last: i32) -> Result<(), i32> {
+    match call!(common::CLOSE_RANGE, first, last, 0) {
+        Err(ENOSYS | EPERM) => {}
+        other => return other.map(drop),
+    }
+    for number in first..=last {
+        // Most of them are not open.
+        call!(nr::CLOSE, number).ok();
+    }
+    Ok(())
+}
+
+/// Closes all descriptors from a number on. Where a filter denies close_range(2), procfs says which
+/// there are: a limit would not, as it may have been higher when they were opened.
+fn close_from(first: i32) -> Result<(), i32> {
+    match call!(common::CLOSE_RANGE, first, u32::MAX, 0) {
+        Err(ENOSYS | EPERM) => {}
+        other => return other.map(drop),
+    }
+    let list = call!(nr::OPENAT, AT_FDCWD, c"/proc/self/fd".as_ptr(), O_DIRECTORY_CLOEXEC)? as i32;
+    let mut magic = [0usize; 16];
+    call!(nr::FSTATFS, list, magic.as_mut_ptr())?;
+    if magic[0] != PROC_SUPER_MAGIC {
+        return Err(ENOSYS);
+    }
+    let mut buffer = [0u8; 1024];
+    loop {
+        let len = call!(nr::GETDENTS64, list, buffer.as_mut_ptr(), buffer.len())?;
+        if len == 0 {
+            break;
+        }
+        close_listed(buffer.get(..len).unwrap_or(&[]), first, list);
+    }
+    call!(nr::CLOSE, list).map(drop)
+}
+
+/// Records of getdents64(2): inode (8), offset (8), length (2), type (1), name.
+fn close_listed(mut records: &[u8], first: i32, list: i32) {
+    const HEADER: usize = 19;
+    while let Some([low, high]) = records.get(16..18) {
+        let length = usize::from(u16::from_ne_bytes([*low, *high]));
+        let name = records.get(HEADER..length).unwrap_or(&[]);
+        let digits = name.iter().take_while(|byte| byte.is_ascii_digit());
+        let number =
+            digits.fold(0i32, |number, digit| number.wrapping_mul(10).wrapping_add(i32::from(digit - b'0')));
+        if number >= first && number != list {
+            call!(nr::CLOSE, number).ok();
+        }
+        let Some(rest) = records.get(length.max(HEADER)..) else { return };
+        records = rest;
+    }
 }
 
 /// Without the maps an exec would lose all capabilities in the new user namespace.

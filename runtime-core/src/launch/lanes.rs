@@ -6,6 +6,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use nix::errno::Errno;
 use nix::sched::{CloneFlags, setns, unshare};
 
+use super::failure::init_frame;
 use super::{Child, idmap, network};
 use crate::child::ops::Point;
 use crate::error::{Error, Result};
@@ -24,64 +25,92 @@ pub(crate) trait ParentLane {
     fn join_resctrl(&mut self, pid: i32) -> Result<()>;
     /// Whether the caller may write any id map itself.
     fn privileged(&self) -> bool;
-    /// Does what belongs to a point (hooks); a memory file with the state goes to the child.
-    fn reached(&mut self, point: Point, child: &Child<'_>) -> Result<Option<OwnedFd>>;
+    /// Does what belongs to a point (hooks); the descriptors go to the child, one by one.
+    fn reached(&mut self, point: Point, child: &Child<'_>) -> Result<Vec<OwnedFd>>;
 }
 
 /// Runs the parent lane to its end.
 pub(crate) fn run(plan: &LaunchPlan, child: &mut Child<'_>, lane: &mut dyn ParentLane) -> Result<()> {
-    for op in &plan.parent {
-        match op {
-            ParentOp::JoinCgroup => lane.join_cgroup(child.pid())?,
-            ParentOp::ApplyLimits => lane.apply_limits()?,
-            ParentOp::AttachDevices => lane.attach_devices()?,
-            ParentOp::JoinResctrl => lane.join_resctrl(child.pid())?,
-            ParentOp::MakeNetwork { sysfs } => {
-                let network = network::make(*sysfs)?;
-                let mut fds = vec![network.namespace.as_raw_fd()];
-                fds.extend(network.sysfs.as_ref().map(AsRawFd::as_raw_fd));
-                child.release(&fds)?;
+    plan.parent.iter().try_for_each(|op| {
+        // What the init said has its own.
+        step(plan, op, child, lane).map_err(|error| match (error.launch_frame(), frame(plan, op)) {
+            (None, Some(frame)) => error.frame(frame),
+            _ => error,
+        })
+    })
+}
+
+/// Where a failure belongs to, in runc's words.
+fn frame(plan: &LaunchPlan, op: &ParentOp) -> Option<String> {
+    let in_init = |what: &str| format!("{}: {what}", init_frame(plan, None));
+    match op {
+        ParentOp::JoinCgroup => Some("unable to apply cgroup configuration".to_owned()),
+        ParentOp::ApplyLimits | ParentOp::AttachDevices => {
+            Some(in_init("error setting cgroup config for procHooks process"))
+        }
+        ParentOp::JoinResctrl => Some("unable to apply Intel RDT configuration".to_owned()),
+        ParentOp::MakeNetwork { .. } | ParentOp::Answer(Point::NetworkDevices) => {
+            Some("error creating network interfaces".to_owned())
+        }
+        ParentOp::SendTree { origin, .. } | ParentOp::Rlimit { origin, .. } => {
+            Some(init_frame(plan, Some(origin)))
+        }
+        ParentOp::OomScoreAdj { .. } => None,
+        ParentOp::Answer(_) => Some(init_frame(plan, None)),
+    }
+}
+
+fn step(plan: &LaunchPlan, op: &ParentOp, child: &mut Child<'_>, lane: &mut dyn ParentLane) -> Result<()> {
+    match op {
+        ParentOp::JoinCgroup => lane.join_cgroup(child.pid())?,
+        ParentOp::ApplyLimits => lane.apply_limits()?,
+        ParentOp::AttachDevices => lane.attach_devices()?,
+        ParentOp::JoinResctrl => lane.join_resctrl(child.pid())?,
+        ParentOp::MakeNetwork { sysfs } => {
+            let network = network::make(*sysfs)?;
+            let mut fds = vec![network.namespace.as_raw_fd()];
+            fds.extend(network.sysfs.as_ref().map(AsRawFd::as_raw_fd));
+            child.release(&fds)?;
+        }
+        ParentOp::SendTree { source, recursive, nofollow, mounted_by_child, idmap, origin } => {
+            let request = TreeRequest {
+                source,
+                recursive: *recursive,
+                nofollow: *nofollow,
+                mounts_of: mounted_by_child.then(|| child.pid()),
+            };
+            let tree = tree(&request, idmap.as_ref(), child).map_err(|error| error.origin(origin.clone()))?;
+            child.release(&[tree.as_raw_fd()])?;
+        }
+        ParentOp::Rlimit { resource, soft, hard, origin } => {
+            process::set_limit(child.pid(), *resource, (*soft, *hard)).map_err(|errno| {
+                Error::system(format!("set resource limit {resource} to {soft}:{hard}"), errno)
+                    .origin(origin.clone())
+            })?;
+        }
+        ParentOp::OomScoreAdj { value, origin } => {
+            let path = format!("/proc/{}/oom_score_adj", child.pid());
+            std::fs::write(&path, value.to_string()).map_err(|error| {
+                Error::io(format!("write {value} to {path}"), &error).origin(origin.clone())
+            })?;
+        }
+        ParentOp::Answer(Point::IdMaps) => {
+            child.expect(Point::IdMaps)?;
+            if let Some(maps) = &plan.id_maps {
+                idmap::write(child.pid(), maps, lane.privileged())?;
             }
-            ParentOp::SendTree { source, recursive, nofollow, mounted_by_child, idmap, origin } => {
-                let request = TreeRequest {
-                    source,
-                    recursive: *recursive,
-                    nofollow: *nofollow,
-                    mounts_of: mounted_by_child.then(|| child.pid()),
-                };
-                let tree =
-                    tree(&request, idmap.as_ref(), child).map_err(|error| error.origin(origin.clone()))?;
-                child.release(&[tree.as_raw_fd()])?;
-            }
-            ParentOp::Rlimit { resource, soft, hard, origin } => {
-                process::set_limit(child.pid(), *resource, (*soft, *hard)).map_err(|errno| {
-                    Error::system(format!("set resource limit {resource} to {soft}:{hard}"), errno)
-                        .origin(origin.clone())
-                })?;
-            }
-            ParentOp::OomScoreAdj { value, origin } => {
-                let path = format!("/proc/{}/oom_score_adj", child.pid());
-                std::fs::write(&path, value.to_string()).map_err(|error| {
-                    Error::io(format!("write {value} to {path}"), &error).origin(origin.clone())
-                })?;
-            }
-            ParentOp::Answer(Point::IdMaps) => {
-                child.expect(Point::IdMaps)?;
-                if let Some(maps) = &plan.id_maps {
-                    idmap::write(child.pid(), maps, lane.privileged())?;
-                }
-                child.release(&[])?;
-            }
-            ParentOp::Answer(point) => {
-                child.expect(*point)?;
-                let state = lane.reached(*point, child)?;
-                child.release(&[])?;
-                if let Some(state) = state {
-                    child.release(&[state.as_raw_fd()])?;
-                }
+            child.release(&[])?;
+        }
+        ParentOp::Answer(point) => {
+            child.expect(*point)?;
+            let given = lane.reached(*point, child)?;
+            child.release(&[])?;
+            for fd in given {
+                child.release(&[fd.as_raw_fd()])?;
             }
         }
     }
+    child.mark(|| op.explain());
     Ok(())
 }
 

@@ -13,7 +13,7 @@ use nix::sched::CloneFlags;
 use crate::error::{Error, ErrorKind, Result};
 use crate::spec::NetDevice;
 use crate::sys::namespace;
-use crate::sys::netlink::Netlink;
+use crate::sys::netlink::{Address, Netlink};
 
 /// The network namespace of the calling thread.
 const OWN: &str = "/proc/thread-self/ns/net";
@@ -26,11 +26,19 @@ struct Side {
     netlink: Netlink,
 }
 
-/// The interfaces that were moved, by their names on the host and their indices in the container: what
-/// is undone when `create` fails. In a namespace that the container joined somebody else may give the
-/// name to an interface of his, which must not get to the host in its place.
+/// The interfaces that were moved: what is undone when `create` fails.
 #[derive(Default)]
-pub(crate) struct Moved(Option<Sides>, Vec<(String, u32)>);
+pub(crate) struct Moved(Option<Sides>, Vec<MovedDevice>);
+
+/// An interface as it was on the host.
+struct MovedDevice {
+    name: String,
+    up: bool,
+    addresses: Vec<Address>,
+    /// Its index in the container. In a namespace that the container joined somebody else may give the
+    /// name to an interface of his, which must not get to the host in its place.
+    index: u32,
+}
 
 struct Sides {
     host: Side,
@@ -42,8 +50,7 @@ struct Sides {
 pub(crate) fn give(pid: i32, devices: &[NetDevice], moved: &mut Moved) -> Result<()> {
     let sides = moved.0.insert(Sides::open(pid)?);
     for device in devices {
-        let index = sides.give(device).map_err(|error| error.origin(device.origin()))?;
-        moved.1.push((device.host.clone(), index));
+        sides.give(device, &mut moved.1).map_err(|error| error.origin(device.origin()))?;
     }
     Ok(())
 }
@@ -52,9 +59,16 @@ impl Moved {
     /// Moves everything back, as far as that goes: the failure that led here is the one to tell.
     pub(crate) fn undo(self) {
         let Some(Sides { mut host, mut container }) = self.0 else { return };
-        for (name, index) in self.1.iter().rev() {
-            transfer(&mut container, &mut host, *index, name, "move the network device back").ok();
+        for device in self.1.iter().rev() {
+            device.back(&mut container, &mut host).ok();
         }
+    }
+}
+
+impl MovedDevice {
+    fn back(&self, container: &mut Side, host: &mut Side) -> Result<()> {
+        let index = container.move_to(host, self.index, &self.name, "move the network device back")?;
+        host.settle(index, &self.name, self.up, &self.addresses)
     }
 }
 
@@ -77,8 +91,8 @@ impl Sides {
         Ok(Self { host, container: Side { namespace: other, netlink } })
     }
 
-    /// Moves one device and tells its index inside.
-    fn give(&mut self, device: &NetDevice) -> Result<u32> {
+    /// Moves one device with its addresses, and brings it up.
+    fn give(&mut self, device: &NetDevice, moved: &mut Vec<MovedDevice>) -> Result<()> {
         let name = match device.name.strip_suffix("%d") {
             None => device.name.clone(),
             Some(stem) => self.container.free_name(stem)?,
@@ -88,9 +102,14 @@ impl Sides {
             return Err(Error::new(ErrorKind::AlreadyExists, operation)
                 .reason("the container has a network device of that name"));
         }
-        let missing = || Error::system(operation.clone(), Errno::ENODEV);
-        let index = self.host.find(&device.host)?.ok_or_else(missing)?;
-        transfer(&mut self.host, &mut self.container, index, &name, &operation)
+        let failed = |errno| Error::system(operation.clone(), errno);
+        let index = self.host.find(&device.host)?.ok_or_else(|| failed(Errno::ENODEV))?;
+        let up = self.host.netlink.is_up(index).map_err(failed)?;
+        let addresses = self.host.netlink.addresses(index).map_err(failed)?;
+        let index = self.host.move_to(&mut self.container, index, &name, &operation)?;
+        let result = self.container.settle(index, &name, true, &addresses);
+        moved.push(MovedDevice { name: device.host.clone(), up, addresses, index });
+        result
     }
 }
 
@@ -111,32 +130,37 @@ impl Side {
         }
         Err(Error::system(format!("find a free name for \"{stem}%d\""), Errno::ENFILE))
     }
+
+    /// Moves an interface to the other side, which leaves it down and without addresses; its index there.
+    fn move_to(&mut self, other: &mut Side, index: u32, name: &str, operation: &str) -> Result<u32> {
+        let failed = |errno| Error::system(operation.to_owned(), errno);
+        self.netlink.give(index, other.namespace.as_fd(), name).map_err(|errno| {
+            let error = failed(errno);
+            match errno {
+                Errno::EINVAL => error.hint("the device may be bound to its network namespace"),
+                _ => error,
+            }
+        })?;
+        other.find(name)?.ok_or_else(|| failed(Errno::ENODEV))
+    }
+
+    /// Brings an interface up if it is to be, and gives it its addresses.
+    fn settle(&mut self, index: u32, name: &str, up: bool, addresses: &[Address]) -> Result<()> {
+        // Up before the addresses: IPv6 takes none on some devices that are down.
+        if up {
+            self.netlink
+                .up(index)
+                .map_err(|errno| Error::system(format!("bring up the network device {name:?}"), errno))?;
+        }
+        for address in addresses {
+            self.netlink.add_address(index, address).map_err(|errno| {
+                Error::system(format!("give the network device {name:?} its address back"), errno)
+            })?;
+        }
+        Ok(())
+    }
 }
 
 fn moving(old: &str, new: &str) -> String {
     format!("move the network device {old:?} into the container as {new:?}")
-}
-
-/// Moves a device with its permanent global addresses, and brings it up; its index there.
-fn transfer(from: &mut Side, to: &mut Side, index: u32, new: &str, operation: &str) -> Result<u32> {
-    let failed = |errno| Error::system(operation.to_owned(), errno);
-    let addresses = from.netlink.addresses(index).map_err(failed)?;
-    from.netlink.give(index, to.namespace.as_fd(), new).map_err(|errno| {
-        let error = failed(errno);
-        match errno {
-            Errno::EINVAL => error.hint("the device may be bound to its network namespace"),
-            _ => error,
-        }
-    })?;
-    let index = to.find(new)?.ok_or_else(|| failed(Errno::ENODEV))?;
-    // Up before the addresses: IPv6 takes none on some devices that are down.
-    to.netlink
-        .up(index)
-        .map_err(|errno| Error::system(format!("bring up the network device {new:?}"), errno))?;
-    for address in &addresses {
-        to.netlink.add_address(index, address).map_err(|errno| {
-            Error::system(format!("give the network device {new:?} its address back"), errno)
-        })?;
-    }
-    Ok(index)
 }

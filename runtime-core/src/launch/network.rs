@@ -26,6 +26,8 @@ pub(crate) fn make(sysfs: Option<u64>) -> Result<Network> {
     let failed =
         |call: &'static str| move |errno: Errno| Error::system(call, errno).origin("linux.namespaces");
     let outside = File::open(OWN).map_err(|error| Error::io(format!("open {OWN:?}"), &error))?;
+    // To where it is already: what refuses the way back has to be known before.
+    namespace::setns(outside.as_fd(), NEWNET).map_err(failed("setns to the caller's network namespace"))?;
     namespace::unshare(NEWNET).map_err(failed("unshare of the network namespace"))?;
     let made = inside(sysfs);
     // A thread that stayed inside would act on the wrong network from now on, unnoticed.

@@ -29,7 +29,10 @@ impl Context<'_> {
 
     /// True if the caller can do what the child, in a user namespace of its own, cannot.
     pub(super) fn parent_is_stronger(&self) -> bool {
-        self.changes_user_namespace() && self.host.effective_ids().0 == 0 && !self.options.rootless
+        self.changes_user_namespace()
+            && self.host.effective_ids().0 == 0
+            && !self.options.rootless
+            && self.host.owns_mounts()
     }
 
     /// True if device nodes cannot be made, only bound.

@@ -1,5 +1,7 @@
 //! The root file system: its tree, the mounts, masked and read-only paths.
 
+use std::collections::HashSet;
+
 use super::MountIdMap;
 use super::cgroup_mount;
 use super::lanes::{Context, Lanes, Tree};
@@ -308,22 +310,21 @@ pub(super) fn late_read_only(lanes: &mut Lanes, context: Context<'_>) {
 
 /// Read-only and masked paths; `deferred` selects those that depend on mounts that waited.
 pub(super) fn restrict(lanes: &mut Lanes, context: Context<'_>, waits: &Deferred, deferred: bool) {
-    let selected = |path: &&String| waits.has_path(path) == deferred;
-    // A path that is named twice is covered once.
-    let first = |paths: &[String], index: usize| !paths[..index].contains(&paths[index]);
-    let (read_only, masked) = (&context.spec.readonly_paths, &context.spec.masked_paths);
-    for (index, path) in
-        read_only.iter().enumerate().filter(|(index, path)| selected(path) && first(read_only, *index))
-    {
+    let selected = |(_, path): &(usize, &String)| waits.has_path(path) == deferred;
+    for (index, path) in distinct(&context.spec.readonly_paths).filter(selected) {
         let path = lanes.child.string(path);
         lanes.push_from(Op::ReadOnly { path }, &format!("linux.readonlyPaths[{index}]"));
     }
-    for (index, path) in
-        masked.iter().enumerate().filter(|(index, path)| selected(path) && first(masked, *index))
-    {
+    for (index, path) in distinct(&context.spec.masked_paths).filter(selected) {
         let path = lanes.child.string(path);
         lanes.push_from(Op::Mask { path }, &format!("linux.maskedPaths[{index}]"));
     }
+}
+
+/// The paths with their places in the list; one that is named twice is covered once.
+fn distinct(paths: &[String]) -> impl Iterator<Item = (usize, &String)> {
+    let mut seen = HashSet::with_capacity(paths.len());
+    paths.iter().enumerate().filter(move |(_, path)| seen.insert(path.as_str()))
 }
 
 /// Changes the root, and gives it its propagation and attributes.

@@ -9,13 +9,14 @@ mod default;
 mod delegation;
 mod device;
 mod findings;
-mod hook;
+pub(crate) mod hook;
 mod id_map;
 mod intel_rdt;
 mod linux;
 mod locate;
 mod mount;
 pub(crate) mod mount_options;
+mod names;
 mod namespace;
 mod net_device;
 mod parse;
@@ -162,6 +163,7 @@ impl ValidSpec {
     /// Fails with [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) and a text that names
     /// everything that is wrong with the configuration, each with its JSON path.
     pub fn parse(bytes: &[u8]) -> Result<Self> {
+        let bytes = &*names::canonical::<Spec>(bytes);
         let (spec, mut parsed) = parse::parse::<Spec>(bytes, "config.json")?;
         parsed.require::<required::Required>(bytes);
         let mut findings = Findings::default();
@@ -243,7 +245,8 @@ impl ValidProcess {
 
     /// Parses and checks the bytes of a process alone, as `exec --process` takes it.
     pub fn parse(bytes: &[u8]) -> Result<Self> {
-        let (process, parsed) = parse::parse::<oci_spec::runtime::Process>(bytes, "process")?;
+        let bytes = names::canonical::<oci_spec::runtime::Process>(bytes);
+        let (process, parsed) = parse::parse::<oci_spec::runtime::Process>(&bytes, "process")?;
         let mut findings = Findings::default();
         parsed.warn(&mut findings);
         let mut valid = process::convert(&process, "", &mut findings);

@@ -1,5 +1,7 @@
 //! `linux.netDevices`.
 
+use std::collections::HashSet;
+
 use super::findings::Findings;
 use super::linux::Parts;
 use super::namespace::{Kind, Namespaces};
@@ -40,7 +42,8 @@ pub(super) fn net_devices(
         .map(|(host, device)| NetDevice { host: host.clone(), name: name(host, device.name().as_ref()) })
         .collect();
     devices.sort_by(|one, other| one.host.cmp(&other.host));
-    for (index, device) in devices.iter().enumerate() {
+    let mut taken = HashSet::with_capacity(devices.len());
+    for device in &devices {
         let template = device.name.strip_suffix("%d");
         if !is_name(&device.host) {
             findings.error(device.origin(), format!("{:?} is no name of a network device", device.host));
@@ -51,7 +54,7 @@ pub(super) fn net_devices(
                 format!("{:?} is no name of a network device", device.name),
             );
         }
-        if template.is_none() && devices.iter().take(index).any(|other| other.name == device.name) {
+        if template.is_none() && !taken.insert(device.name.as_str()) {
             findings.error(
                 format!("{}.name", device.origin()),
                 format!("{:?} is the name of another device too", device.name),

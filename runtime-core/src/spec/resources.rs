@@ -4,7 +4,7 @@ use oci_spec::runtime::LinuxResources;
 use serde::Deserialize;
 
 use super::findings::Findings;
-use super::parse;
+use super::{names, parse};
 use crate::error::Result;
 
 /// Parses `linux.resources` from JSON; `file` names the text in errors. Fields that may be missing may
@@ -14,6 +14,7 @@ use crate::error::Result;
 ///
 /// Everything that has a wrong type, each with its JSON path.
 pub fn parse_resources(bytes: &[u8], file: &'static str) -> Result<(LinuxResources, Vec<String>)> {
+    let bytes = &*names::canonical::<LinuxResources>(bytes);
     let (mut resources, parsed) = parse::parse::<LinuxResources>(bytes, file)?;
     let mut findings = Findings::default();
     parsed.warn(&mut findings);
@@ -33,29 +34,33 @@ struct Resources {
 }
 
 impl Resources {
-    fn has_limit(self) -> bool {
-        self.pids.is_some_and(|pids| pids.limit.is_some())
+    fn has_limit(&self) -> bool {
+        self.pids.as_ref().is_some_and(|pids| pids.limit.is_some())
+    }
+
+    /// Of `bytes` that are the resources or a whole configuration.
+    fn parse(bytes: &[u8]) -> Option<Self> {
+        #[derive(Deserialize)]
+        struct Linux {
+            resources: Option<Resources>,
+        }
+        #[derive(Deserialize)]
+        struct Config {
+            linux: Option<Linux>,
+        }
+        let config: Option<Config> = serde_json::from_slice(bytes).ok();
+        let in_config = config.and_then(|config| config.linux?.resources);
+        in_config.or_else(|| serde_json::from_slice(bytes).ok())
     }
 }
 
 /// `oci_spec` reads an absent limit as 0, which is a limit (runtime-spec 1.3, "PIDs"): takes it out
-/// again if `bytes`, the resources or a whole configuration, do not say it.
+/// again if it is not said.
 pub(super) fn unset_pids(resources: &mut LinuxResources, bytes: &[u8]) {
-    #[derive(Deserialize)]
-    struct Linux {
-        resources: Option<Resources>,
-    }
-    #[derive(Deserialize)]
-    struct Config {
-        linux: Option<Linux>,
-    }
     if resources.pids().is_none_or(|pids| pids.limit() != 0) {
         return;
     }
-    let config: Option<Config> = serde_json::from_slice(bytes).ok();
-    let in_config = config.and_then(|config| config.linux?.resources).map(Resources::has_limit);
-    let alone = || serde_json::from_slice::<Resources>(bytes).is_ok_and(Resources::has_limit);
-    if !in_config.unwrap_or_else(alone) {
+    if !Resources::parse(bytes).is_some_and(|said| said.has_limit()) {
         resources.set_pids(None);
     }
 }

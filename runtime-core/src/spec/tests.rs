@@ -253,3 +253,15 @@ fn the_default_configuration_is_valid() {
         assert!(ValidSpec::parse(&spec).unwrap().warnings().is_empty());
     }
 }
+
+#[test]
+fn a_class_of_service_is_one_directory() {
+    for hostile in ["../gold", "a/b", "/gold", "..", ".", "a\nb", "info", "mon_groups", "mon_data"] {
+        refused("/linux/intelRdt", serde_json::json!({"closID": hostile}), "linux.intelRdt.closID");
+    }
+    let lines = serde_json::json!({"closID": "gold", "schemata": ["L3:0=f\nMB:0=1"]});
+    refused("/linux/intelRdt", lines, "linux.intelRdt.schemata[0]");
+    for good in ["gold", "a..b", "/"] {
+        accepted("/linux/intelRdt", serde_json::json!({"closID": good}));
+    }
+}

@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, OpenHow, ResolveFlag, open, openat2, renameat};
 use nix::sys::socket::{AddressFamily, Backlog, SockFlag, SockType, UnixAddr, bind, connect, listen, socket};
-use nix::sys::stat::{Mode, fstatat, mkdirat};
-use nix::unistd::{UnlinkatFlags, unlinkat};
+use nix::sys::stat::{Mode, fstat, fstatat, mkdirat};
+use nix::unistd::{UnlinkatFlags, geteuid, unlinkat};
 
 use super::Record;
 use super::record::SCHEMA;
@@ -27,6 +27,8 @@ const RESOURCES: &str = "resources.json";
 const NEW_RESOURCES: &str = "resources.json.new";
 const GATE: &str = "start.sock";
 
+/// Mode bits by which group and others could plant a state.
+const OTHERS_WRITE: u32 = 0o022;
 /// A state or configuration file is never larger.
 const FILE_LIMIT: u64 = 64 << 20;
 /// Room for a common state file, read in one call.
@@ -115,6 +117,7 @@ impl Store {
         let path = self.path.join(id.as_str());
         let directory = below(root.as_fd(), id.as_str(), OFlag::O_DIRECTORY | OFlag::O_RDONLY, Mode::empty())
             .map_err(|errno| Error::system(format!("open the state directory {path:?}"), errno))?;
+        check_owner(&path, &directory)?;
         Ok(Entry { path, directory })
     }
 
@@ -139,6 +142,25 @@ impl Store {
         ids.sort();
         Ok(ids)
     }
+}
+
+/// A state names hooks to run and processes to kill: only the caller's own are believed, that nobody
+/// else can write.
+fn check_owner(path: &Path, directory: &OwnedFd) -> Result<()> {
+    let operation = || format!("trust the state directory {path:?}");
+    let found = fstat(directory).map_err(|errno| Error::system(operation(), errno))?;
+    let own = geteuid().as_raw();
+    if found.st_uid != own {
+        return Err(Error::system(operation(), Errno::EPERM)
+            .reason(format!("it belongs to user {}, not to user {own}", found.st_uid))
+            .hint("use the container as the user that made it, or choose another state root with --root"));
+    }
+    if found.st_mode & OTHERS_WRITE != 0 {
+        return Err(Error::system(operation(), Errno::EPERM)
+            .reason(format!("others can write it: its mode is {:o}", found.st_mode & 0o7777))
+            .hint("find out who changed it; then `chmod 700`"));
+    }
+    Ok(())
 }
 
 /// Makes the state root with its parents; only the last component is private.

@@ -2,12 +2,14 @@
 #![allow(unsafe_code)]
 
 pub(crate) mod bpf;
+pub(crate) mod clock;
 pub(crate) mod file;
 pub(crate) mod fs;
 pub(crate) mod memfd;
 pub(crate) mod mount;
 pub(crate) mod namespace;
 pub(crate) mod netlink;
+pub(crate) mod probe;
 pub(crate) mod process;
 pub(crate) mod raw;
 pub(crate) mod seccomp;

@@ -4,6 +4,8 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 use nix::errno::Errno;
 
+/// `_IO(0xb7, 1)`: the user namespace that an nsfs descriptor's namespace belongs to (ioctl_ns(2)).
+const NS_GET_USERNS: libc::Ioctl = 0xb701;
 /// `_IO(0xb7, 3)`: the kind (CLONE_NEW*) of an nsfs descriptor.
 const NS_GET_NSTYPE: libc::Ioctl = 0xb703;
 /// The network namespace of a socket.
@@ -44,6 +46,15 @@ pub(crate) fn unmount_descriptor(descriptors: BorrowedFd<'_>, mount: BorrowedFd<
 pub(crate) fn kind(namespace: BorrowedFd<'_>) -> Result<u32, Errno> {
     // SAFETY: the request takes no argument.
     Errno::result(unsafe { libc::ioctl(namespace.as_raw_fd(), NS_GET_NSTYPE) }).map(|kind| kind as u32)
+}
+
+/// The user namespace that a namespace belongs to; EPERM if that is neither the caller's own nor one
+/// below it, so that the caller has no capability there.
+pub(crate) fn owner(namespace: BorrowedFd<'_>) -> Result<OwnedFd, Errno> {
+    // SAFETY: the request takes no argument and makes a new descriptor that nobody else owns.
+    unsafe {
+        Errno::result(libc::ioctl(namespace.as_raw_fd(), NS_GET_USERNS)).map(|fd| OwnedFd::from_raw_fd(fd))
+    }
 }
 
 /// An internet socket, the handle for what concerns the thread's network namespace.

@@ -67,6 +67,13 @@ impl Netlink {
         }
     }
 
+    /// Whether an interface is up.
+    pub(crate) fn is_up(&mut self, index: u32) -> Result<bool, Errno> {
+        let replies = self.request(libc::RTM_GETLINK, 0, &link(index, 0))?;
+        let flags = replies.first().and_then(|link| number(link, 8)).ok_or(Errno::EPROTO)?;
+        Ok(flags & libc::IFF_UP as u32 != 0)
+    }
+
     /// The permanent addresses of global scope that an interface has.
     pub(crate) fn addresses(&mut self, index: u32) -> Result<Vec<Address>, Errno> {
         let replies = self.request(libc::RTM_GETADDR, libc::NLM_F_DUMP, &[0; ADDRESS])?;
@@ -211,6 +218,11 @@ mod tests {
         let mut netlink = Netlink::open().unwrap();
         assert!(netlink.index_of("lo").unwrap().is_some());
         assert_eq!(netlink.index_of("no-such-device").unwrap(), None);
+    }
+
+    #[test]
+    fn an_interface_that_is_not_there_is_neither_up_nor_down() {
+        assert_eq!(Netlink::open().unwrap().is_up(i32::MAX as u32), Err(Errno::ENODEV));
     }
 
     #[test]

@@ -8,12 +8,31 @@ use std::process::Command;
 use nix::errno::Errno;
 
 use super::retry;
+use crate::error::Error;
 
 /// pidfd_open(2).
 pub(crate) fn pidfd_open(pid: i32) -> Result<OwnedFd, Errno> {
     // SAFETY: plain numbers; a new descriptor that nobody else owns.
     unsafe {
         Errno::result(libc::syscall(libc::SYS_pidfd_open, pid, 0)).map(|fd| OwnedFd::from_raw_fd(fd as i32))
+    }
+}
+
+/// Sees to it that a process that is made can be signalled and waited for: without the calls for that,
+/// nobody could end it.
+pub(crate) fn can_be_ended() -> Result<(), Error> {
+    // No process has the number 0, nor a descriptor -1.
+    let refused = |errno| matches!(errno, Errno::EPERM | Errno::ENOSYS);
+    if let Err(errno) = pidfd_open(0)
+        && refused(errno)
+    {
+        return Err(Error::system("pidfd_open of a container's init", errno));
+    }
+    // SAFETY: plain numbers and a null siginfo; no descriptor, so no signal.
+    let sent = unsafe { libc::syscall(libc::SYS_pidfd_send_signal, -1, 0, 0usize, 0) };
+    match Errno::result(sent) {
+        Err(errno) if refused(errno) => Err(Error::system("pidfd_send_signal to a container's init", errno)),
+        _ => Ok(()),
     }
 }
 

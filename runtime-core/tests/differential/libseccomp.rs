@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io::{Read, Seek};
 use std::os::fd::AsRawFd;
 
-use oci_spec::runtime::{Arch, LinuxSeccomp, LinuxSeccompAction, LinuxSeccompOperator};
+use oci_spec::runtime::{Arch, LinuxSeccomp, LinuxSeccompAction};
 use runtime_core::seccomp::{Architecture, Instruction};
 
 const OPTIMIZE: c_uint = 8;
@@ -213,7 +213,8 @@ impl Library {
                 .flatten()
                 .map(|argument| Comparison {
                     argument: argument.index() as c_uint,
-                    operator: operator(argument.op()),
+                    // oci-spec's numbers are those of `enum scmp_compare`.
+                    operator: argument.op() as c_uint,
                     first: argument.value(),
                     second: argument.value_two().unwrap_or(0),
                 })
@@ -264,18 +265,6 @@ pub(crate) fn action(action: LinuxSeccompAction, errno: Option<u32>) -> u32 {
         LinuxSeccompAction::ScmpActTrace => 0x7ff0_0000 | data,
         LinuxSeccompAction::ScmpActLog => 0x7ffc_0000,
         LinuxSeccompAction::ScmpActAllow => 0x7fff_0000,
-    }
-}
-
-fn operator(operator: LinuxSeccompOperator) -> c_uint {
-    match operator {
-        LinuxSeccompOperator::ScmpCmpNe => 1,
-        LinuxSeccompOperator::ScmpCmpLt => 2,
-        LinuxSeccompOperator::ScmpCmpLe => 3,
-        LinuxSeccompOperator::ScmpCmpEq => 4,
-        LinuxSeccompOperator::ScmpCmpGe => 5,
-        LinuxSeccompOperator::ScmpCmpGt => 6,
-        LinuxSeccompOperator::ScmpCmpMaskedEq => 7,
     }
 }
 

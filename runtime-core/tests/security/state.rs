@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::os::linux::net::SocketAddrExt;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::net::{SocketAddr, UnixListener};
 use std::path::Path;
 
@@ -97,4 +97,31 @@ fn ids_and_cgroup_paths_do_not_leave_their_place() {
             assert!(!cgroups.contains("..") && !path.contains(['\0', '\n']), "{path:?}: {cgroups}");
         }
     }
+}
+
+/// A state names hooks that would run as the caller, and processes that `kill` would end. Control: the
+/// same directory is believed before and after.
+#[test]
+fn a_state_that_others_own_or_can_write_is_not_believed() {
+    let Some(scratch) = Scratch::new() else { return };
+    let _created = scratch.create(&config()).unwrap();
+    let id = scratch.runtime.list().unwrap().remove(0).id;
+    let directory = scratch.runtime.state_root().join(id.as_str());
+    let open = || scratch.runtime.container(id.as_str()).map(|_| ());
+    let refused = |part: &str| {
+        let error = open().unwrap_err().to_string();
+        assert!(error.contains("trust the state directory") && error.contains(part), "{error}");
+        let listed = scratch.runtime.list().unwrap();
+        assert!(listed.iter().all(|listed| listed.state.is_err()), "only this container is there");
+    };
+    open().unwrap();
+    std::os::unix::fs::chown(&directory, Some(1000), None).unwrap();
+    refused("it belongs to user 1000, not to user 0");
+    std::os::unix::fs::chown(&directory, Some(0), None).unwrap();
+    for mode in [0o720, 0o702] {
+        fs::set_permissions(&directory, fs::Permissions::from_mode(mode)).unwrap();
+        refused("others can write it");
+    }
+    fs::set_permissions(&directory, fs::Permissions::from_mode(0o700)).unwrap();
+    open().unwrap();
 }

@@ -28,6 +28,7 @@ pub(super) const CHECKS: &Table<Docker> = &[
     ("limits: --oom-score-adj", oom_score),
     ("limits: --cgroupns private", cgroup_namespace),
     ("limits: --cgroupns host", host_cgroup_namespace),
+    ("limits: all of them at once", together),
 ];
 
 /// The runtime may put the container lower than asked, but not elsewhere.
@@ -282,4 +283,51 @@ fn host_cgroup_namespace(docker: &Docker) -> Outcome {
     has("the namespace", &text, &fs::read_link("/proc/self/ns/cgroup")?.to_string_lossy())?;
     let seen = if is_unified() { format!("{}/{}/", docker.tag, container.id) } else { "pids/".to_owned() };
     container.sh(&format!("test -r /sys/fs/cgroup/{seen}cgroup.procs")).map(drop)
+}
+
+/// One container with every option: none of them is in another's way.
+fn together(docker: &Docker) -> Outcome {
+    controllers(&["memory", "cpu", "pids", "cpuset"])?;
+    let block = if is_unified() { "io" } else { "blkio" };
+    controllers(&[block])?;
+    let (name, number) = disk(&docker.host_dir("together")?)?;
+    let (rate, upper) = (format!("{name}:1mb"), format!("/{}/together", docker.tag));
+    let options = [
+        ["-m", "64m"],
+        ["--memory-swap", "96m"],
+        ["--memory-reservation", "32m"],
+        ["--cpus", "0.5"],
+        ["--cpuset-cpus", "0"],
+        ["--pids-limit", "20"],
+        ["--device-read-bps", &rate],
+        ["--oom-score-adj", "700"],
+        ["--cgroup-parent", &upper],
+        ["--cgroupns", "private"],
+    ];
+    let (container, pid) = pid_and(docker, &options.concat())?;
+    let host = fs::read_to_string(format!("/proc/{pid}/cgroup"))?;
+    has("its place", &host, &format!(":{upper}/{}", container.id))?;
+    let inside = container.sh("cat /proc/1/cgroup; cat /proc/1/oom_score_adj")?;
+    has("its namespace", &inside, ":/\n")?;
+    that(&format!("700 ends {inside:?}"), inside.ends_with("\n700"))?;
+    let unified = is_unified();
+    let of = |controller, v1, v2| cgroup_value(pid, controller, v1, v2);
+    same("limit", of("memory", "memory.limit_in_bytes", "memory.max")?, "67108864")?;
+    let swap = if unified { "33554432" } else { "100663296" };
+    same("swap", of("memory", "memory.memsw.limit_in_bytes", "memory.swap.max")?, swap)?;
+    same("reservation", of("memory", "memory.soft_limit_in_bytes", "memory.low")?, "33554432")?;
+    let quota = if unified { "50000 100000" } else { "50000" };
+    same("quota", of("cpu", "cpu.cfs_quota_us", "cpu.max")?, quota)?;
+    same("processors", of("cpuset", "cpuset.cpus", "cpuset.cpus")?, "0")?;
+    same("processes", of("pids", "pids.max", "pids.max")?, "20")?;
+    let rates = of(block, "blkio.throttle.read_bps_device", "io.max")?;
+    has("rate", &rates, &number)?;
+    has("rate", &rates, "1048576")?;
+    drop(container);
+    for parent in hierarchies().into_iter().map(|root| root.join(&docker.tag).join("together")) {
+        if parent.exists() {
+            fs::remove_dir(parent)?;
+        }
+    }
+    Ok(())
 }

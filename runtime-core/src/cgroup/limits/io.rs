@@ -132,9 +132,12 @@ fn throttle(
 }
 
 fn device_id(compiler: &mut Compiler<'_>, major: i64, minor: i64, origin: &str) -> Option<String> {
-    if u32::try_from(major).is_ok() && u32::try_from(minor).is_ok() {
-        return Some(format!("{major}:{minor}"));
+    let mut known = true;
+    for (name, number) in [("major", major), ("minor", minor)] {
+        if u32::try_from(number).is_err() {
+            compiler.invalid(field(origin, name), format!("{number} is no device number"));
+            known = false;
+        }
     }
-    compiler.invalid(origin.to_owned(), format!("{major}:{minor} is not a device number"));
-    None
+    known.then(|| format!("{major}:{minor}"))
 }

@@ -400,6 +400,25 @@ fn property_of(link: &mut Link, unit: &str, interface: &str, name: &str) -> Resu
     link.0.call(&call)
 }
 
+impl Link {
+    /// The cgroup of the manager itself, `/user.slice/…` of a user's; empty for the system's.
+    pub(crate) fn manager_cgroup(&mut self) -> Result<String> {
+        let operation = "find the cgroup of systemd";
+        let arguments = [Value::text(MANAGER), Value::text("ControlGroup")];
+        let call = Call {
+            destination: SYSTEMD,
+            path: SYSTEMD_PATH,
+            interface: "org.freedesktop.DBus.Properties",
+            member: "Get",
+            arguments: &arguments,
+        };
+        let reply = self.0.call(&call)?.map_err(|refusal| refusal.error(operation.to_owned()))?;
+        let text = reply.body("v").and_then(|mut body| (body.signature()? == "s").then(|| body.text())?);
+        text.map(str::to_owned)
+            .ok_or_else(|| Error::new(ErrorKind::Cgroup, operation).reason("the reply is no text"))
+    }
+}
+
 /// The cgroup of a slice, which has no process to look at.
 fn control_group(link: &mut Link, unit: &Unit) -> Result<String> {
     let reply = property_of(link, &unit.name, "org.freedesktop.systemd1.Slice", "ControlGroup")?

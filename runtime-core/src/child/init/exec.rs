@@ -67,12 +67,17 @@ pub fn find_program(init: &mut Init, candidates: Slice) -> Step {
                 init.program = *candidate;
                 return Ok(());
             }
-            // With a search path only a program that may not be run is worth telling.
-            Err(errno) if candidates.len() == 1 || errno == errno::EACCES => problem = errno,
+            // With a search path only a program that may not be run is worth telling, and a filter that
+            // denies the question.
+            Err(errno) if candidates.len() == 1 || is_telling(errno) => problem = errno,
             Err(_) => {}
         }
     }
     Err(Failure { errno: problem, detail: Detail::Whole as u32 })
+}
+
+fn is_telling(errno: i32) -> bool {
+    matches!(errno, errno::EACCES | errno::EPERM | errno::ENOSYS)
 }
 
 /// Whether the user may execute `path`.
@@ -83,7 +88,13 @@ fn executable(path: &CStr) -> Result<(), i32> {
     let stat = file::stat(file, c"");
     file::close(file);
     match stat?.kind() {
-        file::S_IFREG => call!(common::FACCESSAT2, AT_FDCWD, path.as_ptr(), X_OK, AT_EACCESS).map(drop),
+        file::S_IFREG => match call!(common::FACCESSAT2, AT_FDCWD, path.as_ptr(), X_OK, AT_EACCESS) {
+            // A filter older than the call. That for the real ids says the same here, where they are the
+            // effective ones; and execve(2) has the last word.
+            Err(errno::ENOSYS | errno::EPERM) => call!(nr::FACCESSAT, AT_FDCWD, path.as_ptr(), X_OK),
+            other => other,
+        }
+        .map(drop),
         file::S_IFDIR => Err(errno::EISDIR),
         _ => Err(errno::EACCES),
     }
@@ -91,8 +102,26 @@ fn executable(path: &CStr) -> Result<(), i32> {
 
 /// `CloseDescriptors`: every descriptor from `base` on is gone with the next execve(2).
 pub fn close_on_exec(base: i32) -> Step {
+    mark_from(base, base).at(Detail::CloseRange)
+}
+
+/// Marks all descriptors from a number on as close-on-exec; from `base` on they are the init's own.
+pub fn mark_from(first: i32, base: i32) -> Result<(), i32> {
     const CLOSE_RANGE_CLOEXEC: usize = 4;
-    call!(common::CLOSE_RANGE, base, u32::MAX, CLOSE_RANGE_CLOEXEC).at(Detail::Whole).map(drop)
+    const F_SETFD: usize = 2;
+    const FD_CLOEXEC: usize = 1;
+    /// The init began with few descriptors, and the kernel gives out the lowest free number: it never
+    /// has one that is so far above.
+    const FAR: i32 = 1024;
+    match call!(common::CLOSE_RANGE, first, u32::MAX, CLOSE_RANGE_CLOEXEC) {
+        Err(errno::ENOSYS | errno::EPERM) => {}
+        other => return other.map(drop),
+    }
+    for number in first..base.saturating_add(FAR) {
+        // Most of them are not open.
+        call!(nr::FCNTL, number, F_SETFD, FD_CLOEXEC).ok();
+    }
+    Ok(())
 }
 
 /// Pointers for execve(2), in memory of their own.

@@ -15,7 +15,7 @@ use super::request::{self, Feature, Fields, Notification, field, kind};
 use super::{DESCRIPTORS, Directories, config_file};
 use crate::cgroup::{Location, Mode};
 use crate::container::Container;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::spec::ValidSpec;
 use crate::state::{Record, Status, status_of};
 
@@ -56,6 +56,7 @@ struct Dump<'a> {
 
 impl Dump<'_> {
     fn run(&self) -> Result<()> {
+        self.check_mounts()?;
         let program = &self.options.criu.program;
         let version = criu::require_version(program, 0, "checkpoint")?;
         self.check_features(program)?;
@@ -81,6 +82,19 @@ impl Dump<'_> {
         match criu.finish()? || self.options.pre_dump {
             true => Ok(()),
             false => Err(criu::explain(Error::invalid("criu failed", "exit status"), &directories.log)),
+        }
+    }
+
+    /// What was added to the running container is not in its configuration, by which a restore makes
+    /// its mounts. The memory alone is no matter of mounts.
+    fn check_mounts(&self) -> Result<()> {
+        match self.record.added_mounts.first() {
+            Some(mount) if !self.options.pre_dump => {
+                Err(Error::new(ErrorKind::Unsupported, format!("save the mount on {:?}", mount.destination))
+                    .reason("it was added to the running container")
+                    .hint("take it away with `mounts remove` first"))
+            }
+            _ => Ok(()),
         }
     }
 

@@ -67,6 +67,7 @@ impl Restore<'_> {
     /// The sequence of host changes; as with create, each is guarded.
     fn run(&self) -> Result<(Entry, Kept)> {
         unit::refuse_restore(self.plan.unit.as_ref())?;
+        self.refuse_parts()?;
         let program = &self.options.criu.program;
         criu::require_version(program, self.least_version(), "restore")?;
         let mut fields = Fields::default();
@@ -106,6 +107,23 @@ impl Restore<'_> {
         cgroup.keep();
         drop(lock);
         Ok((entry.keep(), kept))
+    }
+
+    /// Refuses what a process has to have before it has children: CRIU makes them all at once.
+    fn refuse_parts(&self) -> Result<()> {
+        let spec = &self.plan.spec;
+        let devices = (!spec.net_devices.is_empty())
+            .then_some(("linux.netDevices", "give the devices to its network namespace from outside"));
+        let class = spec
+            .intel_rdt
+            .as_ref()
+            .map(|_| ("linux.intelRdt", "put the processes into the class after the restore"));
+        match devices.or(class) {
+            None => Ok(()),
+            Some((origin, hint)) => Err(Error::new(ErrorKind::Unsupported, origin)
+                .reason("a restored container cannot have it")
+                .hint(format!("leave it out, and {hint}"))),
+        }
     }
 
     fn least_version(&self) -> u32 {

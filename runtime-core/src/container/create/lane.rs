@@ -27,7 +27,12 @@ pub(super) struct Lane<'a> {
 
 impl ParentLane for Lane<'_> {
     fn join_cgroup(&mut self, pid: i32) -> Result<()> {
-        let Some(starting) = &mut self.starting else { return self.cgroup.join(pid) };
+        let Some(starting) = &mut self.starting else {
+            return match self.plan.options.joins_cgroup {
+                true => self.cgroup.attach(pid),
+                false => self.cgroup.join(pid),
+            };
+        };
         *self.cgroup = starting.start(pid, self.made_unit)?;
         self.record.cgroup = Some(self.cgroup.location());
         Ok(())
@@ -51,12 +56,12 @@ impl ParentLane for Lane<'_> {
         self.privileged
     }
 
-    fn reached(&mut self, point: Point, child: &Child<'_>) -> Result<Option<OwnedFd>> {
+    fn reached(&mut self, point: Point, child: &Child<'_>) -> Result<Vec<OwnedFd>> {
         match point {
-            Point::CgroupJoined | Point::IdMaps | Point::Mounts => Ok(None),
+            Point::CgroupJoined | Point::IdMaps | Point::Mounts => Ok(Vec::new()),
             Point::NetworkDevices => {
                 launch::give_net_devices(child.pid(), &self.plan.spec.net_devices, self.devices)?;
-                Ok(None)
+                Ok(Vec::new())
             }
             Point::RuntimeHooks => self.run_hooks(child),
             Point::Created => {
@@ -65,23 +70,26 @@ impl ParentLane for Lane<'_> {
                 }
                 self.record.init = Some(Identity::of(child.pid())?);
                 self.entry.write_record(self.record)?;
-                let hooks = !self.plan.spec.hooks.start_container.is_empty();
-                let state = || launch::state_file(&State::new(self.record, Status::Created));
-                hooks.then(state).transpose()
+                match self.plan.spec.hooks.start_container.as_slice() {
+                    [] => Ok(Vec::new()),
+                    _ => launch::hook_files(&State::new(self.record, Status::Created)),
+                }
             }
         }
     }
 }
 
 impl Lane<'_> {
-    /// prestart and createRuntime; hooks of the child lane get the state as a memory file.
-    fn run_hooks(&mut self, child: &Child<'_>) -> Result<Option<OwnedFd>> {
+    /// prestart and createRuntime; hooks of the child lane get the state, and files for what they print.
+    fn run_hooks(&mut self, child: &Child<'_>) -> Result<Vec<OwnedFd>> {
         self.record.init = Some(Identity::of(child.pid())?);
         let hooks = &self.plan.spec.hooks;
         let state = State::new(self.record, Status::Creating);
         launch::run_hooks(&hooks.prestart, &state)?;
         launch::run_hooks(&hooks.create_runtime, &state)?;
-        let in_child = !hooks.create_container.is_empty();
-        in_child.then(|| launch::state_file(&state)).transpose()
+        match hooks.create_container.as_slice() {
+            [] => Ok(Vec::new()),
+            _ => launch::hook_files(&state),
+        }
     }
 }

@@ -28,6 +28,10 @@ use crate::resctrl::{self, Place};
 use crate::runtime::Shared;
 use crate::spec::{Kind, ValidSpec};
 use crate::state::{Entry, Lock, Record, SCHEMA, State, Status};
+use crate::sys::process;
+
+/// runc's words before whatever fails while a process is started.
+pub(super) const START_FRAME: &str = "unable to start container process";
 
 /// Everything that the creation of one container takes, computed from its bundle. Its `Display` is
 /// the sequence of steps, one a line.
@@ -60,7 +64,12 @@ impl CreatePlan {
         let (bundle, config, mut spec) = bundle.into_parts();
         spec.strip_root(&bundle)?;
         let path = spec.cgroups_path.as_deref();
-        let hierarchies = shared.host.hierarchies(path.filter(|_| !shared.systemd))?;
+        let hierarchies = shared.host.hierarchies(match path {
+            _ if shared.systemd => None,
+            // A user without privileges has a place beside its own cgroup, if anywhere.
+            None | Some("") if !shared.host.is_privileged() => Some(id.as_str()),
+            path => path,
+        })?;
         let devices = device_rules(&spec)?;
         let (unit, cgroup) = match &hierarchies {
             Some(hierarchies) if shared.cgroups && shared.systemd => {
@@ -73,14 +82,16 @@ impl CreatePlan {
             }
             _ => (None, without_limits(hierarchies.as_deref(), &spec, &id)?),
         };
-        options.joins_cgroup = unit.is_some();
+        options.joins_cgroup = unit.is_some() || !shared.host.clone3();
         let delegation = Delegation::new(&spec, cgroup.as_ref(), shared.host.is_privileged())?;
         let place = match &cgroup {
             // What its cgroup mount shows is where it stays.
             None if hierarchies.is_some() => Some(Hierarchies::own_location()?),
             plan => location(plan.as_ref()),
         };
+        shared.mark("look at the host, plan the cgroup");
         let launch = launch_plan(shared, &id, &bundle, &spec, &options, place.clone())?;
+        shared.mark("plan the launch");
         let warnings = spec.warnings().iter().chain(&launch.warnings).cloned().collect();
         Ok(Self {
             id,
@@ -150,7 +161,7 @@ impl CreatePlan {
     }
 
     fn make(&self, shared: &Shared) -> Result<(Entry, Kept)> {
-        self.make_or_undo(shared).map_err(|error| match error.kind() {
+        self.make_or_undo(shared).map_err(in_start).map_err(|error| match error.kind() {
             // A container that a hook refused was one: its end is told to those who wait for that.
             ErrorKind::Hook => self.run_poststop(error),
             _ => error,
@@ -159,6 +170,7 @@ impl CreatePlan {
 
     /// The sequence of host changes. Every one is guarded; guards that are dropped undo in reverse.
     fn make_or_undo(&self, shared: &Shared) -> Result<(Entry, Kept)> {
+        process::can_be_ended()?;
         let (entry, lock) = shared.store.create(&self.id)?;
         let entry = Guard::new(entry, |entry: Entry| {
             // The error that led here is the one to tell; `delete --force` finds what is left.
@@ -169,6 +181,7 @@ impl CreatePlan {
         let mut record = self.record();
         entry.write_config(&self.config)?;
         entry.write_record(&record)?;
+        shared.mark("write the state");
 
         let mut starting = self.starting()?;
         let mut made_unit = Guard::new(None, unit::undo);
@@ -191,18 +204,23 @@ impl CreatePlan {
                 place.undo(&root);
             }
         });
-        self.make_resctrl(&mut resctrl)?;
+        self.make_resctrl(&mut resctrl, |planned| {
+            record.resctrl = Some(planned);
+            entry.write_record(&record)
+        })?;
         record.resctrl = resctrl.as_ref().map(|(_, place)| place.clone());
         let mut devices = Guard::new(Moved::default(), Moved::undo);
 
+        shared.mark("make the cgroup");
         let gate = if self.options.gate { Some(entry.make_gate()?) } else { None };
         let inputs = Inputs {
             stdio: [None; 3],
             preserved: launch.preserved,
-            cgroup: cgroup.clone_target(),
+            cgroup: cgroup.clone_target().filter(|_| !self.options.joins_cgroup),
             gate: gate.as_ref().map(AsFd::as_fd),
             target: None,
             privileged: shared.host.is_privileged(),
+            timings: shared.timings.as_ref(),
         };
         let mut child = launch::spawn(launch, &inputs).map_err(|error| cgroup.explain_clone(error))?;
         let privileged = inputs.privileged;
@@ -222,6 +240,7 @@ impl CreatePlan {
             // Other runtimes load the filter earlier: agents know an init by this status.
             let receiver = Receiver::new(&self.spec, || State::new(&record, Status::Creating));
             child.expect_executed(receiver.as_ref())?;
+            shared.mark("the program is executed");
             let state = State::new(&record, Status::Running);
             launch::run_hooks(&self.spec.hooks.poststart, &state)?;
         }
@@ -246,7 +265,9 @@ impl CreatePlan {
 
     fn starting(&self) -> Result<Option<Starting<'_>>> {
         match (&self.unit, &self.hierarchies) {
-            (Some(plan), Some(hierarchies)) => Starting::connect(plan, hierarchies).map(Some),
+            (Some(plan), Some(hierarchies)) => {
+                Starting::connect(plan, self.cgroup.as_ref(), hierarchies).map(Some)
+            }
             _ => Ok(None),
         }
     }
@@ -254,17 +275,24 @@ impl CreatePlan {
     /// Makes the cgroup; that of a unit is made later, around the init.
     pub(super) fn make_cgroup(&self) -> Result<Cgroup> {
         match (&self.hierarchies, &self.cgroup) {
-            (Some(hierarchies), Some(plan)) if self.unit.is_none() => Cgroup::create(hierarchies, plan),
+            (Some(hierarchies), Some(plan)) if self.unit.is_none() => Cgroup::create(hierarchies, plan)
+                .map_err(|error| error.frame("unable to apply cgroup configuration")),
             _ => Ok(Cgroup::none()),
         }
     }
 
-    /// The class of service, if the configuration wants one; what was made is in `made`, also when this
-    /// fails.
-    fn make_resctrl(&self, made: &mut Option<(Directory, Place)>) -> Result<()> {
+    /// The class of service, if the configuration wants one, which is recorded first; what was made is in
+    /// `made`, also when this fails.
+    fn make_resctrl(
+        &self,
+        made: &mut Option<(Directory, Place)>,
+        record: impl FnOnce(Place) -> Result<()>,
+    ) -> Result<()> {
         let Some(wanted) = &self.spec.intel_rdt else { return Ok(()) };
-        let (root, place) = made.insert((resctrl::mounted()?, Place::default()));
-        place.make(root, wanted, self.id.as_str())
+        let id = self.id.as_str();
+        let (root, place) = made.insert((resctrl::mounted()?, Place::new(wanted, id)));
+        record(place.planned(root, wanted, id))?;
+        place.make(root, wanted, id)
     }
 
     pub(super) fn record(&self) -> Record {
@@ -308,6 +336,15 @@ impl CreatePlan {
             Ok(()) => error,
             Err(second) => error.hint(format!("a poststop hook failed too: {second}")),
         }
+    }
+}
+
+/// The error of a launch in runc's frame. Without one are an id that is taken, and a poststart hook,
+/// which comes after it.
+fn in_start(error: Error) -> Error {
+    match (error.kind(), error.launch_frame()) {
+        (ErrorKind::AlreadyExists, _) | (ErrorKind::Hook, None) => error,
+        _ => error.frame(START_FRAME),
     }
 }
 

@@ -1,0 +1,117 @@
+//! New and joined namespaces.
+
+use serde_json::json;
+
+use super::{has, in_order, lines, lines_on, plan_on, with_namespaces, with_user_namespace};
+use crate::error::ErrorKind;
+use crate::host::Host;
+
+#[test]
+fn a_new_user_namespace_gets_its_trees_from_the_parent() {
+    let mut spec = with_user_namespace();
+    spec["mounts"]
+        .as_array_mut()
+        .unwrap()
+        .push(json!({"destination": "/d", "type": "bind", "source": "/s", "options": ["rbind", "idmap"]}));
+    spec["process"]["oomScoreAdj"] = json!(-500);
+    let lines = lines(&spec);
+    assert!(lines[0].contains("user") && lines[0].contains("network"));
+    in_order(
+        &lines,
+        &[
+            "map: uid 0=100000+65536 gid 0=100000+65536",
+            "parent: bind recursively \"/bundle/rootfs\" as the child sees it",
+            "parent: bind recursively \"/s\" as the child sees it with the container's id map",
+            "parent: write the limits",
+            "parent: set oom_score_adj to \"-500\"",
+            "parent: set RLIMIT_NOFILE",
+            "parent: let go on from the runtime, created",
+            "child: become root of the user namespace",
+            "child: open the root file system",
+        ],
+    );
+    assert!(!has(&lines, "child: set RLIMIT") && !has(&lines, "child: make character device"));
+    assert!(has(&lines, "child: bind device \"/dev/null\""));
+}
+
+/// After `unshare -Ur` without `-m` the mounts belong to the user namespace outside: only the child, which
+/// gets a copy of its own, can clone them.
+#[test]
+fn the_mounts_of_others_are_cloned_by_the_child() {
+    let mut spec = with_user_namespace();
+    spec["mounts"]
+        .as_array_mut()
+        .unwrap()
+        .push(json!({"destination": "/data", "type": "bind", "source": "/srv", "options": ["rbind"]}));
+    let host = || Host::for_tests().with_user(0, 0, true);
+    let lines = lines_on(&spec, &host().with_own_mounts(false));
+    assert!(!has(&lines, "parent: bind recursively"), "{}", lines.join("\n"));
+    assert!(has(&lines, "child: bind recursively \"/srv\" on \"/data\""), "{}", lines.join("\n"));
+    let lines = lines_on(&spec, &host());
+    assert!(
+        lines.iter().filter(|line| line.starts_with("parent: bind recursively")).count() == 2,
+        "{}",
+        lines.join("\n")
+    );
+}
+
+#[test]
+fn users_have_to_be_mapped() {
+    let mut spec = with_user_namespace();
+    spec["process"]["user"] = json!({"uid": 70000, "gid": 0});
+    let error = plan_on(&spec, &Host::for_tests()).unwrap_err();
+    assert_eq!(error.to_string(), "process.user.uid: 70000 is not mapped in the user namespace");
+    spec["linux"]["uidMappings"] = json!([{"containerID": 1, "hostID": 1, "size": 100000}]);
+    let error = plan_on(&spec, &Host::for_tests()).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidInput);
+}
+
+#[test]
+fn joined_namespaces() {
+    let spec = with_namespaces(json!([
+        {"type": "mount"},
+        {"type": "pid", "path": "/proc/1/ns/pid"},
+        {"type": "network", "path": "/run/netns/x"},
+    ]));
+    let mut spec = spec;
+    spec["hostname"] = json!("");
+    let all = lines(&spec);
+    in_order(
+        &all,
+        &[
+            "clone: mount",
+            "open: pid namespace \"/proc/1/ns/pid\"",
+            "open: network namespace \"/run/netns/x\"",
+            "child: open procfs",
+            "child: join the namespace pid (linux.namespaces[1].path)",
+            "child: join the namespace network",
+            "child: fork into the pid namespace",
+            "child: make a session",
+            "child: set propagation",
+        ],
+    );
+    assert!(!has(&all, "child: bring the loopback"));
+}
+
+#[test]
+fn a_new_user_namespace_is_made_after_joins() {
+    let mut spec = with_user_namespace();
+    let namespaces = spec["linux"]["namespaces"].as_array_mut().unwrap();
+    namespaces[1]["path"] = json!("/run/netns/x");
+    let lines = lines(&spec);
+    in_order(
+        &lines,
+        &[
+            "child: set RLIMIT_NOFILE",
+            "child: join the namespace network",
+            "child: make the namespaces user",
+            "child: wait for the id maps",
+            "child: become root",
+            "child: make the namespaces mount, ipc, uts, pid",
+            "child: make the namespaces cgroup",
+            "child: fork into the pid namespace",
+            "child: make a session",
+        ],
+    );
+    assert_eq!(lines[0], "clone: ");
+}
