@@ -79,7 +79,7 @@ impl RuntimeBuilder {
 
     /// Makes the cgroups of new containers through systemd: `linux.cgroupsPath` is then `slice:prefix:name`,
     /// and the cgroup that of a scope `prefix-name.scope` (or of a slice, if the name ends so). A caller
-    /// without privileges uses the service manager of its user.
+    /// without privileges uses the service manager of its user, which takes cgroup v2.
     ///
     /// Containers that exist are served as they were made, whatever is set here.
     #[must_use]

@@ -30,9 +30,19 @@ impl Cgroup {
     ///
     /// Kind [`ErrorKind::Cgroup`]; whatever was made by then is removed.
     pub fn create(hierarchies: &Hierarchies, plan: &CgroupPlan) -> Result<Self> {
+        Self::make(hierarchies, plan, Check::Unused)
+    }
+
+    /// As [`create`](Self::create), for a cgroup that another manager has made in the hierarchies that he
+    /// knows, with processes in it: what he left out is made. [`undo`](Self::undo) removes only that.
+    pub(crate) fn complete(hierarchies: &Hierarchies, plan: &CgroupPlan) -> Result<Self> {
+        Self::make(hierarchies, plan, Check::Nothing)
+    }
+
+    fn make(hierarchies: &Hierarchies, plan: &CgroupPlan, check: Check) -> Result<Self> {
         let mut cgroup =
             Self { mode: plan.location.mode, members: Vec::with_capacity(plan.location.places.len()) };
-        match cgroup.make_all(hierarchies, plan) {
+        match cgroup.make_all(hierarchies, plan, check) {
             Ok(()) => Ok(cgroup),
             Err(error) => {
                 cgroup.undo();
@@ -51,7 +61,7 @@ impl Cgroup {
         }
     }
 
-    fn make_all(&mut self, hierarchies: &Hierarchies, plan: &CgroupPlan) -> Result<()> {
+    fn make_all(&mut self, hierarchies: &Hierarchies, plan: &CgroupPlan, check: Check) -> Result<()> {
         for place in &plan.location.places {
             let root = hierarchies.root(&place.mount).ok_or_else(|| {
                 Error::new(ErrorKind::Cgroup, format!("open {:?}", place.mount))
@@ -60,7 +70,7 @@ impl Cgroup {
             match make_member(root, place, plan) {
                 Ok(member) => {
                     self.members.push(member);
-                    self.check_last(plan)?;
+                    self.check_last(plan, check)?;
                 }
                 Err(failure) => may_do_without(place, plan, failure)?,
             }
@@ -75,11 +85,11 @@ impl Cgroup {
     }
 
     /// Refuses a cgroup that was there already if it is in use, and enables controllers.
-    fn check_last(&mut self, plan: &CgroupPlan) -> Result<()> {
+    fn check_last(&mut self, plan: &CgroupPlan, check: Check) -> Result<()> {
         let Some(member) = self.members.last_mut() else {
             return Ok(());
         };
-        if !member.made.contains(&member.place.path) {
+        if check == Check::Unused && !member.made.contains(&member.place.path) {
             member.check_unused()?;
         }
         if member.is_unified() {
@@ -126,6 +136,14 @@ impl Member {
         }
         Ok(())
     }
+}
+
+/// What a cgroup that is there already has to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Check {
+    /// Without processes, and not frozen.
+    Unused,
+    Nothing,
 }
 
 /// A failure, and whether it is for lack of permission.

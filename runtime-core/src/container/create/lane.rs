@@ -5,7 +5,7 @@ use std::os::fd::OwnedFd;
 use super::super::unit::Starting;
 use super::CreatePlan;
 use crate::cgroup::systemd::Unit;
-use crate::cgroup::{Cgroup, Directory};
+use crate::cgroup::{Cgroup, Directory, Mode};
 use crate::child::ops::Point;
 use crate::error::Result;
 use crate::launch::{self, Child, Moved, ParentLane};
@@ -26,16 +26,25 @@ pub(super) struct Lane<'a> {
 }
 
 impl ParentLane for Lane<'_> {
-    fn join_cgroup(&mut self, pid: i32) -> Result<()> {
-        let Some(starting) = &mut self.starting else {
-            return match self.plan.options.joins_cgroup {
-                true => self.cgroup.attach(pid),
-                false => self.cgroup.join(pid),
-            };
-        };
-        *self.cgroup = starting.start(pid, self.made_unit)?;
+    fn start_unit(&mut self, pid: i32) -> Result<()> {
+        let (Some(starting), Some(plan)) = (&mut self.starting, &self.plan.cgroup) else { return Ok(()) };
+        let location = starting.start(pid, self.made_unit)?;
+        if location.mode != Mode::Unified {
+            // What systemd does not know is to be found by `delete --force` too.
+            self.record.cgroup = Some(location.clone());
+            self.entry.write_record(self.record)?;
+        }
+        *self.cgroup = starting.open(&location, plan)?;
         self.record.cgroup = Some(self.cgroup.location());
         Ok(())
+    }
+
+    fn join_cgroup(&mut self, pid: i32) -> Result<()> {
+        match &self.starting {
+            Some(starting) => starting.enter(self.cgroup, pid),
+            None if self.plan.options.joins_cgroup => self.cgroup.attach(pid),
+            None => self.cgroup.join(pid),
+        }
     }
 
     fn apply_limits(&mut self) -> Result<()> {

@@ -82,7 +82,8 @@ impl CreatePlan {
             }
             _ => (None, without_limits(hierarchies.as_deref(), &spec, &id)?),
         };
-        options.joins_cgroup = unit.is_some() || !shared.host.clone3();
+        options.by_systemd = unit.is_some();
+        options.joins_cgroup = options.by_systemd || !shared.host.clone3();
         let delegation = Delegation::new(&spec, cgroup.as_ref(), shared.host.is_privileged())?;
         let place = match &cgroup {
             // What its cgroup mount shows is where it stays.
@@ -263,7 +264,8 @@ impl CreatePlan {
         launch_plan(shared, &self.id, &self.bundle, &self.spec, &self.options, Some(own)).map(Some)
     }
 
-    fn starting(&self) -> Result<Option<Starting<'_>>> {
+    /// The connection to systemd, for a container whose cgroup that makes.
+    pub(in crate::container) fn starting(&self) -> Result<Option<Starting<'_>>> {
         match (&self.unit, &self.hierarchies) {
             (Some(plan), Some(hierarchies)) => {
                 Starting::connect(plan, self.cgroup.as_ref(), hierarchies).map(Some)
