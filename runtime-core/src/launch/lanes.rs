@@ -117,7 +117,6 @@ fn step(plan: &LaunchPlan, op: &ParentOp, child: &mut Child<'_>, lane: &mut dyn 
             }
         }
     }
-    child.mark(|| op.explain());
     Ok(())
 }
 
