@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use crate::image::{self, USER, USER_ID};
 use crate::podman;
 use crate::support::{
-    Cmd, Outcome, Output, Place, Stop, Table, directories, engine_test, has, hierarchies, is_unified, need,
-    same, seccomp_is_on, status_field, that,
+    Cmd, Outcome, Output, Place, Stop, Table, directories, engine_test, has, hierarchies, is_unified,
+    names_of, need, same, seccomp_is_on, status_field, that,
 };
 
 const CLIENT: &str = "/usr/bin/buildah";
@@ -124,6 +124,16 @@ fn logged(place: &Place, runtime: &Path) -> Result<(PathBuf, PathBuf), Stop> {
     fs::write(&program, text)?;
     fs::set_permissions(&program, fs::Permissions::from_mode(0o755))?;
     Ok((program, calls))
+}
+
+/// The names of the checks that hold without root, too.
+pub(crate) fn shared_names() -> Vec<&'static str> {
+    names_of(SHARED)
+}
+
+/// The names of all checks, for the page of the engines.
+pub(crate) fn names() -> Vec<&'static str> {
+    [names_of(ROOTFUL), names_of(SHARED)].concat()
 }
 
 #[test]

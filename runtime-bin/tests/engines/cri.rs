@@ -11,7 +11,7 @@ use std::time::Duration;
 use crate::image::{EXTRA_GROUP, USER, USER_ID};
 use crate::support::{
     Outcome, Stop, Table, cgroup_value, controllers, directories, engine_test, eventually, exec_joins_cgroup,
-    grants_everything, has, hierarchies, mounts_with, same, seccomp_is_on, status_field, that,
+    grants_everything, has, hierarchies, mounts_with, names_of, same, seccomp_is_on, status_field, that,
 };
 use client::{Cri, HANDLER, NODE, POD, Pod, PodWish, Wish};
 use message::Message;
@@ -51,6 +51,11 @@ const CHECKS: &Table<Cri> = &[
     ("RemovePodSandbox with a running container", remove),
     ("nothing is left behind", nothing_left),
 ];
+
+/// The names of all checks, for the page of the engines.
+pub(crate) fn names() -> Vec<&'static str> {
+    names_of(CHECKS)
+}
 
 #[test]
 fn engine() {

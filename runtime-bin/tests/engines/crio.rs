@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use crate::image;
 use crate::support::{
     Cmd, Outcome, Output, Place, Stop, Table, cgroup_value, directories, engine_test, eventually, growth,
-    has, hierarchies, need, same, that,
+    has, hierarchies, names_of, need, same, that,
 };
 
 const MONITOR: &str = "/usr/bin/conmon";
@@ -224,6 +224,11 @@ impl Container<'_> {
         eventually(SOON, || that("the exit file", fs::metadata(&path)?.len() > 0))?;
         Ok(fs::read_to_string(path)?)
     }
+}
+
+/// The names of all checks, for the page of the engines.
+pub(crate) fn names() -> Vec<&'static str> {
+    names_of(CHECKS)
 }
 
 #[test]

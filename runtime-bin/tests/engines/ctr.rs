@@ -13,7 +13,7 @@ use crate::image;
 use crate::support::{
     Cmd, Outcome, Output, Place, Stop, Table, await_daemon, cgroup_value, controllers, directories,
     engine_test, eventually, exec_joins_cgroup, grants_everything, growth, has, hierarchies, mounts_with,
-    need, same, seccomp_is_on, status_field, stop_daemon, that,
+    names_of, need, same, seccomp_is_on, status_field, stop_daemon, that,
 };
 
 const CLIENT: &str = "/usr/bin/ctr";
@@ -211,6 +211,11 @@ impl Task<'_> {
         let (_, code) = text.rsplit_once("exit code ").unwrap_or(("", "0"));
         Ok(code.trim_end_matches(|c: char| !c.is_ascii_digit()).to_owned())
     }
+}
+
+/// The names of all checks, for the page of the engines.
+pub(crate) fn names() -> Vec<&'static str> {
+    [names_of(flags::CHECKS), names_of(CHECKS)].concat()
 }
 
 #[test]

@@ -1,10 +1,10 @@
 //! Docker: its daemon with the runtime under test as the default runtime, driven through its client.
 
-mod compose;
+pub(crate) mod compose;
 mod flags;
 mod lifecycle;
 mod limits;
-mod remap;
+pub(crate) mod remap;
 mod run;
 mod seccomp;
 
@@ -17,8 +17,8 @@ use serde_json::Value;
 
 use crate::image;
 use crate::support::{
-    Cmd, Outcome, Output, Place, Stop, await_daemon, engine_test, need, same, seccomp_is_on, stop_daemon,
-    that,
+    Cmd, Outcome, Output, Place, Stop, Table, await_daemon, engine_test, names_of, need, same, seccomp_is_on,
+    stop_daemon, that,
 };
 
 /// Not by `PATH`: another client may be first there.
@@ -205,17 +205,24 @@ impl Container<'_> {
     }
 }
 
+/// Before and after all others.
+const FIRST: &Table<Docker> = &[("the daemon uses the runtime under test", uses_runtime)];
+const LAST: &Table<Docker> = &[("nothing is left behind", lifecycle::nothing_left)];
+
+/// The tables, in their order.
+const TABLES: [&Table<Docker>; 7] =
+    [FIRST, run::CHECKS, seccomp::CHECKS, flags::CHECKS, limits::CHECKS, lifecycle::CHECKS, LAST];
+
+/// The names of all checks, for the page of the engines.
+pub(crate) fn names() -> Vec<&'static str> {
+    TABLES.into_iter().flat_map(names_of).collect()
+}
+
 #[test]
 fn engine() {
     engine_test("docker", "docker::engine", |place, checks| {
         let docker = Docker::start(place)?;
-        checks.run("the daemon uses the runtime under test", || uses_runtime(&docker));
-        checks.table(&docker, run::CHECKS);
-        checks.table(&docker, seccomp::CHECKS);
-        checks.table(&docker, flags::CHECKS);
-        checks.table(&docker, limits::CHECKS);
-        checks.table(&docker, lifecycle::CHECKS);
-        checks.run("nothing is left behind", || lifecycle::nothing_left(&docker));
+        TABLES.iter().for_each(|table| checks.table(&docker, table));
         Ok(())
     });
 }

@@ -1,4 +1,5 @@
-//! The runtime under real engines: Docker, containerd (`ctr`), and Podman with and without root.
+//! The runtime under real engines: Docker and docker-compose, containerd by `ctr` and by its CRI, CRI-O's monitor,
+//! Podman and Buildah with and without root. ENGINES.md says which check shows what.
 //!
 //! The tests know the runtime only by its path: `RUNTIME_UNDER_TEST`, or else the `runtime` of this build.
 //! What holds for the runtime must hold for runc, so a failure counts only if
@@ -26,6 +27,7 @@ mod crio;
 mod ctr;
 mod docker;
 mod image;
+mod page;
 mod podman;
 #[path = "../cli/seccomp_agent.rs"]
 #[allow(dead_code, reason = "the tests of the command line use more of it")]

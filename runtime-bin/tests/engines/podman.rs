@@ -13,7 +13,8 @@ use serde_json::Value;
 
 use crate::image;
 use crate::support::{
-    Cmd, Outcome, Output, Place, Stop, controllers, engine_test, need, same, seccomp_is_on, that,
+    Cmd, Outcome, Output, Place, Stop, Table, controllers, engine_test, names_of, need, same, seccomp_is_on,
+    that,
 };
 
 const CLIENT: &str = "/usr/bin/podman";
@@ -203,14 +204,28 @@ pub(crate) fn make_user(place: &Place) -> Result<PathBuf, Stop> {
     Ok(runtime)
 }
 
+const USES_RUNTIME: &Table<Podman> = &[("the runtime under test is used", uses_runtime)];
+const USER_NAMESPACE: &Table<Podman> = &[("the user namespace is the user's", user_namespace)];
+
+/// The names of the checks with root, for the page of the engines.
+pub(crate) fn rootful_names() -> Vec<&'static str> {
+    let tables = [USES_RUNTIME, shared::CHECKS, rootful::CHECKS].into_iter().flat_map(names_of);
+    tables.chain(names_of(kube::CHECKS)).collect()
+}
+
+/// The names of the checks without root.
+pub(crate) fn rootless_names() -> Vec<&'static str> {
+    [USES_RUNTIME, USER_NAMESPACE, shared::CHECKS].into_iter().flat_map(names_of).collect()
+}
+
 #[test]
 fn rootful() {
     engine_test("podman", "podman::rootful", |place, checks| {
         controllers(&["cpu", "memory", "pids"])?;
         let podman = Podman::start(place, false)?;
-        checks.run("the runtime under test is used", || uses_runtime(&podman));
-        checks.table(&podman, shared::CHECKS);
-        checks.table(&podman, rootful::CHECKS);
+        for table in [USES_RUNTIME, shared::CHECKS, rootful::CHECKS] {
+            checks.table(&podman, table);
+        }
         checks.table(&kube::Kube::play(podman)?, kube::CHECKS);
         Ok(())
     });
@@ -220,9 +235,9 @@ fn rootful() {
 fn rootless() {
     engine_test("podman-rootless", "podman::rootless", |place, checks| {
         let podman = Podman::start(place, true)?;
-        checks.run("the runtime under test is used", || uses_runtime(&podman));
-        checks.run("the user namespace is the user's", || user_namespace(&podman));
-        checks.table(&podman, shared::CHECKS);
+        for table in [USES_RUNTIME, USER_NAMESPACE, shared::CHECKS] {
+            checks.table(&podman, table);
+        }
         Ok(())
     });
 }

@@ -48,6 +48,11 @@ pub(crate) type Outcome = Result<(), Stop>;
 /// Checks of an engine `E`, each with its name.
 pub(crate) type Table<E> = [(&'static str, fn(&E) -> Outcome)];
 
+/// The names in a table.
+pub(crate) fn names_of<E>(table: &Table<E>) -> Vec<&'static str> {
+    table.iter().map(|(name, _)| *name).collect()
+}
+
 /// Fails unless the two are equal.
 pub(crate) fn same<T: PartialEq<U> + std::fmt::Debug, U: std::fmt::Debug>(
     what: &str,

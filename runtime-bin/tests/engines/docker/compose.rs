@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::{Docker, SOCKET};
 use crate::support::{
     Cmd, Outcome, Output, Stop, Table, cgroup_value, directories, engine_test, eventually, growth, has,
-    hierarchies, need, same, seccomp_is_on, status_field, that,
+    hierarchies, names_of, need, same, seccomp_is_on, status_field, that,
 };
 
 /// Debian's, which is the one in Python (1.29).
@@ -115,6 +115,11 @@ impl Compose {
     fn client_is_ready(&self) -> Outcome {
         eventually(SOON, || that("the client is ready", self.host("ready").exists()))
     }
+}
+
+/// The names of all checks, for the page of the engines.
+pub(crate) fn names() -> Vec<&'static str> {
+    names_of(CHECKS)
 }
 
 #[test]

@@ -7,7 +7,7 @@ use super::Docker;
 use crate::image::{USER, USER_ID};
 use crate::podman::{FIRST_SUBORDINATE_ID, USER as OWNER, make_user};
 use crate::support::{
-    Outcome, Table, cgroup_value, engine_test, exec_joins_cgroup, has, same, status_field, that,
+    Outcome, Table, cgroup_value, engine_test, exec_joins_cgroup, has, names_of, same, status_field, that,
 };
 
 const CHECKS: &Table<Docker> = &[
@@ -21,6 +21,11 @@ const CHECKS: &Table<Docker> = &[
     ("userns-remap: --userns host", host),
     ("userns-remap: nothing is left behind", super::lifecycle::nothing_left),
 ];
+
+/// The names of all checks, for the page of the engines.
+pub(crate) fn names() -> Vec<&'static str> {
+    names_of(CHECKS)
+}
 
 #[test]
 fn engine() {

@@ -6,7 +6,7 @@ use std::io::Read;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::cgroup::sweep;
@@ -18,7 +18,9 @@ const INSIDE: &str = "ENGINES_INSIDE";
 /// Set inside the namespaces: a name for cgroups that is unique on the machine.
 const TAG: &str = "ENGINES_TAG";
 /// The longest time that one engine's checks may take together.
-const ENGINE_LIMIT: Duration = Duration::from_secs(600);
+const ENGINE_LIMIT: Duration = Duration::from_secs(900);
+/// How many engines run at a time: they wait for each other's processes more than they compute.
+const LANES: usize = 2;
 /// Runs as PID 1 of the private namespaces. `/run` is private because containerd's shims and Podman
 /// keep sockets at fixed paths there; `/sys/fs/cgroup` gets a tmpfs of its own because Podman makes
 /// directories beside the controllers. A shell is enough as init: while it waits it reaps any orphan.
@@ -87,9 +89,7 @@ pub(crate) fn engine_test(engine: &str, test: &str, checks: fn(&Place, &Checks) 
         report.finish();
         return;
     }
-    // One engine at a time also under plain `cargo test`, which runs tests as threads.
-    static TURN: Mutex<()> = Mutex::new(());
-    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    let _lane = Lane::enter();
     assert!(is_root(), "{engine}: this test needs root");
     let prefix = format!("engines-{engine}-");
     sweep(|name| stale(name, &prefix));
@@ -104,6 +104,28 @@ pub(crate) fn engine_test(engine: &str, test: &str, checks: fn(&Place, &Checks) 
         Ok(0) => {}
         Ok(code) => panic!("{engine}: the checks ended with {code}"),
         Err(why) => panic!("{engine}: {why:?}"),
+    }
+}
+
+/// One of the places for engines that run at the same time, also where all tests are threads of one process.
+struct Lane;
+
+static FREE: Mutex<usize> = Mutex::new(LANES);
+static FREED: Condvar = Condvar::new();
+
+impl Lane {
+    fn enter() -> Self {
+        let free = FREE.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut free = FREED.wait_while(free, |free| *free == 0).unwrap_or_else(PoisonError::into_inner);
+        *free -= 1;
+        Lane
+    }
+}
+
+impl Drop for Lane {
+    fn drop(&mut self) {
+        *FREE.lock().unwrap_or_else(PoisonError::into_inner) += 1;
+        FREED.notify_one();
     }
 }
 
