@@ -4,7 +4,7 @@
  *     floor ROOTFS CGROUP PROGRAM
  *
  * It creates the container of the default configuration (the one that `spec` writes on a machine with
- * cgroup v2), runs PROGRAM in it, waits, and removes the cgroup: the work of `run`, with the same kernel
+ * cgroup v2) or, built with -DDOCKER, of the configuration recorded from Docker, runs PROGRAM in it, waits, and removes the cgroup: the work of `run`, with the same kernel
  * calls in the same number, but with every value known at compile time. It parses nothing, keeps no
  * state, checks little and reports errors poorly, and it does one step after the other. A runtime that
  * takes as long adds nothing of its own; one that overlaps steps on two CPUs can take less.
@@ -15,6 +15,8 @@
  *
  * As a runtime must, it reaches the root file system only by descriptors: openat2 in the root without
  * magic links, and the mount API of Linux 5.12. Directories are masked by one shared tmpfs.
+ *
+ * Docker's: no cgroup namespace, so a clone of the host's cgroups; a seccomp filter, two sysctls.
  *
  * Not done, though a runtime does it: a device program with rules (this one allows everything, which is
  * two instructions), and removing what a failure leaves.
@@ -28,10 +30,12 @@
 #include <fcntl.h>
 #include <linux/bpf.h>
 #include <linux/capability.h>
+#include <linux/filter.h>
 #include <linux/keyctl.h>
 #include <linux/mount.h>
 #include <linux/openat2.h>
 #include <linux/sched.h>
+#include <linux/seccomp.h>
 #include <net/if.h>
 #include <signal.h>
 #include <stdint.h>
@@ -67,6 +71,23 @@
 
 static const unsigned LOCKED = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC | MOUNT_ATTR_NODEV;
 
+#ifdef DOCKER
+#define PROC_ATTRIBUTES LOCKED
+#define HOST_NAME "ea2cd96ef049"
+#define CAPABILITIES                                                                                       \
+    (1u << CAP_CHOWN | 1u << CAP_DAC_OVERRIDE | 1u << CAP_FSETID | 1u << CAP_FOWNER | 1u << CAP_MKNOD |      \
+     1u << CAP_NET_RAW | 1u << CAP_SETGID | 1u << CAP_SETUID | 1u << CAP_SETFCAP | 1u << CAP_SETPCAP |       \
+     1u << CAP_NET_BIND_SERVICE | 1u << CAP_SYS_CHROOT | 1u << CAP_KILL | 1u << CAP_AUDIT_WRITE)
+/* Made by the harness: the program of Docker's profile, of this project's compiler. */
+static struct sock_filter filter[] = {
+#include "filter.h"
+};
+#else
+#define PROC_ATTRIBUTES 0
+#define HOST_NAME "runc"
+#define CAPABILITIES (1u << CAP_AUDIT_WRITE | 1u << CAP_KILL | 1u << CAP_NET_BIND_SERVICE)
+#endif
+
 /* The root of the container, before it is the root of the process. */
 static int root;
 
@@ -80,10 +101,14 @@ static int find(const char *path, int flags)
     return syscall(SYS_openat2, root, path, &how, sizeof how);
 }
 
-/* A new file system, not attached. Options: pairs of a name and a value or NULL, ended by a NULL name. */
-static int new_mount(const char *type, unsigned attributes, const char *const *options)
+/*
+ * A new file system, not attached; `source` is what mountinfo says. Options: pairs of a name and a value or
+ * NULL, ended by a NULL name.
+ */
+static int new_mount(const char *type, const char *source, unsigned attributes, const char *const *options)
 {
     int context = MUST(syscall(SYS_fsopen, type, FSOPEN_CLOEXEC));
+    MUST(syscall(SYS_fsconfig, context, FSCONFIG_SET_STRING, "source", source, 0));
     for (; options && options[0]; options += 2) {
         int kind = options[1] ? FSCONFIG_SET_STRING : FSCONFIG_SET_FLAG;
         MUST(syscall(SYS_fsconfig, context, kind, options[0], options[1], 0));
@@ -141,7 +166,7 @@ static void make_devices(void)
     static const char *const directories[] = { "pts", "shm", "mqueue" };
     static const char *const options[] = { "mode", "755", "size", "65536k", NULL };
 
-    int dev = new_mount("tmpfs", MOUNT_ATTR_NOSUID | MOUNT_ATTR_STRICTATIME, options);
+    int dev = new_mount("tmpfs", "tmpfs", MOUNT_ATTR_NOSUID | MOUNT_ATTR_STRICTATIME, options);
     for (size_t i = 0; i < LENGTH(directories); i++)
         MUST(mkdirat(dev, directories[i], 0755));
     for (size_t i = 0; i < LENGTH(devices); i++)
@@ -156,13 +181,21 @@ static void make_mounts(void)
     static const char *const pts[] = { "newinstance", NULL, "ptmxmode", "0666", "mode", "0620", "gid", "5", NULL };
     static const char *const shm[] = { "mode", "1777", "size", "65536k", NULL };
 
-    attach_at(new_mount("proc", 0, NULL), "proc");
+    attach_at(new_mount("proc", "proc", PROC_ATTRIBUTES, NULL), "proc");
     make_devices();
-    attach_at(new_mount("devpts", MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC, pts), "dev/pts");
-    attach_at(new_mount("tmpfs", LOCKED, shm), "dev/shm");
-    attach_at(new_mount("mqueue", LOCKED, NULL), "dev/mqueue");
-    attach_at(new_mount("sysfs", LOCKED | MOUNT_ATTR_RDONLY, NULL), "sys");
-    attach_at(new_mount("cgroup2", LOCKED | MOUNT_ATTR_RDONLY, NULL), "sys/fs/cgroup");
+    attach_at(new_mount("devpts", "devpts", MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC, pts), "dev/pts");
+    attach_at(new_mount("tmpfs", "shm", LOCKED, shm), "dev/shm");
+    attach_at(new_mount("mqueue", "mqueue", LOCKED, NULL), "dev/mqueue");
+    attach_at(new_mount("sysfs", "sysfs", LOCKED | MOUNT_ATTR_RDONLY, NULL), "sys");
+#ifdef DOCKER
+    /* Without a cgroup namespace it is the host's. */
+    unsigned flags = OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_RECURSIVE;
+    int groups = MUST(syscall(SYS_open_tree, AT_FDCWD, "/sys/fs/cgroup", flags));
+    set_attributes(groups, LOCKED | MOUNT_ATTR_RDONLY);
+    attach_at(groups, "sys/fs/cgroup");
+#else
+    attach_at(new_mount("cgroup2", "cgroup", LOCKED | MOUNT_ATTR_RDONLY, NULL), "sys/fs/cgroup");
+#endif
 }
 
 static void make_read_only(void)
@@ -187,7 +220,7 @@ static void mask(void)
         "proc/acpi",       "proc/asound",      "proc/kcore",       "proc/keys",    "proc/latency_stats",
         "proc/timer_list", "proc/timer_stats", "proc/sched_debug", "sys/firmware", "proc/scsi",
     };
-    static const char *const options[] = { "nr_inodes", "2", NULL };
+    static const char *const options[] = { "nr_inodes", "2", "ro", NULL, NULL };
 
     int null = MUST(find("dev/null", O_NOFOLLOW));
     int empty = -1;
@@ -202,7 +235,7 @@ static void mask(void)
             attach(mount, place);
             MUST(close(mount));
         } else if (empty < 0) {
-            empty = new_mount("tmpfs", MOUNT_ATTR_RDONLY, options);
+            empty = new_mount("tmpfs", "tmpfs", MOUNT_ATTR_RDONLY, options);
             attach(empty, place);
         } else {
             int mount = copy_of(empty, 0);
@@ -218,7 +251,9 @@ static void enter_root(void)
     MUST(syscall(SYS_pivot_root, ".", "."));
     MUST(syscall(SYS_umount2, ".", UNMOUNT_DETACH));
     MUST(chdir("/"));
+#ifndef DOCKER
     set_attributes(root, MOUNT_ATTR_RDONLY);
+#endif
 }
 
 static void bring_loopback_up(void)
@@ -231,25 +266,55 @@ static void bring_loopback_up(void)
 
 static void drop_privileges(void)
 {
-    static const uint32_t kept = 1u << CAP_AUDIT_WRITE | 1u << CAP_KILL | 1u << CAP_NET_BIND_SERVICE;
-    struct rlimit files = { 1024, 1024 };
+    static const uint32_t kept = CAPABILITIES;
     struct __user_cap_header_struct header = { _LINUX_CAPABILITY_VERSION_3, 0 };
     struct __user_cap_data_struct sets[2] = { { kept, kept, 0 }, { 0, 0, 0 } };
 
+#ifdef DOCKER
+    gid_t groups[] = { 0 };
+    MUST(syscall(SYS_setgroups, 1, groups));
+#else
+    struct rlimit files = { 1024, 1024 };
     MUST(setrlimit(RLIMIT_NOFILE, &files));
+#endif
     /* An older kernel has fewer capabilities, and refuses the numbers that it does not have. */
     for (int capability = 0; capability <= CAP_LAST_CAP; capability++)
         if (capability > 31 || !(kept & 1u << capability))
             prctl(PR_CAPBSET_DROP, capability, 0, 0, 0);
+#ifdef DOCKER
+    /* Before the capability that this takes is gone. */
+    struct sock_fprog program = { LENGTH(filter), filter };
+    umask(022);
+    MUST(syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &program));
+    MUST(syscall(SYS_capset, &header, sets));
+#else
     MUST(syscall(SYS_capset, &header, sets));
     MUST(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0));
+#endif
 }
+
+#ifdef DOCKER
+/* The host's procfs: that of the container has a read-only sys. What is below net is always the caller's. */
+static int proc;
+
+static void write_file(const char *path, const char *text)
+{
+    int file = MUST(openat(proc, path, O_WRONLY | O_CLOEXEC));
+    MUST(write(file, text, strlen(text)));
+    MUST(close(file));
+}
+#endif
 
 static void child(const char *rootfs, char *program)
 {
     MUST(setsid());
+#ifdef DOCKER
+    proc = MUST(open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC));
+    write_file("self/oom_score_adj", "0");
+#else
     /* After clone3: only now is the cgroup of the process its own, and the root of the namespace. */
     MUST(syscall(SYS_unshare, CLONE_NEWCGROUP));
+#endif
     MUST(syscall(SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, "_ses.floor", 0, 0, 0));
     umask(0);
     open_root(rootfs);
@@ -258,7 +323,11 @@ static void child(const char *rootfs, char *program)
     mask();
     enter_root();
     bring_loopback_up();
-    MUST(sethostname("runc", 4));
+    MUST(sethostname(HOST_NAME, strlen(HOST_NAME)));
+#ifdef DOCKER
+    write_file("sys/net/ipv4/ip_unprivileged_port_start", "0");
+    write_file("sys/net/ipv4/ping_group_range", "0 2147483647");
+#endif
     umask(022);
     drop_privileges();
     char *arguments[] = { program, NULL };

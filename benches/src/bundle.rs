@@ -17,6 +17,13 @@ const BUSYBOX: &str = "/bin/busybox";
 /// What Docker gave its runtime for `docker run busybox`, as recorded.
 pub(crate) const DOCKER: &str = include_str!("../../runtime-core/tests/fixtures/configs/docker-config.json");
 
+/// What containerd 2.4 gave for `ctr run`.
+const CONTAINERD: &str =
+    include_str!("../../runtime-core/tests/fixtures/configs/containerd-2.4-ctr-config.json");
+
+/// What Podman gave for `podman run`.
+const PODMAN: &str = include_str!("../../runtime-core/tests/fixtures/configs/podman-config.json");
+
 /// Which configuration a container has.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Config {
@@ -24,6 +31,12 @@ pub(crate) enum Config {
     Default,
     /// Docker's, with its seccomp profile.
     Docker,
+    /// containerd's, of `ctr run`: no seccomp profile.
+    Containerd,
+    /// Podman's, with its seccomp profile.
+    Podman,
+    /// That of `spec` with so many bind mounts more.
+    Mounts(usize),
 }
 
 /// A directory in memory with all files, and a cgroup above all containers. Both are gone at the end.
@@ -71,7 +84,10 @@ impl Workspace {
         fs::create_dir_all(&bundle).map_err(Failure::during(format!("make {bundle:?}")))?;
         let mut spec = match config {
             Config::Default => default()?,
-            Config::Docker => docker()?,
+            Config::Docker => recorded(DOCKER)?,
+            Config::Containerd => recorded(CONTAINERD)?,
+            Config::Podman => recorded(PODMAN)?,
+            Config::Mounts(count) => self.with_mounts(count)?,
         };
         spec["process"]["args"] = json!(program);
         spec["root"]["path"] = json!(self.rootfs());
@@ -79,6 +95,26 @@ impl Workspace {
         let file = bundle.join("config.json");
         fs::write(&file, spec.to_string()).map_err(Failure::during(format!("write {file:?}")))?;
         Ok(bundle)
+    }
+
+    /// Every mount has a directory of its own in the root file system, made here.
+    fn with_mounts(&self, count: usize) -> Result<Value, Failure> {
+        let mut spec = default()?;
+        let source = self.directory().join("source");
+        let places = self.rootfs().join("mnt");
+        fs::create_dir_all(&source).map_err(Failure::during(format!("make {source:?}")))?;
+        for number in 0..count {
+            let place = places.join(number.to_string());
+            fs::create_dir_all(&place).map_err(Failure::during(format!("make {place:?}")))?;
+            let mount = json!({
+                "destination": format!("/mnt/{number}"),
+                "type": "bind",
+                "source": source,
+                "options": ["bind", "ro", "nosuid"],
+            });
+            spec["mounts"].as_array_mut().into_iter().for_each(|mounts| mounts.push(mount.clone()));
+        }
+        Ok(spec)
     }
 
     fn make_rootfs(&self) -> Result<(), Failure> {
@@ -146,13 +182,17 @@ fn default() -> Result<Value, Failure> {
     Ok(spec)
 }
 
-/// Without what needs the engine (its hooks, and the files that it mounts over /etc), and without the zeros
-/// that mean "no limit": where the controller is missing, some runtimes refuse even those.
-fn docker() -> Result<Value, Failure> {
-    let mut spec: Value = serde_json::from_str(DOCKER).map_err(Failure::during("Docker's configuration"))?;
+/// A recorded configuration without what needs its engine (hooks, files that it mounts over /etc, joined
+/// namespaces), and without limits: where the controller is missing, some runtimes refuse even the zeros
+/// that mean "no limit".
+fn recorded(text: &str) -> Result<Value, Failure> {
+    let mut spec: Value = serde_json::from_str(text).map_err(Failure::during("a recorded configuration"))?;
     if let Some(object) = spec.as_object_mut() {
         object.remove("hooks");
     }
+    // Nothing in them is newer, and some runtimes refuse versions that they do not know.
+    spec["ociVersion"] = json!("1.0.2");
+    spec["process"]["terminal"] = json!(false);
     if let Some(mounts) = spec["mounts"].as_array_mut() {
         mounts.retain(|mount| mount["type"] != "bind");
     }
@@ -168,12 +208,21 @@ mod tests {
 
     #[test]
     fn the_engine_is_not_needed() {
-        let spec = docker().expect("a configuration");
+        let spec = recorded(DOCKER).expect("a configuration");
         assert!(spec.get("hooks").is_none());
         assert!(spec["mounts"].as_array().is_some_and(|mounts| mounts.len() == 7), "{}", spec["mounts"]);
         assert!(spec["linux"]["seccomp"].is_object());
         assert!(spec["linux"]["resources"]["devices"].is_array());
         assert!(spec["linux"]["resources"].get("blockIO").is_none());
+    }
+
+    #[test]
+    fn every_recorded_configuration_is_usable() {
+        for text in [DOCKER, CONTAINERD, PODMAN] {
+            let spec = recorded(text).expect("a configuration");
+            assert!(spec["linux"]["namespaces"].as_array().is_some_and(|all| all.len() == 5));
+            assert!(spec["mounts"].as_array().is_some_and(|all| all.len() >= 6), "{}", spec["mounts"]);
+        }
     }
 
     #[test]

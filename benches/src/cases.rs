@@ -1,11 +1,17 @@
 //! What is measured. A case has columns; one trial of a subject gives a number for each.
 
+mod cost;
+mod scale;
+
 use std::fs;
+
+pub(crate) use scale::Crowd;
 
 use crate::bundle::{Config, Workspace};
 use crate::command::Gauge;
 use crate::container::Container;
 use crate::failure::Failure;
+use crate::floor::Floor;
 use crate::subject::Subject;
 use crate::view::CGROUPS;
 
@@ -32,66 +38,143 @@ pub(crate) struct Case {
     /// More runs would say nothing new.
     pub(crate) most_runs: usize,
     pub(crate) prepare: for<'a> fn(&'a Workspace, &'a Subject) -> Result<Trial<'a>, Failure>,
+    /// How many containers live beside, made by this project's runtime.
+    pub(crate) crowd: usize,
+    /// It takes minutes: only when it is asked for.
+    pub(crate) slow: bool,
+}
+
+impl Case {
+    /// One that every comparison has, with a floor.
+    const fn new(
+        name: &'static str,
+        about: &'static str,
+        columns: &'static [Column],
+        prepare: for<'a> fn(&'a Workspace, &'a Subject) -> Result<Trial<'a>, Failure>,
+    ) -> Self {
+        Self { name, about, columns, has_floor: true, most_runs: usize::MAX, prepare, crowd: 0, slow: false }
+    }
+
+    const fn without_floor(self) -> Self {
+        Self { has_floor: false, ..self }
+    }
+
+    const fn at_most(self, most_runs: usize) -> Self {
+        Self { most_runs, ..self }
+    }
+
+    const fn in_a_crowd(self, crowd: usize) -> Self {
+        Self { crowd, ..self }
+    }
+
+    const fn slow(self) -> Self {
+        Self { slow: true, ..self }
+    }
 }
 
 /// In the order in which they are run.
 pub(crate) const ALL: &[Case] = &[
-    Case {
-        name: "run-true",
-        about: "`run` of `true` with the default configuration, whole",
-        columns: &[ms("run")],
-        has_floor: true,
-        most_runs: usize::MAX,
-        prepare: run_true,
-    },
-    Case {
-        name: "run-docker",
-        about: "`run` of `true` with Docker's configuration: seccomp profile, device rules, sysctls",
-        columns: &[ms("run")],
-        has_floor: false,
-        most_runs: usize::MAX,
-        prepare: run_docker,
-    },
-    Case {
-        name: "create-start-delete",
-        about: "the life of a container whose program sleeps until it is killed, command by command",
-        columns: &[ms("create"), ms("start"), ms("kill"), ms("delete"), ms("sum")],
-        has_floor: false,
-        most_runs: usize::MAX,
-        prepare: create_start_delete,
-    },
-    Case {
-        name: "exec-true",
-        about: "`exec` of `true` into a running container",
-        columns: &[ms("exec")],
-        has_floor: false,
-        most_runs: usize::MAX,
-        prepare: exec_true,
-    },
-    Case {
-        name: "peak-memory",
-        about: "largest resident set of the runtime's processes during each command (shared pages count)",
-        columns: &[kib("run"), kib("create"), kib("start"), kib("exec"), kib("kill"), kib("delete")],
-        has_floor: true,
-        most_runs: 10,
-        prepare: peak_memory,
-    },
-    Case {
-        name: "waiting-init",
-        about: "the init of a created container that was not started: what it costs while it waits",
-        columns: &[kib("PSS"), count("threads"), count("descriptors")],
-        has_floor: false,
-        most_runs: 10,
-        prepare: waiting_init,
-    },
-    Case {
-        name: "size",
-        about: "the program's file; shared libraries that it loads are not in it",
-        columns: &[kib("file")],
-        has_floor: false,
-        most_runs: 1,
-        prepare: size,
-    },
+    Case::new("run-true", "`run` of `true` with the default configuration, whole", &[ms("run")], run_true),
+    Case::new(
+        "run-docker",
+        "`run` of `true` with Docker's configuration: seccomp profile, device rules, sysctls",
+        &[ms("run")],
+        run_docker,
+    ),
+    Case::new(
+        "run-containerd",
+        "`run` of `true` with the configuration of containerd's ctr",
+        &[ms("run")],
+        |workspace, subject| run(workspace, subject, "run-containerd", Config::Containerd),
+    )
+    .without_floor(),
+    Case::new(
+        "run-podman",
+        "`run` of `true` with Podman's configuration: seccomp profile, device rules",
+        &[ms("run")],
+        |workspace, subject| run(workspace, subject, "run-podman", Config::Podman),
+    )
+    .without_floor(),
+    Case::new(
+        "create-start-delete",
+        "the life of a container whose program sleeps until it is killed, command by command",
+        &[ms("create"), ms("start"), ms("kill"), ms("delete"), ms("sum")],
+        create_start_delete,
+    )
+    .without_floor(),
+    Case::new("exec-true", "`exec` of `true` into a running container", &[ms("exec")], exec_true),
+    Case::new("exec-10", "10 of them at once, until the last has ended", &[ms("all")], scale::exec_10)
+        .without_floor(),
+    Case::new("run-50", "50 `run` of `true` at once, until the last has ended", &[ms("all")], scale::run_50)
+        .at_most(10),
+    Case::new("mounts-10", "`run-true` with 10 bind mounts more", &[ms("run")], scale::mounts::<10>)
+        .without_floor(),
+    Case::new("mounts-100", "`run-true` with 100 bind mounts more", &[ms("run")], scale::mounts::<100>)
+        .without_floor(),
+    Case::new("mounts-1000", "`run-true` with 1000 bind mounts more", &[ms("run")], scale::mounts::<1000>)
+        .without_floor()
+        .at_most(10)
+        .slow(),
+    Case::new("live-10", "`run-true` beside 10 live containers", &[ms("run")], run_true).in_a_crowd(10),
+    Case::new("live-200", "`run-true` beside 200 live containers", &[ms("run")], run_true)
+        .in_a_crowd(200)
+        .slow(),
+    Case::new("live-1000", "`run-true` beside 1000 live containers", &[ms("run")], run_true)
+        .in_a_crowd(1000)
+        .slow(),
+    Case::new(
+        "cost",
+        "what `run` of `true` takes from the machine: page faults and processor time of the runtime and the \
+         container; system calls of both (by perf); with Docker's configuration too",
+        &[
+            count("faults"),
+            ms("processor"),
+            count("calls"),
+            count("Docker faults"),
+            ms("Docker processor"),
+            count("Docker calls"),
+        ],
+        cost::run,
+    )
+    .at_most(10),
+    Case::new(
+        "calls",
+        "system calls of each command and of what it starts, until it ends (by perf)",
+        &[count("create"), count("start"), count("exec"), count("kill"), count("delete")],
+        cost::calls,
+    )
+    .without_floor()
+    .at_most(3),
+    Case::new(
+        "instructions",
+        "instructions outside of the kernel for `run` of `true` (by perf; few virtual machines count them)",
+        &[count("run")],
+        cost::instructions,
+    )
+    .at_most(3),
+    Case::new(
+        "peak-memory",
+        "largest resident set of the runtime's processes during each command (shared pages count)",
+        &[kib("run"), kib("create"), kib("start"), kib("exec"), kib("kill"), kib("delete")],
+        peak_memory,
+    )
+    .at_most(10),
+    Case::new(
+        "waiting-init",
+        "the init of a created container that was not started: what it costs while it waits",
+        &[kib("PSS"), count("threads"), count("descriptors")],
+        waiting_init,
+    )
+    .without_floor()
+    .at_most(10),
+    Case::new(
+        "size",
+        "the program's file; shared libraries that it loads are not in it",
+        &[kib("file")],
+        size,
+    )
+    .without_floor()
+    .at_most(1),
 ];
 
 const fn ms(name: &'static str) -> Column {
@@ -112,12 +195,15 @@ const TRUE: &[&str] = &["true"];
 
 fn run_true<'a>(workspace: &'a Workspace, subject: &'a Subject) -> Result<Trial<'a>, Failure> {
     if subject.is_floor {
-        return Ok(Box::new(|| Ok(vec![Some(run_floor(workspace, subject, Gauge::Time)?)])));
+        return Ok(Box::new(|| Ok(vec![Some(run_floor(workspace, subject, Floor::Default, Gauge::Time)?)])));
     }
     run(workspace, subject, "run-true", Config::Default)
 }
 
 fn run_docker<'a>(workspace: &'a Workspace, subject: &'a Subject) -> Result<Trial<'a>, Failure> {
+    if subject.is_floor {
+        return Ok(Box::new(|| Ok(vec![Some(run_floor(workspace, subject, Floor::Docker, Gauge::Time)?)])));
+    }
     run(workspace, subject, "run-docker", Config::Docker)
 }
 
@@ -131,9 +217,11 @@ fn run<'a>(
     Ok(Box::new(move || Ok(vec![Some(container.run(Gauge::Time)?)])))
 }
 
-fn run_floor(workspace: &Workspace, subject: &Subject, gauge: Gauge) -> Result<f64, Failure> {
+fn run_floor(workspace: &Workspace, subject: &Subject, floor: Floor, gauge: Gauge) -> Result<f64, Failure> {
     let cgroup = format!("{CGROUPS}{}", workspace.cgroup("floor"));
-    gauge.call(&subject.program, &[&workspace.rootfs().to_string_lossy(), &cgroup, "/bin/true"], &subject.log)
+    let rootfs = workspace.rootfs();
+    let arguments = [&*rootfs.to_string_lossy(), &cgroup, "/bin/true"];
+    gauge.call(&floor.program(workspace), &arguments, &subject.log)
 }
 
 fn create_start_delete<'a>(workspace: &'a Workspace, subject: &'a Subject) -> Result<Trial<'a>, Failure> {
@@ -149,9 +237,21 @@ fn create_start_delete<'a>(workspace: &'a Workspace, subject: &'a Subject) -> Re
 }
 
 fn exec_true<'a>(workspace: &'a Workspace, subject: &'a Subject) -> Result<Trial<'a>, Failure> {
-    let mut container = Container::prepare(workspace, subject, "exec-true", Config::Default, SLEEP)?;
+    let maker = subject.maker.as_deref().unwrap_or(subject);
+    let mut container = Container::prepare(workspace, maker, "exec-true", Config::Default, SLEEP)?;
     container.create(Gauge::Time)?;
     container.start(Gauge::Time)?;
+    if subject.is_floor {
+        let pid = container.pid()?.to_string();
+        let cgroup = format!("{CGROUPS}{}", workspace.cgroup(container.id()));
+        let program = Floor::Exec.program(workspace);
+        return Ok(Box::new(move || {
+            // The container lives for as long as the trials.
+            let _container = &container;
+            let time = Gauge::Time.call(&program, &[&pid, &cgroup, "/bin/true"], &subject.log)?;
+            Ok(vec![Some(time)])
+        }));
+    }
     Ok(Box::new(move || Ok(vec![Some(container.exec(Gauge::Time, "true")?)])))
 }
 
@@ -159,7 +259,7 @@ fn peak_memory<'a>(workspace: &'a Workspace, subject: &'a Subject) -> Result<Tri
     let gauge = Gauge::PeakMemory;
     if subject.is_floor {
         return Ok(Box::new(move || {
-            let run = run_floor(workspace, subject, gauge)?;
+            let run = run_floor(workspace, subject, Floor::Default, gauge)?;
             Ok(vec![Some(run), None, None, None, None, None])
         }));
     }

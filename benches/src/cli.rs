@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use lexopt::prelude::{Long, Short, ValueExt as _};
 
-use crate::cases;
+use crate::cases::{self, Case};
 use crate::failure::Failure;
 use crate::view::View;
 
@@ -18,7 +18,10 @@ USAGE: benches [options]
   --peer NAME=PATH   a runtime to compare with; may be repeated
   --runs N           measured runs of each runtime and case (default: 30)
   --case NAME        only this case; may be repeated
+  --all              the slow cases too: 1000 mounts, 200 and 1000 live containers
   --json FILE        write every sample and the statistics to FILE
+  --plot FILE        draw the times: an SVG file
+  --check-floor      compare what is seen inside the floors' containers and the runtime's, and nothing else
   --view v2|host     v2: /sys/fs/cgroup is cgroup v2 only, in a private mount namespace (default);
                      host: /sys/fs/cgroup as it is
   --filters          compare compilers of seccomp filters instead; needs no root
@@ -47,15 +50,21 @@ pub(crate) struct Options {
     /// Name for the tables, and path.
     pub(crate) peers: Vec<(String, PathBuf)>,
     pub(crate) runs: usize,
-    /// None: all.
+    /// None: all, without the slow ones if not `all`.
     cases: Option<Vec<String>>,
+    all: bool,
     pub(crate) json: Option<PathBuf>,
+    pub(crate) plot: Option<PathBuf>,
+    pub(crate) check_floor: bool,
     pub(crate) view: View,
 }
 
 impl Options {
-    pub(crate) fn wants(&self, case: &str) -> bool {
-        self.cases.as_ref().is_none_or(|names| names.iter().any(|name| name == case))
+    pub(crate) fn wants(&self, case: &Case) -> bool {
+        match &self.cases {
+            Some(names) => names.iter().any(|name| name == case.name),
+            None => self.all || !case.slow,
+        }
     }
 }
 
@@ -77,7 +86,10 @@ fn parse_from(mut parser: lexopt::Parser) -> Result<Invocation, Failure> {
         peers: Vec::new(),
         runs: RUNS,
         cases: None,
+        all: false,
         json: None,
+        plot: None,
+        check_floor: false,
         view: View::V2,
     };
     while let Some(argument) = parser.next().map_err(bad)? {
@@ -88,6 +100,9 @@ fn parse_from(mut parser: lexopt::Parser) -> Result<Invocation, Failure> {
             Long("peer") => options.peers.push(peer(&text(&mut parser)?)?),
             Long("runs") => options.runs = parser.value().and_then(|value| value.parse()).map_err(bad)?,
             Long("case") => cases.get_or_insert_default().push(case(text(&mut parser)?)?),
+            Long("all") => options.all = true,
+            Long("plot") => options.plot = Some(parser.value().map_err(bad)?.into()),
+            Long("check-floor") => options.check_floor = true,
             Long("json") => options.json = Some(parser.value().map_err(bad)?.into()),
             Long("view") => options.view = text(&mut parser)?.parse()?,
             other => return Err(bad(other.unexpected())),
@@ -165,7 +180,15 @@ mod tests {
         let options = options(&[]).expect("options");
         assert_eq!(options.runtime.file_name(), Some("runtime".as_ref()));
         assert_eq!((options.runs, options.view), (RUNS, View::V2));
-        assert!(cases::ALL.iter().all(|case| options.wants(case.name)));
+        assert!(cases::ALL.iter().all(|case| options.wants(case) != case.slow));
+    }
+
+    #[test]
+    fn slow_cases_are_asked_for() {
+        let every = options(&["--all"]).expect("options");
+        assert!(cases::ALL.iter().all(|case| every.wants(case)));
+        let one = options(&["--case", "live-1000"]).expect("options");
+        assert_eq!(cases::ALL.iter().filter(|case| one.wants(case)).count(), 1);
     }
 
     #[test]
@@ -173,7 +196,8 @@ mod tests {
         let arguments = ["--peer", "a=/x/a", "--peer=b=/y/b", "--case", "run-true", "--case=size"];
         let options = options(&arguments).expect("options");
         assert_eq!(options.peers, [("a".to_owned(), "/x/a".into()), ("b".to_owned(), "/y/b".into())]);
-        assert!(options.wants("run-true") && options.wants("size") && !options.wants("exec-true"));
+        let wanted = |name| cases::ALL.iter().any(|case| case.name == name && options.wants(case));
+        assert!(wanted("run-true") && wanted("size") && !wanted("exec-true"));
     }
 
     #[test]

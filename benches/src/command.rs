@@ -21,6 +21,14 @@ pub(crate) enum Gauge {
     Time,
     /// The largest resident set of the program and of the children that it waited for, in KiB.
     PeakMemory,
+    /// Page faults that needed no disk, of the same processes.
+    Faults,
+    /// Milliseconds of processor time, in the kernel and out of it, of the same processes.
+    Processor,
+    /// System calls of the program and of everything that it starts, as the tracepoint counts them: perf(1).
+    SystemCalls,
+    /// Instructions outside of the kernel, likewise; few virtual machines let one count them.
+    Instructions,
 }
 
 impl Gauge {
@@ -31,13 +39,16 @@ impl Gauge {
             Failure::new(format!("{} {}: {cause}", program.display(), arguments.join(" ")))
         };
         let errors = File::create(log).map_err(Failure::during(format!("create {log:?}")))?;
+        let counts = log.with_extension("counts");
         let mut command = match self {
             Self::Time => Command::new(program),
-            Self::PeakMemory => {
+            Self::PeakMemory | Self::Faults | Self::Processor => {
                 let mut command = Command::new("/proc/self/exe");
                 command.arg(peak::OPTION).arg(program);
                 command
             }
+            Self::SystemCalls => perf("raw_syscalls:sys_enter", program, &counts),
+            Self::Instructions => perf("instructions:u", program, &counts),
         };
         command.args(arguments).env_clear().env("PATH", PATH).stdin(Stdio::null()).stderr(errors);
         let (status, value) = match self {
@@ -47,9 +58,16 @@ impl Gauge {
                 let elapsed = begin.elapsed();
                 (status.map_err(|error| failed(&error))?, Some(elapsed.as_secs_f64() * 1000.0))
             }
-            Self::PeakMemory => {
+            Self::PeakMemory | Self::Faults | Self::Processor => {
                 let output = command.output().map_err(|error| failed(&error))?;
-                (output.status, String::from_utf8_lossy(&output.stdout).trim().parse().ok())
+                let text = String::from_utf8_lossy(&output.stdout).into_owned();
+                (output.status, peak::field(&text, self))
+            }
+            Self::SystemCalls | Self::Instructions => {
+                let status = command.stdout(Stdio::null()).status();
+                let status = status.map_err(Failure::during("start perf (Debian: linux-perf)"))?;
+                let text = std::fs::read_to_string(&counts).unwrap_or_default();
+                (status, text.lines().find_map(|line| line.split(',').next()?.parse().ok()))
             }
         };
         if !status.success() {
@@ -57,6 +75,45 @@ impl Gauge {
         }
         value.ok_or_else(|| failed(&"no measurement"))
     }
+}
+
+/// Counts an event of the program and its descendants; the number begins a line of the file `counts`.
+fn perf(event: &str, program: &Path, counts: &Path) -> Command {
+    let mut command = Command::new("perf");
+    command.args(["stat", "--field-separator", ",", "--event", event, "--output"]).arg(counts).arg("--");
+    command.arg(program);
+    command
+}
+
+/// Calls the program `count` times at once; the result is the milliseconds until the last call has ended.
+/// Each call must succeed. `arguments` makes those of each.
+pub(crate) fn at_once<'a>(
+    program: &Path,
+    count: usize,
+    arguments: impl Fn(usize) -> Vec<&'a str>,
+    log: &Path,
+) -> Result<f64, Failure> {
+    let errors = File::create(log).map_err(Failure::during(format!("create {log:?}")))?;
+    let mut commands = Vec::new();
+    for number in 0..count {
+        let mut command = Command::new(program);
+        let errors = errors.try_clone().map_err(Failure::during(format!("share {log:?}")))?;
+        command.args(arguments(number)).env_clear().env("PATH", PATH);
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(errors);
+        commands.push(command);
+    }
+    let begin = Instant::now();
+    let children: Vec<_> = commands.iter_mut().map(Command::spawn).collect();
+    let ends: Vec<_> = children.into_iter().map(|child| child.and_then(|mut child| child.wait())).collect();
+    let elapsed = begin.elapsed();
+    for end in ends {
+        let status = end.map_err(Failure::during(format!("start {program:?}")))?;
+        if !status.success() {
+            let failed = format!("{} ({count} at once): {status}{}", program.display(), indented(log));
+            return Err(Failure::new(failed));
+        }
+    }
+    Ok(elapsed.as_secs_f64() * 1000.0)
 }
 
 /// The beginning of what the program said.

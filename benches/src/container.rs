@@ -9,7 +9,7 @@ use nix::sys::wait::waitpid;
 use nix::unistd::Pid;
 
 use crate::bundle::{Config, Workspace};
-use crate::command::Gauge;
+use crate::command::{Gauge, at_once};
 use crate::failure::Failure;
 use crate::subject::Subject;
 
@@ -62,6 +62,22 @@ impl<'a> Container<'a> {
 
     pub(crate) fn exec(&self, gauge: Gauge, program: &str) -> Result<f64, Failure> {
         self.call(gauge, &["exec", &self.id, program])
+    }
+
+    /// As many at once: milliseconds until the last has ended.
+    pub(crate) fn exec_at_once(&self, count: usize, program: &str) -> Result<f64, Failure> {
+        let state = text(&self.subject.state)?;
+        let arguments = |_| vec!["--root", state, "exec", &self.id, program];
+        at_once(&self.subject.program, count, arguments, &self.subject.log)
+    }
+
+    pub(crate) fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// The directory with `config.json`.
+    pub(crate) fn bundle(&self) -> &Path {
+        &self.bundle
     }
 
     pub(crate) fn kill(&self, gauge: Gauge) -> Result<f64, Failure> {

@@ -59,6 +59,16 @@ fn docker_profile() -> Result<LinuxSeccomp, Failure> {
     profile.ok_or_else(|| Failure::new("Docker's configuration has no profile"))
 }
 
+/// The program of Docker's profile as the elements of a C array, for the floor.
+pub(crate) fn docker_as_c() -> Result<String, Failure> {
+    let filter = runtime_core::seccomp::Filter::from_profile(&docker_profile()?)
+        .map_err(Failure::during("compile Docker's profile"))?;
+    let line = |it: &runtime_core::seccomp::Instruction| {
+        format!("{{ {}, {}, {}, {}u }},\n", it.code, it.jt, it.jf, it.k)
+    };
+    Ok(filter.program().iter().map(line).collect())
+}
+
 impl Program {
     /// How many instructions a call runs through, over the calls of x86_64 that the profile names.
     fn average_way(&self, profile: &LinuxSeccomp) -> f64 {

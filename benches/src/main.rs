@@ -5,6 +5,7 @@
 
 mod bundle;
 mod cases;
+mod check;
 mod cli;
 mod command;
 mod container;
@@ -13,6 +14,7 @@ mod filters;
 mod floor;
 mod measure;
 mod peak;
+mod plot;
 mod report;
 mod statistics;
 mod subject;
@@ -58,11 +60,16 @@ fn compare(options: &Options) -> Result<(), Failure> {
     view::enter(options.view)?;
     let workspace = Workspace::new()?;
     let subjects = subjects(options, &workspace)?;
+    if options.check_floor {
+        let floor = subjects.iter().find(|subject| subject.is_floor);
+        let floor = floor.ok_or_else(|| Failure::new("there is no floor to check"))?;
+        return check::report(&workspace, floor).map(|text| print!("{text}"));
+    }
     let machine = Machine::look(options.view)?;
     print!("{}", machine.text());
 
     let mut results = Vec::new();
-    for case in cases::ALL.iter().filter(|case| options.wants(case.name)) {
+    for case in cases::ALL.iter().filter(|case| options.wants(case)) {
         let result = measure::case(case, &workspace, &subjects, options.runs, &stop);
         print!("\n{}", report::text(&result, &subjects));
         results.push(result);
@@ -71,8 +78,14 @@ fn compare(options: &Options) -> Result<(), Failure> {
             break;
         }
     }
+    if let Some(path) = &options.plot {
+        write(path, &plot::svg(&machine, &subjects, &results))?;
+    }
     match &options.json {
-        Some(path) => write_json(path, &report::json(&machine, options.runs, &subjects, &results)),
+        Some(path) => {
+            let document = report::json(&machine, options.runs, &subjects, &results);
+            write(path, &format!("{document:#}\n"))
+        }
         None => Ok(()),
     }
 }
@@ -80,9 +93,12 @@ fn compare(options: &Options) -> Result<(), Failure> {
 /// The floor first, if it can be built: the others are compared with it.
 fn subjects(options: &Options, workspace: &Workspace) -> Result<Vec<Subject>, Failure> {
     let mut subjects = Vec::new();
-    if cases::ALL.iter().any(|case: &Case| case.has_floor && options.wants(case.name)) {
+    if cases::ALL.iter().any(|case: &Case| case.has_floor && options.wants(case)) {
         match floor::build(workspace) {
-            Ok(floor) => subjects.push(floor),
+            Ok(mut floor) => {
+                floor.maker = Some(Box::new(Subject::runtime("floor-runtime", &options.runtime, workspace)?));
+                subjects.push(floor);
+            }
             Err(failure) => println!("no floor: {failure}"),
         }
     }
@@ -93,7 +109,6 @@ fn subjects(options: &Options, workspace: &Workspace) -> Result<Vec<Subject>, Fa
     Ok(subjects)
 }
 
-fn write_json(path: &Path, document: &serde_json::Value) -> Result<(), Failure> {
-    std::fs::write(path, format!("{document:#}\n"))
-        .map_err(|error| Failure::new(format!("write {path:?}: {error}")))
+fn write(path: &Path, text: &str) -> Result<(), Failure> {
+    std::fs::write(path, text).map_err(|error| Failure::new(format!("write {path:?}: {error}")))
 }

@@ -7,7 +7,7 @@ use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 
 use crate::bundle::Workspace;
-use crate::cases::{Case, Trial};
+use crate::cases::{Case, Crowd, Trial};
 use crate::failure::Failure;
 use crate::subject::Subject;
 
@@ -41,6 +41,13 @@ pub(crate) fn case<'a>(
 ) -> Measurement<'a> {
     let mut trials: Vec<Option<Trial<'_>>> = Vec::new();
     let mut outcomes = Vec::new();
+    let _crowd = match crowd(case, workspace, subjects) {
+        Ok(crowd) => crowd,
+        Err(failure) => {
+            let outcomes = subjects.iter().map(|_| Outcome::LeftOut(failure.clone())).collect();
+            return Measurement { case, outcomes };
+        }
+    };
     for subject in subjects {
         let (trial, outcome) = match () {
             () if subject.is_floor && !case.has_floor => (None, Outcome::NotMeant),
@@ -63,6 +70,16 @@ pub(crate) fn case<'a>(
         }
     }
     Measurement { case, outcomes }
+}
+
+/// The containers that live beside.
+fn crowd<'a>(
+    case: &Case,
+    workspace: &Workspace,
+    subjects: &'a [Subject],
+) -> Result<Option<Crowd<'a>>, Failure> {
+    let maker = subjects.iter().find(|subject| !subject.is_floor).filter(|_| case.crowd > 0);
+    maker.map(|maker| Crowd::make(workspace, maker, case.crowd)).transpose()
 }
 
 /// One trial of one subject; a failure ends its part in the case.

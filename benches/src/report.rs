@@ -86,7 +86,8 @@ fn samples(outcome: &Outcome, column: usize) -> Option<&[f64]> {
     }
 }
 
-/// A line for each subject: the summary, and its median over that of every other that is compared with.
+/// A line for each subject: the summary, and its median and its minimum over those of every other that is
+/// compared with.
 fn column_table(column: Column, rows: &[(&str, usize, Summary)]) -> String {
     let title = match column.unit {
         "" => column.name.to_owned(),
@@ -96,12 +97,14 @@ fn column_table(column: Column, rows: &[(&str, usize, Summary)]) -> String {
     let mut head: Vec<String> = vec![title];
     head.extend(["min", "q1", "median", "q3", "runs"].map(str::to_owned));
     head.extend(others.iter().map(|(name, ..)| format!("/ {name}")));
+    head.extend(others.iter().map(|(name, ..)| format!("min / {name}")));
     let mut lines = vec![head];
     for (name, runs, summary) in rows {
         let mut line = vec![(*name).to_owned()];
         line.extend([summary.min, summary.q1, summary.median, summary.q3].map(table::number));
         line.push(runs.to_string());
         line.extend(others.iter().map(|(.., other)| table::ratio(Some(summary.median), Some(other.median))));
+        line.extend(others.iter().map(|(.., other)| table::ratio(Some(summary.min), Some(other.min))));
         lines.push(line);
     }
     table::render(&lines)
@@ -175,10 +178,13 @@ mod tests {
         let rows = [("floor", 5, summary(2.0)), ("runtime", 5, summary(3.0)), ("other", 4, summary(6.0))];
         let text = column_table(Column { name: "run", unit: "ms" }, &rows);
         let lines: Vec<Vec<&str>> = text.lines().map(|line| line.split_whitespace().collect()).collect();
-        assert_eq!(lines[0].join(" "), "run, ms min q1 median q3 runs / floor / other");
-        assert_eq!(lines[1], ["floor", "1", "2", "2", "9", "5", "1.00", "0.33"]);
-        assert_eq!(lines[2], ["runtime", "1", "2", "3", "9", "5", "1.50", "0.50"]);
-        assert_eq!(lines[3], ["other", "1", "2", "6", "9", "4", "3.00", "1.00"]);
+        assert_eq!(
+            lines[0].join(" "),
+            "run, ms min q1 median q3 runs / floor / other min / floor min / other"
+        );
+        assert_eq!(lines[1], ["floor", "1", "2", "2", "9", "5", "1.00", "0.33", "1.00", "1.00"]);
+        assert_eq!(lines[2], ["runtime", "1", "2", "3", "9", "5", "1.50", "0.50", "1.00", "1.00"]);
+        assert_eq!(lines[3], ["other", "1", "2", "6", "9", "4", "3.00", "1.00", "1.00", "1.00"]);
     }
 
     #[test]

@@ -16,6 +16,8 @@ pub(crate) struct Subject {
     pub(crate) version: String,
     /// Not a runtime: it knows one container only, and takes other arguments.
     pub(crate) is_floor: bool,
+    /// Of the floor: the runtime that makes the containers that it works on.
+    pub(crate) maker: Option<Box<Subject>>,
     /// `--root`: kept over all runs, so that caches in it are warm.
     pub(crate) state: PathBuf,
     /// Its standard error.
@@ -28,7 +30,7 @@ impl Subject {
     }
 
     pub(crate) fn floor(program: &Path, compiler: &str, workspace: &Workspace) -> Self {
-        Self::new("floor", program, format!("benches/floor/floor.c, {compiler}"), true, workspace)
+        Self::new("floor", program, format!("benches/floor/*.c, {compiler}"), true, workspace)
     }
 
     fn new(name: &str, program: &Path, version: String, is_floor: bool, workspace: &Workspace) -> Self {
@@ -37,6 +39,7 @@ impl Subject {
             program: program.to_owned(),
             version,
             is_floor,
+            maker: None,
             state: workspace.directory().join(format!("state-{name}")),
             log: workspace.directory().join(format!("errors-{name}")),
         }

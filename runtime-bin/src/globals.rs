@@ -2,7 +2,9 @@
 
 use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
 
+use runtime_core::timings::Timings;
 use runtime_core::{Error, Result};
 
 use crate::args::{Values, options};
@@ -33,6 +35,8 @@ pub(crate) struct Globals {
     pub(crate) rootless: Option<bool>,
     /// Who makes cgroups.
     pub(crate) cgroups: CgroupManager,
+    /// Where the ends of steps are told, with `--trace-timings`.
+    pub(crate) timings: Option<Arc<Timings>>,
 }
 
 /// Opens the log that the options name.
@@ -67,7 +71,8 @@ impl Globals {
             Some("false") => Some(false),
             _ => None,
         };
-        Ok(Self { root, default_root, rootless, cgroups })
+        let timings = values.flag(&options::TRACE_TIMINGS).then(|| Arc::new(Timings::new()));
+        Ok(Self { root, default_root, rootless, cgroups, timings })
     }
 
     /// Makes the default root below $XDG_RUNTIME_DIR with the sticky bit, which keeps the system

@@ -59,7 +59,15 @@ fn run(log: &Log, values: &Values, matches: Matches) -> ExitCode {
     let result = runtime_core::reset_child_signal()
         .and_then(|()| Globals::resolve(values))
         .map_err(Failure::from)
-        .and_then(|globals| commands::run(&commands::Context { log, globals, matches }));
+        .and_then(|globals| {
+            let timings = globals.timings.clone();
+            let result = commands::run(&commands::Context { log, globals, matches });
+            // A closed stream is no reason to fail: the container has what it was to have.
+            timings.iter().for_each(|timings| {
+                std::io::stderr().write_all(timings.to_string().as_bytes()).unwrap_or_default();
+            });
+            result
+        });
     match result {
         Ok(code) => ExitCode::from(code),
         Err(failure) => fail(log, &failure),

@@ -35,6 +35,8 @@ impl Bundle {
     pub fn with_config(directory: &Path, config: &Path) -> Result<Self> {
         let failed = |error: &std::io::Error| Error::io(format!("open {config:?}"), error);
         let absolute = std::path::absolute(directory).map_err(|error| failed(&error))?;
+        // Without a slash at its end: engines compare it with theirs.
+        let absolute = absolute.components().collect();
         let mut bytes = Vec::with_capacity(CONFIG_EXPECTED);
         let file = std::fs::File::open(config).map_err(|error| match error.kind() {
             std::io::ErrorKind::NotFound => {

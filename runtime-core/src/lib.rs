@@ -20,6 +20,7 @@ pub mod seccomp;
 pub mod spec;
 mod state;
 mod sys;
+pub mod timings;
 
 pub use bundle::Bundle;
 pub use container::{

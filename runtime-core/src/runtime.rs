@@ -12,6 +12,7 @@ use crate::id::ContainerId;
 use crate::plan::CreateOptions;
 use crate::process::Process;
 use crate::state::{State, Store};
+use crate::timings::Timings;
 
 /// The default state root of a privileged caller; a rootless one has `$XDG_RUNTIME_DIR/runtime`.
 pub const DEFAULT_STATE_ROOT: &str = "/run/runtime";
@@ -37,6 +38,17 @@ pub(crate) struct Shared {
     pub(crate) cgroups: bool,
     /// Whether systemd makes them.
     pub(crate) systemd: bool,
+    /// Where the ends of steps are told.
+    pub(crate) timings: Option<Arc<Timings>>,
+}
+
+impl Shared {
+    /// Tells of a step, if anybody wants to know.
+    pub(crate) fn mark(&self, step: &str) {
+        if let Some(timings) = &self.timings {
+            timings.mark(step);
+        }
+    }
 }
 
 /// Configures a [`Runtime`].
@@ -46,6 +58,7 @@ pub struct RuntimeBuilder {
     host: Option<Host>,
     systemd: bool,
     without_cgroups: bool,
+    timings: Option<Arc<Timings>>,
 }
 
 impl RuntimeBuilder {
@@ -66,7 +79,7 @@ impl RuntimeBuilder {
 
     /// Makes the cgroups of new containers through systemd: `linux.cgroupsPath` is then `slice:prefix:name`,
     /// and the cgroup that of a scope `prefix-name.scope` (or of a slice, if the name ends so). A caller
-    /// without privileges uses the service manager of its user.
+    /// without privileges uses the service manager of its user, which takes cgroup v2.
     ///
     /// Containers that exist are served as they were made, whatever is set here.
     #[must_use]
@@ -83,6 +96,13 @@ impl RuntimeBuilder {
         self
     }
 
+    /// Tells the ends of all steps of creations and executions. Without this nothing is measured.
+    #[must_use]
+    pub fn timings(mut self, timings: Arc<Timings>) -> Self {
+        self.timings = Some(timings);
+        self
+    }
+
     /// The runtime.
     ///
     /// # Errors
@@ -93,7 +113,13 @@ impl RuntimeBuilder {
         let path = std::path::absolute(&path).map_err(|error| Error::io(format!("find {path:?}"), &error))?;
         let store = Store::new(path);
         let host = self.host.unwrap_or_default();
-        Ok(Runtime(Arc::new(Shared { store, host, cgroups: !self.without_cgroups, systemd: self.systemd })))
+        Ok(Runtime(Arc::new(Shared {
+            store,
+            host,
+            cgroups: !self.without_cgroups,
+            systemd: self.systemd,
+            timings: self.timings,
+        })))
     }
 }
 

@@ -78,6 +78,7 @@ pub(crate) static GLOBAL: &[&Opt] = &[
     &SYSTEMD_CGROUP,
     &CGROUP_MANAGER,
     &CRIU,
+    &TRACE_TIMINGS,
     &HELP,
 ];
 
@@ -97,6 +98,7 @@ options! {
     SYSTEMD_CGROUP = "systemd-cgroup", Value::Flag, "make cgroups through systemd; cgroupsPath is then slice:prefix:name";
     CGROUP_MANAGER = "cgroup-manager", Value::Choice(&["cgroupfs", "systemd", "disabled"]), "who makes cgroups: cgroupfs, systemd or disabled (default: cgroupfs)";
     CRIU = "criu", Value::File, "ignored; criu is looked for in $PATH", .hidden();
+    TRACE_TIMINGS = "trace-timings", Value::Flag, "write to the standard error output at the end how long each step of create, run, start or exec took";
     HELP = "help", Value::Flag, "show this help", .short('h');
     VERSION = "version", Value::Flag, "show the version", .short('v');
     VERSION_CAPITAL = "V", Value::Flag, "the same as -v", .hidden();

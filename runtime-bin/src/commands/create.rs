@@ -45,6 +45,7 @@ pub(super) fn plan(context: &Context<'_>) -> Result<(Runtime, CreatePlan)> {
         Some(config) => Bundle::with_config(&directory, &directory.join(config))?,
         None => Bundle::open(directory)?,
     };
+    context.mark("read the configuration");
     let create = CreateOptions::new(id.clone(), bundle.directory().to_string_lossy())
         .no_pivot(options.flag(&options::NO_PIVOT))
         .no_new_keyring(options.flag(&options::NO_NEW_KEYRING))

@@ -31,6 +31,7 @@ pub(super) fn run(context: &Context<'_>) -> Result<u8> {
         text = process_spec::with_size(text, terminal::size())?;
     }
     let spec = ValidProcess::parse(&text)?;
+    context.mark("read the state and the process");
     context.warn(spec.warnings());
     let handover = Handover::prepare(options, terminal, detach)?;
     let exec = exec_options(context, &state.bundle)?;

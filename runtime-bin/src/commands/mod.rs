@@ -23,7 +23,7 @@ mod update;
 
 use std::io::Write as _;
 
-use runtime_core::{Container, Error, Result, Runtime};
+use runtime_core::{Container, Error, Result, Runtime, RuntimeBuilder};
 
 use crate::args::commands::Verb;
 use crate::args::{Matches, Values};
@@ -54,7 +54,22 @@ impl Context<'_> {
     /// The runtime for commands on containers that exist: what is made is made already, so the
     /// choice of a cgroup manager does not matter to them.
     fn runtime(&self) -> Result<Runtime> {
-        Runtime::builder().state_root(&self.globals.root).build()
+        self.builder().build()
+    }
+
+    fn builder(&self) -> RuntimeBuilder {
+        let builder = Runtime::builder().state_root(&self.globals.root);
+        match &self.globals.timings {
+            Some(timings) => builder.timings(timings.clone()),
+            None => builder,
+        }
+    }
+
+    /// Tells of a step, with `--trace-timings`.
+    fn mark(&self, step: &str) {
+        if let Some(timings) = &self.globals.timings {
+            timings.mark(step);
+        }
     }
 
     /// The container that the command line names.
@@ -98,8 +113,8 @@ pub(crate) fn run(context: &Context<'_>) -> Result<u8, Failure> {
 /// A runtime that makes containers.
 fn creating_runtime(context: &Context<'_>) -> Result<Runtime> {
     context.globals.prepare_root()?;
-    Runtime::builder()
-        .state_root(&context.globals.root)
+    context
+        .builder()
         .systemd_cgroup(context.globals.cgroups == CgroupManager::Systemd)
         .without_cgroups(context.globals.cgroups == CgroupManager::Disabled)
         .build()

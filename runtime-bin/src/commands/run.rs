@@ -130,6 +130,7 @@ pub(super) fn wait(
 ) -> Result<u8> {
     foreground.wait(process, relay, context.log)?;
     let code = process.wait()?.shell_status();
+    context.mark("the process has ended");
     context.log.debug(|| format!("process {} ended with exit code {code}", process.pid()));
     // An exit status has eight bits, and 128 and the greatest signal fit.
     Ok(u8::try_from(code).unwrap_or(u8::MAX))
@@ -150,4 +151,5 @@ fn end(context: &Context<'_>, runtime: &Runtime, container: Container) {
     if let Err(error) = container.delete() {
         context.log.warning(&Error::context(error, "delete the container").to_string());
     }
+    context.mark("delete the container");
 }

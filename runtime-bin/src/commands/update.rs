@@ -32,6 +32,9 @@ pub(super) fn run(context: &Context<'_>) -> Result<()> {
     if sets_kernel_memory(&resources) {
         context.log.warning("Kernel memory settings are ignored and will be removed");
     }
+    if sets_idle_and_weight(&resources) {
+        context.log.warning("unable to apply both a CPU weight and cpu.idle: the weight is ignored");
+    }
     container.update(&resources)
 }
 
@@ -53,6 +56,17 @@ fn sets_kernel_memory(resources: &LinuxResources) -> bool {
     resources.memory().is_some_and(|memory| {
         [memory.kernel(), memory.kernel_tcp()].iter().any(|limit| limit.is_some_and(|limit| limit != 0))
     })
+}
+
+/// An idle cgroup has the least weight there is, and the kernel refuses to set another.
+fn sets_idle_and_weight(resources: &LinuxResources) -> bool {
+    let fields = resources.cpu().as_ref();
+    let unified = |name| resources.unified().as_ref().and_then(|files| files.get(name));
+    let idle = fields.is_some_and(|cpu| cpu.idle() == Some(1))
+        || unified("cpu.idle").is_some_and(|value| value.trim() == "1");
+    let weight = fields.is_some_and(|cpu| cpu.shares().is_some_and(|shares| shares != 0))
+        || unified("cpu.weight").is_some();
+    idle && weight
 }
 
 /// The text of a file, or of the standard input for `-`.

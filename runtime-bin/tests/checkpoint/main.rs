@@ -4,6 +4,8 @@
 //! The file's own program is the other side: `criu` in a directory of the test is a script that runs
 //! the test `fake::speaks` of this very program with the socket in `FAKE_CRIU_SOCKET`.
 
+#[path = "../support/streams.rs"]
+mod streams;
 #[path = "../support/mod.rs"]
 mod support;
 

@@ -6,6 +6,7 @@ use std::process::{Command, Stdio};
 
 use serde_json::json;
 
+use crate::streams::Streams;
 use crate::support::{Bundle, Container, Running as _, finish, privileged, read_until, until};
 
 /// Whether this machine's CRIU knows its kernel.
@@ -24,34 +25,6 @@ fn works() -> bool {
             eprintln!("skipped: criu is not installed: {error}");
             false
         }
-    }
-}
-
-/// Three pipes: a file of the image would have to be in the container.
-struct Streams {
-    stdin: File,
-    stdout: File,
-    theirs: [File; 3],
-}
-
-impl Streams {
-    fn new() -> Self {
-        let pipe = || {
-            let (read, write) = nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC).expect("a pipe");
-            (File::from(read), File::from(write))
-        };
-        let (stdin, stdout) = (pipe(), pipe());
-        let stderr = stdout.1.try_clone().expect("a descriptor");
-        Self { stdin: stdin.1, stdout: stdout.0, theirs: [stdin.0, stdout.1, stderr] }
-    }
-
-    /// Runs a command whose container gets the pipes.
-    #[track_caller]
-    fn run(&self, command: &mut Command) -> i32 {
-        let [stdin, stdout, stderr] =
-            self.theirs.each_ref().map(|file| file.try_clone().expect("a descriptor"));
-        let mut child = command.stdin(stdin).stdout(stdout).stderr(stderr).spawn().expect("the runtime");
-        finish(&mut child)
     }
 }
 

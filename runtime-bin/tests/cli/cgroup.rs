@@ -292,6 +292,8 @@ fn weights_of_a_bundle() {
     assert!(devices.lines().any(|line| line == format!("{major}:{minor} 123")), "{devices}");
     container.go(&["update", "--blkio-weight", "200"]).ok();
     assert_eq!(read(["blkio.bfq.weight", "blkio.weight"]).trim(), "200");
+    let devices = read(["blkio.bfq.weight_device", "blkio.weight_device"]);
+    assert!(devices.lines().any(|line| line == format!("{major}:{minor} 123")), "it stays: {devices}");
 }
 
 /// A root that is one only in its user namespace.

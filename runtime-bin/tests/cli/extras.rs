@@ -89,11 +89,14 @@ fn hooks_write_to_files() {
         config["annotations"] = json!({"run.oci.hooks.stdout": "out", "run.oci.hooks.stderr": "err"});
         config["hooks"] = json!({
             "createRuntime": hook("echo made; echo careful >&2"), "poststop": hook("echo gone"),
+            "createContainer": hook("echo inside; echo mounts >&2"),
+            "startContainer": hook("echo starts; echo soon >&2"),
         });
     });
     bundle.container().go(&["run"]).ok();
     let read = |name: &str| fs::read_to_string(bundle.path().join(name)).expect("the file");
-    assert_eq!((read("out"), read("err")), ("made\ngone\n".to_owned(), "careful\n".to_owned()));
+    let printed = ("made\ninside\nstarts\ngone\n".to_owned(), "careful\nmounts\nsoon\n".to_owned());
+    assert_eq!((read("out"), read("err")), printed);
     let bundle =
         bundle.with(|config| config["annotations"]["run.oci.hooks.stdout"] = json!("/nonexistent/out"));
     bundle.container().go(&["run"]).fails(1, "annotations.run.oci.hooks.stdout");
@@ -102,6 +105,30 @@ fn hooks_write_to_files() {
     nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).expect("a fifo");
     let bundle = bundle.with(|config| config["annotations"]["run.oci.hooks.stdout"] = json!("fifo"));
     bundle.container().go(&["run"]).fails(1, "annotations.run.oci.hooks.stdout");
+}
+
+/// The init keeps the files while it waits; the program gets none of them.
+#[test]
+fn hooks_of_a_container_that_waits_write_to_files() {
+    if !privileged() {
+        return;
+    }
+    let hook = |script: &str| json!([{"path": "/bin/sh", "args": ["sh", "-c", script]}]);
+    let bundle = Bundle::new(&["sh", "-c", "ls /proc/self/fd > /tmp/fds"]).with(|config| {
+        config["annotations"] = json!({"run.oci.hooks.stderr": "err"});
+        config["hooks"] = json!({
+            "createContainer": hook("echo lost; echo inside >&2"), "startContainer": hook("echo starts >&2"),
+        });
+    });
+    let container = bundle.container();
+    container.go(&["create"]).ok();
+    let read = |name: &str| fs::read_to_string(bundle.path().join(name)).expect("the file");
+    assert_eq!(read("err"), "inside\n");
+    container.go(&["start"]).ok();
+    container.wait_for("stopped");
+    assert_eq!(read("err"), "inside\nstarts\n");
+    // The standard streams, and the directory that is read.
+    assert_eq!(read("rootfs/tmp/fds"), "0\n1\n2\n3\n");
 }
 
 /// The init keeps CAP_SYS_ADMIN from the load of the filter to execve(2); a hook of the container between

@@ -205,7 +205,9 @@ fn limits_without_the_right_to_a_cgroup_are_errors() {
     user.go(&["run", &id]).ok();
     user.change(|config| config["linux"]["resources"] = json!({"memory": {"limit": 64 << 20}}));
     let run = user.go(&["run", &id]);
-    assert!(run.code == 1 && run.stderr.contains("cgroup"), "{run:?}");
+    for part in ["cgroup", "linux.resources.memory.limit", "hint: "] {
+        assert!(run.code == 1 && run.stderr.contains(part), "{part}: {run:?}");
+    }
     assert!(!user.state().join(&id).exists());
     user.go(&["state", &id]).fails(1, "does not exist");
 }
@@ -273,17 +275,27 @@ fn in_a_delegated_tree() {
 
     let own = given.add("user");
     let script = format!("echo $$ > {}/cgroup.procs && exec \"$@\"", own.display());
-    let run = Command::new("sh")
-        .args(["-c", &script, "_", "setpriv", "--clear-groups", "--inh-caps=-all", "--bounding-set=+all"])
-        .args(["--reuid", &USER.to_string(), "--regid", &USER.to_string()])
-        .arg(&user.program)
-        .current_dir(user.bundle.path())
-        .env("XDG_RUNTIME_DIR", user.bundle.path().join("run"))
-        .env_remove("USER")
-        .go(&["run", &id])
-        .ok();
+    let inside = |user: &Rootless| {
+        Command::new("sh")
+            .args(["-c", &script, "_", "setpriv", "--clear-groups", "--inh-caps=-all", "--bounding-set=+all"])
+            .args(["--reuid", &USER.to_string(), "--regid", &USER.to_string()])
+            .arg(&user.program)
+            .current_dir(user.bundle.path())
+            .env("XDG_RUNTIME_DIR", user.bundle.path().join("run"))
+            .env_remove("USER")
+            .go(&["run", &id])
+            .ok()
+    };
+    let run = inside(&user);
     assert!(run.stdout.lines().any(|line| line == format!("0::{path}")), "{run:?}");
     assert!(!given.0.join("containers").exists(), "the container's cgroup goes with it");
+
+    // Without a path it is found: beside the cgroup of the caller.
+    user.change(|config| config["linux"]["cgroupsPath"] = Value::Null);
+    let run = inside(&user);
+    let beside = format!("0::/{}/{id}", given.0.file_name().expect("a name").to_string_lossy());
+    assert!(run.stdout.lines().any(|line| line == beside), "{beside}: {run:?}");
+    assert!(!given.0.join(&id).exists(), "the container's cgroup goes with it");
 }
 
 #[test]

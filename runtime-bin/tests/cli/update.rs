@@ -127,6 +127,42 @@ fn each_option() {
 }
 
 #[test]
+fn names_of_fields_may_be_in_another_case() {
+    if !limits() {
+        return;
+    }
+    let bundle = sleeper().with(|config| {
+        let resources = config["linux"]["resources"].as_object_mut().expect("resources");
+        resources.remove("pids");
+        resources.insert("Pids".to_owned(), json!({"Limit": 30}));
+        resources.insert("CPU".to_owned(), json!({"Cpus": "0", "Shares": 300}));
+    });
+    let container = bundle.container();
+    container.go(&["run", "-d"]).ok();
+    has(&container, "pids.max", "30");
+    has(&container, "cpuset.cpus", "0");
+    has(&container, "cpu.shares", "100");
+    update_from_stdin(&bundle, &container, r#"{"PIDs": {"limit": 31}, "cpu": {"SHARES": 200}}"#);
+    has(&container, "pids.max", "31");
+    has(&container, "cpu.shares", "200");
+}
+
+#[test]
+fn a_weight_beside_idle_is_ignored_with_a_warning() {
+    if !limits() {
+        return;
+    }
+    let bundle = sleeper();
+    let container = bundle.container();
+    container.go(&["run", "-d"]).ok();
+    let update = container.go(&["update", "--cpu-share", "200", "--cpu-idle", "1"]);
+    assert_eq!(update.code, 0, "{update:?}");
+    assert!(update.stderr.contains("unable to apply both a CPU weight and cpu.idle"), "{update:?}");
+    has(&container, "cpu.idle", "1");
+    has(&container, "cpu.shares", "3");
+}
+
+#[test]
 fn no_processes_are_one() {
     if !limits() {
         return;

@@ -1,5 +1,7 @@
 //! containerd without Docker: its daemon and its client `ctr`, which names the runtime in each call.
 
+mod flags;
+
 use std::cell::Cell;
 use std::fs;
 use std::os::unix::fs::{MetadataExt, symlink};
@@ -216,6 +218,7 @@ fn engine() {
     engine_test("containerd", "ctr::engine", |place, checks| {
         controllers(&["cpu", "memory"])?;
         let containerd = Containerd::start(place)?;
+        checks.table(&containerd, flags::CHECKS);
         checks.table(&containerd, CHECKS);
         Ok(())
     });

@@ -1,8 +1,10 @@
 //! Docker: its daemon with the runtime under test as the default runtime, driven through its client.
 
 mod compose;
+mod flags;
 mod lifecycle;
 mod limits;
+mod remap;
 mod run;
 mod seccomp;
 
@@ -44,6 +46,11 @@ impl Drop for Docker {
 
 impl Docker {
     fn start(place: &Place) -> Result<Self, Stop> {
+        Self::start_with(place, &[])
+    }
+
+    /// Starts a daemon with more options.
+    fn start_with(place: &Place, options: &[&str]) -> Result<Self, Stop> {
         for (program, package) in [
             (DAEMON, "docker.io"),
             (CLIENT, "docker.io (or docker-cli)"),
@@ -69,6 +76,7 @@ impl Docker {
             .arg(config)
             .args(["--add-runtime", &format!("{RUNTIME}={}", place.runtime.display())])
             .args(["--default-runtime", RUNTIME])
+            .args(options)
             .daemon(&log)?;
         let mut docker =
             Docker { tag: place.tag.clone(), dir: place.dir.clone(), runtime: place.runtime.clone(), daemon };
@@ -81,6 +89,11 @@ impl Docker {
     /// Any command of the client.
     fn docker(&self, args: &[&str]) -> Result<Output, Stop> {
         client().args(args).run()
+    }
+
+    /// A command of the client that may run for long.
+    fn client_daemon(&self, args: &[&str]) -> Result<Child, Stop> {
+        client().args(args).daemon(&self.dir.join("client.log"))
     }
 
     /// A command that makes a container: without network, which is dear, unless the options say otherwise.
@@ -199,6 +212,7 @@ fn engine() {
         checks.run("the daemon uses the runtime under test", || uses_runtime(&docker));
         checks.table(&docker, run::CHECKS);
         checks.table(&docker, seccomp::CHECKS);
+        checks.table(&docker, flags::CHECKS);
         checks.table(&docker, limits::CHECKS);
         checks.table(&docker, lifecycle::CHECKS);
         checks.run("nothing is left behind", || lifecycle::nothing_left(&docker));

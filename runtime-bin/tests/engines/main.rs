@@ -22,6 +22,7 @@
 
 mod buildah;
 mod cri;
+mod crio;
 mod ctr;
 mod docker;
 mod image;

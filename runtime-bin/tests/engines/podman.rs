@@ -20,11 +20,13 @@ const CLIENT: &str = "/usr/bin/podman";
 const IMAGE: &str = "localhost/bb";
 /// The user without root. He exists only in the private mount namespace, where the files in `/etc`
 /// that name users are covered by copies with one more line.
-const USER: &str = "rtest";
+pub(crate) const USER: &str = "rtest";
 const USER_ID: u32 = 23456;
 /// In the private `/run`. Not below the instance's directory: with a path this long conmon's last call of
 /// Podman fails, and Podman waits 20 s for the exit code of every container.
 const USER_RUN: &str = "/run/user/23456";
+/// The first of his subordinate ids.
+pub(crate) const FIRST_SUBORDINATE_ID: u32 = 300_000;
 const SUBORDINATE_IDS: &str = "rtest:300000:65536\n";
 
 /// How to call Podman.
@@ -245,6 +247,6 @@ fn user_namespace(podman: &Podman) -> Outcome {
     same("map", map, format!("0 {USER_ID} 1\n1 300000 65536\n0"))?;
     let container = podman.sleeper(&["--user", image::USER])?;
     let status = fs::read_to_string(format!("/proc/{}/status", container.pid()?))?;
-    let outside = (300_000 + image::USER_ID - 1).to_string();
+    let outside = (FIRST_SUBORDINATE_ID + image::USER_ID - 1).to_string();
     same("uid outside", crate::support::status_field(&status, "Uid")?.split('\t').next(), Some(&*outside))
 }

@@ -162,6 +162,7 @@ fn a_runtime_inside_sees_only_its_own_tree() {
         tree.0.display()
     );
     let script = r#"
+        umount -R /sys/fs/cgroup
         mount -t cgroup2 none /sys/fs/cgroup
         mkdir /sys/fs/cgroup/runtime
         echo $$ > /sys/fs/cgroup/runtime/cgroup.procs

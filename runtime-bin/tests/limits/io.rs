@@ -130,7 +130,9 @@ impl Loop {
 
 impl Drop for Loop {
     fn drop(&mut self) {
-        Command::new("losetup").arg("--detach").go(&[&self.path]).ok();
+        self.scheduler("none");
+        let run = Command::new("losetup").arg("--detach").go(&[&self.path]);
+        assert!(run.code == 0 || std::thread::panicking(), "{run:?}");
     }
 }
 
@@ -144,7 +146,8 @@ fn weights_of_bfq() {
     struct Module;
     impl Drop for Module {
         fn drop(&mut self) {
-            Command::new("modprobe").arg("--remove").go(&["bfq"]).ok();
+            let run = Command::new("modprobe").arg("--remove").go(&["bfq"]);
+            assert!(run.code == 0 || std::thread::panicking(), "{run:?}");
         }
     }
     Command::new("modprobe").go(&["bfq"]).ok();
@@ -158,7 +161,6 @@ fn weights_of_bfq() {
     group.has("io.bfq.weight", &format!("default 300\n{} 321", disk.number));
     container.go(&["update", "--blkio-weight", "10"]).ok();
     group.has("io.bfq.weight", &format!("default 10\n{} 321", disk.number));
-    disk.scheduler("none");
 }
 
 /// The kernel's own weights, from 1 to 10000.

@@ -8,6 +8,7 @@
 mod support;
 
 mod boundary;
+mod controllers;
 mod cpu;
 mod fields;
 mod huge;

@@ -47,9 +47,10 @@ const ERRNOS: &[Errno] = &[Errno::EPERM, Errno::ENOSYS];
 /// Processes are counted, so one test at a time.
 static TURN: Mutex<()> = Mutex::new(());
 
-const NOTHING: Denial<'static> = Denial { calls: &[], errno: Errno::EPERM, no_new_privileges: false };
+pub(crate) const NOTHING: Denial<'static> =
+    Denial { calls: &[], errno: Errno::EPERM, no_new_privileges: false };
 
-fn turn() -> MutexGuard<'static, ()> {
+pub(crate) fn turn() -> MutexGuard<'static, ()> {
     let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
     adopt_orphans();
     turn

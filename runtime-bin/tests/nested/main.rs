@@ -8,4 +8,7 @@ mod support;
 
 mod denied;
 mod filter;
+mod inside;
+mod outer;
 mod traces;
+mod unshared;

@@ -6,7 +6,7 @@ use nix::mount::{MsFlags, mount};
 use serde_json::json;
 
 use crate::support::until;
-use crate::{Scope, is_known, systemctl, systemd};
+use crate::{Scope, is_known, is_unified, systemctl, systemd};
 
 /// The sockets of systemd and of the bus.
 const SOCKETS: [&str; 2] = ["/run/systemd/private", "/run/dbus/system_bus_socket"];
@@ -31,9 +31,10 @@ fn a_limit_that_the_kernel_refuses_leaves_no_unit() {
     if !systemd() {
         return;
     }
-    let resources = json!({"unified": {"cgroup.max.depth": "deep"}});
+    // There is no such CPU.
+    let resources = json!({"cpu": {"cpus": "4000"}});
     let scope = Scope::new("", "limit").with(|config| config["linux"]["resources"] = resources);
-    scope.go(&["run", "-d", &scope.name]).fails(1, "cgroup.max.depth");
+    scope.go(&["run", "-d", &scope.name]).fails(1, "cpuset.cpus");
     scope.left_nothing();
 }
 
@@ -60,10 +61,26 @@ fn a_unit_of_somebody_else_is_left_alone() {
         .spawn()
         .expect("systemd-run");
     until("the other unit is there", || is_known(&unit));
-    scope.go(&["run", "-d", &scope.name]).fails(1, "UnitExists");
+    scope.go(&["run", "-d", &scope.name]).fails(1, "container's cgroup is not empty: 1 process(es) found");
     scope.shows(&[("ActiveState", "active")]);
     systemctl(&["stop", &unit]);
     other.wait().expect("its end");
+}
+
+#[test]
+fn a_frozen_cgroup_in_the_place_of_the_unit_is_refused() {
+    if !systemd() {
+        return;
+    }
+    let scope = Scope::new("", "frozen");
+    let directory = format!("/sys/fs/cgroup/system.slice/{}", scope.unit());
+    std::fs::create_dir(&directory).expect("a cgroup");
+    let state = format!("{directory}/cgroup.freeze");
+    std::fs::write(&state, "1").expect("frozen");
+    scope.go(&["run", "-d", &scope.name]).fails(1, "container's cgroup unexpectedly frozen");
+    scope.left_nothing();
+    assert_eq!(std::fs::read_to_string(&state).expect("it is there").trim(), "1");
+    std::fs::remove_dir(&directory).expect("it is empty");
 }
 
 #[test]
@@ -78,7 +95,10 @@ fn a_killed_create_is_cleaned_up_by_force() {
     let text = std::fs::read(&path).expect("the state");
     let mut state: serde_json::Value = serde_json::from_slice(&text).expect("JSON");
     state["init"] = json!(null);
-    state["cgroup"] = json!(null);
+    // With v1 it was written before there was more than the unit.
+    if is_unified() {
+        state["cgroup"] = json!(null);
+    }
     std::fs::write(&path, state.to_string()).expect("written");
     scope.go(&["delete", "--force", &scope.name]).ok();
     scope.left_nothing();
@@ -90,15 +110,15 @@ fn a_failed_unit_is_forgotten() {
         return;
     }
     let scope = Scope::new("", "oom").with(|config| {
-        config["linux"]["resources"] = json!({
-            "memory": {"limit": 20971520, "swap": 20971520},
-            "unified": {"memory.oom.group": "1"},
-        });
+        config["linux"]["resources"] = json!({"memory": {"limit": 20971520, "swap": 20971520}});
+        if is_unified() {
+            config["linux"]["resources"]["unified"] = json!({"memory.oom.group": "1"});
+        }
         let eater = "x=a; while true; do x=$x$x; done";
         config["process"]["args"] = json!(["sh", "-c", eater]);
     });
     scope.go(&["run", "-d", &scope.name]).ok();
-    until("stopped", || scope.go(&["state", &scope.name]).ok().stdout.contains("\"stopped\""));
+    until("stopped", || scope.status() == "stopped");
     scope.go(&["delete", &scope.name]).ok();
     scope.left_nothing();
 }

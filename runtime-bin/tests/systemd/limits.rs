@@ -4,11 +4,11 @@ use std::io::Write as _;
 
 use serde_json::json;
 
-use crate::{Scope, systemctl, systemd};
+use crate::{Scope, is_unified, systemctl, systemd, unified};
 
 #[test]
 fn all_of_them_are_properties_and_control_files() {
-    if !systemd() {
+    if !unified() {
         return;
     }
     let scope = Scope::new("runtime-test.slice", "limits").with(|config| {
@@ -105,8 +105,59 @@ fn an_update_that_fails_leaves_the_old_properties() {
 }
 
 #[test]
-fn idle_is_the_weight_zero() {
+fn an_update_is_known_to_systemd_and_the_kernel() {
     if !systemd() {
+        return;
+    }
+    let scope = Scope::new("", "update").with(|config| {
+        config["linux"]["resources"] = json!({
+            "memory": {"limit": 104857600, "swap": 157286400},
+            "cpu": {"shares": 512, "quota": 20000},
+        });
+    });
+    scope.go(&["run", "-d", &scope.name]).ok();
+    let options = ["--memory", "200M", "--memory-swap", "300M", "--pids-limit", "33", "--cpu-quota", "10500"];
+    let more = ["--cpu-period", "100000", "--cpu-share", "1024", "--cpuset-cpus", "0", &scope.name];
+    scope.go(&[&["update"], &options[..], &more[..]].concat()).ok();
+    let (memory, shares, files): (_, _, &[(&str, &str)]) = match is_unified() {
+        true => (
+            "MemoryMax",
+            ("CPUWeight", "100"),
+            &[("memory.max", "209715200"), ("memory.swap.max", "104857600"), ("cpu.max", "11000 100000")],
+        ),
+        false => (
+            "MemoryLimit",
+            ("CPUShares", "1024"),
+            &[
+                ("memory.limit_in_bytes", "209715200"),
+                ("memory.memsw.limit_in_bytes", "314572800"),
+                ("cpu.cfs_quota_us", "11000"),
+                ("cpu.cfs_period_us", "100000"),
+                ("cpu.shares", "1024"),
+            ],
+        ),
+    };
+    scope.shows(&[
+        (memory, "209715200"),
+        shares,
+        ("TasksMax", "33"),
+        ("CPUQuotaPerSecUSec", "110ms"),
+        ("CPUQuotaPeriodUSec", "100ms"),
+        ("AllowedCPUs", "0"),
+    ]);
+    let as_updated = |when: &str| {
+        for (file, value) in files.iter().chain(&[("pids.max", "33"), ("cpuset.cpus", "0")]) {
+            assert_eq!(scope.file(file), *value, "{file} {when}");
+        }
+    };
+    as_updated("at once");
+    systemctl(&["daemon-reload"]);
+    as_updated("after a reload");
+}
+
+#[test]
+fn idle_is_the_weight_zero() {
+    if !unified() {
         return;
     }
     let scope = Scope::new("", "idle")
@@ -157,4 +208,44 @@ fn devices_survive_whatever_systemd_does() {
         assert_eq!(scope.shell(OPEN), "null\n", "{when}");
         systemctl(&["daemon-reload"]);
     }
+}
+
+#[test]
+fn a_scope_has_every_controller_of_the_machine() {
+    if !systemd() {
+        return;
+    }
+    let scope = Scope::new("runtime-test.slice", "controllers");
+    scope.go(&["run", "-d", &scope.name]).ok();
+    let all = std::fs::read_to_string("/sys/fs/cgroup/cgroup.controllers").expect("cgroup v2");
+    assert_eq!(scope.file("cgroup.controllers"), all.trim());
+    // systemd knows nothing of huge pages, and leaves them on.
+    systemctl(&["daemon-reload"]);
+    assert_eq!(scope.file("cgroup.controllers"), all.trim());
+    let stats = scope.go(&["events", "--stats", &scope.name]).ok().stdout;
+    assert!(stats.contains("\"hugetlb\":{\""), "{stats}");
+}
+
+#[test]
+fn a_weight_ends_idleness_and_is_ignored_beside_it() {
+    if !systemd() {
+        return;
+    }
+    let scope = Scope::new("", "idle");
+    scope.go(&["run", "-d", &scope.name]).ok();
+    let file = scope.bundle.path().join("limits.json");
+    let unified = |text: &str| {
+        std::fs::write(&file, format!("{{\"unified\": {text}}}")).expect("a file");
+        scope.go(&["update", "-r", "limits.json", &scope.name])
+    };
+    let both = scope.go(&["update", "--cpu-share", "200", "--cpu-idle", "1", &scope.name]);
+    assert!(both.code == 0 && both.stderr.contains("unable to apply both"), "{both:?}");
+    assert_eq!(scope.file("cpu.idle"), "1");
+    scope.go(&["update", "--cpu-share", "200", &scope.name]).ok();
+    assert_eq!(scope.file("cpu.idle"), "0");
+    let both = unified(r#"{"cpu.idle": "1", "cpu.weight": "8"}"#);
+    assert!(both.code == 0 && both.stderr.contains("unable to apply both"), "{both:?}");
+    assert_eq!(scope.file("cpu.idle"), "1");
+    unified(r#"{"cpu.weight": "8"}"#).ok();
+    assert_eq!((scope.file("cpu.idle").as_str(), scope.file("cpu.weight").as_str()), ("0", "8"));
 }

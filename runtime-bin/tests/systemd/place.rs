@@ -2,7 +2,8 @@
 
 use serde_json::json;
 
-use crate::{Scope, is_known, systemctl, systemd};
+use crate::support::until;
+use crate::{Scope, cgroups_of, is_known, systemctl, systemd};
 
 #[test]
 fn a_container_lives_in_its_scope() {
@@ -16,17 +17,18 @@ fn a_container_lives_in_its_scope() {
     let init = scope.file("cgroup.procs");
     assert_eq!(init.lines().count(), 1, "{init}");
     scope.go(&["start", &scope.name]).ok();
-    assert!(scope.shell("cat /proc/1/cgroup /proc/self/cgroup").lines().all(|line| line.ends_with(&path)));
+    // Of v1 all hierarchies, also those that systemd does not manage.
+    let places = scope.shell("cat /proc/1/cgroup /proc/self/cgroup");
+    assert!(places.lines().all(|line| line.ends_with(&path)), "{places}");
     scope.go(&["pause", &scope.name]).ok();
-    assert_eq!(scope.file("cgroup.freeze"), "1");
+    assert_eq!(scope.status(), "paused");
     scope.go(&["resume", &scope.name]).ok();
+    assert_eq!(scope.status(), "running");
     assert!(scope.go(&["ps", &scope.name]).ok().stdout.contains("sleep"));
     let stats = scope.go(&["events", "--stats", &scope.name]).ok().stdout;
     assert!(stats.contains("\"pids\":{\"current\":1"), "{stats}");
     scope.go(&["kill", &scope.name, "KILL"]).ok();
-    crate::support::until("stopped", || {
-        scope.go(&["state", &scope.name]).ok().stdout.contains("\"stopped\"")
-    });
+    until("stopped", || scope.status() == "stopped");
     scope.go(&["delete", &scope.name]).ok();
     scope.left_nothing();
 }
@@ -52,9 +54,27 @@ fn a_slice_may_be_the_unit() {
     scope.go(&["run", "-d", &scope.name]).ok();
     let group = systemctl(&["show", "--value", "-p", "ControlGroup", &slice]);
     assert_eq!(group.trim(), format!("/runtime.slice/{slice}"));
-    assert!(scope.shell("cat /proc/1/cgroup").trim().ends_with(&slice));
+    assert!(scope.shell("cat /proc/1/cgroup").lines().all(|line| line.ends_with(&slice)));
     scope.go(&["delete", "--force", &scope.name]).ok();
-    crate::support::until("the slice is forgotten", || !is_known(&slice));
+    until("the slice is forgotten", || !is_known(&slice));
+    assert_eq!(cgroups_of(&slice), "");
+}
+
+#[test]
+fn a_slice_that_was_stopped_leaves_nothing() {
+    if !systemd() {
+        return;
+    }
+    let slice = format!("runtime-stop{}.slice", std::process::id());
+    let scope = Scope::new(&slice, "stop");
+    scope.go(&["run", "-d", &scope.name]).ok();
+    scope.go(&["kill", &scope.name, "KILL"]).ok();
+    until("stopped", || scope.status() == "stopped");
+    systemctl(&["stop", &slice]);
+    scope.go(&["delete", &scope.name]).ok();
+    scope.left_nothing();
+    // Also where systemd does not know that it was.
+    assert_eq!(cgroups_of(&slice), "");
 }
 
 #[test]

@@ -7,13 +7,13 @@ use std::process::Command;
 use serde_json::json;
 
 use crate::support::{Bundle, Run, Running as _, runtime_path, until};
-use crate::systemd;
+use crate::{is_unified, systemd, unified};
 
 /// A user whose service manager runs (loginctl enable-linger).
 const USER: u32 = 1000;
 
 fn manager() -> bool {
-    if !systemd() {
+    if !unified() {
         return false;
     }
     let found = Path::new(&format!("/run/user/{USER}/systemd/private")).exists();
@@ -134,13 +134,30 @@ fn the_whole_life_of_a_container() {
 }
 
 #[test]
-fn without_a_session_the_error_says_so() {
+fn a_second_container_in_the_scope_is_refused() {
     if !manager() {
         return;
     }
+    let rootless = Rootless::new("shared");
+    rootless.go(&[], &["run", "-d", &rootless.id]).ok();
+    let second = rootless.go(&[], &["run", "-d", "second"]);
+    assert_eq!(second.code, 1);
+    assert!(second.stderr.contains("container's cgroup is not empty: 1 process(es) found"), "{second:?}");
+    assert_eq!(rootless.show("ActiveState"), "active");
+}
+
+/// With v1 there is no manager that could give a user a cgroup with controllers.
+#[test]
+fn without_a_manager_the_error_says_so() {
+    if !systemd() {
+        return;
+    }
     let rootless = Rootless::new("nobody");
-    let run =
-        rootless.go(&[("XDG_RUNTIME_DIR", "/nonexistent")], &["--root", "state", "run", "-d", &rootless.id]);
-    assert_eq!(run.code, 1);
-    assert!(run.stderr.contains("connect to systemd of the user: /nonexistent/systemd/private: "), "{run:?}");
+    let nowhere = [("XDG_RUNTIME_DIR", "/nonexistent")];
+    let run = rootless.go(&nowhere, &["--root", "state", "run", "-d", &rootless.id]);
+    let text = match is_unified() {
+        true => "connect to systemd of the user: /nonexistent/systemd/private: ",
+        false => "use the systemd cgroup driver without privileges: it needs cgroup v2",
+    };
+    run.fails(1, text);
 }

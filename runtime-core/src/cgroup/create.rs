@@ -30,9 +30,19 @@ impl Cgroup {
     ///
     /// Kind [`ErrorKind::Cgroup`]; whatever was made by then is removed.
     pub fn create(hierarchies: &Hierarchies, plan: &CgroupPlan) -> Result<Self> {
+        Self::make(hierarchies, plan, Check::Unused)
+    }
+
+    /// As [`create`](Self::create), for a cgroup that another manager has made in the hierarchies that he
+    /// knows, with processes in it: what he left out is made. [`undo`](Self::undo) removes only that.
+    pub(crate) fn complete(hierarchies: &Hierarchies, plan: &CgroupPlan) -> Result<Self> {
+        Self::make(hierarchies, plan, Check::Nothing)
+    }
+
+    fn make(hierarchies: &Hierarchies, plan: &CgroupPlan, check: Check) -> Result<Self> {
         let mut cgroup =
             Self { mode: plan.location.mode, members: Vec::with_capacity(plan.location.places.len()) };
-        match cgroup.make_all(hierarchies, plan) {
+        match cgroup.make_all(hierarchies, plan, check) {
             Ok(()) => Ok(cgroup),
             Err(error) => {
                 cgroup.undo();
@@ -51,7 +61,7 @@ impl Cgroup {
         }
     }
 
-    fn make_all(&mut self, hierarchies: &Hierarchies, plan: &CgroupPlan) -> Result<()> {
+    fn make_all(&mut self, hierarchies: &Hierarchies, plan: &CgroupPlan, check: Check) -> Result<()> {
         for place in &plan.location.places {
             let root = hierarchies.root(&place.mount).ok_or_else(|| {
                 Error::new(ErrorKind::Cgroup, format!("open {:?}", place.mount))
@@ -60,7 +70,7 @@ impl Cgroup {
             match make_member(root, place, plan) {
                 Ok(member) => {
                     self.members.push(member);
-                    self.check_last(plan)?;
+                    self.check_last(plan, check)?;
                 }
                 Err(failure) => may_do_without(place, plan, failure)?,
             }
@@ -68,23 +78,19 @@ impl Cgroup {
         Ok(())
     }
 
-    /// Refuses a cgroup that was there already if it is in use (runtime-spec: "fit for purpose"), and
-    /// enables controllers.
-    fn check_last(&mut self, plan: &CgroupPlan) -> Result<()> {
+    /// Refuses a cgroup if anything runs in it or below it, or if it is frozen: nothing would start
+    /// there (runtime-spec: "fit for purpose").
+    pub(crate) fn check_unused(&self) -> Result<()> {
+        self.members.iter().try_for_each(Member::check_unused)
+    }
+
+    /// Refuses a cgroup that was there already if it is in use, and enables controllers.
+    fn check_last(&mut self, plan: &CgroupPlan, check: Check) -> Result<()> {
         let Some(member) = self.members.last_mut() else {
             return Ok(());
         };
-        if !member.made.contains(&member.place.path) {
-            let count = member.processes(true)?.len();
-            let operation = || format!("create cgroup {:?}", member.directory.text());
-            if count > 0 {
-                return Err(Error::new(ErrorKind::Cgroup, operation())
-                    .reason(format!("container's cgroup is not empty: {count} process(es) found")));
-            }
-            if member.is_frozen()? {
-                return Err(Error::new(ErrorKind::Cgroup, operation())
-                    .reason("container's cgroup unexpectedly frozen"));
-            }
+        if check == Check::Unused && !member.made.contains(&member.place.path) {
+            member.check_unused()?;
         }
         if member.is_unified() {
             let needed = plan.needed();
@@ -95,7 +101,7 @@ impl Cgroup {
     }
 
     /// Enables the v2 controllers that the writes of `plan` need and [`create`](Self::create) has not
-    /// seen to: those of limits that come later.
+    /// seen to: those of limits that come later, and all of a cgroup that systemd has made.
     pub(super) fn enable_for(&self, plan: &CgroupPlan) -> Result<()> {
         let Some(member) = self.unified() else {
             return Ok(());
@@ -110,8 +116,34 @@ impl Cgroup {
                 needed.push(name);
             }
         }
-        enable(member, &needed, &[])
+        let wished: &[&str] = if member.made.is_empty() { &plan.accounting } else { &[] };
+        enable(member, &needed, wished)
     }
+}
+
+impl Member {
+    fn check_unused(&self) -> Result<()> {
+        let count = self.processes(true)?.len();
+        let unfit = |reason: String| {
+            let operation = format!("create cgroup {:?}", self.directory.text());
+            Err(Error::new(ErrorKind::Cgroup, operation).reason(reason))
+        };
+        if count > 0 {
+            return unfit(format!("container's cgroup is not empty: {count} process(es) found"));
+        }
+        if self.is_frozen()? {
+            return unfit("container's cgroup unexpectedly frozen".to_owned());
+        }
+        Ok(())
+    }
+}
+
+/// What a cgroup that is there already has to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Check {
+    /// Without processes, and not frozen.
+    Unused,
+    Nothing,
 }
 
 /// A failure, and whether it is for lack of permission.
@@ -137,7 +169,13 @@ fn may_do_without(place: &Place, plan: &CgroupPlan, failure: Failure) -> Result<
         write.controller == "cgroup" || place.controllers.iter().any(|held| *held == write.controller)
     });
     if !is_unprivileged() || plan.placed {
-        return Err(error.hint("run as root, or delegate the cgroup to this user"));
+        return Err(error.hint(match failure.errno {
+            Errno::EROFS => {
+                "cgroups are read-only in an unprivileged container: give the outer one a writable \
+                 /sys/fs/cgroup, or use --cgroup-manager disabled"
+            }
+            _ => "run as root, or delegate the cgroup to this user",
+        }));
     }
     match limit {
         None => Ok(()),

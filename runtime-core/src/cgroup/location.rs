@@ -60,7 +60,7 @@ impl Location {
 
     /// The place for `cgroups_path` in every hierarchy of `view`. Without one it is `/id`; on pure v2, if
     /// the view knows the own cgroup, `id` beside that.
-    pub(super) fn compile(view: &View, cgroups_path: Option<&str>, id: &str) -> Result<Self> {
+    pub(crate) fn compile(view: &View, cgroups_path: Option<&str>, id: &str) -> Result<Self> {
         let given = cgroups_path.filter(|path| !path.is_empty());
         let (origin, path) = match given {
             Some(path) => ("linux.cgroupsPath", path.to_owned()),

@@ -73,8 +73,8 @@ pub struct CgroupPlan {
     pub accounting: Vec<&'static str>,
 }
 
-/// The controllers whose files engines read for statistics.
-const METERED: [&str; 4] = ["cpu", "io", "memory", "pids"];
+/// The controllers of v2: engines read the files of all of them.
+const CONTROLLERS: [&str; 8] = ["cpu", "io", "memory", "pids", "cpuset", "hugetlb", "rdma", "misc"];
 
 impl CgroupPlan {
     /// Computes the plan for `view`. Does no I/O.
@@ -87,9 +87,8 @@ impl CgroupPlan {
     ///
     /// [`Hierarchies::detect_for`]: super::Hierarchies::detect_for
     ///
-    /// On v2, controllers are enabled on the way only as far as the writes need them. A caller that
-    /// gives a cgroups path is an engine that reads statistics there: for it the metered controllers
-    /// (cpu, io, memory, pids) are enabled too. Change `accounting` to decide otherwise.
+    /// On pure v2 all controllers are enabled on the way, as runc does: engines read statistics there, and
+    /// limits may come later. Change `accounting` to have only those that the writes need.
     ///
     /// # Errors
     ///
@@ -114,7 +113,7 @@ impl CgroupPlan {
             return Err(errors);
         }
         let placed = cgroups_path.is_some_and(|path| !path.is_empty());
-        let accounting = if placed { METERED.to_vec() } else { Vec::new() };
+        let accounting = if view.mode == Mode::Unified { CONTROLLERS.to_vec() } else { Vec::new() };
         Ok(Self::new(location, placed, limits, accounting))
     }
 

@@ -28,15 +28,28 @@ impl Cgroup {
         Snapshot(plan.writes.iter().filter_map(old).collect())
     }
 
-    /// Writes the values back, the last one first; whether all of it succeeded.
+    /// Writes the values back that are not in force, the last one first; whether all of it succeeded.
     pub(crate) fn restore(&self, snapshot: &Snapshot) -> bool {
-        let write = |old: &&Old| match self.member(&old.controller) {
-            Some(member) => member.directory.write(&old.file, &old.value).is_err(),
+        let is_refused = |old: &&Old| match self.member(&old.controller) {
+            Some(member) => {
+                !old.is_in_force(member) && member.directory.write(&old.file, &old.value).is_err()
+            }
             None => true,
         };
+        let mut order: Vec<&Old> = snapshot.0.iter().rev().collect();
+        // The weight of all disks may take those of single ones with it.
+        order.sort_by_key(|old| device(&old.value).is_some());
         // Values may depend on each other in either order: what is refused is tried once more.
-        let refused: Vec<&Old> = snapshot.0.iter().rev().filter(write).collect();
-        refused.into_iter().rev().filter(write).count() == 0
+        let refused: Vec<&Old> = order.into_iter().filter(is_refused).collect();
+        refused.into_iter().rev().filter(is_refused).count() == 0
+    }
+}
+
+impl Old {
+    /// What the failure did not get to needs no permission to be taken back.
+    fn is_in_force(&self, member: &Member) -> bool {
+        let text = member.directory.read(&self.file);
+        text.is_ok_and(|text| writable(&self.file, &text, &self.value).as_ref() == Some(&self.value))
     }
 }
 

@@ -53,6 +53,9 @@ impl Slot {
     pub const TARGET: Slot = Slot(3);
     /// First of the inherited descriptors of namespaces to join.
     pub const JOIN: Slot = Slot(4);
+    /// Memory for the time of each operation, when somebody asked for it (inherited). The last of them:
+    /// there are fewer types of namespaces than slots.
+    pub const TIMES: Slot = Slot(15);
     /// A verified descriptor of procfs that no container mount can cover.
     pub const PROC: Slot = Slot(16);
     /// The root file system: every path of the container is resolved below it.
@@ -71,6 +74,10 @@ impl Slot {
     pub const SYSFS: Slot = Slot(23);
     /// The cgroup file system, opened before the root changes.
     pub const CGROUP: Slot = Slot(24);
+    /// The file for the standard output of hooks.
+    pub const HOOK_STDOUT: Slot = Slot(25);
+    /// The file for the standard error output of hooks.
+    pub const HOOK_STDERR: Slot = Slot(26);
     /// Number of slots.
     pub const COUNT: usize = 32;
     /// Number of inherited slots: descriptors `base..base + INHERITED` at the init's start.

@@ -87,6 +87,7 @@ impl Container {
         }
         unit::stop(record)?;
         cgroup.remove()?;
+        unit::remove_slices(record);
         self.leave_resctrl(record)?;
         let hooks =
             if record.poststop { self.spec().map(|spec| spec.hooks.poststop) } else { Ok(Vec::new()) };

@@ -49,6 +49,7 @@ impl Container {
         let moved_by_systemd = unit::mover(&record).is_some();
         plan_options.joins_cgroup = moved_by_systemd || !self.shared.host.clone3();
         let plan = LaunchPlan::exec(&spec, process, &self.shared.host, &plan_options)?;
+        self.shared.mark("read the state, plan");
         let cgroup = self.cgroup(&record)?;
         let cgroup = match options.cgroups.as_slice() {
             // With an inner leaf the container's own cgroup is to stay without processes.
@@ -88,6 +89,7 @@ impl Container {
             gate: None,
             target: Some(init.as_fd()),
             privileged: self.shared.host.is_privileged(),
+            timings: self.shared.timings.as_ref(),
         };
         self.launched(
             plan,
@@ -109,6 +111,7 @@ impl Container {
         let mut child = launch::spawn(plan, inputs).map_err(|error| lane.cgroup.explain_clone(error))?;
         launch::run(plan, &mut child, lane)?;
         child.expect_executed(receiver)?;
+        self.shared.mark("the program is executed");
         Ok(Process::new(child.keep()?, plan.warnings.clone()))
     }
 }
@@ -152,7 +155,7 @@ impl ParentLane for Lane<'_> {
         false
     }
 
-    fn reached(&mut self, _: Point, _: &Child<'_>) -> Result<Option<OwnedFd>> {
-        Ok(None)
+    fn reached(&mut self, _: Point, _: &Child<'_>) -> Result<Vec<OwnedFd>> {
+        Ok(Vec::new())
     }
 }

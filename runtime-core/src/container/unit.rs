@@ -1,13 +1,18 @@
 //! Containers whose cgroup is a unit of systemd.
 
+use std::time::Duration;
+
 use super::create::compile_cgroup;
 use crate::cgroup::devices::DeviceRules;
 use crate::cgroup::systemd::{self, Link, Manager, Unit, UnitPlan};
-use crate::cgroup::{Cgroup, CgroupPlan, Hierarchies, Snapshot};
-use crate::error::{Error, ErrorKind, Result};
+use crate::cgroup::{Cgroup, CgroupPlan, Hierarchies, Location, Snapshot};
+use crate::error::Result;
 use crate::id::ContainerId;
 use crate::spec::ValidSpec;
 use crate::state::Record;
+
+/// How long the processes may take to stop while device rules change.
+const FREEZE_LIMIT: Duration = Duration::from_secs(10);
 
 /// The plans of the unit and of its cgroup.
 pub(super) fn plan(
@@ -17,13 +22,11 @@ pub(super) fn plan(
     devices: &DeviceRules,
     privileged: bool,
 ) -> Result<(UnitPlan, CgroupPlan)> {
-    systemd::check_mode(hierarchies.mode())?;
     let manager = if privileged { Manager::System } else { Manager::User };
+    systemd::check_mode(hierarchies.mode(), manager)?;
     let path = spec.cgroups_path.as_deref();
     let expected = UnitPlan::expected_path(manager, path, id.as_str())?;
     let mut cgroup = compile_cgroup(hierarchies, spec, Some(&expected), id, devices)?;
-    // The unit has accounting for all that engines read.
-    cgroup.accounting.clear();
     let unit = UnitPlan::compile(manager, path, id.as_str(), &spec.annotations, &mut cgroup)?;
     Ok((unit, cgroup))
 }
@@ -36,18 +39,53 @@ pub(super) struct Starting<'a> {
 }
 
 impl<'a> Starting<'a> {
-    /// Connects to systemd: what is out of reach is known before anything is made.
-    pub(super) fn connect(plan: &'a UnitPlan, hierarchies: &'a Hierarchies) -> Result<Self> {
-        Ok(Self { plan, link: plan.connect()?, hierarchies })
+    /// Connects to systemd: what is out of reach is known before anything is made. So is a cgroup that is
+    /// in use already.
+    pub(super) fn connect(
+        plan: &'a UnitPlan,
+        cgroup: Option<&CgroupPlan>,
+        hierarchies: &'a Hierarchies,
+    ) -> Result<Self> {
+        let mut link = plan.connect()?;
+        if let Some(cgroup) = cgroup {
+            check_unused(plan.unit(), &mut link, &cgroup.location, hierarchies)?;
+        }
+        Ok(Self { plan, link, hierarchies })
     }
 
-    /// Makes the unit with the process in it. `made` gets the unit if it may be there afterwards, also
-    /// when this fails.
-    pub(super) fn start(&mut self, pid: i32, made: &mut Option<Unit>) -> Result<Cgroup> {
+    /// Makes the unit with the process in it, and says where its cgroup is. `made` gets the unit if it may be
+    /// there afterwards, also when this fails.
+    pub(super) fn start(&mut self, pid: i32, made: &mut Option<Unit>) -> Result<Location> {
         *made = Some(self.plan.unit().clone());
         let begun = self.plan.begin(&mut self.link, pid)?.inspect_err(|_| *made = None)?;
         self.plan.finish(&mut self.link, &begun, pid, self.hierarchies)
     }
+
+    /// Opens the cgroup, and makes it where systemd does not.
+    pub(super) fn open(&self, location: &Location, plan: &CgroupPlan) -> Result<Cgroup> {
+        self.plan.open(self.hierarchies, location, plan)
+    }
+
+    /// Puts the process into what systemd did not put it into.
+    pub(super) fn enter(&self, cgroup: &Cgroup, pid: i32) -> Result<()> {
+        self.plan.enter(cgroup, pid)
+    }
+}
+
+/// Refuses a cgroup that is in use where the scope will be. systemd would take one that somebody has frozen,
+/// and of another's it would say only that the unit exists. The processes of a slice are in units below it.
+fn check_unused(unit: &Unit, link: &mut Link, expected: &Location, hierarchies: &Hierarchies) -> Result<()> {
+    if unit.name.ends_with(".slice") {
+        return Ok(());
+    }
+    let location = match (unit.manager, expected.unified()) {
+        (Manager::User, Some(place)) => {
+            let path = format!("{}/{}", link.manager_cgroup()?, place.path);
+            Location::compile(hierarchies.view(), Some(&path), "")?
+        }
+        _ => expected.clone(),
+    };
+    Cgroup::open(&location)?.check_unused()
 }
 
 /// Takes back a unit whose container did not come to be. The failure that led to it is the one to tell.
@@ -57,22 +95,16 @@ pub(super) fn undo(made: Option<Unit>) {
     }
 }
 
-/// Refuses to restore into a unit: a scope is made around a process, and CRIU wants the cgroup before
-/// there is one.
-pub(super) fn refuse_restore(plan: Option<&UnitPlan>) -> Result<()> {
-    match plan {
-        None => Ok(()),
-        Some(_) => {
-            Err(Error::new(ErrorKind::Unsupported, "restore a container with the systemd cgroup driver")
-                .reason("the processes are restored into a cgroup that is there before them")
-                .hint("leave out --systemd-cgroup"))
-        }
-    }
-}
-
 /// Stops the unit of a container that is deleted; its processes have been killed if its cgroup was known.
 pub(super) fn stop(record: &Record) -> Result<()> {
     record.unit.as_ref().map_or(Ok(()), |unit| unit.stop(record.cgroup.is_none()))
+}
+
+/// Removes what systemd leaves of the slices that the unit was in.
+pub(super) fn remove_slices(record: &Record) {
+    if let (Some(_), Some(location)) = (&record.unit, &record.cgroup) {
+        location.remove_orphans();
+    }
 }
 
 /// Tells systemd the new limits of a container, if its cgroup is of a unit. Before they are written: what
@@ -85,7 +117,27 @@ pub(super) fn update(record: &Record, cgroup: &Cgroup, plan: &mut CgroupPlan) ->
 
 /// Tells systemd the old limits again; whether that succeeded.
 pub(super) fn restore(record: &Record, old: &Snapshot) -> bool {
-    record.unit.as_ref().is_none_or(|unit| unit.set(old.values()).is_ok())
+    let (Some(unit), Some(location)) = (&record.unit, &record.cgroup) else { return true };
+    unit.set(old.values().filter(|(file, _)| systemd::has_word(location, file))).is_ok()
+}
+
+/// Changes the rules of the v1 devices controller to those of `lines`, which `write` writes. systemd
+/// is told first, since it would write the old ones again; and while it denies everything for a moment, the
+/// container stands still.
+pub(super) fn update_devices(
+    record: &Record,
+    cgroup: &Cgroup,
+    lines: &[(&'static str, String)],
+    write: impl FnOnce() -> Result<()>,
+) -> Result<()> {
+    let Some(unit) = &record.unit else { return write() };
+    let was_frozen = cgroup.is_frozen()?;
+    if !was_frozen {
+        cgroup.freeze(FREEZE_LIMIT)?;
+    }
+    let written = unit.set_devices(lines).and_then(|()| write());
+    let thawed = if was_frozen { Ok(()) } else { cgroup.thaw() };
+    written.and(thawed)
 }
 
 /// The unit whose manager has to move processes into it: a user may not take a process from his session

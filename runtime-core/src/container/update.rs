@@ -45,9 +45,9 @@ impl Container {
         let limited = unit::update(&record, &cgroup, &mut plan).and_then(|()| cgroup.apply(&plan));
         let changed = limited.and_then(|()| match &devices {
             Some(devices) => devices
-                .make(&cgroup, privileged)
+                .make(&record, &cgroup, privileged)
                 .and_then(|()| self.entry.write_resources(&stored))
-                .map_err(|error| match devices.undo(&cgroup, privileged) {
+                .map_err(|error| match devices.undo(&record, &cgroup, privileged) {
                     Ok(()) => error,
                     Err(second) => error.hint(format!("the old device rules: {second}")),
                 }),
@@ -96,19 +96,23 @@ impl DeviceChange {
         Ok((old != new).then_some(Self { old, new }))
     }
 
-    fn make(&self, cgroup: &Cgroup, privileged: bool) -> Result<()> {
-        set_devices(cgroup, &self.new, privileged)
+    fn make(&self, record: &Record, cgroup: &Cgroup, privileged: bool) -> Result<()> {
+        set_devices(record, cgroup, &self.new, privileged)
     }
 
-    fn undo(&self, cgroup: &Cgroup, privileged: bool) -> Result<()> {
-        set_devices(cgroup, &self.old, privileged)
+    fn undo(&self, record: &Record, cgroup: &Cgroup, privileged: bool) -> Result<()> {
+        set_devices(record, cgroup, &self.old, privileged)
     }
 }
 
 /// As at the creation: the v1 controller where there is one, else a program for privileged callers.
-fn set_devices(cgroup: &Cgroup, rules: &DeviceRules, privileged: bool) -> Result<()> {
-    if let Some(list) = cgroup.device_list()? {
-        return cgroup.write_devices(&rules.v1_changes(&list)?);
+fn set_devices(record: &Record, cgroup: &Cgroup, rules: &DeviceRules, privileged: bool) -> Result<()> {
+    let write = || match cgroup.device_list()? {
+        Some(list) => cgroup.write_devices(&rules.v1_changes(&list)?),
+        None => Ok(()),
+    };
+    if cgroup.device_list()?.is_some() {
+        return unit::update_devices(record, cgroup, &rules.v1_lines(), write);
     }
     match cgroup.directory() {
         Some(directory) if privileged => rules.replace(directory),

@@ -10,6 +10,7 @@ use nix::sys::stat::fstat;
 use super::clone::{ChildMemory, Cloned};
 use super::failure::{StepText, describe, init_frame};
 use super::listener::{self, Receiver};
+use super::times::Times;
 use crate::child::ops::{Op, Point};
 use crate::child::report::{GO, REPORT_BYTES, Report, STEP_CLONE};
 use crate::error::{Error, ErrorKind, Result};
@@ -38,6 +39,7 @@ pub(crate) struct Child<'a> {
     /// Freed after the first message: then the child has left it.
     memory: Option<ChildMemory>,
     console: Option<OwnedFd>,
+    times: Option<Times>,
 }
 
 /// A child that has become a container's process.
@@ -49,7 +51,7 @@ pub(crate) struct Kept {
 }
 
 impl<'a> Child<'a> {
-    pub(super) fn new(plan: &'a LaunchPlan, cloned: Cloned, socket: OwnedFd) -> Self {
+    pub(super) fn new(plan: &'a LaunchPlan, cloned: Cloned, socket: OwnedFd, times: Option<Times>) -> Self {
         let Cloned { pid, pidfd, memory } = cloned;
         Self {
             plan,
@@ -60,6 +62,7 @@ impl<'a> Child<'a> {
             forked: false,
             memory: Some(memory),
             console: None,
+            times,
         }
     }
 
@@ -77,9 +80,17 @@ impl<'a> Child<'a> {
         }
     }
 
+    /// Tells of a step of the parent lane, if anybody wants to know.
+    pub(super) fn mark(&self, step: impl FnOnce() -> String) {
+        super::mark(self.times.as_ref(), step);
+    }
+
     /// Takes the process out: from now on its owner ends it.
     pub(crate) fn keep(mut self) -> Result<Kept> {
         let pidfd = self.pidfd.take().ok_or_else(|| Error::system("keep the init", Errno::ECHILD))?;
+        if let Some(times) = self.times.take() {
+            times.collect(self.plan)?;
+        }
         Ok(Kept { pid: self.pid, pidfd, console: self.console.take() })
     }
 

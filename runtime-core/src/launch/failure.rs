@@ -15,20 +15,35 @@ use crate::sys::memfd;
 /// How much of a hook's output goes into an error, in bytes.
 const HOOK_OUTPUT_LIMIT: u64 = 2048;
 
+/// mount_too_revealing() of the kernel. A bind of the outer /proc in its place would show the processes of
+/// another pid namespace, so nobody does that unasked.
+const COVERED: &str = "a user namespace gets a new proc or sysfs only where it sees one that nothing covers: an outer \
+     container masks its own unless it is started with --security-opt unmask=ALL (Podman), \
+     systempaths=unconfined (Docker) or --privileged";
+const FOREIGN_NETWORK: &str = "sysfs shows the network namespace, which belongs to another user namespace: give the \
+     container a network namespace, or bind /sys in place of a new one";
+
+/// Whether the kernel refused to show a procfs or sysfs whole.
+fn is_covered(report: Report) -> bool {
+    report.errno == Errno::EPERM as i32 && report.detail == Detail::Fsmount as u32
+}
+
 /// What kind of failure a step has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum StepKind {
     /// A system call of ours.
     Call,
-    /// The search of the program in this many places.
-    Search(u32),
+    /// The search of the program: in the places of `PATH`, or else as the path that its name is.
+    Search { in_path: bool },
     /// The program's execve(2).
     Execute,
     /// A hook.
     Hook,
     /// A mount that takes no link on its way.
     RealDirectory,
+    /// A mount of a new sysfs.
+    Sysfs,
     /// A change of the scheduling policy.
     Scheduler,
     /// The announcement of a seccomp listener.
@@ -53,10 +68,11 @@ impl StepText {
     /// A step of a plan.
     pub(crate) fn of(plan: &LaunchPlan, step: usize) -> Option<Self> {
         let kind = match plan.child.ops().get(step)? {
-            Op::FindProgram { candidates } => StepKind::Search(candidates.len),
+            Op::FindProgram { .. } => StepKind::Search { in_path: !plan.child.program_name().contains('/') },
             Op::Execute { .. } => StepKind::Execute,
             Op::Hook { .. } => StepKind::Hook,
             Op::Attach { node: Node::RealDirectory, .. } => StepKind::RealDirectory,
+            Op::NewFilesystem { kind, .. } if plan.child.text(*kind) == "sysfs" => StepKind::Sysfs,
             Op::Scheduler { .. } => StepKind::Scheduler,
             Op::AnnounceListener => StepKind::Listener,
             _ => StepKind::Call,
@@ -145,7 +161,7 @@ pub(crate) fn describe(report: Report, step: Option<&StepText>, output: Option<O
     };
     let operation = step.operation.clone();
     let error = match step.kind {
-        StepKind::Search(places) => program_error(operation, errno, places),
+        StepKind::Search { in_path } => program_error(operation, errno, in_path),
         StepKind::Hook => hook_error(operation, report, output),
         // The operation names the program already, and who reads the text knows it in this form.
         StepKind::Execute => return Error::system(operation, errno).kind_of(ErrorKind::ProgramNotExecutable),
@@ -155,10 +171,19 @@ pub(crate) fn describe(report: Report, step: Option<&StepText>, output: Option<O
         // sched_setattr(2), EPERM: a deadline wants all CPUs of the system.
         StepKind::Scheduler if errno == Errno::EPERM => Error::system(operation, errno)
             .hint("process scheduler can't be used together with AllowedCPUs, and may take CAP_SYS_NICE"),
+        StepKind::Sysfs | StepKind::Call if is_covered(report) => {
+            Error::system(operation, errno).reason(part).hint(COVERED)
+        }
+        // kobj_ns_current_may_mount() of the kernel: the first call of the mount.
+        StepKind::Sysfs if errno == Errno::EPERM && report.detail == Detail::Fsopen as u32 => {
+            Error::system(operation, errno).reason(part).hint(FOREIGN_NETWORK)
+        }
         StepKind::RealDirectory | StepKind::Scheduler if part.is_empty() => Error::system(operation, errno),
         StepKind::RealDirectory | StepKind::Scheduler => Error::system(operation, errno).reason(part),
-        StepKind::Call | StepKind::Listener if part.is_empty() => Error::system(operation, errno),
-        StepKind::Call | StepKind::Listener => Error::system(operation, errno).reason(part),
+        StepKind::Call | StepKind::Sysfs | StepKind::Listener if part.is_empty() => {
+            Error::system(operation, errno)
+        }
+        StepKind::Call | StepKind::Sysfs | StepKind::Listener => Error::system(operation, errno).reason(part),
     };
     match &step.origin {
         Some(origin) => error.origin(origin.clone()),
@@ -167,9 +192,9 @@ pub(crate) fn describe(report: Report, step: Option<&StepText>, output: Option<O
 }
 
 /// The texts that engines turn into exit codes 127 and 126.
-fn program_error(operation: String, errno: Errno, places: u32) -> Error {
+fn program_error(operation: String, errno: Errno, in_path: bool) -> Error {
     match errno {
-        Errno::ENOENT | Errno::ENOTDIR if places != 1 => {
+        Errno::ENOENT | Errno::ENOTDIR if in_path => {
             Error::new(ErrorKind::ProgramNotFound, operation).reason("executable file not found in $PATH")
         }
         Errno::ENOENT => Error::system(operation, errno).kind_of(ErrorKind::ProgramNotFound),

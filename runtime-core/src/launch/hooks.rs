@@ -15,24 +15,25 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use super::failure::{hook_operation, killed_by, printed};
 use super::sealed;
 use crate::error::{Error, ErrorKind, Result};
-use crate::spec::Hook;
+use crate::spec::{Hook, hook};
 use crate::state::State;
 use crate::sys::memfd::{self, Purpose};
 use crate::sys::{process, retry};
 
-/// The file that gets the standard output of the hooks which the runtime runs, relative to the bundle;
-/// crun's names for both.
-const STDOUT_ANNOTATION: &str = "run.oci.hooks.stdout";
-/// The same for the standard error output.
-const STDERR_ANNOTATION: &str = "run.oci.hooks.stderr";
-
 /// The state as a memory file: every hook reads it as its standard input, and none can block us by
 /// not reading.
-pub(crate) fn state_file(state: &State) -> Result<OwnedFd> {
+fn state_file(state: &State) -> Result<OwnedFd> {
     let bytes = serde_json::to_vec(state).map_err(|error| {
         Error::new(ErrorKind::System, "write the state for hooks").reason(error.to_string())
     })?;
     sealed(&bytes, Purpose::Data)
+}
+
+/// What hooks of the child lane get: the state, and the files for what they print, if there are any.
+pub(crate) fn hook_files(state: &State) -> Result<Vec<OwnedFd>> {
+    let outputs = Outputs::open(state)?;
+    let outputs = outputs.stdout.into_iter().chain(outputs.stderr).map(OwnedFd::from);
+    Ok(std::iter::once(state_file(state)?).chain(outputs).collect())
 }
 
 /// Runs hooks in order; the first failure ends the sequence.
@@ -65,9 +66,7 @@ struct Outputs {
 impl Outputs {
     fn open(state: &State) -> Result<Self> {
         let open = |annotation: &str| {
-            let Some(path) = state.annotations.get(annotation).filter(|path| !path.is_empty()) else {
-                return Ok(None);
-            };
+            let Some(path) = hook::output(&state.annotations, annotation) else { return Ok(None) };
             let path = Path::new(&state.bundle).join(path);
             // A FIFO that nobody reads is an error: it would block for ever.
             let flags = libc::O_NONBLOCK | libc::O_NOCTTY;
@@ -77,7 +76,8 @@ impl Outputs {
                     .origin(format!("annotations.{annotation}"))
             })
         };
-        Ok(Self { stdout: open(STDOUT_ANNOTATION)?, stderr: open(STDERR_ANNOTATION)? })
+        let [stdout, stderr] = hook::OUTPUTS;
+        Ok(Self { stdout: open(stdout)?, stderr: open(stderr)? })
     }
 }
 

@@ -5,6 +5,7 @@ use std::fs::OpenOptions;
 use std::io::Write as _;
 use std::process::{Command, Stdio};
 
+use caps::{CapSet, Capability};
 use nix::errno::Errno;
 
 use crate::error::{Error, Result};
@@ -12,7 +13,7 @@ use crate::plan::{IdMaps, IdRange};
 
 /// Writes both maps of the process `pid`.
 ///
-/// With privilege in the parent namespace the files are written directly. Without it, one extent
+/// With privilege in the parent namespace, be that the first or another, the files are written directly. Without it, one extent
 /// that maps only the caller's own id is allowed directly too, and everything else goes through
 /// newuidmap(1) and newgidmap(1), which check /etc/subuid and /etc/subgid.
 pub(crate) fn write(pid: i32, maps: &IdMaps, privileged: bool) -> Result<()> {
@@ -51,6 +52,14 @@ impl Kind {
         }
     }
 
+    /// The right to write any map, in the caller's user namespace (user_namespaces(7)).
+    fn capability(self) -> Capability {
+        match self {
+            Kind::Uid => Capability::CAP_SETUID,
+            Kind::Gid => Capability::CAP_SETGID,
+        }
+    }
+
     fn own(self) -> u32 {
         match self {
             Kind::Uid => nix::unistd::geteuid().as_raw(),
@@ -61,7 +70,9 @@ impl Kind {
 
 fn write_map(pid: i32, kind: Kind, ranges: &[IdRange], privileged: bool) -> Result<()> {
     let own = matches!(ranges, [only] if only.size == 1 && only.host == kind.own());
-    if !privileged && !own {
+    // Root of a user namespace has the right there, and nobody gave it subordinate ids.
+    let entitled = || caps::has_cap(None, CapSet::Effective, kind.capability()).unwrap_or(false);
+    if !privileged && !own && !entitled() {
         return run_helper(pid, kind, ranges);
     }
     let mut text = String::new();
@@ -77,9 +88,10 @@ fn write_file(pid: i32, file: &str, text: &str, origin: &'static str) -> Result<
     let failed = |error: std::io::Error| {
         let described = Error::io(format!("write {:?} to {path}", text.trim_end()), &error).origin(origin);
         match described.raw_errno() {
-            Some(Errno::EPERM) => {
-                described.hint("the host ids must be mapped in the runtime's own user namespace")
-            }
+            Some(Errno::EPERM) => described.hint(
+                "the host ids must be mapped in the runtime's own user namespace, and to map its id 0 takes \
+                     CAP_SETFCAP there",
+            ),
             _ => described,
         }
     };

@@ -3,9 +3,12 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
+use nix::fcntl::{OFlag, openat};
+use nix::sys::stat::Mode;
 
 use crate::error::{Error, Result};
 use crate::sys::memfd::{self, Purpose};
+use crate::sys::mount;
 
 /// The tiny init, compiled by `build.rs`.
 static INIT: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/init"));
@@ -20,10 +23,55 @@ static INIT: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/init"));
 pub(super) struct InitImage(OwnedFd);
 
 impl InitImage {
-    /// Makes the memory file.
+    /// Makes the memory file; where the machine has none that may be executed (vm.memfd_noexec=2), a
+    /// file on a tmpfs that is mounted nowhere.
     pub(super) fn new() -> Result<Self> {
-        sealed(INIT, Purpose::Program).map(Self)
+        match sealed(INIT, Purpose::Program) {
+            Err(error) if error.raw_errno() == Some(Errno::EACCES) => mounted(INIT).map(Self),
+            other => other.map(Self),
+        }
     }
+}
+
+/// A file with `bytes` on a tmpfs of its own, which is read-only and has no place in any mount namespace: like
+/// a sealed memory file it cannot be written by a container that finds it as /proc/self/exe, nor, since the
+/// whole file system is read-only, change its owner or its mode. The mount goes with the last descriptor.
+fn mounted(bytes: &[u8]) -> Result<OwnedFd> {
+    const ATTRIBUTES: u64 = libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV;
+    let failed = |call: &'static str| {
+        move |errno: Errno| {
+            let error = Error::system(call, errno);
+            match errno {
+                Errno::EPERM | Errno::EACCES => error.hint(
+                    "with vm.memfd_noexec=2 there is no memory to execute, and a tmpfs instead of that needs \
+                     CAP_SYS_ADMIN: run as root, or set the sysctl to 1",
+                ),
+                _ => error,
+            }
+        }
+    };
+    let options = [(c"mode", Some(c"700")), (c"nr_inodes", Some(c"2")), (c"size", Some(c"1m"))];
+    let tmpfs =
+        mount::filesystem(c"tmpfs", &options, ATTRIBUTES).map_err(failed("mount a tmpfs for the init"))?;
+    let name = c"runtime-init";
+    let flags = OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_WRONLY | OFlag::O_CLOEXEC;
+    let file = openat(&tmpfs, name, flags, Mode::from_bits_truncate(0o500))
+        .map_err(failed("make the init's file"))?;
+    write_all(&file, bytes).map_err(failed("write the init's file"))?;
+    drop(file);
+    mount::freeze(tmpfs.as_fd()).map_err(failed("make the init's tmpfs read-only"))?;
+    mount::change(tmpfs.as_fd(), libc::MOUNT_ATTR_RDONLY, 0, 0, false)
+        .map_err(failed("make the init's mount read-only"))?;
+    openat(&tmpfs, name, OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty()).map_err(failed("open the init"))
+}
+
+fn write_all(file: &OwnedFd, bytes: &[u8]) -> std::result::Result<(), Errno> {
+    let mut rest = bytes;
+    while !rest.is_empty() {
+        let written = nix::unistd::write(file, rest)?;
+        rest = &rest[written..];
+    }
+    Ok(())
 }
 
 impl AsFd for InitImage {
@@ -36,11 +84,7 @@ impl AsFd for InitImage {
 pub(crate) fn sealed(bytes: &[u8], purpose: Purpose) -> Result<OwnedFd> {
     let failed = |call: &'static str| move |errno: Errno| Error::system(call, errno);
     let file = memfd::create(purpose).map_err(failed("memfd_create"))?;
-    let mut rest = bytes;
-    while !rest.is_empty() {
-        let written = nix::unistd::write(&file, rest).map_err(failed("write of a memory file"))?;
-        rest = &rest[written..];
-    }
+    write_all(&file, bytes).map_err(failed("write of a memory file"))?;
     memfd::seal(file.as_fd(), purpose).map_err(failed("seal a memory file"))?;
     Ok(file)
 }
@@ -52,6 +96,28 @@ mod tests {
     #[test]
     fn the_init_is_small() {
         assert!(INIT.len() < 100 * 1024, "{} bytes", INIT.len());
+    }
+
+    /// Control: a tmpfs that was not made read-only takes the same.
+    #[test]
+    fn a_mounted_file_cannot_be_written_or_given_away() {
+        use std::os::fd::AsRawFd;
+        let file = match mounted(b"#!/nothing") {
+            Ok(file) => file,
+            Err(error) if !nix::unistd::geteuid().is_root() => {
+                println!("skipped, needs root: {error}");
+                return;
+            }
+            Err(error) => panic!("{error}"),
+        };
+        let path = format!("/proc/self/fd/{}", file.as_raw_fd());
+        let written = std::fs::OpenOptions::new().write(true).open(&path);
+        assert_eq!(written.unwrap_err().raw_os_error(), Some(libc::EROFS));
+        let changed = std::os::unix::fs::chown(&path, Some(4242), None);
+        assert_eq!(changed.unwrap_err().raw_os_error(), Some(libc::EROFS));
+        let control = tempfile::tempfile().unwrap();
+        let control = format!("/proc/self/fd/{}", control.as_raw_fd());
+        assert!(std::fs::OpenOptions::new().write(true).open(control).is_ok());
     }
 
     #[test]

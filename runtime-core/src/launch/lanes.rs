@@ -15,6 +15,10 @@ use crate::sys::{mount, process};
 
 /// What the parent lane needs from the container that is being made.
 pub(crate) trait ParentLane {
+    /// Makes the systemd unit with the init in it, if the plan says so.
+    fn start_unit(&mut self, _pid: i32) -> Result<()> {
+        Ok(())
+    }
     /// Puts the init into the cgroups that clone3 could not.
     fn join_cgroup(&mut self, pid: i32) -> Result<()>;
     /// Writes the limits.
@@ -25,8 +29,8 @@ pub(crate) trait ParentLane {
     fn join_resctrl(&mut self, pid: i32) -> Result<()>;
     /// Whether the caller may write any id map itself.
     fn privileged(&self) -> bool;
-    /// Does what belongs to a point (hooks); a memory file with the state goes to the child.
-    fn reached(&mut self, point: Point, child: &Child<'_>) -> Result<Option<OwnedFd>>;
+    /// Does what belongs to a point (hooks); the descriptors go to the child, one by one.
+    fn reached(&mut self, point: Point, child: &Child<'_>) -> Result<Vec<OwnedFd>>;
 }
 
 /// Runs the parent lane to its end.
@@ -36,7 +40,9 @@ pub(crate) fn run(plan: &LaunchPlan, child: &mut Child<'_>, lane: &mut dyn Paren
         step(plan, op, child, lane).map_err(|error| match (error.launch_frame(), frame(plan, op)) {
             (None, Some(frame)) => error.frame(frame),
             _ => error,
-        })
+        })?;
+        child.mark(|| op.explain());
+        Ok(())
     })
 }
 
@@ -44,7 +50,7 @@ pub(crate) fn run(plan: &LaunchPlan, child: &mut Child<'_>, lane: &mut dyn Paren
 fn frame(plan: &LaunchPlan, op: &ParentOp) -> Option<String> {
     let in_init = |what: &str| format!("{}: {what}", init_frame(plan, None));
     match op {
-        ParentOp::JoinCgroup => Some("unable to apply cgroup configuration".to_owned()),
+        ParentOp::StartUnit | ParentOp::JoinCgroup => Some("unable to apply cgroup configuration".to_owned()),
         ParentOp::ApplyLimits | ParentOp::AttachDevices => {
             Some(in_init("error setting cgroup config for procHooks process"))
         }
@@ -62,6 +68,7 @@ fn frame(plan: &LaunchPlan, op: &ParentOp) -> Option<String> {
 
 fn step(plan: &LaunchPlan, op: &ParentOp, child: &mut Child<'_>, lane: &mut dyn ParentLane) -> Result<()> {
     match op {
+        ParentOp::StartUnit => lane.start_unit(child.pid())?,
         ParentOp::JoinCgroup => lane.join_cgroup(child.pid())?,
         ParentOp::ApplyLimits => lane.apply_limits()?,
         ParentOp::AttachDevices => lane.attach_devices()?,
@@ -103,10 +110,10 @@ fn step(plan: &LaunchPlan, op: &ParentOp, child: &mut Child<'_>, lane: &mut dyn 
         }
         ParentOp::Answer(point) => {
             child.expect(*point)?;
-            let state = lane.reached(*point, child)?;
+            let given = lane.reached(*point, child)?;
             child.release(&[])?;
-            if let Some(state) = state {
-                child.release(&[state.as_raw_fd()])?;
+            for fd in given {
+                child.release(&[fd.as_raw_fd()])?;
             }
         }
     }

@@ -17,9 +17,11 @@ mod lanes;
 mod listener;
 mod net_devices;
 mod network;
+mod times;
 mod undo;
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
 
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, FdFlag, OFlag, fcntl, open};
@@ -28,7 +30,7 @@ use nix::sys::stat::Mode;
 pub(crate) use child::{Child, Kept};
 pub(crate) use failure::StepText;
 pub(crate) use gate::{Handover, open_gate};
-pub(crate) use hooks::{run_hooks, run_poststop, state_file};
+pub(crate) use hooks::{hook_files, run_hooks, run_poststop};
 use image::InitImage;
 pub(crate) use image::sealed;
 pub(crate) use lanes::{ParentLane, locked_tree, run};
@@ -41,8 +43,10 @@ use crate::error::{Error, Result};
 use crate::plan::{Join, LaunchPlan};
 use crate::sys::memfd::Purpose;
 use crate::sys::{namespace, socket};
+use crate::timings::Timings;
 use clone::Request;
 use kid::Give;
+use times::Times;
 
 /// What a launch takes beside its plan.
 pub(crate) struct Inputs<'a> {
@@ -58,12 +62,15 @@ pub(crate) struct Inputs<'a> {
     pub(crate) target: Option<BorrowedFd<'a>>,
     /// The caller may write id maps itself.
     pub(crate) privileged: bool,
+    /// Where the ends of the steps are to be told.
+    pub(crate) timings: Option<&'a Arc<Timings>>,
 }
 
 /// Clones the child and lets it run the tiny init with the plan's child lane. The parent lane is the
 /// caller's next step ([`run`]).
 pub(crate) fn spawn<'a>(plan: &'a LaunchPlan, inputs: &Inputs<'_>) -> Result<Child<'a>> {
     let base = base(inputs.preserved)?;
+    let times = inputs.timings.map(|timings| Times::new(timings, plan)).transpose()?;
     let joins = plan.joins.iter().map(open_join).collect::<Result<Vec<_>>>()?;
     let inherited = inherited_slots(inputs, &plan.joins);
     let image = sealed(&plan.child.image(base, inherited), Purpose::Data)?;
@@ -71,6 +78,7 @@ pub(crate) fn spawn<'a>(plan: &'a LaunchPlan, inputs: &Inputs<'_>) -> Result<Chi
     let program = InitImage::new()?;
     let (ours, theirs) = socket::pair(forks).map_err(|errno| Error::system("socketpair", errno))?;
     let null = missing_stdio(inputs)?;
+    mark(times.as_ref(), || "make the plan's and the init's memory files".to_owned());
 
     let mut gives = Vec::with_capacity(kid::DESCRIPTORS);
     for (stream, given) in inputs.stdio.iter().enumerate() {
@@ -85,6 +93,7 @@ pub(crate) fn spawn<'a>(plan: &'a LaunchPlan, inputs: &Inputs<'_>) -> Result<Chi
     give(Slot::SYNC, theirs.as_fd());
     inputs.gate.into_iter().for_each(|fd| give(Slot::GATE, fd));
     inputs.target.into_iter().for_each(|fd| give(Slot::TARGET, fd));
+    times.iter().for_each(|times| give(Slot::TIMES, times.as_fd()));
     plan.joins.iter().zip(&joins).for_each(|(join, fd)| give(join.slot, fd.as_fd()));
 
     let cloned = clone::clone(&Request {
@@ -95,8 +104,9 @@ pub(crate) fn spawn<'a>(plan: &'a LaunchPlan, inputs: &Inputs<'_>) -> Result<Chi
         base,
         await_id_maps: maps_at_clone(plan),
     })?;
+    mark(times.as_ref(), || "clone3".to_owned());
     drop(theirs);
-    let mut child = Child::new(plan, cloned, ours);
+    let mut child = Child::new(plan, cloned, ours, times);
     if let Some(maps) = plan.id_maps.as_ref().filter(|_| maps_at_clone(plan)) {
         idmap::write(child.pid(), maps, inputs.privileged)?;
         child.release(&[])?;
@@ -104,12 +114,21 @@ pub(crate) fn spawn<'a>(plan: &'a LaunchPlan, inputs: &Inputs<'_>) -> Result<Chi
     Ok(child)
 }
 
+/// Tells of a step, if anybody wants to know.
+fn mark(times: Option<&Times>, step: impl FnOnce() -> String) {
+    if let Some(times) = times {
+        times.mark(step());
+    }
+}
+
 /// The slots that the init finds filled, as bits.
 fn inherited_slots(inputs: &Inputs<'_>, joins: &[Join]) -> u32 {
     let always = [Slot::PLAN, Slot::SYNC];
     let gate = inputs.gate.map(|_| Slot::GATE);
     let target = inputs.target.map(|_| Slot::TARGET);
-    let slots = always.into_iter().chain(gate).chain(target).chain(joins.iter().map(|join| join.slot));
+    let times = inputs.timings.map(|_| Slot::TIMES);
+    let slots =
+        always.into_iter().chain(gate).chain(target).chain(times).chain(joins.iter().map(|join| join.slot));
     slots.fold(0, |bits, slot| bits | 1 << slot.0)
 }
 

@@ -1,9 +1,11 @@
 //! Hooks that run in the child lane, and the wait for those that the parent runs.
 
+use std::collections::BTreeMap;
+
 use super::lanes::{Context, Lanes};
 use super::process::Environment;
 use crate::child::ops::{Op, Point, Slice, Slot};
-use crate::spec::Hook;
+use crate::spec::{Hook, hook};
 
 /// The wait for the hooks of the parent, and for the state that hooks of the child read.
 pub(super) fn runtime_hooks(lanes: &mut Lanes, context: Context<'_>) {
@@ -14,7 +16,17 @@ pub(super) fn runtime_hooks(lanes: &mut Lanes, context: Context<'_>) {
         lanes.sync(Point::RuntimeHooks);
     }
     if in_child {
-        lanes.push(Op::Receive { into: Slot::STATE, count: 1 });
+        receive_files(lanes, &context.spec.annotations);
+    }
+}
+
+/// The state, which hooks of the child read, and the files for what they print.
+pub(super) fn receive_files(lanes: &mut Lanes, annotations: &BTreeMap<String, String>) {
+    lanes.push(Op::Receive { into: Slot::STATE, count: 1 });
+    for (annotation, into) in hook::OUTPUTS.into_iter().zip([Slot::HOOK_STDOUT, Slot::HOOK_STDERR]) {
+        if hook::output(annotations, annotation).is_some() {
+            lanes.push_from(Op::Receive { into, count: 1 }, &format!("annotations.{annotation}"));
+        }
     }
 }
 

@@ -120,6 +120,8 @@ pub struct IdRange {
 /// An operation of the parent lane.
 #[derive(Debug, Clone)]
 pub(crate) enum ParentOp {
+    /// Has systemd make the unit around the init, and opens its cgroup.
+    StartUnit,
     /// Puts the init into the cgroups that clone3 could not.
     JoinCgroup,
     /// Writes the limits of the cgroup.

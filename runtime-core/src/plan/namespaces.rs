@@ -128,16 +128,23 @@ fn cgroup(lanes: &mut Lanes, context: Context<'_>) {
 /// clone3 puts the child into its v2 cgroup only; into others the parent puts it. What depends on
 /// the child's place, its cgroup namespace and its own child, comes after that.
 fn join_cgroup(lanes: &mut Lanes, context: Context<'_>, layout: &Layout) {
-    match context.host.cgroup_mode() {
-        Mode::Unified if !context.options.joins_cgroup => return,
-        Mode::Unified => {}
-        // v1 denies all devices before it allows some, and a cpuset takes no process before it has CPUs.
-        _ => lanes.parent.push(ParentOp::ApplyLimits),
+    let (mode, by_systemd) = (context.host.cgroup_mode(), context.options.by_systemd);
+    if mode == Mode::Unified && !context.options.joins_cgroup {
+        return;
+    }
+    if by_systemd {
+        lanes.parent.push(ParentOp::StartUnit);
+    }
+    // v1 denies all devices before it allows some, and a cpuset takes no process before it has CPUs.
+    if mode != Mode::Unified {
+        lanes.parent.push(ParentOp::ApplyLimits);
     }
     lanes.parent.push(ParentOp::JoinCgroup);
     // Nor does the cpu controller take a realtime process into a cgroup without time for it.
     let scheduled = context.spec.process.as_ref().is_some_and(|process| process.scheduler.is_some());
-    if context.namespaces().makes(Kind::Cgroup) || layout.forks() || scheduled {
+    // systemd has put it into the cgroup of the devices before they are allowed.
+    let waits = by_systemd && mode != Mode::Unified;
+    if context.namespaces().makes(Kind::Cgroup) || layout.forks() || scheduled || waits {
         lanes.sync(Point::CgroupJoined);
     }
 }

@@ -16,6 +16,8 @@ pub struct CreateOptions {
     pub(crate) rootless: bool,
     /// The cgroup is made around the init, not before it: the parent has to put it there.
     pub(crate) joins_cgroup: bool,
+    /// systemd makes the cgroup, as that of a unit.
+    pub(crate) by_systemd: bool,
     /// Where the container's cgroups will be: what its cgroup mount shows.
     pub(crate) cgroup: Option<Location>,
 }
@@ -34,6 +36,7 @@ impl CreateOptions {
             gate: true,
             rootless: false,
             joins_cgroup: false,
+            by_systemd: false,
             cgroup: None,
         }
     }

@@ -298,7 +298,7 @@ fn become_program(lanes: &mut Lanes, run: &Run<'_>) -> Result<()> {
     process::find_program(lanes, process);
     lanes.sync(Point::Created);
     if run.starts_hooks() {
-        lanes.push(Op::Receive { into: Slot::STATE, count: 1 });
+        hooks::receive_files(lanes, &spec.annotations);
     }
     if run.gate {
         lanes.push(Op::AwaitStart);

@@ -1,5 +1,7 @@
 //! `hooks`.
 
+use std::collections::BTreeMap;
+
 use oci_spec::runtime as oci;
 
 use super::findings::Findings;
@@ -34,6 +36,15 @@ pub(crate) struct Hook {
     pub(crate) timeout: Option<u32>,
     /// JSON path.
     pub(crate) origin: String,
+}
+
+/// The annotations that name files for what hooks print, relative to the bundle: the standard output, and
+/// the standard error output. The names are crun's.
+pub(crate) const OUTPUTS: [&str; 2] = ["run.oci.hooks.stdout", "run.oci.hooks.stderr"];
+
+/// The file that an annotation names, if any.
+pub(crate) fn output<'a>(annotations: &'a BTreeMap<String, String>, annotation: &str) -> Option<&'a str> {
+    annotations.get(annotation).map(String::as_str).filter(|path| !path.is_empty())
 }
 
 /// The names of the kinds in `config.json`, in the order in which they run.

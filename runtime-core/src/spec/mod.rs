@@ -9,7 +9,7 @@ mod default;
 mod delegation;
 mod device;
 mod findings;
-mod hook;
+pub(crate) mod hook;
 mod id_map;
 mod intel_rdt;
 mod linux;
@@ -172,7 +172,7 @@ impl ValidSpec {
         findings.forget(&parsed.refused());
         valid.warnings = findings.finish("config.json", parsed.errors)?;
         if let Some(resources) = &mut valid.resources {
-            resources::complete(resources, bytes);
+            resources::unset_pids(resources, bytes);
         }
         Ok(valid)
     }

@@ -1,22 +1,80 @@
 //! Names of fields in another case than the specification's.
 //!
-//! Go's `encoding/json` takes a field's name in any case if there is none in the right one, and a Go
-//! program that marshals a structure without tags writes `Memory` and `Cpus`. Such a limit works with
-//! a runtime in Go, and without this module it would be passed over here like an unknown field. It
-//! costs a look for keys with a capital at the beginning; only a text that has one (an annotation
-//! may) is parsed once more.
+//! Go's `encoding/json` takes a field's name in any case, and there are configurations that rely on it: a Go
+//! program that marshals a structure without tags writes `Memory` and `Cpus`, a hand `pagesize`. Such a limit
+//! works with a runtime in Go, and without this module it would be passed over here like an unknown
+//! field. It costs a look at every key; only a text with an odd one is parsed once more.
 
 use std::borrow::Cow;
+use std::cmp::Ordering;
 
 use serde::de::value::{MapDeserializer, SeqDeserializer};
 use serde::de::{DeserializeOwned, Deserializer, IntoDeserializer, Visitor};
 use serde::forward_to_deserialize_any;
 use serde_json::{Error, Map, Value};
 
+/// The specification's names with a capital, in the order of their small letters.
+const CAPITALS: &[&str] = &[
+    "additionalGids",
+    "apparmorProfile",
+    "blockIO",
+    "cgroupsPath",
+    "checkBeforeUpdate",
+    "classID",
+    "closID",
+    "consoleSize",
+    "containerID",
+    "createContainer",
+    "createRuntime",
+    "defaultAction",
+    "defaultErrnoRet",
+    "disableOOMKiller",
+    "enableMonitoring",
+    "errnoRet",
+    "execCPUAffinity",
+    "fileMode",
+    "gidMappings",
+    "hcaHandles",
+    "hcaObjects",
+    "hostID",
+    "hugepageLimits",
+    "intelRdt",
+    "ioPriority",
+    "kernelTCP",
+    "l3CacheSchema",
+    "leafWeight",
+    "listenerMetadata",
+    "listenerPath",
+    "maskedPaths",
+    "memBwSchema",
+    "memoryPolicy",
+    "mountLabel",
+    "netDevices",
+    "noNewPrivileges",
+    "ociVersion",
+    "oomScoreAdj",
+    "pageSize",
+    "readonlyPaths",
+    "realtimePeriod",
+    "realtimeRuntime",
+    "rootfsPropagation",
+    "selinuxLabel",
+    "startContainer",
+    "throttleReadBpsDevice",
+    "throttleReadIOPSDevice",
+    "throttleWriteBpsDevice",
+    "throttleWriteIOPSDevice",
+    "timeOffsets",
+    "uidMappings",
+    "useHierarchy",
+    "valueTwo",
+    "weightDevice",
+];
+
 /// `bytes` with the names of fields as `T` has them; `bytes` themselves if there is nothing to change, or if
 /// they are no JSON.
 pub(super) fn canonical<T: DeserializeOwned>(bytes: &[u8]) -> Cow<'_, [u8]> {
-    if !has_capital(bytes) {
+    if !has_odd_key(bytes) {
         return Cow::Borrowed(bytes);
     }
     let Ok(mut value) = serde_json::from_slice::<Value>(bytes) else {
@@ -31,19 +89,34 @@ pub(super) fn canonical<T: DeserializeOwned>(bytes: &[u8]) -> Cow<'_, [u8]> {
     }
 }
 
-/// Whether a key begins with a capital letter. A colon behind a string makes it a key.
-fn has_capital(bytes: &[u8]) -> bool {
+/// Whether a key may be the name of a field in another case. A colon behind a string makes it a key.
+fn has_odd_key(bytes: &[u8]) -> bool {
     let mut at = 0;
     while let Some(quote) = bytes[at..].iter().position(|byte| *byte == b'"') {
         let begin = at + quote + 1;
         let Some(length) = string_length(&bytes[begin..]) else { return false };
         at = begin + length + 1;
         let next = bytes[at..].iter().find(|byte| !byte.is_ascii_whitespace());
-        if bytes[begin].is_ascii_uppercase() && next == Some(&b':') {
+        if next == Some(&b':') && is_odd(&bytes[begin..begin + length]) {
             return true;
         }
     }
     false
+}
+
+fn is_odd(key: &[u8]) -> bool {
+    // Names of annotations and sysctls, which are no fields, have dots.
+    if !key.iter().all(u8::is_ascii_alphanumeric) {
+        return false;
+    }
+    match CAPITALS.binary_search_by(|name| small_letters(name.as_bytes(), key)) {
+        Ok(found) => CAPITALS[found].as_bytes() != key,
+        Err(_) => key.iter().any(u8::is_ascii_uppercase),
+    }
+}
+
+fn small_letters(one: &[u8], other: &[u8]) -> Ordering {
+    one.iter().map(u8::to_ascii_lowercase).cmp(other.iter().map(u8::to_ascii_lowercase))
 }
 
 /// Bytes up to the quotation mark that ends a string.
@@ -196,16 +269,32 @@ mod tests {
     }
 
     #[test]
+    fn names_without_their_capitals() {
+        let found =
+            resources(r#"{"hugepageLimits": [{"pagesize": "2MB", "limit": 1}], "blockio": {"Weight": 5}}"#);
+        let right = serde_json::json!({"hugepageLimits": [{"pageSize": "2MB", "limit": 1}], "blockIO": {"weight": 5}});
+        assert_eq!(found, right);
+    }
+
+    #[test]
     fn keys_of_maps_are_as_they_are() {
         let text = br#"{"ociVersion": "1.0.0", "annotations": {"OciVersion": "x", "A\"b": "c"}}"#;
         assert!(matches!(canonical::<Spec>(text), Cow::Borrowed(_)));
-        assert!(has_capital(text));
+        assert!(has_odd_key(text));
+    }
+
+    #[test]
+    fn the_table_is_in_order() {
+        let before = |pair: &[&str]| small_letters(pair[0].as_bytes(), pair[1].as_bytes()).is_lt();
+        assert!(CAPITALS.windows(2).all(before));
     }
 
     #[test]
     fn a_usual_text_is_not_parsed() {
-        assert!(!has_capital(br#"{"a": ["CAP_KILL", "B\\"], "c": "D:", "e" : "\"F\":"}"#));
-        assert!(has_capital(br#"{"a": 1, "Bc" : 2}"#));
+        assert!(!has_odd_key(br#"{"a": ["CAP_KILL", "B\\"], "c": "D:", "e" : "\"F\":", "io.x/Y": "Z"}"#));
+        assert!(has_odd_key(br#"{"a": 1, "Bc" : 2}"#));
+        let usual = crate::spec::default_spec(None, true).expect("a specification");
+        assert!(!has_odd_key(&serde_json::to_vec(&usual).expect("JSON")));
         for broken in [&br#"{"A"#[..], br#"""#, br#""""#, b"", br#"{"A\"#] {
             assert!(matches!(canonical::<Spec>(broken), Cow::Borrowed(_)));
         }

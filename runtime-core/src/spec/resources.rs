@@ -19,7 +19,7 @@ pub fn parse_resources(bytes: &[u8], file: &'static str) -> Result<(LinuxResourc
     let mut findings = Findings::default();
     parsed.warn(&mut findings);
     let warnings = findings.finish(file, parsed.errors)?;
-    complete(&mut resources, bytes);
+    unset_pids(&mut resources, bytes);
     Ok((resources, warnings))
 }
 
@@ -29,15 +29,8 @@ struct Limit {
 }
 
 #[derive(Deserialize)]
-struct PageSize {
-    pagesize: Option<String>,
-}
-
-#[derive(Deserialize)]
 struct Resources {
     pids: Option<Limit>,
-    #[serde(rename = "hugepageLimits")]
-    hugepages: Option<Vec<PageSize>>,
 }
 
 impl Resources {
@@ -61,15 +54,9 @@ impl Resources {
     }
 }
 
-/// Gives the resources what their types lose of `bytes`, the resources or a whole configuration.
-pub(super) fn complete(resources: &mut LinuxResources, bytes: &[u8]) {
-    unset_pids(resources, bytes);
-    page_sizes(resources, bytes);
-}
-
 /// `oci_spec` reads an absent limit as 0, which is a limit (runtime-spec 1.3, "PIDs"): takes it out
 /// again if it is not said.
-fn unset_pids(resources: &mut LinuxResources, bytes: &[u8]) {
+pub(super) fn unset_pids(resources: &mut LinuxResources, bytes: &[u8]) {
     if resources.pids().is_none_or(|pids| pids.limit() != 0) {
         return;
     }
@@ -78,46 +65,9 @@ fn unset_pids(resources: &mut LinuxResources, bytes: &[u8]) {
     }
 }
 
-/// A page size may be called `pagesize`: runc's library compares no case, and runc's own tests, and
-/// configurations made after them, say it so.
-fn page_sizes(resources: &mut LinuxResources, bytes: &[u8]) {
-    let Some(mut limits) = resources.hugepage_limits().clone() else { return };
-    if limits.iter().all(|limit| !limit.page_size().is_empty()) {
-        return;
-    }
-    let said = Resources::parse(bytes).and_then(|said| said.hugepages).unwrap_or_default();
-    for (limit, said) in limits.iter_mut().zip(said) {
-        match said.pagesize {
-            Some(size) if limit.page_size().is_empty() => {
-                limit.set_page_size(size);
-            }
-            _ => {}
-        }
-    }
-    resources.set_hugepage_limits(Some(limits));
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_page_size_by_its_other_name() {
-        for (text, size) in [
-            (r#"{"hugepageLimits": [{"pagesize": "2MB", "limit": 1}]}"#, "2MB"),
-            (r#"{"hugepageLimits": [{"pageSize": "1GB", "pagesize": "2MB", "limit": 1}]}"#, "1GB"),
-            (r#"{"hugepageLimits": [{"limit": 1}]}"#, ""),
-        ] {
-            let mut resources = parse_resources(text.as_bytes(), "resources").expect("resources").0;
-            let whole = format!(r#"{{"linux": {{"resources": {text}}}}}"#);
-            for _ in 0..2 {
-                let limits = resources.hugepage_limits().clone().expect("limits");
-                assert_eq!(limits[0].page_size(), size, "{text}");
-                resources = serde_json::from_str(text).expect("resources");
-                complete(&mut resources, whole.as_bytes());
-            }
-        }
-    }
 
     #[test]
     fn an_absent_limit_is_none() {

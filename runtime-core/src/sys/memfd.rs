@@ -16,19 +16,21 @@ pub(crate) enum Purpose {
 
 /// Since Linux 6.3; without it the sysctl vm.memfd_noexec decides.
 const MFD_EXEC: libc::c_uint = 0x10;
+/// Since Linux 6.3. With vm.memfd_noexec=2 there are no other memory files.
+const MFD_NOEXEC_SEAL: libc::c_uint = 8;
 /// Since Linux 6.3.
 const F_SEAL_EXEC: libc::c_int = 0x20;
 
-/// A new, close-on-exec memory file that can be sealed.
+/// A new, close-on-exec memory file that can be sealed. With vm.memfd_noexec=2 there is none to execute: EACCES.
 pub(crate) fn create(purpose: Purpose) -> Result<OwnedFd, Errno> {
     let (name, extra) = match purpose {
         Purpose::Program => (c"runtime-init", MFD_EXEC),
-        Purpose::Data => (c"runtime-data", 0),
+        Purpose::Data => (c"runtime-data", MFD_NOEXEC_SEAL),
     };
     let flags = libc::MFD_CLOEXEC | libc::MFD_ALLOW_SEALING;
     match create_with(name, flags | extra) {
         // A kernel that does not know the flag.
-        Err(Errno::EINVAL) if extra != 0 => create_with(name, flags),
+        Err(Errno::EINVAL) => create_with(name, flags),
         other => other,
     }
 }

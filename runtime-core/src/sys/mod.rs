@@ -2,6 +2,7 @@
 #![allow(unsafe_code)]
 
 pub(crate) mod bpf;
+pub(crate) mod clock;
 pub(crate) mod file;
 pub(crate) mod fs;
 pub(crate) mod memfd;

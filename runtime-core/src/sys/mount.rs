@@ -9,6 +9,9 @@ const FSOPEN_CLOEXEC: u32 = 1;
 const FSCONFIG_SET_FLAG: u32 = 0;
 const FSCONFIG_SET_STRING: u32 = 1;
 const FSCONFIG_CMD_CREATE: u32 = 6;
+const FSCONFIG_CMD_RECONFIGURE: u32 = 7;
+const FSPICK_CLOEXEC: u32 = 1;
+const FSPICK_EMPTY_PATH: u32 = 8;
 const FSMOUNT_CLOEXEC: u32 = 1;
 const OPEN_TREE_CLONE: i32 = 1;
 const AT_RECURSIVE: i32 = 0x8000;
@@ -50,6 +53,23 @@ pub(crate) fn filesystem(
         configure(FSCONFIG_CMD_CREATE, std::ptr::null(), std::ptr::null())?;
         let mount = libc::syscall(libc::SYS_fsmount, context.as_raw_fd(), FSMOUNT_CLOEXEC, attributes);
         Errno::result(mount).map(|fd| OwnedFd::from_raw_fd(fd as i32))
+    }
+}
+
+/// Makes the file system of a mount read-only for everybody, whatever other mounts of it there are. EBUSY
+/// while one of its files is open for writing.
+pub(crate) fn freeze(mount: BorrowedFd<'_>) -> Result<(), Errno> {
+    // SAFETY: every pointer is a C string; the context's descriptor is owned here.
+    unsafe {
+        let flags = FSPICK_CLOEXEC | FSPICK_EMPTY_PATH;
+        let context = libc::syscall(libc::SYS_fspick, mount.as_raw_fd(), c"".as_ptr(), flags);
+        let context = OwnedFd::from_raw_fd(Errno::result(context)? as i32);
+        let configure = |command: u32, key: *const libc::c_char| {
+            let null = std::ptr::null::<libc::c_char>();
+            Errno::result(libc::syscall(libc::SYS_fsconfig, context.as_raw_fd(), command, key, null, 0))
+        };
+        configure(FSCONFIG_SET_FLAG, c"ro".as_ptr())?;
+        configure(FSCONFIG_CMD_RECONFIGURE, std::ptr::null()).map(drop)
     }
 }
 

@@ -7,6 +7,7 @@ mod felt;
 mod fields;
 mod life;
 mod limits;
+mod page;
 mod table;
 mod view;
 #[path = "../support/views.rs"]

@@ -7,28 +7,60 @@ use crate::fields::{Cell, FIELDS, Field, Test};
 const BEGIN: &str = "<!-- fields: begin, made by runtime-core/tests/cgroup/table.rs -->\n";
 const END: &str = "<!-- fields: end -->\n";
 
-/// Where the other tests are that cells name: the driver's, which runs where systemd does.
-const SYSTEMD: &str = "pending: binary `systemd`";
+/// The test of a field, or of several, under the systemd driver: the same in a boot with v2 and in one with v1.
+fn systemd(module: &str) -> Test {
+    let name = match module {
+        "memory_check_before_update" => "systemd::fields::memory_check_before_update",
+        _ if module.starts_with("memory_") => "systemd::fields::memory",
+        "cpu_shares" | "cpu_quota" | "cpu_period" | "cpu_burst" => "systemd::fields::cpu",
+        "cpu_idle" => "systemd::fields::cpu_idle",
+        "cpu_realtime" => "systemd::fields::cpu_realtime",
+        "cpu_cpus" | "cpu_mems" => "systemd::fields::cpuset",
+        "pids_limit" => "systemd::fields::pids",
+        "block_io_weight" => "systemd::fields::block_io_weight",
+        "block_io_weight_device" => "systemd::fields::block_io_weight_device",
+        "block_io_leaf_weight" => "systemd::fields::block_io_leaf_weight",
+        _ if module.starts_with("block_io_") => "systemd::fields::block_io_throttle",
+        "hugepage_limits" => "systemd::fields::huge_pages",
+        "network_class_id" | "network_priorities" => "systemd::fields::network",
+        "rdma" => "systemd::fields::rdma",
+        "unified" => "systemd::fields::unified",
+        other => panic!("the systemd driver has no test of {other}"),
+    };
+    Test { name, source: include_str!("../../../runtime-bin/tests/systemd/fields.rs") }
+}
 
-/// Tests of what has no file of its own.
-const MORE: [(&str, Test, Test, Test); 2] = [
+/// Tests of what has no file of its own: v2, v1, systemd, rootless.
+const MORE: [(&str, [Test; 4]); 2] = [
     (
         "devices",
-        Test { name: "devices", source: include_str!("../devices.rs") },
-        Test { name: "devices", source: include_str!("../devices.rs") },
-        Test {
-            name: "cli::cgroup::device_rules_in_a_user_namespace_are_left_out",
-            source: include_str!("../../../runtime-bin/tests/cli/cgroup.rs"),
-        },
+        [
+            Test { name: "devices", source: include_str!("../devices.rs") },
+            Test { name: "devices", source: include_str!("../devices.rs") },
+            Test {
+                name: "systemd::limits::devices_survive_whatever_systemd_does",
+                source: include_str!("../../../runtime-bin/tests/systemd/limits.rs"),
+            },
+            Test {
+                name: "cli::cgroup::device_rules_in_a_user_namespace_are_left_out",
+                source: include_str!("../../../runtime-bin/tests/cli/cgroup.rs"),
+            },
+        ],
     ),
     (
         "limits without a right to cgroups",
-        Test { name: "cgroup::life::without_permission::v2", source: include_str!("life.rs") },
-        Test { name: "cgroup::life::without_permission::v1", source: include_str!("life.rs") },
-        Test {
-            name: "cli::rootless::limits_without_the_right_to_a_cgroup_are_errors",
-            source: include_str!("../../../runtime-bin/tests/cli/rootless.rs"),
-        },
+        [
+            Test { name: "cgroup::life::without_permission::v2", source: include_str!("life.rs") },
+            Test { name: "cgroup::life::without_permission::v1", source: include_str!("life.rs") },
+            Test {
+                name: "systemd::user::without_a_manager_the_error_says_so",
+                source: include_str!("../../../runtime-bin/tests/systemd/user.rs"),
+            },
+            Test {
+                name: "cli::rootless::limits_without_the_right_to_a_cgroup_are_errors",
+                source: include_str!("../../../runtime-bin/tests/cli/rootless.rs"),
+            },
+        ],
     ),
 ];
 
@@ -56,10 +88,12 @@ fn table() -> String {
     let mut text = "| field | v2 | v1 | systemd | rootless |\n|---|---|---|---|---|\n".to_owned();
     for field in FIELDS {
         let (v2, v1) = (cell(field, field.v2, "v2"), cell(field, field.v1, "v1"));
-        text += &format!("| {} | {v2} | {v1} | {SYSTEMD} | {} |\n", field.field, rootless(field));
+        let systemd = systemd(field.module).name;
+        text += &format!("| {} | {v2} | {v1} | `{systemd}` | {} |\n", field.field, rootless(field));
     }
-    for (what, v2, v1, rootless) in &MORE {
-        text += &format!("| {what} | `{}` | `{}` | {SYSTEMD} | `{}` |\n", v2.name, v1.name, rootless.name);
+    for (what, [v2, v1, systemd, rootless]) in &MORE {
+        let names = [v2, v1, systemd, rootless].map(|test| format!("`{}`", test.name));
+        text += &format!("| {what} | {} |\n", names.join(" | "));
     }
     text
 }
@@ -78,8 +112,11 @@ fn every_named_test_exists() {
         Cell::Other(_, test) => Some(test),
         Cell::Files(..) => None,
     });
-    for test in others.chain(MORE.iter().flat_map(|(_, v2, v1, rootless)| [v2, v1, rootless])) {
+    for test in others.chain(MORE.iter().flat_map(|(_, tests)| tests)) {
         assert!(exists(test), "there is no test {}", test.name);
+    }
+    for test in FIELDS.iter().map(|field| systemd(field.module)) {
+        assert!(exists(&test), "there is no test {}", test.name);
     }
 }
 

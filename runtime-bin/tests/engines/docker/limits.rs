@@ -162,7 +162,7 @@ fn cpu_time(docker: &Docker) -> Outcome {
 }
 
 /// The disk that a directory is on, as a name below /dev and by its number.
-fn disk(path: &std::path::Path) -> Result<(String, String), Stop> {
+pub(super) fn disk(path: &std::path::Path) -> Result<(String, String), Stop> {
     use std::os::unix::fs::MetadataExt;
     let device = fs::metadata(path)?.dev();
     let number = format!("{}:{}", nix::sys::stat::major(device), nix::sys::stat::minor(device));

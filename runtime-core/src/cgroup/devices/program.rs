@@ -1,5 +1,7 @@
 //! The eBPF program for cgroup v2: `struct bpf_cgroup_dev_ctx` in r1, 1 in r0 allows.
 
+use std::collections::BTreeMap;
+
 use super::{Access, DeviceRules, Devices, Kind};
 
 // linux/bpf_common.h and linux/bpf.h.
@@ -33,6 +35,15 @@ fn instruction(code: u8, target: u8, source: u8, offset: i16, value: u32) -> u64
         | u64::from(value) << 32
 }
 
+/// The longest part behind one test; a jump reaches 32,767 instructions.
+const LONGEST: usize = 4000;
+
+/// How many minor numbers one answer has.
+const MOST_MINORS: usize = 100;
+
+/// Exceptions are grouped by type and by major number. The verifier of the kernel walks each way through a
+/// program, and took most of the time of loading one in which each exception tested everything: 64
+/// instructions of Docker's rules 0.15 ms.
 pub(super) fn compile(rules: &DeviceRules) -> Vec<u64> {
     let mut program = vec![
         instruction(LOAD_WORD, KIND, CONTEXT, 0, 0),
@@ -42,8 +53,21 @@ pub(super) fn compile(rules: &DeviceRules) -> Vec<u64> {
         instruction(LOAD_WORD, MAJOR, CONTEXT, 4, 0),
         instruction(LOAD_WORD, MINOR, CONTEXT, 8, 0),
     ];
-    for (devices, access) in rules.distinct() {
-        program.extend(block(devices, access, !rules.allow));
+    for (kind, number) in [(Kind::Character, CHARACTER), (Kind::Block, BLOCK)] {
+        let mut part = Vec::new();
+        let mut finish = |part: &mut Vec<u64>| {
+            if !part.is_empty() {
+                program.push(instruction(UNLESS_EQUAL, KIND, 0, part.len() as i16, number));
+                program.append(part);
+            }
+        };
+        for block in blocks(rules, kind) {
+            if part.len() + block.len() > LONGEST {
+                finish(&mut part);
+            }
+            part.extend(block);
+        }
+        finish(&mut part);
     }
     program.extend(answer(rules.allow));
     program
@@ -53,14 +77,43 @@ fn answer(allow: bool) -> [u64; 2] {
     [instruction(MOVE, RESULT, 0, 0, u32::from(allow)), instruction(EXIT, 0, 0, 0, 0)]
 }
 
-/// The code of one exception: gives its answer or goes on behind itself.
+/// The code of the exceptions of a type of devices: each gives its answer or goes on behind itself.
+fn blocks(rules: &DeviceRules, kind: Kind) -> Vec<Vec<u64>> {
+    let mut exact: BTreeMap<u32, Vec<u32>> = BTreeMap::new();
+    let mut blocks = Vec::new();
+    for (devices, access) in rules.distinct().filter(|(devices, _)| devices.kind == kind) {
+        match (devices.major, devices.minor) {
+            (Some(major), Some(minor)) if access == Access::ALL => {
+                exact.entry(major).or_default().push(minor);
+            }
+            _ => blocks.push(block(devices, access, !rules.allow)),
+        }
+    }
+    for (major, minors) in exact {
+        blocks.extend(minors.chunks(MOST_MINORS).map(|minors| nodes(major, minors, !rules.allow)));
+    }
+    blocks
+}
+
+/// The code of exceptions with one major number and any access.
+fn nodes(major: u32, minors: &[u32], allow: bool) -> Vec<u64> {
+    // The tests of all minor numbers, and the answer.
+    let behind = minors.len() as i16 + 2;
+    let mut block = vec![instruction(UNLESS_EQUAL, MAJOR, 0, behind, major)];
+    if let Some((last, others)) = minors.split_last() {
+        for (place, minor) in others.iter().enumerate() {
+            block.push(instruction(IF_EQUAL, MINOR, 0, (others.len() - place) as i16, *minor));
+        }
+        block.push(instruction(UNLESS_EQUAL, MINOR, 0, 2, *last));
+    }
+    block.extend(answer(allow));
+    block
+}
+
+/// The code of one exception, for devices of its type.
 fn block(devices: Devices, access: Access, allow: bool) -> Vec<u64> {
-    let kind = match devices.kind {
-        Kind::Block => BLOCK,
-        Kind::Character => CHARACTER,
-    };
     let mut block = Vec::with_capacity(8);
-    let mut skips = vec![(UNLESS_EQUAL, KIND, kind)];
+    let mut skips = Vec::new();
     skips.extend(devices.major.map(|major| (UNLESS_EQUAL, MAJOR, major)));
     skips.extend(devices.minor.map(|minor| (UNLESS_EQUAL, MINOR, minor)));
     let partial = access != Access::ALL;

@@ -127,6 +127,35 @@ fn program_equals_the_rules() {
     assert!(accepted > 1000);
 }
 
+/// More than one part, and more minor numbers than one answer has.
+#[test]
+fn many_rules_stay_in_reach() {
+    let rule = |number: u32| {
+        let (major, minor) = (number % 2, number / 2);
+        format!(r#"{{"allow": true, "type": "c", "major": {major}, "minor": {minor}, "access": "rwm"}}"#)
+    };
+    let list: Vec<_> = (0..240).map(rule).collect();
+    let partial = (0..700).map(|number| {
+        format!(r#"{{"allow": true, "type": "b", "major": {number}, "minor": 7, "access": "r"}}"#)
+    });
+    let deny = r#"{"allow": false, "access": "rwm"}"#.to_owned();
+    let all: Vec<_> = std::iter::once(deny).chain(list).chain(partial).collect();
+    let program = rules(&format!("[{}]", all.join(","))).unwrap().program();
+    assert!(program.len() > 4_900, "{}", program.len());
+    for (kind, access, major, minor, wanted) in [
+        (2, 6, 0, 0, 1),
+        (2, 6, 1, 119, 1),
+        (2, 6, 1, 120, 0),
+        (2, 6, 7, 10, 0),
+        (1, 2, 0, 7, 1),
+        (1, 2, 699, 7, 1),
+        (1, 4, 699, 7, 0),
+        (1, 2, 700, 7, 0),
+    ] {
+        assert_eq!(run(&program, kind, access, major, minor), wanted, "{kind} {access} {major}:{minor}");
+    }
+}
+
 #[test]
 fn docker_rules() {
     let rules = rules(

@@ -368,16 +368,17 @@ fn a_bad_path_is_told_along_with_bad_limits() {
 }
 
 #[test]
-fn only_what_is_needed_is_enabled() {
+fn what_is_needed_is_told_from_what_is_wished() {
     let resources: LinuxResources =
         serde_json::from_value(json!({"memory": {"limit": 5, "swap": 9}, "pids": {"limit": 5}})).unwrap();
     let plan = CgroupPlan::compile(&unified(), None, "web", &resources).unwrap();
     assert_eq!(plan.needed(), ["pids", "memory"]);
-    assert!(plan.accounting.is_empty());
+    assert_eq!(plan.accounting.len(), 8);
     let plan =
         CgroupPlan::compile(&unified(), Some("/engine/web"), "web", &LinuxResources::default()).unwrap();
-    assert_eq!((plan.needed().len(), plan.accounting.len()), (0, 4));
-    assert!(CgroupPlan::compile(&hybrid(), None, "web", &resources).unwrap().needed().is_empty());
+    assert_eq!((plan.needed().len(), plan.accounting.len()), (0, 8));
+    let plan = CgroupPlan::compile(&hybrid(), Some("/engine/web"), "web", &resources).unwrap();
+    assert_eq!((plan.needed().len(), plan.accounting.len()), (0, 0));
 }
 
 #[test]
@@ -385,4 +386,14 @@ fn device_lines_go_to_v1_only() {
     let line = || [("devices.deny".to_owned(), "a".to_owned())];
     let compile = |view: &View| plan(view, &json!({})).unwrap().with_device_lines(line()).devices.len();
     assert_eq!((compile(&legacy()), compile(&hybrid()), compile(&unified())), (1, 1, 0));
+}
+
+#[test]
+fn an_idle_cgroup_gets_no_weight() {
+    let files = |entries: serde_json::Value| {
+        let plan = plan(&unified(), &json!({"unified": entries})).unwrap();
+        plan.writes.iter().map(|write| write.file.to_string()).collect::<Vec<_>>()
+    };
+    assert_eq!(files(json!({"cpu.idle": "1", "cpu.weight": "8"})), ["cpu.idle"]);
+    assert_eq!(files(json!({"cpu.idle": "0", "cpu.weight": "8"})), ["cpu.idle", "cpu.weight"]);
 }

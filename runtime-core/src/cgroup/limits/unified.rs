@@ -10,7 +10,9 @@ use crate::error::{Error, ErrorKind};
 const NOT_LIMITS: [&str; 3] = ["cgroup.procs", "cgroup.threads", "cgroup.kill"];
 
 pub(super) fn compile(compiler: &mut Compiler<'_>, entries: &HashMap<String, String>) {
-    let mut entries: Vec<_> = entries.iter().collect();
+    let idle = entries.get("cpu.idle").is_some_and(|value| value.trim() == "1");
+    // An idle cgroup has the least weight there is, and the kernel refuses to set another.
+    let mut entries: Vec<_> = entries.iter().filter(|(key, _)| !idle || *key != "cpu.weight").collect();
     entries.sort_unstable();
     for (key, value) in entries {
         let origin = format!("linux.resources.unified[{key:?}]");

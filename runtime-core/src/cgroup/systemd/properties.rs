@@ -5,6 +5,7 @@
 //! there are limits that it has no word for. The properties are what it writes again when it is reloaded.
 
 use super::super::Write;
+use super::legacy;
 use super::value::Value;
 
 /// A property of a unit.
@@ -21,7 +22,7 @@ impl Property {
         Self { name: name.into(), value, is_optional: false }
     }
 
-    fn optional(self) -> Self {
+    pub(super) fn optional(self) -> Self {
         Self { is_optional: true, ..self }
     }
 
@@ -43,7 +44,7 @@ pub(super) fn put(properties: &mut Vec<Property>, property: Property) {
 }
 
 /// The default of the kernel, in microseconds.
-const CPU_PERIOD: u64 = 100_000;
+pub(super) const CPU_PERIOD: u64 = 100_000;
 
 /// One percent of a CPU, in microseconds of each second.
 const PERCENT: u64 = 10_000;
@@ -54,6 +55,7 @@ const MOST_BITS: usize = 8192;
 /// Rounds CPU quotas up to whole percents of a CPU. That is all that the file of a unit can say, so
 /// systemd would cut the limit when it is reloaded; and engines are used to it from runc.
 pub(super) fn round_quotas(writes: &mut [Write]) {
+    legacy::round_quotas(writes);
     for write in writes.iter_mut().filter(|write| write.file == "cpu.max") {
         let Some((Some(quota), period)) = cpu_max(&write.value) else { continue };
         let rounded = u128::from(per_second(quota, period)) * u128::from(period) / 1_000_000;
@@ -74,23 +76,29 @@ fn cpu_max(value: &str) -> Option<(Option<u64>, u64)> {
 }
 
 /// Microseconds of CPU time in each second, in whole percents.
-fn per_second(quota: u64, period: u64) -> u64 {
+pub(super) fn per_second(quota: u64, period: u64) -> u64 {
     let exact = (u128::from(quota) * 1_000_000).div_ceil(u128::from(period));
     let rounded = exact.next_multiple_of(u128::from(PERCENT));
     u64::try_from(rounded).unwrap_or(u64::MAX - u64::MAX % PERCENT)
 }
 
-/// The properties for control files of v2 and their values.
+/// The properties for control files and their values.
 pub(super) fn of_limits<'a>(limits: impl IntoIterator<Item = (&'a str, &'a str)>) -> Vec<Property> {
     let mut properties = Vec::new();
-    let mut is_idle = false;
+    let (mut is_idle, mut quota, mut period) = (false, None, None);
     for (file, value) in limits {
         let value = value.trim();
-        is_idle |= file == "cpu.idle" && value == "1";
+        match file {
+            "cpu.idle" => is_idle = value == "1",
+            legacy::QUOTA => quota = Some(value),
+            legacy::PERIOD => period = Some(value),
+            _ => {}
+        }
         for property in of_limit(file, value) {
             put(&mut properties, property);
         }
     }
+    legacy::of_quota(quota, period).into_iter().for_each(|property| put(&mut properties, property));
     // The weight 0 is systemd's word for idle (version 252); there is no other weight beside it.
     if is_idle {
         put(&mut properties, Property::new("CPUWeight", Value::Uint64(0)).optional());
@@ -114,7 +122,7 @@ fn of_limit(file: &str, value: &str) -> Vec<Property> {
         "cpuset.cpus" => bits("AllowedCPUs", value),
         "cpuset.mems" => bits("AllowedMemoryNodes", value),
         "cpu.max" => return quota(value),
-        _ => None,
+        _ => legacy::of_limit(file, value),
     };
     one.into_iter().collect()
 }
@@ -191,7 +199,7 @@ mod tests {
 
     #[test]
     fn control_files_and_their_properties() {
-        let table: [Row<'_>; 12] = [
+        let table: [Row<'_>; 17] = [
             (
                 &[("memory.max", "4096"), ("memory.swap.max", "max")],
                 &["MemoryMax=4096", "MemorySwapMax=infinity"],
@@ -209,6 +217,17 @@ mod tests {
             (&[("cpu.max", "max")], &["CPUQuotaPerSecUSec=infinity"]),
             (&[("io.weight", "default 200")], &["IOWeight=200"]),
             (&[("memory.max", "1"), ("memory.max", "2")], &["MemoryMax=2"]),
+            (&[("memory.limit_in_bytes", "4096")], &["MemoryLimit=4096"]),
+            (
+                &[("memory.limit_in_bytes", "-1"), ("memory.memsw.limit_in_bytes", "-1")],
+                &["MemoryLimit=infinity"],
+            ),
+            (
+                &[("cpu.cfs_period_us", "50000"), ("cpu.cfs_quota_us", "10000"), ("cpu.shares", "512")],
+                &["CPUShares=512", "CPUQuotaPerSecUSec=200000", "CPUQuotaPeriodUSec?=50000"],
+            ),
+            (&[("cpu.cfs_quota_us", "-1")], &["CPUQuotaPerSecUSec=infinity"]),
+            (&[("blkio.weight", "321"), ("blkio.bfq.weight", "321")], &["BlockIOWeight=321"]),
             (
                 &[("memory.max", "much"), ("hugetlb.2MB.max", "1"), ("cpu.weight", "0"), ("cpu.max", "1 0")],
                 &[],
@@ -254,5 +273,28 @@ mod tests {
         assert_eq!(rounded("12345"), "13000");
         assert_eq!(rounded("max 100000"), "max 100000");
         assert_eq!(rounded("18446744073709551615 1"), "18446744073709 1");
+    }
+
+    #[test]
+    fn quotas_of_v1_are_rounded_with_their_period() {
+        let rounded = |quota: &str, period: Option<&str>| {
+            let write = |file: &'static str, value: &str| Write {
+                controller: "cpu".into(),
+                file: file.into(),
+                value: value.to_owned(),
+                origin: "".into(),
+                missing: Missing::Fails,
+                reorder: false,
+            };
+            let period = period.map(|period| write("cpu.cfs_period_us", period));
+            let mut writes: Vec<Write> =
+                [write("cpu.cfs_quota_us", quota)].into_iter().chain(period).collect();
+            round_quotas(&mut writes);
+            writes.swap_remove(0).value
+        };
+        assert_eq!(rounded("20001", Some("100000")), "21000");
+        assert_eq!(rounded("25501", Some("50000")), "26000");
+        assert_eq!(rounded("12345", None), "13000");
+        assert_eq!(rounded("-1", Some("50000")), "-1");
     }
 }

@@ -4,7 +4,9 @@ use std::time::{Duration, Instant};
 
 use super::connection::Connection;
 use super::fake::{ACCEPT, Fake, Got, done, error, job, job_removed, property};
+use super::place::is_of_unit;
 use super::*;
+use crate::error::ErrorKind;
 
 const UNIT: &str = "runtime-web.scope";
 

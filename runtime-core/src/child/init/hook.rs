@@ -22,7 +22,8 @@ pub struct Hook {
     pub home_uid: u32,
 }
 
-/// `Hook`. What it prints goes to a memory file, which a failure carries to the parent.
+/// `Hook`. What it prints goes to the files that were received for it, else to a memory file, which a
+/// failure carries to the parent.
 pub fn run(init: &Init, hook: &Hook, timeout: u32) -> Step {
     const MFD_CLOEXEC: usize = 1;
     let output = call!(nr::MEMFD_CREATE, c"hook-output".as_ptr(), MFD_CLOEXEC).at(Detail::Memory)? as i32;
@@ -47,7 +48,9 @@ fn run_with(init: &Init, hook: &Hook, timeout: u32, output: i32) -> Step {
     call!(nr::LSEEK, state, 0, SEEK_SET).at(Detail::Read)?;
     let pid = call!(nr::CLONE, SIGCHLD, 0, 0, 0, 0).at(Detail::Fork)?;
     if pid == 0 {
-        let errno = become_hook(init, hook, [state, output, output]).map_or_else(|errno| errno, |()| 0);
+        let printed = |file: Slot| if init.fd(file) < 0 { output } else { init.fd(file) };
+        let streams = [state, printed(Slot::HOOK_STDOUT), printed(Slot::HOOK_STDERR)];
+        let errno = become_hook(init, hook, streams).map_or_else(|errno| errno, |()| 0);
         // The parent of the hook sees the errno as the status above 128: nothing else is left.
         crate::exit(if errno == errno::ENOENT { 127 } else { 126 });
     }

@@ -33,11 +33,13 @@ mod process;
 mod reveal;
 mod start;
 mod sync;
+mod times;
 mod view;
 
 use child::ops::{Op, Point, Slot};
 use child::report::{Detail, Report, STEP_PRELUDE};
 use child::syscall::nr;
+use times::Times;
 use view::View;
 
 /// Why an operation stopped.
@@ -99,14 +101,17 @@ pub struct Init {
     mode: Option<u32>,
     /// The working directory is the container's.
     in_directory: bool,
+    /// Where the time of each operation goes, if anybody wants to know.
+    times: Option<Times>,
 }
 
 impl Init {
     fn new(base: i32) -> Step<Self> {
         let plan = View::map(base)?;
+        let times = Times::map(&plan)?;
         let mut fds = [-1; Slot::COUNT];
         for (slot, fd) in fds.iter_mut().enumerate().take(Slot::INHERITED) {
-            if plan.inherited >> slot & 1 == 1 {
+            if plan.inherited >> slot & 1 == 1 && slot != Slot::TIMES.0 as usize {
                 *fd = base + slot as i32;
             }
         }
@@ -115,7 +120,17 @@ impl Init {
         call!(nr::PRCTL, PR_SET_DUMPABLE, 0).at(Detail::Prctl)?;
         exec::reset_signals()?;
         let umask = call!(nr::UMASK, 0).at(Detail::Prctl)?;
-        Ok(Self { plan, fds, step: STEP_PRELUDE, program: 0, vectors: None, umask, mode: None, in_directory: false })
+        Ok(Self {
+            plan,
+            fds,
+            step: STEP_PRELUDE,
+            program: 0,
+            vectors: None,
+            umask,
+            mode: None,
+            in_directory: false,
+            times,
+        })
     }
 
     /// The descriptor in a slot, or -1.
@@ -143,6 +158,9 @@ impl Init {
             self.step = step as u32;
             let op = self.plan.ops()[step];
             self.execute(op)?;
+            if let Some(times) = &mut self.times {
+                times.note(step + 1);
+            }
         }
         Ok(())
     }

@@ -147,7 +147,7 @@ pub fn receive(init: &mut Init, into: Slot, count: u32) -> Step {
 pub fn await_start(init: &mut Init) -> Step {
     let gate = init.fd(Slot::GATE);
     crate::exec::end_on_request()?;
-    close_all_but(init, &[Slot::GATE, Slot::STATE]);
+    close_all_but(init, &[Slot::GATE, Slot::STATE, Slot::HOOK_STDOUT, Slot::HOOK_STDERR]);
     let connection = loop {
         match call!(nr::ACCEPT4, gate, 0, 0, file::O_CLOEXEC) {
             // A connection that was gone before it was taken.

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use nix::fcntl::{OFlag, open};
 use nix::sys::stat::Mode;
 
-use super::super::unit;
+use super::super::unit::{self, Starting};
 use super::criu::{self, Criu};
 use super::external::{at_restore, namespace_key, namespace_name};
 use super::options::RestoreOptions;
@@ -17,6 +17,7 @@ use super::place::{self, Place};
 use super::request::{self, Fields, Notification, field, kind};
 use super::{DESCRIPTORS, Directories, config_file};
 use crate::cgroup::Cgroup;
+use crate::cgroup::systemd::Unit;
 use crate::container::{Container, CreatePlan};
 use crate::error::{Error, ErrorKind, Result};
 use crate::launch::{self, Guard, Kept};
@@ -66,7 +67,6 @@ struct Told {
 impl Restore<'_> {
     /// The sequence of host changes; as with create, each is guarded.
     fn run(&self) -> Result<(Entry, Kept)> {
-        unit::refuse_restore(self.plan.unit.as_ref())?;
         self.refuse_parts()?;
         let program = &self.options.criu.program;
         criu::require_version(program, self.least_version(), "restore")?;
@@ -82,7 +82,9 @@ impl Restore<'_> {
         let mut record = self.plan.record();
         entry.write_config(&self.plan.config)?;
         entry.write_record(&record)?;
-        let cgroup = Guard::new(self.plan.make_cgroup()?, |cgroup: Cgroup| {
+        let starting = self.plan.starting()?;
+        let mut made_unit = Guard::new(None, unit::undo);
+        let mut cgroup = Guard::new(self.plan.make_cgroup()?, |cgroup: Cgroup| {
             cgroup.kill_all().ok();
             cgroup.undo();
         });
@@ -90,6 +92,9 @@ impl Restore<'_> {
         entry.write_record(&record)?;
 
         let (criu, place, directories) = self.start(&namespaces)?;
+        if let Some(starting) = starting {
+            self.make_unit(starting, criu.pid(), &mut made_unit, &mut cgroup, &mut record, &entry)?;
+        }
         let config = config_file(&self.plan.spec.annotations);
         directories.add_fields(&mut fields, &self.options.criu, LOG, config);
         fields.text(field::ROOT, &place.root);
@@ -105,8 +110,28 @@ impl Restore<'_> {
         criu.finish()?;
         let kept = self.keep(told, &record, &entry)?;
         cgroup.keep();
+        made_unit.keep();
         drop(lock);
         Ok((entry.keep(), kept))
+    }
+
+    /// Makes the unit around CRIU, since systemd makes none without a process. What CRIU restores begins
+    /// where it is, and stays there after its end.
+    fn make_unit(
+        &self,
+        mut starting: Starting<'_>,
+        pid: i32,
+        made: &mut Option<Unit>,
+        cgroup: &mut Cgroup,
+        record: &mut Record,
+        entry: &Entry,
+    ) -> Result<()> {
+        let Some(plan) = &self.plan.cgroup else { return Ok(()) };
+        let location = starting.start(pid, made)?;
+        record.cgroup = Some(location.clone());
+        entry.write_record(record)?;
+        *cgroup = starting.open(&location, plan)?;
+        Ok(())
     }
 
     /// Refuses what a process has to have before it has children: CRIU makes them all at once.

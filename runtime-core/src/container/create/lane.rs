@@ -5,7 +5,7 @@ use std::os::fd::OwnedFd;
 use super::super::unit::Starting;
 use super::CreatePlan;
 use crate::cgroup::systemd::Unit;
-use crate::cgroup::{Cgroup, Directory};
+use crate::cgroup::{Cgroup, Directory, Mode};
 use crate::child::ops::Point;
 use crate::error::Result;
 use crate::launch::{self, Child, Moved, ParentLane};
@@ -26,16 +26,25 @@ pub(super) struct Lane<'a> {
 }
 
 impl ParentLane for Lane<'_> {
-    fn join_cgroup(&mut self, pid: i32) -> Result<()> {
-        let Some(starting) = &mut self.starting else {
-            return match self.plan.options.joins_cgroup {
-                true => self.cgroup.attach(pid),
-                false => self.cgroup.join(pid),
-            };
-        };
-        *self.cgroup = starting.start(pid, self.made_unit)?;
+    fn start_unit(&mut self, pid: i32) -> Result<()> {
+        let (Some(starting), Some(plan)) = (&mut self.starting, &self.plan.cgroup) else { return Ok(()) };
+        let location = starting.start(pid, self.made_unit)?;
+        if location.mode != Mode::Unified {
+            // What systemd does not know is to be found by `delete --force` too.
+            self.record.cgroup = Some(location.clone());
+            self.entry.write_record(self.record)?;
+        }
+        *self.cgroup = starting.open(&location, plan)?;
         self.record.cgroup = Some(self.cgroup.location());
         Ok(())
+    }
+
+    fn join_cgroup(&mut self, pid: i32) -> Result<()> {
+        match &self.starting {
+            Some(starting) => starting.enter(self.cgroup, pid),
+            None if self.plan.options.joins_cgroup => self.cgroup.attach(pid),
+            None => self.cgroup.join(pid),
+        }
     }
 
     fn apply_limits(&mut self) -> Result<()> {
@@ -56,12 +65,12 @@ impl ParentLane for Lane<'_> {
         self.privileged
     }
 
-    fn reached(&mut self, point: Point, child: &Child<'_>) -> Result<Option<OwnedFd>> {
+    fn reached(&mut self, point: Point, child: &Child<'_>) -> Result<Vec<OwnedFd>> {
         match point {
-            Point::CgroupJoined | Point::IdMaps | Point::Mounts => Ok(None),
+            Point::CgroupJoined | Point::IdMaps | Point::Mounts => Ok(Vec::new()),
             Point::NetworkDevices => {
                 launch::give_net_devices(child.pid(), &self.plan.spec.net_devices, self.devices)?;
-                Ok(None)
+                Ok(Vec::new())
             }
             Point::RuntimeHooks => self.run_hooks(child),
             Point::Created => {
@@ -70,23 +79,26 @@ impl ParentLane for Lane<'_> {
                 }
                 self.record.init = Some(Identity::of(child.pid())?);
                 self.entry.write_record(self.record)?;
-                let hooks = !self.plan.spec.hooks.start_container.is_empty();
-                let state = || launch::state_file(&State::new(self.record, Status::Created));
-                hooks.then(state).transpose()
+                match self.plan.spec.hooks.start_container.as_slice() {
+                    [] => Ok(Vec::new()),
+                    _ => launch::hook_files(&State::new(self.record, Status::Created)),
+                }
             }
         }
     }
 }
 
 impl Lane<'_> {
-    /// prestart and createRuntime; hooks of the child lane get the state as a memory file.
-    fn run_hooks(&mut self, child: &Child<'_>) -> Result<Option<OwnedFd>> {
+    /// prestart and createRuntime; hooks of the child lane get the state, and files for what they print.
+    fn run_hooks(&mut self, child: &Child<'_>) -> Result<Vec<OwnedFd>> {
         self.record.init = Some(Identity::of(child.pid())?);
         let hooks = &self.plan.spec.hooks;
         let state = State::new(self.record, Status::Creating);
         launch::run_hooks(&hooks.prestart, &state)?;
         launch::run_hooks(&hooks.create_runtime, &state)?;
-        let in_child = !hooks.create_container.is_empty();
-        in_child.then(|| launch::state_file(&state)).transpose()
+        match hooks.create_container.as_slice() {
+            [] => Ok(Vec::new()),
+            _ => launch::hook_files(&state),
+        }
     }
 }

@@ -82,14 +82,17 @@ impl CreatePlan {
             }
             _ => (None, without_limits(hierarchies.as_deref(), &spec, &id)?),
         };
-        options.joins_cgroup = unit.is_some() || !shared.host.clone3();
+        options.by_systemd = unit.is_some();
+        options.joins_cgroup = options.by_systemd || !shared.host.clone3();
         let delegation = Delegation::new(&spec, cgroup.as_ref(), shared.host.is_privileged())?;
         let place = match &cgroup {
             // What its cgroup mount shows is where it stays.
             None if hierarchies.is_some() => Some(Hierarchies::own_location()?),
             plan => location(plan.as_ref()),
         };
+        shared.mark("look at the host, plan the cgroup");
         let launch = launch_plan(shared, &id, &bundle, &spec, &options, place.clone())?;
+        shared.mark("plan the launch");
         let warnings = spec.warnings().iter().chain(&launch.warnings).cloned().collect();
         Ok(Self {
             id,
@@ -179,6 +182,7 @@ impl CreatePlan {
         let mut record = self.record();
         entry.write_config(&self.config)?;
         entry.write_record(&record)?;
+        shared.mark("write the state");
 
         let mut starting = self.starting()?;
         let mut made_unit = Guard::new(None, unit::undo);
@@ -208,6 +212,7 @@ impl CreatePlan {
         record.resctrl = resctrl.as_ref().map(|(_, place)| place.clone());
         let mut devices = Guard::new(Moved::default(), Moved::undo);
 
+        shared.mark("make the cgroup");
         let gate = if self.options.gate { Some(entry.make_gate()?) } else { None };
         let inputs = Inputs {
             stdio: [None; 3],
@@ -216,6 +221,7 @@ impl CreatePlan {
             gate: gate.as_ref().map(AsFd::as_fd),
             target: None,
             privileged: shared.host.is_privileged(),
+            timings: shared.timings.as_ref(),
         };
         let mut child = launch::spawn(launch, &inputs).map_err(|error| cgroup.explain_clone(error))?;
         let privileged = inputs.privileged;
@@ -235,6 +241,7 @@ impl CreatePlan {
             // Other runtimes load the filter earlier: agents know an init by this status.
             let receiver = Receiver::new(&self.spec, || State::new(&record, Status::Creating));
             child.expect_executed(receiver.as_ref())?;
+            shared.mark("the program is executed");
             let state = State::new(&record, Status::Running);
             launch::run_hooks(&self.spec.hooks.poststart, &state)?;
         }
@@ -257,9 +264,12 @@ impl CreatePlan {
         launch_plan(shared, &self.id, &self.bundle, &self.spec, &self.options, Some(own)).map(Some)
     }
 
-    fn starting(&self) -> Result<Option<Starting<'_>>> {
+    /// The connection to systemd, for a container whose cgroup that makes.
+    pub(in crate::container) fn starting(&self) -> Result<Option<Starting<'_>>> {
         match (&self.unit, &self.hierarchies) {
-            (Some(plan), Some(hierarchies)) => Starting::connect(plan, hierarchies).map(Some),
+            (Some(plan), Some(hierarchies)) => {
+                Starting::connect(plan, self.cgroup.as_ref(), hierarchies).map(Some)
+            }
             _ => Ok(None),
         }
     }

@@ -138,6 +138,11 @@ fn block_io(mut all: LinuxBlockIo, request: &LinuxBlockIo) -> (LinuxBlockIo, Lin
     if let Some(devices) = request.weight_device() {
         all.set_weight_device(Some(replace(all.weight_device(), devices, outdated)));
     }
+    let mut changed = request.clone();
+    if given(request.weight()).is_some() {
+        // BFQ sets the weight of all disks with it, also of those that had one of their own.
+        changed.set_weight_device(all.weight_device().clone());
+    }
     let same =
         |a: &LinuxThrottleDevice, b: &LinuxThrottleDevice| (a.major(), a.minor()) == (b.major(), b.minor());
     if let Some(rates) = request.throttle_read_bps_device() {
@@ -152,7 +157,7 @@ fn block_io(mut all: LinuxBlockIo, request: &LinuxBlockIo) -> (LinuxBlockIo, Lin
     if let Some(rates) = request.throttle_write_iops_device() {
         all.set_throttle_write_iops_device(Some(replace(all.throttle_write_iops_device(), rates, same)));
     }
-    (all, request.clone())
+    (all, changed)
 }
 
 /// Whether the device's earlier weights are all replaced by the later ones: there are two, and a request
@@ -264,6 +269,18 @@ mod tests {
             cpu(json!({"idle": 0})),
             cpu(json!({"shares": 100, "idle": 0})),
             cpu(json!({"shares": 100, "idle": 0})),
+        );
+    }
+
+    #[test]
+    fn the_weights_of_disks_follow_the_weight_of_all() {
+        let io = |value: Value| json!({"blockIO": value});
+        let disks = json!([{"major": 8, "minor": 0, "weight": 300}]);
+        check(
+            io(json!({"weight": 100, "weightDevice": disks})),
+            io(json!({"weight": 200})),
+            io(json!({"weight": 200, "weightDevice": disks})),
+            io(json!({"weight": 200, "weightDevice": disks})),
         );
     }
 

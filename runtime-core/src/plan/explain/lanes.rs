@@ -9,6 +9,7 @@ impl ParentOp {
     /// The operation with its arguments.
     pub(crate) fn explain(&self) -> String {
         match self {
+            ParentOp::StartUnit => "start the systemd unit".to_owned(),
             ParentOp::JoinCgroup => "join the cgroups".to_owned(),
             ParentOp::ApplyLimits => "write the limits of the cgroup".to_owned(),
             ParentOp::AttachDevices => "attach the device filter to the cgroup".to_owned(),

@@ -48,6 +48,8 @@ pub(super) fn slot_text(slot: Slot) -> &'static str {
         Slot::NETWORK => "the network namespace",
         Slot::SYSFS => "the sysfs",
         Slot::STATE => "the state",
+        Slot::HOOK_STDOUT => "the file for the standard output of hooks",
+        Slot::HOOK_STDERR => "the file for the standard error output of hooks",
         Slot::MOUNT => "the mount",
         _ => "descriptors",
     }
