@@ -25,6 +25,19 @@ pub(crate) fn directory(pid: Pid, controller: &str) -> Option<PathBuf> {
     controllers.split_whitespace().any(|name| name == controller).then_some(directory)
 }
 
+/// Whether a new cgroup of version 1 would have none of these files; it is made and removed to see that.
+pub(crate) fn lacks(id: &str, controller: &str, files: &[&str]) -> std::io::Result<bool> {
+    let Some(parent) = directory(nix::unistd::getpid(), controller) else { return Ok(false) };
+    if !nix::unistd::geteuid().is_root() || parent.join("cgroup.controllers").exists() {
+        return Ok(false);
+    }
+    let made = parent.join(format!("{id}.probe"));
+    fs::create_dir(&made)?;
+    let none = !files.iter().any(|file| made.join(file).exists());
+    fs::remove_dir(&made)?;
+    Ok(none)
+}
+
 /// Every directory that `pid` is in.
 pub(crate) fn all(pid: Pid) -> Vec<PathBuf> {
     let membership = fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap_or_default();

@@ -88,6 +88,9 @@ pub(super) const STATEMENTS: &[Statement] = &[
         throttle(case, "throttleWriteIOPSDevice", "blkio.throttle.write_iops_device", "wiops")
     }),
     must("cgroup-block-weight", BLOCK, "the weight of block devices is written", |case| {
+        if cgroup::lacks(&case.id, "blkio", &["blkio.weight", "blkio.bfq.weight"])? {
+            return skip("the kernel's I/O schedulers have no weights");
+        }
         let files = ["blkio.bfq.weight", "io.bfq.weight"];
         let (_, text) = limit(case, "blkio", json!({"blockIO": {"weight": 321}}), files)?;
         holds(text.contains("321"), "weight 321", text)
@@ -231,11 +234,11 @@ fn unified(case: &mut Case) -> Outcome {
     same("cgroup.max.descendants", &json!("7"), &json!(text.transpose()?.unwrap_or_default().trim()))
 }
 
-/// No file of version 2 has it: what cannot be applied is an error.
+/// No file of version 2 has it, nor of most kernels for version 1: what cannot be applied is an error.
 fn realtime(case: &mut Case) -> Outcome {
     let resources = json!({"cpu": {"realtimeRuntime": 1000, "realtimePeriod": 1_000_000}});
     let own = cgroup::directory(nix::unistd::getpid(), "cpu");
-    if own.is_some_and(|directory| directory.join("cgroup.controllers").exists()) {
+    if own.is_some_and(|directory| !directory.join("cpu.rt_runtime_us").exists()) {
         case.need_root("cgroups")?;
         case.own_cgroup();
         case.set("/linux/resources", resources);
