@@ -42,8 +42,8 @@ const LONGEST: usize = 4000;
 const MOST_MINORS: usize = 100;
 
 /// Exceptions are grouped by type and by major number. The verifier of the kernel walks each way through a
-/// program, and took most of the time of loading one in which each exception tested everything: 64
-/// instructions of Docker's rules 0.15 ms.
+/// program: one in which each exception tested everything (64 instructions for the default rules) had 7 % of the
+/// samples of a run, a network namespace 11 %.
 pub(super) fn compile(rules: &DeviceRules) -> Vec<u64> {
     let mut program = vec![
         instruction(LOAD_WORD, KIND, CONTEXT, 0, 0),
