@@ -147,7 +147,7 @@ pub(crate) static COMMANDS: &[Command] = &[
             &opt::CONSOLE_SOCKET,
             &opt::PIDFD_SOCKET,
             &opt::PID_FILE,
-            &opt::NO_SUBREAPER,
+            &opt::CREATE_NO_SUBREAPER,
             &opt::NO_PIVOT,
             &opt::NO_NEW_KEYRING,
             &opt::PRESERVE_FDS,
@@ -257,7 +257,8 @@ pub(crate) static COMMANDS: &[Command] = &[
         subject: Subject::Words(&["add", "remove"]),
         about: "add mounts to a running container or remove them",
         description: "Reads a JSON array of mounts, in the form of mounts in config.json, from the file, or from\n\
-            the standard input for -. Sources are paths of the host. Missing mount points are made.",
+            the standard input for -. Sources are paths of the host. Missing mount points are made. remove takes\n\
+            away mounts that add has made; of them only the destinations count.",
         ..CONTAINER
     },
     Command {

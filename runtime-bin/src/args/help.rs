@@ -49,7 +49,9 @@ fn command_text(program: &str, command: &Command) -> String {
     if command.options.iter().any(|option| !option.hidden) {
         table(&mut text, "OPTIONS", &option_rows(command.options.iter()));
     }
-    table(&mut text, "GLOBAL OPTIONS", &option_rows(GLOBAL.iter()));
+    // A command's own option hides the global one of the same name.
+    let hidden = |global: &&&'static Opt| command.options.iter().all(|own| own.name != global.name);
+    table(&mut text, "GLOBAL OPTIONS", &option_rows(GLOBAL.iter().filter(hidden)));
     text
 }
 

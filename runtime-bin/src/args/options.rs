@@ -96,7 +96,7 @@ options! {
     ROOT = "root", Value::Directory, "the directory of the containers' state, best on a tmpfs (default: /run/runtime, or $XDG_RUNTIME_DIR/runtime without root)";
     ROOTLESS = "rootless", Value::Choice(&["true", "false", "auto"]), "whether to go on where cgroups may not be used: true, false or auto (default: auto)";
     SYSTEMD_CGROUP = "systemd-cgroup", Value::Flag, "make cgroups through systemd; cgroupsPath is then slice:prefix:name";
-    CGROUP_MANAGER = "cgroup-manager", Value::Choice(&["cgroupfs", "systemd", "disabled"]), "who makes cgroups: cgroupfs, systemd or disabled (default: cgroupfs)";
+    CGROUP_MANAGER = "cgroup-manager", Value::Choice(&["cgroupfs", "systemd", "disabled"]), "who makes cgroups: cgroupfs, systemd or disabled (default: cgroupfs); wins over --systemd-cgroup";
     CRIU = "criu", Value::File, "ignored; criu is looked for in $PATH", .hidden();
     TRACE_TIMINGS = "trace-timings", Value::Flag, "write to the standard error output at the end how long each step of create, run, start or exec took";
     HELP = "help", Value::Flag, "show this help", .short('h');
@@ -114,6 +114,7 @@ options! {
     DETACH = "detach", Value::Flag, "do not wait for the process", .short('d');
     KEEP = "keep", Value::Flag, "do not delete the container when its process has ended";
     NO_SUBREAPER = "no-subreaper", Value::Flag, "do not adopt and reap the container's orphans";
+    CREATE_NO_SUBREAPER = "no-subreaper", Value::Flag, "ignored; create adopts nothing", .hidden();
     DRY_RUN = "dry-run", Value::Flag, "show each step that would be taken and change nothing";
 
     CWD = "cwd", Value::Text("DIR"), "the working directory in the container";
@@ -143,7 +144,7 @@ options! {
     RESOURCES = "resources", Value::File, "read linux.resources as JSON from this file, or from the standard input for -; other options are then ignored", .short('r');
     BLKIO_WEIGHT = "blkio-weight", Value::Number, "the weight of block I/O, 10 to 1000";
     CPU_PERIOD = "cpu-period", Value::Text("N"), "the CPU bandwidth period in microseconds; 0 is the system's default";
-    CPU_QUOTA = "cpu-quota", Value::Text("N"), "the CPU time in a period in microseconds";
+    CPU_QUOTA = "cpu-quota", Value::Text("N"), "the CPU time in a period in microseconds; -1 for no limit";
     CPU_BURST = "cpu-burst", Value::Text("N"), "the CPU time that a quiet period may leave to a later one, in microseconds";
     CPU_SHARE = "cpu-share", Value::Text("N"), "the relative share of CPU time";
     CPU_RT_PERIOD = "cpu-rt-period", Value::Text("N"), "the period of realtime scheduling in microseconds; 0 is the system's default";
@@ -153,12 +154,12 @@ options! {
     CPU_IDLE = "cpu-idle", Value::Text("0|1"), "1 runs the container only when a CPU is idle";
     KERNEL_MEMORY = "kernel-memory", Value::Text("BYTES"), "ignored; kernels have no such limit any more", .hidden();
     KERNEL_MEMORY_TCP = "kernel-memory-tcp", Value::Text("BYTES"), "ignored; kernels have no such limit any more", .hidden();
-    MEMORY = "memory", Value::Text("BYTES"), "the memory limit";
-    MEMORY_RESERVATION = "memory-reservation", Value::Text("BYTES"), "the soft memory limit";
+    MEMORY = "memory", Value::Text("BYTES"), "the memory limit, such as 64m; -1 for no limit";
+    MEMORY_RESERVATION = "memory-reservation", Value::Text("BYTES"), "the soft memory limit, such as 64m; -1 for no limit";
     MEMORY_SWAP = "memory-swap", Value::Text("BYTES"), "the limit of memory and swap together; -1 for no limit";
     PIDS_LIMIT = "pids-limit", Value::Number, "the limit of processes; -1 for no limit";
-    L3_CACHE_SCHEMA = "l3-cache-schema", Value::Text("SCHEMA"), "the Intel RDT schema of the L3 cache";
-    MEM_BW_SCHEMA = "mem-bw-schema", Value::Text("SCHEMA"), "the Intel RDT schema of the memory bandwidth";
+    L3_CACHE_SCHEMA = "l3-cache-schema", Value::Text("SCHEMA"), "the Intel RDT schema of the L3 cache; refused: update cannot change it";
+    MEM_BW_SCHEMA = "mem-bw-schema", Value::Text("SCHEMA"), "the Intel RDT schema of the memory bandwidth; refused: update cannot change it";
 
     IMAGE_PATH = "image-path", Value::Directory, "the directory of the checkpoint's image";
     WORK_PATH = "work-path", Value::Directory, "the directory of CRIU's work files and logs";

@@ -45,7 +45,7 @@ fn refuse_rdt(options: &Values) -> Result<()> {
     ] {
         if options.text(option).is_some() {
             return Err(Error::new(ErrorKind::Unsupported, text)
-                .hint(format!("this version has no Intel RDT: leave out --{}", option.name)));
+                .hint(format!("update cannot change Intel RDT: leave out --{}", option.name)));
         }
     }
     Ok(())

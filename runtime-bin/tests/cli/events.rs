@@ -96,11 +96,12 @@ fn the_names_that_containerd_reads() {
     if !privileged() {
         return;
     }
-    let script = "i=0; while [ $i -lt 20000 ]; do i=$((i+1)); done; cat /bin/busybox >/tmp/copy; sleep 1000";
+    let script = "i=0; while [ $i -lt 20000 ]; do i=$((i+1)); done; cat /bin/busybox >/tmp/copy; \
+                  : >/tmp/worked; sleep 1000";
     let bundle = limited(&["sh", "-c", script]);
     let container = bundle.container();
     container.go(&["run", "-d"]).ok();
-    until("it has worked", || fs::exists(bundle.path().join("rootfs/tmp/copy")).unwrap_or(false));
+    until("it has worked", || fs::exists(bundle.path().join("rootfs/tmp/worked")).unwrap_or(false));
     let line = container.go(&["events", "--stats"]).ok().stdout;
     let event: Value = serde_json::from_str(&line).expect("JSON");
     let data = &event["data"];

@@ -162,7 +162,7 @@ impl Failure {
 /// Takes the failure to make one hierarchy's directory as "goes without", or returns it.
 fn may_do_without(place: &Place, plan: &CgroupPlan, failure: Failure) -> Result<()> {
     let permission = matches!(failure.errno, Errno::EACCES | Errno::EPERM | Errno::EROFS);
-    let error = failure.error.context("unable to apply cgroup configuration");
+    let error = failure.error;
     if !permission {
         return Err(error);
     }
