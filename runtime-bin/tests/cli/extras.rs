@@ -107,6 +107,39 @@ fn hooks_write_to_files() {
     bundle.container().go(&["run"]).fails(1, "annotations.run.oci.hooks.stdout");
 }
 
+/// The path may lie where a container writes: it must not choose the file. Control: the same file without
+/// the link.
+#[test]
+fn files_for_hooks_are_not_found_through_links() {
+    if !privileged() {
+        return;
+    }
+    let hook = |script: &str| json!([{"path": "/bin/sh", "args": ["sh", "-c", script]}]);
+    let bundle = Bundle::new(&["ln", "-sf", "/victim", "/out"]).with(|config| {
+        config["root"]["readonly"] = json!(false);
+        config["annotations"] = json!({"run.oci.hooks.stdout": "rootfs/out"});
+        config["hooks"] = json!({"poststop": hook("echo gone; touch ran")});
+    });
+    let directory = bundle.path().to_owned();
+    let path = |name: &str| directory.join(name);
+    fs::write(path("victim"), "").expect("a file");
+    std::os::unix::fs::symlink(path("victim"), path("rootfs/victim-of-the-host")).expect("a link");
+    bundle.container().go(&["run"]);
+    assert!(path("ran").exists(), "the hook runs, whatever becomes of its output");
+    assert!(!std::path::Path::new("/victim").exists(), "the link of the container was followed");
+    let linked = bundle.with(|config| {
+        config["process"]["args"] = json!(["true"]);
+        config["annotations"]["run.oci.hooks.stdout"] = json!("rootfs/victim-of-the-host");
+        config["hooks"] = json!({"createRuntime": hook("echo made")});
+    });
+    linked.container().go(&["run"]).fails(1, "without symbolic links");
+    let read = || fs::read_to_string(linked.path().join("victim")).expect("the file");
+    assert_eq!(read(), "");
+    let plain = linked.with(|config| config["annotations"]["run.oci.hooks.stdout"] = json!("victim"));
+    plain.container().go(&["run"]).ok();
+    assert_eq!(fs::read_to_string(plain.path().join("victim")).expect("the file"), "made\n");
+}
+
 /// The init keeps the files while it waits; the program gets none of them.
 #[test]
 fn hooks_of_a_container_that_waits_write_to_files() {

@@ -1,7 +1,10 @@
 //! Machines that let nobody execute memory files: vm.memfd_noexec=2.
 
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
+
+use serde_json::{Value, json};
 
 use crate::support::{Bundle, Running as _, privileged, runtime_path};
 
@@ -27,6 +30,21 @@ while kill -0 $pid 2>/dev/null; do :; done
 
 #[test]
 fn the_init_runs_without_a_memory_file() {
+    lives_without_a_memory_file(|_| {});
+}
+
+/// Whose root is another user of the host, and does not own the file.
+#[test]
+fn the_init_of_a_user_namespace_does_too() {
+    lives_without_a_memory_file(|config| {
+        let map = json!([{"containerID": 0, "hostID": 100_000, "size": 65536}]);
+        config["linux"]["namespaces"].as_array_mut().expect("a list").push(json!({"type": "user"}));
+        config["linux"]["uidMappings"] = map.clone();
+        config["linux"]["gidMappings"] = map;
+    });
+}
+
+fn lives_without_a_memory_file(change: impl FnOnce(&mut Value)) {
     if !privileged() {
         return;
     }
@@ -34,7 +52,10 @@ fn the_init_runs_without_a_memory_file() {
         eprintln!("skipped: this kernel has no vm.memfd_noexec");
         return;
     }
-    let bundle = Bundle::new(&["sleep", "1000"]);
+    let bundle = Bundle::new(&["sleep", "1000"]).with(change);
+    // The user of the namespace makes mount points in the root file system.
+    std::os::unix::fs::chown(bundle.path().join("rootfs"), Some(100_000), Some(100_000)).expect("an owner");
+    std::fs::set_permissions(bundle.path(), std::fs::Permissions::from_mode(0o755)).expect("a mode");
     let container = bundle.container();
     let run = Command::new("unshare")
         .args(["--pid", "--fork", "--mount-proc", "--propagation", "private", "sh", "-c", SCRIPT, "_"])

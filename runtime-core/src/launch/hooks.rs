@@ -3,14 +3,15 @@
 use std::fs::File;
 use std::io::{Seek, SeekFrom};
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus};
 use std::time::Duration;
 
-use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::errno::Errno;
+use nix::fcntl::{AT_FDCWD, FcntlArg, OFlag, OpenHow, ResolveFlag, fcntl, openat2};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::stat::{Mode, SFlag, fstat};
 
 use super::failure::{hook_operation, killed_by, printed};
 use super::sealed;
@@ -52,8 +53,17 @@ pub(crate) fn run_hooks(hooks: &[Hook], state: &State) -> Result<()> {
 ///
 /// All that failed.
 pub(crate) fn run_poststop(hooks: &[Hook], state: &State) -> Result<()> {
-    let run = |hook: &Hook| run_hooks(std::slice::from_ref(hook), state).err();
-    let errors: Vec<_> = hooks.iter().filter_map(run).collect();
+    if hooks.is_empty() {
+        return Ok(());
+    }
+    let input = File::from(state_file(state)?);
+    let mut errors = Vec::new();
+    // The container is gone: no other call could run them later.
+    let outputs = Outputs::open(state).unwrap_or_else(|error| {
+        errors.push(error);
+        Outputs { stdout: None, stderr: None }
+    });
+    errors.extend(hooks.iter().filter_map(|hook| run(hook, &input, &outputs).err()));
     if errors.is_empty() { Ok(()) } else { Err(Error::all(errors)) }
 }
 
@@ -68,12 +78,14 @@ impl Outputs {
         let open = |annotation: &str| {
             let Some(path) = hook::output(&state.annotations, annotation) else { return Ok(None) };
             let path = Path::new(&state.bundle).join(path);
-            // A FIFO that nobody reads is an error: it would block for ever.
-            let flags = libc::O_NONBLOCK | libc::O_NOCTTY;
-            let file = File::options().append(true).create(true).mode(0o600).custom_flags(flags).open(&path);
-            file.and_then(blocking).map(Some).map_err(|error| {
-                Error::io(format!("open {path:?} for the output of hooks"), &error)
-                    .origin(format!("annotations.{annotation}"))
+            output_file(&path).map(Some).map_err(|errno| {
+                let error = Error::system(format!("open {path:?} for the output of hooks"), errno)
+                    .origin(format!("annotations.{annotation}"));
+                match errno {
+                    Errno::ELOOP => error.hint("name the file by a path without symbolic links"),
+                    Errno::ENOTSUP | Errno::ENXIO => error.hint("name a regular file"),
+                    _ => error,
+                }
             })
         };
         let [stdout, stderr] = hook::OUTPUTS;
@@ -81,11 +93,31 @@ impl Outputs {
     }
 }
 
-/// The hooks get the file as they expect it.
-fn blocking(file: File) -> std::io::Result<File> {
-    let flags = OFlag::from_bits_retain(fcntl(&file, FcntlArg::F_GETFL)?);
-    fcntl(&file, FcntlArg::F_SETFL(flags - OFlag::O_NONBLOCK))?;
-    Ok(file)
+/// Opens or makes a regular file to append to. The path may lie where a container can write: no link is
+/// followed, and nothing that could block a hook is taken.
+fn output_file(path: &Path) -> std::result::Result<File, Errno> {
+    let flags = OFlag::O_WRONLY
+        | OFlag::O_APPEND
+        | OFlag::O_CREAT
+        | OFlag::O_NONBLOCK
+        | OFlag::O_NOCTTY
+        | OFlag::O_CLOEXEC;
+    let how = OpenHow::new()
+        .flags(flags)
+        .mode(Mode::S_IRUSR | Mode::S_IWUSR)
+        .resolve(ResolveFlag::RESOLVE_NO_SYMLINKS | ResolveFlag::RESOLVE_NO_MAGICLINKS);
+    let file = loop {
+        match openat2(AT_FDCWD, path, how) {
+            Err(Errno::EAGAIN | Errno::EINTR) => {}
+            other => break other?,
+        }
+    };
+    if SFlag::from_bits_truncate(fstat(&file)?.st_mode) & SFlag::S_IFMT != SFlag::S_IFREG {
+        return Err(Errno::ENOTSUP);
+    }
+    // The hooks get the file as they expect it.
+    fcntl(&file, FcntlArg::F_SETFL(OFlag::O_APPEND))?;
+    Ok(file.into())
 }
 
 fn run(hook: &Hook, state: &File, outputs: &Outputs) -> Result<()> {

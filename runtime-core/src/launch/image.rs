@@ -4,7 +4,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, openat};
-use nix::sys::stat::Mode;
+use nix::sys::stat::{Mode, fchmod};
 
 use crate::error::{Error, Result};
 use crate::sys::memfd::{self, Purpose};
@@ -58,6 +58,8 @@ fn mounted(bytes: &[u8]) -> Result<OwnedFd> {
     let file = openat(&tmpfs, name, flags, Mode::from_bits_truncate(0o500))
         .map_err(failed("make the init's file"))?;
     write_all(&file, bytes).map_err(failed("write the init's file"))?;
+    // By then it may be another user's, to whom root of the container is mapped. The umask has no say.
+    fchmod(&file, Mode::from_bits_truncate(0o555)).map_err(failed("make the init's file executable"))?;
     drop(file);
     mount::freeze(tmpfs.as_fd()).map_err(failed("make the init's tmpfs read-only"))?;
     mount::change(tmpfs.as_fd(), libc::MOUNT_ATTR_RDONLY, 0, 0, false)

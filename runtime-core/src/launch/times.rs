@@ -41,7 +41,11 @@ impl Times {
         let mut bytes = Vec::new();
         let mut file = std::fs::File::from(self.file);
         // The file's offset is that of nobody else: the init maps it.
-        file.read_to_end(&mut bytes).map_err(|error| Error::io("read the timings", &error))?;
+        let size = ((plan.child.ops().len() + 1) * size_of::<u64>()) as u64;
+        file.by_ref()
+            .take(size)
+            .read_to_end(&mut bytes)
+            .map_err(|error| Error::io("read the timings", &error))?;
         let (times, _) = bytes.as_chunks();
         let begun = "execute the init".to_owned();
         let steps = (0..plan.child.ops().len()).map(|step| plan.child.explain(step));

@@ -144,6 +144,8 @@ fn join_cgroup(lanes: &mut Lanes, context: Context<'_>, layout: &Layout) {
     let scheduled = context.spec.process.as_ref().is_some_and(|process| process.scheduler.is_some());
     // systemd has put it into the cgroup of the devices before they are allowed.
     let waits = by_systemd && mode != Mode::Unified;
+    // Without a clone into the cgroup, what the mounts copy into memory is still the container's.
+    let waits = waits || mode == Mode::Unified;
     if context.namespaces().makes(Kind::Cgroup) || layout.forks() || scheduled || waits {
         lanes.sync(Point::CgroupJoined);
     }

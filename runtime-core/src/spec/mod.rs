@@ -27,6 +27,7 @@ mod seccomp;
 pub mod supported;
 mod sysctl;
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -51,6 +52,7 @@ pub(crate) use process::{CapabilitySets, IoPriority, Rlimit, Scheduler, set_vari
 pub(crate) use seccomp::Agent;
 
 use findings::Findings;
+use names::Canonical;
 
 /// A configuration that keeps the rules of the runtime specification.
 #[derive(Debug, Clone)]
@@ -157,22 +159,28 @@ pub struct ValidProcess {
     warnings: Vec<String>,
 }
 
+/// The text of a `config.json` with the names of fields as the specification has them, for who reads it
+/// without this module.
+pub(crate) fn canonical_config(bytes: &[u8]) -> Cow<'_, [u8]> {
+    Canonical::of::<Spec>(bytes).bytes
+}
+
 impl ValidSpec {
     /// Parses and checks the bytes of a `config.json`.
     ///
     /// Fails with [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) and a text that names
     /// everything that is wrong with the configuration, each with its JSON path.
     pub fn parse(bytes: &[u8]) -> Result<Self> {
-        let bytes = &*names::canonical::<Spec>(bytes);
-        let (spec, mut parsed) = parse::parse::<Spec>(bytes, "config.json")?;
-        parsed.require::<required::Required>(bytes);
+        let text = Canonical::of::<Spec>(bytes);
+        let (spec, mut parsed) = parse::parse::<Spec>(&text, "config.json")?;
+        parsed.require::<required::Required>(&text.bytes);
         let mut findings = Findings::default();
         parsed.warn(&mut findings);
         let mut valid = Self::convert(&spec, &mut findings);
         findings.forget(&parsed.refused());
         valid.warnings = findings.finish("config.json", parsed.errors)?;
         if let Some(resources) = &mut valid.resources {
-            resources::unset_pids(resources, bytes);
+            resources::unset_pids(resources, &text.bytes);
         }
         Ok(valid)
     }
@@ -245,8 +253,8 @@ impl ValidProcess {
 
     /// Parses and checks the bytes of a process alone, as `exec --process` takes it.
     pub fn parse(bytes: &[u8]) -> Result<Self> {
-        let bytes = names::canonical::<oci_spec::runtime::Process>(bytes);
-        let (process, parsed) = parse::parse::<oci_spec::runtime::Process>(&bytes, "process")?;
+        let text = Canonical::of::<oci_spec::runtime::Process>(bytes);
+        let (process, parsed) = parse::parse::<oci_spec::runtime::Process>(&text, "process")?;
         let mut findings = Findings::default();
         parsed.warn(&mut findings);
         let mut valid = process::convert(&process, "", &mut findings);

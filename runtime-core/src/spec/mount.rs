@@ -5,6 +5,7 @@ use oci_spec::runtime as oci;
 use super::findings::Findings;
 use super::id_map;
 use super::mount_options::MountOptions;
+use super::names::Canonical;
 use super::namespace::{Kind, Namespaces};
 use super::parse::parse;
 use crate::error::{Error, Result};
@@ -86,7 +87,7 @@ pub(super) fn mounts(spec: &oci::Spec, namespaces: &Namespaces, findings: &mut F
 ///
 /// All that is wrong, each with its place in the list.
 pub(crate) fn parse_mounts(bytes: &[u8], namespaces: &Namespaces) -> Result<Vec<Mount>> {
-    let (list, parsed) = parse::<Vec<oci::Mount>>(bytes, "mounts")?;
+    let (list, parsed) = parse::<Vec<oci::Mount>>(&Canonical::of::<Vec<oci::Mount>>(bytes), "mounts")?;
     let mut findings = Findings::default();
     let mounts = list.iter().enumerate();
     let mounts = mounts.map(|(index, mount)| convert(index, mount, namespaces, &mut findings)).collect();

@@ -13,6 +13,8 @@ use serde::de::{DeserializeOwned, Deserializer, IntoDeserializer, Visitor};
 use serde::forward_to_deserialize_any;
 use serde_json::{Error, Map, Value};
 
+use super::parse::repair;
+
 /// The specification's names with a capital, in the order of their small letters.
 const CAPITALS: &[&str] = &[
     "additionalGids",
@@ -71,21 +73,46 @@ const CAPITALS: &[&str] = &[
     "weightDevice",
 ];
 
-/// `bytes` with the names of fields as `T` has them; `bytes` themselves if there is nothing to change, or if
-/// they are no JSON.
-pub(super) fn canonical<T: DeserializeOwned>(bytes: &[u8]) -> Cow<'_, [u8]> {
-    if !has_odd_key(bytes) {
-        return Cow::Borrowed(bytes);
-    }
-    let Ok(mut value) = serde_json::from_slice::<Value>(bytes) else {
-        return Cow::Borrowed(bytes);
-    };
-    let before = value.clone();
-    // It renames on its way to a field of a wrong type, which the caller finds again.
-    let _whole = T::deserialize(Renamer(&mut value)).is_ok();
-    match value == before {
-        true => Cow::Borrowed(bytes),
-        false => Cow::Owned(value.to_string().into_bytes()),
+/// How often a repair may bring the renaming further: each takes it over the rest of a value.
+const PASSES: usize = 16;
+
+/// A text with the names of fields as its type has them.
+#[derive(Debug, Default)]
+pub(super) struct Canonical<'a> {
+    /// The text itself if there is nothing to change, or if it is no JSON.
+    pub(super) bytes: Cow<'a, [u8]>,
+    /// JSON paths and reasons of what was left out.
+    pub(super) warnings: Vec<(String, String)>,
+}
+
+impl<'a> Canonical<'a> {
+    /// `bytes` with the names that `T` has.
+    pub(super) fn of<T: DeserializeOwned>(bytes: &'a [u8]) -> Self {
+        let unchanged = || Self { bytes: Cow::Borrowed(bytes), warnings: Vec::new() };
+        if !has_odd_key(bytes) {
+            return unchanged();
+        }
+        let Ok(before) = serde_json::from_slice::<Value>(bytes) else {
+            return unchanged();
+        };
+        let mut value = before.clone();
+        let mut warnings = Vec::new();
+        for _ in 0..PASSES {
+            // It renames on its way, and ends at a value that the type refuses. What the parser repairs must
+            // not hide the names behind it; what it does not repair is an error in the end.
+            if T::deserialize(Renamer(&mut value)).is_ok() {
+                break;
+            }
+            let refused = value.clone();
+            repair(&mut value, &mut warnings);
+            if value == refused {
+                break;
+            }
+        }
+        match value == before {
+            true => unchanged(),
+            false => Self { bytes: Cow::Owned(value.to_string().into_bytes()), warnings },
+        }
     }
 }
 
@@ -238,7 +265,7 @@ mod tests {
     use super::*;
 
     fn resources(text: &str) -> Value {
-        serde_json::from_slice(&canonical::<LinuxResources>(text.as_bytes())).expect("JSON")
+        serde_json::from_slice(&Canonical::of::<LinuxResources>(text.as_bytes()).bytes).expect("JSON")
     }
 
     #[test]
@@ -258,14 +285,32 @@ mod tests {
         let found = resources(r#"{"devices": [{"Allow": false, "Access": "r"}]}"#);
         assert_eq!(found, serde_json::json!({"devices": [{"allow": false, "access": "r"}]}));
         let text = r#"{"ociVersion": "1.0.0", "linux": {"resources": {"CPU": {"Cpus": "0"}}}}"#;
-        let found: Value = serde_json::from_slice(&canonical::<Spec>(text.as_bytes())).expect("JSON");
+        let found: Value =
+            serde_json::from_slice(&Canonical::of::<Spec>(text.as_bytes()).bytes).expect("JSON");
         assert_eq!(found["linux"]["resources"], serde_json::json!({"cpu": {"cpus": "0"}}));
     }
 
     #[test]
     fn a_wrong_type_does_not_hide_what_comes_before_it() {
         let found = resources(r#"{"CPU": {"Shares": "x"}}"#);
-        assert_eq!(found, serde_json::json!({"cpu": {"shares": "x"}}));
+        assert_eq!(found["cpu"], serde_json::json!({"shares": "x"}));
+    }
+
+    /// An unknown capability is refused by the type and not by the parser.
+    #[test]
+    fn what_is_repaired_hides_no_name() {
+        let text = r#"{"ociVersion": "1.0.0", "process": {"args": ["a"], "cwd": "/", "User": {"UID": 1000, "gid": 5},
+            "capabilities": {"bounding": ["CAP_NONESUCH", "CAP_KILL"]}}, "root": {"path": "r", "Readonly": true}}"#;
+        let found = Canonical::of::<Spec>(text.as_bytes());
+        let value: Value = serde_json::from_slice(&found.bytes).expect("JSON");
+        assert_eq!(value["process"]["user"], serde_json::json!({"uid": 1000, "gid": 5}));
+        assert_eq!(value["root"], serde_json::json!({"path": "r", "readonly": true}));
+        assert_eq!(found.warnings.len(), 1, "{:?}", found.warnings);
+        let text = r#"{"Process": {"args": ["a"], "Cwd": "/"}, "root": {"path": "r", "Readonly": true}, "ociVersion": "1.0.0"}"#;
+        let found = Canonical::of::<Spec>(text.as_bytes());
+        let value: Value = serde_json::from_slice(&found.bytes).expect("JSON");
+        assert_eq!(value["root"]["readonly"], true);
+        assert_eq!(value["process"]["cwd"], "/");
     }
 
     #[test]
@@ -279,7 +324,7 @@ mod tests {
     #[test]
     fn keys_of_maps_are_as_they_are() {
         let text = br#"{"ociVersion": "1.0.0", "annotations": {"OciVersion": "x", "A\"b": "c"}}"#;
-        assert!(matches!(canonical::<Spec>(text), Cow::Borrowed(_)));
+        assert!(matches!(Canonical::of::<Spec>(text).bytes, Cow::Borrowed(_)));
         assert!(has_odd_key(text));
     }
 
@@ -296,7 +341,7 @@ mod tests {
         let usual = crate::spec::default_spec(None, true).expect("a specification");
         assert!(!has_odd_key(&serde_json::to_vec(&usual).expect("JSON")));
         for broken in [&br#"{"A"#[..], br#"""#, br#""""#, b"", br#"{"A\"#] {
-            assert!(matches!(canonical::<Spec>(broken), Cow::Borrowed(_)));
+            assert!(matches!(Canonical::of::<Spec>(broken).bytes, Cow::Borrowed(_)));
         }
     }
 }

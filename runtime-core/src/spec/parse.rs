@@ -12,6 +12,7 @@ use serde_json::Value;
 use super::findings::Findings;
 use super::findings::one_line;
 use super::locate::path_at;
+use super::names::Canonical;
 use crate::error::{Error, Result};
 
 /// Values of a wrong type that one error names at most.
@@ -49,10 +50,12 @@ impl Parsed {
     }
 }
 
-/// Parses `bytes`; `file` names them in errors.
-pub(super) fn parse<T: DeserializeOwned>(bytes: &[u8], file: &'static str) -> Result<(T, Parsed)> {
+/// Parses a text; `file` names it in errors.
+pub(super) fn parse<T: DeserializeOwned>(text: &Canonical<'_>, file: &'static str) -> Result<(T, Parsed)> {
+    let bytes = &*text.bytes;
+    let mut parsed = Parsed { errors: Vec::new(), warnings: text.warnings.clone() };
     let error = match serde_json::from_slice(bytes) {
-        Ok(value) => return Ok((value, Parsed::default())),
+        Ok(value) => return Ok((value, parsed)),
         Err(error) => error,
     };
     let first = describe(bytes, &error);
@@ -61,7 +64,6 @@ pub(super) fn parse<T: DeserializeOwned>(bytes: &[u8], file: &'static str) -> Re
     }
     let mut value: Value =
         serde_json::from_slice(bytes).map_err(|error| Error::invalid(file, describe(bytes, &error).1))?;
-    let mut parsed = Parsed::default();
     repair(&mut value, &mut parsed.warnings);
     retry(value, file, first, parsed)
 }
@@ -147,7 +149,7 @@ fn remove(value: &mut Value, path: &str) -> bool {
 }
 
 /// Changes what `oci_spec` refuses and the specification does not.
-fn repair(value: &mut Value, warnings: &mut Vec<(String, String)>) {
+pub(super) fn repair(value: &mut Value, warnings: &mut Vec<(String, String)>) {
     let (process, origin) = match value.get("ociVersion").is_some() || value.get("process").is_some() {
         true => (value.get_mut("process"), "process."),
         false => (Some(value), ""),

@@ -4,7 +4,8 @@ use oci_spec::runtime::LinuxResources;
 use serde::Deserialize;
 
 use super::findings::Findings;
-use super::{names, parse};
+use super::names::Canonical;
+use super::parse;
 use crate::error::Result;
 
 /// Parses `linux.resources` from JSON; `file` names the text in errors. Fields that may be missing may
@@ -14,12 +15,12 @@ use crate::error::Result;
 ///
 /// Everything that has a wrong type, each with its JSON path.
 pub fn parse_resources(bytes: &[u8], file: &'static str) -> Result<(LinuxResources, Vec<String>)> {
-    let bytes = &*names::canonical::<LinuxResources>(bytes);
-    let (mut resources, parsed) = parse::parse::<LinuxResources>(bytes, file)?;
+    let text = Canonical::of::<LinuxResources>(bytes);
+    let (mut resources, parsed) = parse::parse::<LinuxResources>(&text, file)?;
     let mut findings = Findings::default();
     parsed.warn(&mut findings);
     let warnings = findings.finish(file, parsed.errors)?;
-    unset_pids(&mut resources, bytes);
+    unset_pids(&mut resources, &text.bytes);
     Ok((resources, warnings))
 }
 

@@ -31,20 +31,21 @@ pub(super) fn instead<'a>(lines: impl IntoIterator<Item = (&'a str, &'a str)>) -
 
 /// The policy, and the list if there is one. Lines begin with one for all devices.
 fn rules<'a>(lines: impl IntoIterator<Item = (&'a str, &'a str)>) -> (Property, Vec<Property>) {
-    let mut denies = false;
+    let (mut first, mut denies) = ("", false);
     let mut nodes = Vec::new();
     for (file, line) in lines {
         match line.strip_prefix("a ") {
-            Some(_) => denies = file == "devices.deny",
+            Some(_) => first = file,
+            None if file == "devices.deny" => denies = true,
             None => nodes.extend(node(line)),
         }
     }
     let policy = |name| Property::new("DevicePolicy", Value::text(name));
-    if denies {
-        (policy("strict"), vec![Property::new(ALLOW, list(nodes))])
-    } else {
-        // There is no list of what is denied.
-        (policy("auto"), Vec::new())
+    match (first, denies) {
+        ("devices.deny", _) => (policy("strict"), vec![Property::new(ALLOW, list(nodes))]),
+        // There is no list of what is denied: when systemd writes, nothing is allowed.
+        (_, true) => (policy("strict"), Vec::new()),
+        (_, false) => (policy("auto"), Vec::new()),
     }
 }
 
@@ -95,8 +96,10 @@ mod tests {
     #[test]
     fn what_is_denied_is_not() {
         let lines = [("devices.allow", "a *:* rwm"), ("devices.deny", "c 1:3 rwm")];
-        let auto = Property::new("DevicePolicy", Value::text("auto"));
-        assert_eq!(instead(lines), [auto, Property::new(ALLOW, list(Vec::new()))]);
+        let policy = |name| Property::new("DevicePolicy", Value::text(name));
+        let none = || Property::new(ALLOW, list(Vec::new()));
+        assert_eq!(instead(lines), [policy("strict"), none()]);
+        assert_eq!(instead([lines[0]]), [policy("auto"), none()]);
         assert_eq!(of_lines(&[]), []);
     }
 }
