@@ -1,5 +1,6 @@
 //! A bundle: a directory with `config.json`.
 
+use std::borrow::Cow;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
@@ -16,6 +17,7 @@ const CONFIG_EXPECTED: usize = 32 << 10;
 #[derive(Debug)]
 pub struct Bundle {
     directory: PathBuf,
+    /// With the names of fields as the specification has them.
     config: Vec<u8>,
     spec: ValidSpec,
 }
@@ -47,8 +49,12 @@ impl Bundle {
             _ => failed(&error),
         })?;
         file.take(CONFIG_LIMIT).read_to_end(&mut bytes).map_err(|error| failed(&error))?;
-        let spec = ValidSpec::parse(&bytes)?;
-        Ok(Self { directory: absolute, config: bytes, spec })
+        let (spec, text) = ValidSpec::parse_canonical(&bytes)?;
+        let config = match text {
+            Cow::Borrowed(_) => None,
+            Cow::Owned(changed) => Some(changed),
+        };
+        Ok(Self { directory: absolute, config: config.unwrap_or(bytes), spec })
     }
 
     /// The absolute path of the bundle.

@@ -139,13 +139,27 @@ fn set_signal_mask(mask: &u64, before: Option<&mut u64>) -> Result<(), Errno> {
     Errno::result(set).map(drop)
 }
 
-/// The system call. The child's stack is empty, so it cannot return: it calls [`kid`].
 fn clone3(args: &CloneArgs, orders: &Orders) -> Result<i32, Errno> {
+    let call = [std::ptr::from_ref(args) as usize, size_of::<CloneArgs>(), 0, 0, 0];
+    start(libc::SYS_clone3, call, orders)
+}
+
+/// clone(2) with the same arguments, where a filter denies clone3. Its flags have the signal in them, it
+/// takes the top of the stack, and the pidfd comes where the parent's copy of the thread id would.
+fn clone2(args: &CloneArgs, orders: &Orders) -> Result<i32, Errno> {
+    let flags = args.flags | args.exit_signal;
+    let top = args.stack + args.stack_size;
+    start(libc::SYS_clone, [flags as usize, top as usize, args.pidfd as usize, 0, 0], orders)
+}
+
+/// The system call, one of the two above. The child's stack is empty, so it cannot return: it calls
+/// [`kid`].
+fn start(number: libc::c_long, args: [usize; 5], orders: &Orders) -> Result<i32, Errno> {
     let result: isize;
     #[cfg(target_arch = "x86_64")]
     // SAFETY: in the parent this is one system call. In the child the stack pointer is at the top of
-    // the new, aligned stack; it calls `kid`, which never returns and uses only `orders`, kept alive
-    // in `ChildMemory`. The child has its own copy of the registers.
+    // the new stack, which is aligned as its start and size are; it calls `kid`, which never returns and
+    // uses only `orders`, kept alive in `ChildMemory`. The child has its own copy of the registers.
     unsafe {
         asm!(
             "syscall",
@@ -157,8 +171,9 @@ fn clone3(args: &CloneArgs, orders: &Orders) -> Result<i32, Errno> {
             "ud2",
             "2:",
             kid = sym kid,
-            inlateout("rax") libc::SYS_clone3 as isize => result,
-            in("rdi") args, in("rsi") size_of::<CloneArgs>(), in("r12") orders,
+            inlateout("rax") number as isize => result,
+            in("rdi") args[0], in("rsi") args[1], in("rdx") args[2], in("r10") args[3], in("r8") args[4],
+            in("r12") orders,
             lateout("rcx") _, lateout("r11") _,
         );
     }
@@ -174,8 +189,9 @@ fn clone3(args: &CloneArgs, orders: &Orders) -> Result<i32, Errno> {
             "brk #1",
             "2:",
             kid = sym kid,
-            in("x8") libc::SYS_clone3, inlateout("x0") args as *const CloneArgs as isize => result,
-            in("x1") size_of::<CloneArgs>(), in("x20") orders, lateout("x30") _,
+            in("x8") number, inlateout("x0") args[0] as isize => result,
+            in("x1") args[1], in("x2") args[2], in("x3") args[3], in("x4") args[4], in("x20") orders,
+            lateout("x30") _,
         );
     }
     if result < 0 { Err(Errno::from_raw(-result as i32)) } else { Ok(result as i32) }
@@ -184,49 +200,6 @@ fn clone3(args: &CloneArgs, orders: &Orders) -> Result<i32, Errno> {
 /// What ENOENT means for a move into a cgroup that is there (cgroup-v2.rst, "Delegation containment").
 const NAMESPACE_BOUNDARY: &str = "cgroup2 is mounted with nsdelegate, and the cgroup is outside of the cgroup namespace that the runtime \
      runs in: mount cgroup2 anew inside of that namespace, or start the runtime outside";
-/// clone(2) with the same arguments, where a filter denies clone3. Its flags have the signal in them, and
-/// the pidfd comes where the parent's copy of the thread id would.
-fn clone2(args: &CloneArgs, orders: &Orders) -> Result<i32, Errno> {
-    let result: isize;
-    let flags = args.flags | args.exit_signal;
-    let top = args.stack + args.stack_size;
-    #[cfg(target_arch = "x86_64")]
-    // SAFETY: as for `clone3`; this call takes the top of the stack, which is aligned as its start and
-    // size are.
-    unsafe {
-        asm!(
-            "syscall",
-            "test rax, rax",
-            "jnz 2f",
-            "xor ebp, ebp",
-            "mov rdi, r12",
-            "call {kid}",
-            "ud2",
-            "2:",
-            kid = sym kid,
-            inlateout("rax") libc::SYS_clone as isize => result,
-            in("rdi") flags, in("rsi") top, in("rdx") args.pidfd, in("r10") 0, in("r8") 0, in("r12") orders,
-            lateout("rcx") _, lateout("r11") _,
-        );
-    }
-    #[cfg(target_arch = "aarch64")]
-    // SAFETY: as above.
-    unsafe {
-        asm!(
-            "svc 0",
-            "cbnz x0, 2f",
-            "mov x29, #0",
-            "mov x0, x20",
-            "bl {kid}",
-            "brk #1",
-            "2:",
-            kid = sym kid,
-            in("x8") libc::SYS_clone, inlateout("x0") flags as isize => result,
-            in("x1") top, in("x2") args.pidfd, in("x3") 0, in("x4") 0, in("x20") orders, lateout("x30") _,
-        );
-    }
-    if result < 0 { Err(Errno::from_raw(-result as i32)) } else { Ok(result as i32) }
-}
 
 /// The reasons that clone3 has for its refusals.
 fn explain(errno: Errno, request: &Request<'_>) -> Error {

@@ -159,18 +159,18 @@ pub struct ValidProcess {
     warnings: Vec<String>,
 }
 
-/// The text of a `config.json` with the names of fields as the specification has them, for who reads it
-/// without this module.
-pub(crate) fn canonical_config(bytes: &[u8]) -> Cow<'_, [u8]> {
-    Canonical::of::<Spec>(bytes).bytes
-}
-
 impl ValidSpec {
     /// Parses and checks the bytes of a `config.json`.
     ///
     /// Fails with [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) and a text that names
     /// everything that is wrong with the configuration, each with its JSON path.
     pub fn parse(bytes: &[u8]) -> Result<Self> {
+        Self::parse_canonical(bytes).map(|(valid, _)| valid)
+    }
+
+    /// The same, with the text in which the names of fields are as the specification has them, for who reads
+    /// it without this module.
+    pub(crate) fn parse_canonical(bytes: &[u8]) -> Result<(Self, Cow<'_, [u8]>)> {
         let text = Canonical::of::<Spec>(bytes);
         let (spec, mut parsed) = parse::parse::<Spec>(&text, "config.json")?;
         parsed.require::<required::Required>(&text.bytes);
@@ -182,7 +182,7 @@ impl ValidSpec {
         if let Some(resources) = &mut valid.resources {
             resources::unset_pids(resources, &text.bytes);
         }
-        Ok(valid)
+        Ok((valid, text.bytes))
     }
 
     /// What a user should know: things that are left out or used in another way than written.

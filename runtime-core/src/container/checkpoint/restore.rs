@@ -23,7 +23,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::launch::{self, Guard, Kept};
 use crate::process::Process;
 use crate::runtime::Shared;
-use crate::spec::{Kind, canonical_config};
+use crate::spec::Kind;
 use crate::state::{Entry, Identity, Record, State, Status};
 use crate::sys::process;
 
@@ -80,7 +80,7 @@ impl Restore<'_> {
             entry.remove().ok();
         });
         let mut record = self.plan.record();
-        entry.write_config(&canonical_config(&self.plan.config))?;
+        entry.write_config(&self.plan.config)?;
         entry.write_record(&record)?;
         let starting = self.plan.starting()?;
         let mut made_unit = Guard::new(None, unit::undo);

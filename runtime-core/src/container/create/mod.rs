@@ -26,7 +26,7 @@ use crate::plan::{CreateOptions, LaunchPlan};
 use crate::process::Process;
 use crate::resctrl::{self, Place};
 use crate::runtime::Shared;
-use crate::spec::{Kind, ValidSpec, canonical_config};
+use crate::spec::{Kind, ValidSpec};
 use crate::state::{Entry, Lock, Record, SCHEMA, State, Status};
 use crate::sys::process;
 
@@ -174,7 +174,7 @@ impl CreatePlan {
         // Written before anything else is made: a runtime killed from here on leaves a container
         // that `delete --force` can find and end.
         let mut record = self.record();
-        entry.write_config(&canonical_config(&self.config))?;
+        entry.write_config(&self.config)?;
         entry.write_record(&record)?;
         shared.mark("write the state");
 
