@@ -41,6 +41,10 @@ fn main() {
     for option in CODEGEN_OPTIONS {
         rustc.args(["-C", option]);
     }
+    if variable("CARGO_CFG_TARGET_ENV") == "musl" {
+        // The start files that rustc has for musl are put in even with -nostartfiles.
+        rustc.args(["-C", "link-self-contained=no"]);
+    }
     for argument in LINK_ARGUMENTS {
         rustc.args(["-C", &format!("link-arg={argument}")]);
     }

@@ -6,7 +6,7 @@
 use std::os::fd::AsFd as _;
 use std::sync::{Arc, OnceLock};
 
-use caps::CapSet;
+use caps::{CapSet, Capability};
 use nix::sched::{CpuSet, sched_getaffinity};
 use nix::unistd::{Pid, getegid, geteuid};
 
@@ -119,17 +119,28 @@ impl Host {
 
     /// Capability sets of the calling thread.
     pub fn capabilities(&self) -> OwnCapabilities {
-        *self.capabilities.get_or_init(|| {
-            let mask = |set| {
-                let capabilities = caps::read(None, set).unwrap_or_default();
-                capabilities.iter().fold(0, |mask, capability| mask | capability.bitmask())
-            };
-            OwnCapabilities {
-                permitted: mask(CapSet::Permitted),
-                bounding: mask(CapSet::Bounding),
-                inheritable: mask(CapSet::Inheritable),
-            }
+        *self.capabilities.get_or_init(|| OwnCapabilities {
+            permitted: own_set(CapSet::Permitted),
+            bounding: own_set(CapSet::Bounding),
+            inheritable: own_set(CapSet::Inheritable),
         })
+    }
+
+    /// The same, but of the bounding set only what is in `wanted`, if the thread may reduce it: each
+    /// capability there is a call.
+    pub(crate) fn capabilities_for(&self, wanted: u64) -> OwnCapabilities {
+        if let Some(known) = self.capabilities.get() {
+            return *known;
+        }
+        let permitted = own_set(CapSet::Permitted);
+        if permitted & Capability::CAP_SETPCAP.bitmask() == 0 {
+            return self.capabilities();
+        }
+        let bounding = caps::all()
+            .into_iter()
+            .filter(|capability| wanted & capability.bitmask() != 0)
+            .filter(|capability| caps::has_cap(None, CapSet::Bounding, *capability).unwrap_or(false));
+        OwnCapabilities { permitted, bounding: mask(bounding), inheritable: own_set(CapSet::Inheritable) }
     }
 
     /// Version of the kernel: major and minor.
@@ -230,5 +241,27 @@ impl Host {
         self.apparmor = OnceLock::from(apparmor);
         self.selinux = OnceLock::from(selinux);
         self
+    }
+}
+/// A capability set of the calling thread.
+fn own_set(set: CapSet) -> u64 {
+    mask(caps::read(None, set).unwrap_or_default())
+}
+
+fn mask(capabilities: impl IntoIterator<Item = Capability>) -> u64 {
+    capabilities.into_iter().fold(0, |mask, capability| mask | capability.bitmask())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_part_of_the_bounding_set_is_that_of_the_whole() {
+        let (part, whole) = (Host::new(), Host::new().capabilities());
+        let wanted = Capability::CAP_KILL.bitmask() | Capability::CAP_SYS_RESOURCE.bitmask();
+        let found = part.capabilities_for(wanted);
+        assert_eq!(found.bounding & wanted, whole.bounding & wanted);
+        assert_eq!((found.permitted, found.inheritable), (whole.permitted, whole.inheritable));
     }
 }

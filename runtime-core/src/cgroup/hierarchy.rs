@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use nix::errno::Errno;
-use nix::sys::statfs::{CGROUP_SUPER_MAGIC, CGROUP2_SUPER_MAGIC, fstatfs};
+use nix::sys::statfs::{CGROUP_SUPER_MAGIC, CGROUP2_SUPER_MAGIC, FsType, fstatfs};
 use serde::{Deserialize, Serialize};
 
 use super::directory::{Directory, failed};
@@ -158,7 +158,7 @@ impl Hierarchies {
             Err(errno) => return Err(failed(format!("open {MOUNT:?}"), errno)),
         };
         let mut found = Found::default();
-        if magic(&root)? == CGROUP2_SUPER_MAGIC.0 {
+        if magic(&root)? == CGROUP2_SUPER_MAGIC {
             found.add_unified(root)?;
             return Ok(found.finish(Mode::Unified));
         }
@@ -288,9 +288,9 @@ impl Found {
                 continue;
             };
             let kind = magic(&child)?;
-            if kind == CGROUP2_SUPER_MAGIC.0 {
+            if kind == CGROUP2_SUPER_MAGIC {
                 self.add_unified(child)?;
-            } else if kind == CGROUP_SUPER_MAGIC.0 {
+            } else if kind == CGROUP_SUPER_MAGIC {
                 let Some(controllers) = controllers_of(&name) else {
                     return Ok(false);
                 };
@@ -322,10 +322,10 @@ fn controllers_of(name: &str) -> Option<Vec<String>> {
     name.split(',').map(|part| V1_CONTROLLERS.contains(&part).then(|| part.to_owned())).collect()
 }
 
-fn magic(directory: &Directory) -> Result<i64> {
+fn magic(directory: &Directory) -> Result<FsType> {
     let stat =
         fstatfs(directory).map_err(|errno| failed(format!("fstatfs {:?}", directory.text()), errno))?;
-    Ok(stat.filesystem_type().0)
+    Ok(stat.filesystem_type())
 }
 
 /// Refuses a directory that is not on a cgroup file system of `version`: the mount may have changed
@@ -335,7 +335,7 @@ pub(super) fn verify(directory: &Directory, version: Version) -> Result<()> {
         Version::V1 => CGROUP_SUPER_MAGIC,
         Version::V2 => CGROUP2_SUPER_MAGIC,
     };
-    if magic(directory)? == wanted.0 {
+    if magic(directory)? == wanted {
         return Ok(());
     }
     Err(Error::new(ErrorKind::Cgroup, format!("open {:?}", directory.text()))

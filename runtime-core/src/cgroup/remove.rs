@@ -33,6 +33,17 @@ impl Cgroup {
         }
         result
     }
+
+    /// Removes the cgroup if nobody and nothing is in it; false if it is still there. Nothing is killed and
+    /// nothing waited for.
+    pub fn remove_if_empty(&self) -> bool {
+        self.members.iter().all(|member| {
+            matches!(
+                remove_single(&member.root, &member.place.path),
+                Ok(()) | Err(Errno::ENOENT | Errno::ENODEV)
+            )
+        })
+    }
 }
 
 /// Removes the directory `path` below `root` and all below it, waiting until `deadline` for processes

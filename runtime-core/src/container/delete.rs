@@ -82,11 +82,13 @@ impl Container {
         };
         // Without a private pid namespace processes may outlive the init.
         let cgroup = self.cgroup(record)?;
-        if !cgroup.is_none() {
-            cgroup.kill_all()?;
+        if record.unit.is_some() || !cgroup.remove_if_empty() {
+            if !cgroup.is_none() {
+                cgroup.kill_all()?;
+            }
+            unit::stop(record)?;
+            cgroup.remove()?;
         }
-        unit::stop(record)?;
-        cgroup.remove()?;
         unit::remove_slices(record);
         self.leave_resctrl(record)?;
         let hooks =

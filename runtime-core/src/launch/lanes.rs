@@ -29,6 +29,10 @@ pub(crate) trait ParentLane {
     fn join_resctrl(&mut self, pid: i32) -> Result<()>;
     /// Whether the caller may write any id map itself.
     fn privileged(&self) -> bool;
+    /// Does what belongs to a point and need not wait until the child has reached it.
+    fn prepare(&mut self, _point: Point, _child: &Child<'_>) -> Result<()> {
+        Ok(())
+    }
     /// Does what belongs to a point (hooks); the descriptors go to the child, one by one.
     fn reached(&mut self, point: Point, child: &Child<'_>) -> Result<Vec<OwnedFd>>;
 }
@@ -109,6 +113,7 @@ fn step(plan: &LaunchPlan, op: &ParentOp, child: &mut Child<'_>, lane: &mut dyn 
             child.release(&[])?;
         }
         ParentOp::Answer(point) => {
+            lane.prepare(*point, child)?;
             child.expect(*point)?;
             let given = lane.reached(*point, child)?;
             child.release(&[])?;

@@ -23,13 +23,7 @@ pub(super) struct Granted {
 /// config.md: "Any value which cannot be mapped … or cannot be granted otherwise, MUST be logged as a
 /// warning": the result is never wider than what was asked for. A missing `capabilities` is five
 /// empty sets.
-pub(super) fn grant(
-    lanes: &mut Lanes,
-    asked: Option<CapabilitySets>,
-    own: OwnCapabilities,
-    origin: &str,
-) -> Granted {
-    let asked = asked.unwrap_or_default();
+pub(super) fn grant(lanes: &mut Lanes, asked: CapabilitySets, own: OwnCapabilities, origin: &str) -> Granted {
     let mut keep = |set: &str, asked: u64, possible: u64| {
         let lost = asked & !possible;
         if lost != 0 && set == "ambient" {

@@ -270,8 +270,12 @@ impl Run<'_> {
 /// From root of the container to its program.
 fn become_program(lanes: &mut Lanes, run: &Run<'_>) -> Result<()> {
     let (spec, process) = (run.spec, run.process);
-    let own = if run.enters_user_namespace { caps::IN_USER_NAMESPACE } else { run.host.capabilities() };
-    let granted = caps::grant(lanes, process.capabilities, own, process.origin);
+    let asked = process.capabilities.unwrap_or_default();
+    let own = match run.enters_user_namespace {
+        true => caps::IN_USER_NAMESPACE,
+        false => run.host.capabilities_for(asked.bounding | asked.inheritable),
+    };
+    let granted = caps::grant(lanes, asked, own, process.origin);
     let env = run.env();
     let env = process::environment(process, &env);
     let set_groups = idmap::may_set_groups(spec, run.host, run.enters_user_namespace);

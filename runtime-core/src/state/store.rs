@@ -247,9 +247,19 @@ impl Entry {
 
     /// Writes the state file; a reader sees the old one or the new one.
     pub(crate) fn write_record(&self, record: &Record) -> Result<()> {
+        self.prepare_record(record)?;
+        self.publish_record()
+    }
+
+    /// Writes the new state file, which nobody sees before [`publish_record`](Self::publish_record).
+    pub(crate) fn prepare_record(&self, record: &Record) -> Result<()> {
         let bytes = serde_json::to_vec(record)
             .map_err(|error| Error::system("write the state", Errno::EINVAL).reason(error.to_string()))?;
-        self.write(NEW_STATE, &bytes)?;
+        self.write(NEW_STATE, &bytes)
+    }
+
+    /// Puts the state that was prepared in the place of the old one.
+    pub(crate) fn publish_record(&self) -> Result<()> {
         renameat(&self.directory, NEW_STATE, &self.directory, STATE).map_err(self.call("rename to", STATE))
     }
 

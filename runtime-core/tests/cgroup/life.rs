@@ -366,10 +366,19 @@ fn what_the_container_made_goes_too() {
     assert_eq!(scratch.left(), [""; 0]);
 }
 
+in_views!(an_empty_cgroup_is_removed_at_once: hybrid, v1, v2);
+fn an_empty_cgroup_is_removed_at_once() {
+    let scratch = Scratch::at(&unique());
+    assert!(scratch.cgroup.remove_if_empty());
+    assert_eq!(scratch.left(), [""; 0]);
+    assert!(scratch.cgroup.remove_if_empty(), "it is gone, which is as good");
+}
+
 in_views!(a_busy_cgroup_is_not_removed: hybrid, v1, v2);
 fn a_busy_cgroup_is_not_removed() {
     let mut scratch = Scratch::at(&unique());
     scratch.spawn("exec sleep 60");
+    assert!(!scratch.cgroup.remove_if_empty());
     let begin = Instant::now();
     assert_eq!(scratch.cgroup.remove().unwrap_err().raw_errno(), Some(nix::errno::Errno::EBUSY));
     assert!(begin.elapsed() < LIMIT, "it took {:?}", begin.elapsed());

@@ -23,6 +23,8 @@ pub(super) struct Lane<'a> {
     pub(super) devices: &'a mut Moved,
     pub(super) entry: &'a Entry,
     pub(super) record: &'a mut Record,
+    /// The state with the init's pid is written and not yet published.
+    pub(super) prepared: bool,
 }
 
 impl ParentLane for Lane<'_> {
@@ -65,6 +67,20 @@ impl ParentLane for Lane<'_> {
         self.privileged
     }
 
+    /// The child still mounts, and waits when it is done: the state with its pid is written meanwhile.
+    fn prepare(&mut self, point: Point, child: &Child<'_>) -> Result<()> {
+        match (point, Identity::of(child.pid())) {
+            (Point::Created, Ok(init)) => {
+                self.record.init = Some(init);
+                self.entry.prepare_record(self.record)?;
+                self.prepared = true;
+                Ok(())
+            }
+            // Why a child is gone is in what it has sent, which is read first.
+            _ => Ok(()),
+        }
+    }
+
     fn reached(&mut self, point: Point, child: &Child<'_>) -> Result<Vec<OwnedFd>> {
         match point {
             Point::CgroupJoined | Point::IdMaps | Point::Mounts => Ok(Vec::new()),
@@ -77,8 +93,11 @@ impl ParentLane for Lane<'_> {
                 if !self.cgroup.is_none() {
                     self.plan.delegation.enter(self.cgroup, child.pid())?;
                 }
-                self.record.init = Some(Identity::of(child.pid())?);
-                self.entry.write_record(self.record)?;
+                if !self.prepared {
+                    self.record.init = Some(Identity::of(child.pid())?);
+                    self.entry.prepare_record(self.record)?;
+                }
+                self.entry.publish_record()?;
                 match self.plan.spec.hooks.start_container.as_slice() {
                     [] => Ok(Vec::new()),
                     _ => launch::hook_files(&State::new(self.record, Status::Created)),

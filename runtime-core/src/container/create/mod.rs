@@ -229,6 +229,7 @@ impl CreatePlan {
             devices: &mut devices,
             entry: &entry,
             record: &mut record,
+            prepared: false,
         };
         launch::run(launch, &mut child, &mut lane)?;
         if !self.options.gate {
