@@ -6,7 +6,7 @@
 use std::os::fd::AsFd as _;
 use std::sync::{Arc, OnceLock};
 
-use caps::CapSet;
+use caps::{CapSet, Capability};
 use nix::sched::{CpuSet, sched_getaffinity};
 use nix::unistd::{Pid, getegid, geteuid};
 
@@ -115,6 +115,13 @@ impl Host {
     /// True if the caller is root of the initial user namespace.
     pub fn is_privileged(&self) -> bool {
         self.effective_ids().0 == 0 && !self.in_user_namespace()
+    }
+
+    /// True if the caller may enter a mount namespace of a user namespace below its own (setns(2)): root of
+    /// an unprivileged container may not.
+    pub fn may_enter_mounts(&self) -> bool {
+        let needed = Capability::CAP_SYS_ADMIN.bitmask() | Capability::CAP_SYS_CHROOT.bitmask();
+        self.capabilities().permitted & needed == needed
     }
 
     /// Capability sets of the calling thread.
