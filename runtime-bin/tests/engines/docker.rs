@@ -4,6 +4,7 @@ pub(crate) mod compose;
 mod flags;
 mod lifecycle;
 mod limits;
+mod nested;
 pub(crate) mod remap;
 mod run;
 mod seccomp;
@@ -210,8 +211,16 @@ const FIRST: &Table<Docker> = &[("the daemon uses the runtime under test", uses_
 const LAST: &Table<Docker> = &[("nothing is left behind", lifecycle::nothing_left)];
 
 /// The tables, in their order.
-const TABLES: [&Table<Docker>; 7] =
-    [FIRST, run::CHECKS, seccomp::CHECKS, flags::CHECKS, limits::CHECKS, lifecycle::CHECKS, LAST];
+const TABLES: [&Table<Docker>; 8] = [
+    FIRST,
+    run::CHECKS,
+    seccomp::CHECKS,
+    flags::CHECKS,
+    limits::CHECKS,
+    lifecycle::CHECKS,
+    nested::CHECKS,
+    LAST,
+];
 
 /// The names of all checks, for the page of the engines.
 pub(crate) fn names() -> Vec<&'static str> {

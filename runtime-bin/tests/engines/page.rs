@@ -69,6 +69,7 @@ const FEATURES: &[(&str, &[&str])] = &[
     ("hooks", &["--hooks-dir"]),
     ("health checks", &["healthcheck", "--health-cmd"]),
     ("init", &["--init"]),
+    ("the runtime inside a container", &["nested"]),
     ("pods", &["pod", "play kube", "RunPodSandbox", "RemovePodSandbox"]),
     ("builds", &["bud", "commit"]),
     ("nothing is left behind", &["left", "removed", "delete", "rm", "down", "RemovePodSandbox"]),

@@ -2,6 +2,7 @@
 //! root, and without it (user namespace, no cgroups of its own).
 
 mod kube;
+mod nested;
 mod rootful;
 mod shared;
 
@@ -209,13 +210,14 @@ const USER_NAMESPACE: &Table<Podman> = &[("the user namespace is the user's", us
 
 /// The names of the checks with root, for the page of the engines.
 pub(crate) fn rootful_names() -> Vec<&'static str> {
-    let tables = [USES_RUNTIME, shared::CHECKS, rootful::CHECKS].into_iter().flat_map(names_of);
+    let tables =
+        [USES_RUNTIME, nested::ROOTFUL, shared::CHECKS, rootful::CHECKS].into_iter().flat_map(names_of);
     tables.chain(names_of(kube::CHECKS)).collect()
 }
 
 /// The names of the checks without root.
 pub(crate) fn rootless_names() -> Vec<&'static str> {
-    [USES_RUNTIME, USER_NAMESPACE, shared::CHECKS].into_iter().flat_map(names_of).collect()
+    [USES_RUNTIME, USER_NAMESPACE, nested::ROOTLESS, shared::CHECKS].into_iter().flat_map(names_of).collect()
 }
 
 #[test]
@@ -223,7 +225,7 @@ fn rootful() {
     engine_test("podman", "podman::rootful", |place, checks| {
         controllers(&["cpu", "memory", "pids"])?;
         let podman = Podman::start(place, false)?;
-        for table in [USES_RUNTIME, shared::CHECKS, rootful::CHECKS] {
+        for table in [USES_RUNTIME, nested::ROOTFUL, shared::CHECKS, rootful::CHECKS] {
             checks.table(&podman, table);
         }
         checks.table(&kube::Kube::play(podman)?, kube::CHECKS);
@@ -235,7 +237,7 @@ fn rootful() {
 fn rootless() {
     engine_test("podman-rootless", "podman::rootless", |place, checks| {
         let podman = Podman::start(place, true)?;
-        for table in [USES_RUNTIME, USER_NAMESPACE, shared::CHECKS] {
+        for table in [USES_RUNTIME, USER_NAMESPACE, nested::ROOTLESS, shared::CHECKS] {
             checks.table(&podman, table);
         }
         Ok(())
