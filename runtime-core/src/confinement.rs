@@ -31,7 +31,8 @@ fn explain(error: Error, denied: &Denied) -> Error {
     let perhaps: Vec<&str> = denied.perhaps.iter().filter(is_named).copied().collect();
     match () {
         () if !named.is_empty() => error.hint(hint("denies", &named)),
-        () if !perhaps.is_empty() => error.hint(hint("may deny", &perhaps)),
+        // The kernel's own reason is likelier.
+        () if !perhaps.is_empty() => error.or_hint(hint("may deny", &perhaps)),
         () if denied.surely.is_empty() || error.has_hint() => error,
         () => error.hint(hint("denies", &denied.surely)),
     }
@@ -72,5 +73,7 @@ mod tests {
         let error = || Error::system("clone3 of the container's init", Errno::EPERM).hint("ask root");
         assert!(explain(error(), &denied(&["bpf"], &[])).to_string().ends_with("hint: ask root"));
         assert!(explain(error(), &denied(&["clone3"], &[])).to_string().contains("denies clone3"));
+        let both = explain(error(), &denied(&[], &["clone3"])).to_string();
+        assert!(both.contains("hint: ask root; or a seccomp filter") && both.contains("may deny clone3"));
     }
 }

@@ -141,6 +141,16 @@ impl Error {
         self
     }
 
+    /// Adds what may be so instead of what the hint says, if there is one.
+    pub(crate) fn or_hint(mut self, hint: impl Into<Cow<'static, str>>) -> Self {
+        let hint = hint.into();
+        self.0.hint = Some(match self.0.hint.take() {
+            Some(first) => format!("{first}; or {hint}").into(),
+            None => hint,
+        });
+        self
+    }
+
     /// Puts a larger operation before this one: `step: operation: …`.
     #[must_use]
     pub fn context(mut self, step: impl fmt::Display) -> Self {

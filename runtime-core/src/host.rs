@@ -117,6 +117,13 @@ impl Host {
         self.effective_ids().0 == 0 && !self.in_user_namespace()
     }
 
+    /// True if the caller may enter a mount namespace of a user namespace below its own (setns(2)): root of
+    /// an unprivileged container may not.
+    pub fn may_enter_mounts(&self) -> bool {
+        let needed = Capability::CAP_SYS_ADMIN.bitmask() | Capability::CAP_SYS_CHROOT.bitmask();
+        self.capabilities().permitted & needed == needed
+    }
+
     /// Capability sets of the calling thread.
     pub fn capabilities(&self) -> OwnCapabilities {
         *self.capabilities.get_or_init(|| OwnCapabilities {

@@ -244,6 +244,37 @@ fn life_of_a_rootless_container() {
     assert!(!user.state().join(&id).exists());
 }
 
+/// What a single id is mapped in denies setgroups(2) to all who join it.
+#[test]
+fn all_namespaces_of_another_container() {
+    if !privileged() {
+        return;
+    }
+    let mut user = Rootless::new(&["sleep", "1000"]);
+    let target = user.id();
+    user.go(&["run", "--detach", &target]).ok();
+    let state: Value = serde_json::from_str(&user.go(&["state", &target]).ok().stdout).expect("JSON");
+    user.change(|config| {
+        for namespace in config["linux"]["namespaces"].as_array_mut().expect("namespaces") {
+            let kind = match namespace["type"].as_str().expect("a type") {
+                "mount" => continue,
+                "network" => "net".to_owned(),
+                other => other.to_owned(),
+            };
+            namespace["path"] = json!(format!("/proc/{}/ns/{kind}", state["pid"]));
+        }
+        for map in ["uidMappings", "gidMappings"] {
+            config["linux"].as_object_mut().expect("linux").remove(map);
+        }
+        config["process"]["args"] =
+            json!(["sh", "-c", "cat /proc/self/setgroups; cat /proc/1/cmdline; id -u"]);
+    });
+    let id = user.id();
+    let run = user.go(&["run", &id]);
+    // There is a warning: its own end takes no other process with it.
+    assert_eq!((run.code, run.stdout.as_str()), (0, "deny\nsleep\x001000\x000\n"), "{run:?}");
+}
+
 #[test]
 fn limits_without_the_right_to_a_cgroup_are_errors() {
     if !privileged() {

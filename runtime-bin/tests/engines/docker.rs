@@ -4,6 +4,7 @@ pub(crate) mod compose;
 mod flags;
 mod lifecycle;
 mod limits;
+mod nested;
 pub(crate) mod remap;
 mod run;
 mod seccomp;
@@ -15,18 +16,18 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::image;
 use crate::support::{
     Cmd, Outcome, Output, Place, Stop, Table, await_daemon, engine_test, names_of, need, same, seccomp_is_on,
     stop_daemon, that,
 };
+use crate::{image, page};
 
 /// Not by `PATH`: another client may be first there.
 const CLIENT: &str = "/usr/bin/docker";
 const DAEMON: &str = "/usr/sbin/dockerd";
 const SOCKET: &str = "unix:///run/docker.sock";
-/// The name under which the daemon knows the runtime.
-const RUNTIME: &str = "under-test";
+/// The name under which the daemon knows the runtime, as on the page.
+const RUNTIME: &str = "runtime";
 const IMAGE: &str = "bb";
 
 /// A running daemon, which ends with this value.
@@ -46,11 +47,18 @@ impl Drop for Docker {
 
 impl Docker {
     fn start(place: &Place) -> Result<Self, Stop> {
-        Self::start_with(place, &[])
+        Self::start_with(place, &page::example("Docker", &place.runtime), &[])
     }
 
-    /// Starts a daemon with more options.
-    fn start_with(place: &Place, options: &[&str]) -> Result<Self, Stop> {
+    /// Starts a daemon with the page's options in place of its file, and with more.
+    fn start_by_options(place: &Place, options: &[&str]) -> Result<Self, Stop> {
+        let named = format!("{RUNTIME}={}", place.runtime.display());
+        let own = ["--add-runtime", &named, "--default-runtime", RUNTIME];
+        let driver = ["--exec-opt", "native.cgroupdriver=cgroupfs"];
+        Self::start_with(place, "{}", &[&own[..], &driver, options].concat())
+    }
+
+    fn start_with(place: &Place, file: &str, options: &[&str]) -> Result<Self, Stop> {
         for (program, package) in [
             (DAEMON, "docker.io"),
             (CLIENT, "docker.io (or docker-cli)"),
@@ -61,21 +69,14 @@ impl Docker {
         }
         let tar = image::root_tar(&place.dir)?;
         let (config, log) = (place.dir.join("daemon.json"), place.dir.join("dockerd.log"));
-        fs::write(&config, "{}")?;
+        fs::write(&config, file)?;
         let daemon = Cmd::new(DAEMON)
             .args(["--host", SOCKET, "--exec-root", "/run/docker", "--pidfile", "/run/docker.pid"])
-            .args([
-                "--exec-opt",
-                "native.cgroupdriver=cgroupfs",
-                "--cgroup-parent",
-                &format!("/{}", place.tag),
-            ])
+            .args(["--cgroup-parent", &format!("/{}", place.tag)])
             .arg("--data-root")
             .arg(place.dir.join("docker"))
             .arg("--config-file")
             .arg(config)
-            .args(["--add-runtime", &format!("{RUNTIME}={}", place.runtime.display())])
-            .args(["--default-runtime", RUNTIME])
             .args(options)
             .daemon(&log)?;
         let mut docker =
@@ -210,8 +211,16 @@ const FIRST: &Table<Docker> = &[("the daemon uses the runtime under test", uses_
 const LAST: &Table<Docker> = &[("nothing is left behind", lifecycle::nothing_left)];
 
 /// The tables, in their order.
-const TABLES: [&Table<Docker>; 7] =
-    [FIRST, run::CHECKS, seccomp::CHECKS, flags::CHECKS, limits::CHECKS, lifecycle::CHECKS, LAST];
+const TABLES: [&Table<Docker>; 8] = [
+    FIRST,
+    run::CHECKS,
+    seccomp::CHECKS,
+    flags::CHECKS,
+    limits::CHECKS,
+    lifecycle::CHECKS,
+    nested::CHECKS,
+    LAST,
+];
 
 /// The names of all checks, for the page of the engines.
 pub(crate) fn names() -> Vec<&'static str> {

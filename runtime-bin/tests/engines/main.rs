@@ -27,6 +27,7 @@ mod crio;
 mod ctr;
 mod docker;
 mod image;
+mod inner;
 mod page;
 mod podman;
 #[path = "../cli/seccomp_agent.rs"]

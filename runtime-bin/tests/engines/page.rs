@@ -1,9 +1,23 @@
 //! The tables of ENGINES.md, made from the checks' own names, and the least number of checks of each engine.
 
+use std::path::Path;
+
 use crate::{buildah, cri, crio, ctr, docker, podman};
 
 const BEGIN: &str = "<!-- checks: begin, made by runtime-bin/tests/engines/page.rs -->\n";
 const END: &str = "<!-- checks: end -->";
+
+const PAGE: &str = include_str!("../../ENGINES.md");
+
+/// The first example below a heading of the page, as a user would copy it, but for the runtime's path: what
+/// the page says is what the checks run with.
+pub(crate) fn example(heading: &str, runtime: &Path) -> String {
+    let section = PAGE.split_once(&format!("\n### {heading}\n")).expect("the heading").1;
+    let block = section.split("\n```").nth(1).expect("an example");
+    let text = block.split_once('\n').expect("the language").1;
+    assert!(text.contains("/usr/local/bin/runtime"), "{heading}: {text}");
+    format!("{}\n", text.replace("/usr/local/bin/runtime", &runtime.to_string_lossy()))
+}
 
 /// An engine, the test that starts it, its checks, and how many of them there have to be.
 struct Engine {
@@ -69,6 +83,7 @@ const FEATURES: &[(&str, &[&str])] = &[
     ("hooks", &["--hooks-dir"]),
     ("health checks", &["healthcheck", "--health-cmd"]),
     ("init", &["--init"]),
+    ("the runtime inside a container", &["nested"]),
     ("pods", &["pod", "play kube", "RunPodSandbox", "RemovePodSandbox"]),
     ("builds", &["bud", "commit"]),
     ("nothing is left behind", &["left", "removed", "delete", "rm", "down", "RemovePodSandbox"]),

@@ -2,6 +2,7 @@
 //! root, and without it (user namespace, no cgroups of its own).
 
 mod kube;
+mod nested;
 mod rootful;
 mod shared;
 
@@ -11,11 +12,11 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use crate::image;
 use crate::support::{
-    Cmd, Outcome, Output, Place, Stop, Table, controllers, engine_test, names_of, need, same, seccomp_is_on,
-    that,
+    Cmd, Outcome, Output, Place, Stop, Table, controllers, engine_test, has, names_of, need, same,
+    seccomp_is_on, that,
 };
+use crate::{image, page};
 
 const CLIENT: &str = "/usr/bin/podman";
 const IMAGE: &str = "localhost/bb";
@@ -58,7 +59,13 @@ impl Podman {
 
     /// The client with the options that every call has.
     fn client(&self) -> Cmd {
-        let client = if self.rootless {
+        let client = self.store().args(["--cgroup-manager", "cgroupfs", "--events-backend", "file"]);
+        client.arg("--runtime").arg(&self.runtime)
+    }
+
+    /// The client with its places.
+    fn store(&self) -> Cmd {
+        if self.rootless {
             as_user(&self.dir, CLIENT).args(["--storage-driver", "vfs"])
         } else {
             Cmd::new(CLIENT).arg("--root").arg(self.dir.join("storage")).args([
@@ -67,9 +74,7 @@ impl Podman {
                 "--tmpdir",
                 "/run/libpod",
             ])
-        };
-        let client = client.args(["--cgroup-manager", "cgroupfs", "--events-backend", "file"]);
-        client.arg("--runtime").arg(&self.runtime)
+        }
     }
 
     fn podman(&self, args: &[&str]) -> Result<Output, Stop> {
@@ -205,17 +210,24 @@ pub(crate) fn make_user(place: &Place) -> Result<PathBuf, Stop> {
 }
 
 const USES_RUNTIME: &Table<Podman> = &[("the runtime under test is used", uses_runtime)];
+const BY_FILE: &Table<Podman> =
+    &[("the runtime under test is used, by containers.conf", uses_runtime_by_file)];
 const USER_NAMESPACE: &Table<Podman> = &[("the user namespace is the user's", user_namespace)];
 
 /// The names of the checks with root, for the page of the engines.
 pub(crate) fn rootful_names() -> Vec<&'static str> {
-    let tables = [USES_RUNTIME, shared::CHECKS, rootful::CHECKS].into_iter().flat_map(names_of);
+    let tables = [USES_RUNTIME, BY_FILE, nested::ROOTFUL, shared::CHECKS, rootful::CHECKS]
+        .into_iter()
+        .flat_map(names_of);
     tables.chain(names_of(kube::CHECKS)).collect()
 }
 
 /// The names of the checks without root.
 pub(crate) fn rootless_names() -> Vec<&'static str> {
-    [USES_RUNTIME, USER_NAMESPACE, shared::CHECKS].into_iter().flat_map(names_of).collect()
+    [USES_RUNTIME, BY_FILE, USER_NAMESPACE, nested::ROOTLESS, shared::CHECKS]
+        .into_iter()
+        .flat_map(names_of)
+        .collect()
 }
 
 #[test]
@@ -223,7 +235,7 @@ fn rootful() {
     engine_test("podman", "podman::rootful", |place, checks| {
         controllers(&["cpu", "memory", "pids"])?;
         let podman = Podman::start(place, false)?;
-        for table in [USES_RUNTIME, shared::CHECKS, rootful::CHECKS] {
+        for table in [USES_RUNTIME, BY_FILE, nested::ROOTFUL, shared::CHECKS, rootful::CHECKS] {
             checks.table(&podman, table);
         }
         checks.table(&kube::Kube::play(podman)?, kube::CHECKS);
@@ -235,7 +247,7 @@ fn rootful() {
 fn rootless() {
     engine_test("podman-rootless", "podman::rootless", |place, checks| {
         let podman = Podman::start(place, true)?;
-        for table in [USES_RUNTIME, USER_NAMESPACE, shared::CHECKS] {
+        for table in [USES_RUNTIME, BY_FILE, USER_NAMESPACE, nested::ROOTLESS, shared::CHECKS] {
             checks.table(&podman, table);
         }
         Ok(())
@@ -254,6 +266,20 @@ fn uses_runtime(podman: &Podman) -> Outcome {
     }
     let list = Cmd::new(&podman.runtime).args(["list", "-q"]).run()?.ok()?;
     that("the runtime lists it", list.lines().any(|line| line == container.id))
+}
+
+/// The page's file alone, which also lets Podman show the runtime's words without the form of a log.
+fn uses_runtime_by_file(podman: &Podman) -> Outcome {
+    let file = podman.dir.join("containers.conf");
+    fs::write(&file, page::example("Podman", &podman.runtime))?;
+    let client = || podman.store().env("CONTAINERS_CONF", &file).args(["--events-backend", "file"]);
+    let info = client().args(["info", "--format", "{{.Host.OCIRuntime.Path}} {{.Host.CgroupManager}}"]);
+    same("info", info.run()?.ok()?, format!("{} cgroupfs", podman.runtime.display()))?;
+    let run = |program| client().args(["run", "--rm", "--network", "none", IMAGE, program]).run();
+    same("output", run("hostname")?.ok()?.is_empty(), false)?;
+    let text = run("no-such-program")?.stderr;
+    has("the error", &text, "exec: \"no-such-program\": executable file not found in $PATH")?;
+    that(&format!("it is no log line: {text:?}"), !text.contains("level=error"))
 }
 
 /// Root inside is the user outside, and the other ids are his subordinate ones.

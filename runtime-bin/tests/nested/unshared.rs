@@ -118,6 +118,35 @@ fn in_namespaces_of_unshare() {
     }
 }
 
+/// As root of an unprivileged container, with its mounts uncovered.
+#[test]
+fn as_root_without_the_capability_to_mount() {
+    if !privileged() {
+        return;
+    }
+    let _turn = turn();
+    let mut bundle = bundle(&["true"]);
+    let before = ["setpriv", "--inh-caps=-all", "--bounding-set=-sys_admin,-net_admin"];
+    let run = under(&bundle, &before, &runtime_path(), &["run", "refused"]);
+    assert!(run.code == 1 && run.stderr.contains("making namespaces needs CAP_SYS_ADMIN"), "{run:?}");
+    give_user_namespace(&mut bundle.config);
+    lives(&mut bundle, &before, &runtime_path());
+}
+
+/// With mounts, but without interfaces.
+#[test]
+fn as_root_without_the_capability_to_change_interfaces() {
+    if !privileged() {
+        return;
+    }
+    let _turn = turn();
+    let bundle = bundle(&["true"]);
+    let before = ["setpriv", "--inh-caps=-all", "--bounding-set=-net_admin"];
+    let run = under(&bundle, &before, &runtime_path(), &["run", "refused"]);
+    assert!(run.code == 1 && run.stderr.contains("bring the loopback interface up"), "{run:?}");
+    assert!(run.stderr.contains("hint: a new network namespace takes CAP_NET_ADMIN"), "{run:?}");
+}
+
 #[test]
 fn without_new_privileges() {
     if !privileged() {

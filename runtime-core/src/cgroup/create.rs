@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use caps::{CapSet, Capability};
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
 
@@ -188,10 +189,12 @@ fn may_do_without(place: &Place, plan: &CgroupPlan, failure: Failure) -> Result<
     }
 }
 
-/// Whether the caller is not the host's root: by its user, or by a user namespace. Device rules cannot
-/// be missed then, because such a process cannot make device nodes.
+/// Whether the caller is not the host's root: by its user, by a user namespace, or as root of an
+/// unprivileged container. Device rules cannot be missed then: such a process cannot make device nodes, or
+/// no container but in a user namespace, where nobody can.
 pub(super) fn is_unprivileged() -> bool {
-    if !nix::unistd::geteuid().is_root() {
+    let admin = caps::has_cap(None, CapSet::Effective, Capability::CAP_SYS_ADMIN);
+    if !nix::unistd::geteuid().is_root() || !admin.unwrap_or(true) {
         return true;
     }
     let initial = |map: &str| map.split_whitespace().eq(["0", "0", "4294967295"]);

@@ -130,6 +130,18 @@ pub enum Node {
     RealDirectory = 2,
 }
 
+/// Whether a process sets its supplementary groups.
+#[repr(u32)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum SetGroups {
+    /// The user namespace denies it.
+    Never = 0,
+    /// It may be a user namespace of another's making, which may deny it: then no groups are none.
+    IfAllowed = 1,
+    /// It is allowed.
+    Always = 2,
+}
+
 /// Where the init leaves the old root.
 #[repr(u32)]
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -296,9 +308,8 @@ pub enum Op {
     DropBounding { mask: u64 },
     /// Keeps permitted capabilities over the change of user.
     KeepCapabilities,
-    /// setgroups, setresgid, setresuid; each read back. `set_groups` is false where the user
-    /// namespace denies setgroups(2).
-    SetUser { uid: u32, gid: u32, groups: Slice, set_groups: bool },
+    /// setgroups, setresgid, setresuid; each read back.
+    SetUser { uid: u32, gid: u32, groups: Slice, set_groups: SetGroups },
     /// capset(2), and reads back.
     SetCapabilities { effective: u64, permitted: u64, inheritable: u64 },
     /// Clears the ambient set and raises each capability of `mask`.

@@ -22,6 +22,9 @@ const COVERED: &str = "a user namespace gets a new proc or sysfs only where it s
      systempaths=unconfined (Docker) or --privileged";
 const FOREIGN_NETWORK: &str = "sysfs shows the network namespace, which belongs to another user namespace: give the \
      container a network namespace, or bind /sys in place of a new one";
+/// netdevice(7): who makes a network namespace may lack the privilege over its interfaces.
+pub(super) const NO_NET_ADMIN: &str = "a new network namespace takes CAP_NET_ADMIN, which this caller lacks: start an outer container with \
+     --cap-add NET_ADMIN, or give this one a user namespace";
 
 /// Whether the kernel refused to show a procfs or sysfs whole.
 fn is_covered(report: Report) -> bool {
@@ -48,6 +51,8 @@ pub(crate) enum StepKind {
     Scheduler,
     /// The announcement of a seccomp listener.
     Listener,
+    /// The loopback interface of a new network namespace.
+    Loopback,
 }
 
 /// A step in words. Kept in the state for the steps that `start` lets run, since that is another
@@ -75,6 +80,7 @@ impl StepText {
             Op::NewFilesystem { kind, .. } if plan.child.text(*kind) == "sysfs" => StepKind::Sysfs,
             Op::Scheduler { .. } => StepKind::Scheduler,
             Op::AnnounceListener => StepKind::Listener,
+            Op::LoopbackUp => StepKind::Loopback,
             _ => StepKind::Call,
         };
         let origin = plan.child.origin(step).map(str::to_owned);
@@ -178,12 +184,16 @@ pub(crate) fn describe(report: Report, step: Option<&StepText>, output: Option<O
         StepKind::Sysfs if errno == Errno::EPERM && report.detail == Detail::Fsopen as u32 => {
             Error::system(operation, errno).reason(part).hint(FOREIGN_NETWORK)
         }
-        StepKind::RealDirectory | StepKind::Scheduler if part.is_empty() => Error::system(operation, errno),
-        StepKind::RealDirectory | StepKind::Scheduler => Error::system(operation, errno).reason(part),
-        StepKind::Call | StepKind::Sysfs | StepKind::Listener if part.is_empty() => {
-            Error::system(operation, errno)
+        StepKind::Loopback if errno == Errno::EPERM => {
+            Error::system(operation, errno).reason(part).hint(NO_NET_ADMIN)
         }
-        StepKind::Call | StepKind::Sysfs | StepKind::Listener => Error::system(operation, errno).reason(part),
+        _ if part.is_empty() => Error::system(operation, errno),
+        StepKind::RealDirectory
+        | StepKind::Scheduler
+        | StepKind::Call
+        | StepKind::Sysfs
+        | StepKind::Listener
+        | StepKind::Loopback => Error::system(operation, errno).reason(part),
     };
     match &step.origin {
         Some(origin) => error.origin(origin.clone()),

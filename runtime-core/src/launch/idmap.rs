@@ -89,8 +89,8 @@ fn write_file(pid: i32, file: &str, text: &str, origin: &'static str) -> Result<
         let described = Error::io(format!("write {:?} to {path}", text.trim_end()), &error).origin(origin);
         match described.raw_errno() {
             Some(Errno::EPERM) => described.hint(
-                "the host ids must be mapped in the runtime's own user namespace, and to map its id 0 takes \
-                     CAP_SETFCAP there",
+                "the host ids of each line must be in one line of the map of the runtime's own user namespace, and to \
+                 map its id 0 takes CAP_SETFCAP there",
             ),
             _ => described,
         }

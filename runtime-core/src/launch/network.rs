@@ -6,6 +6,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use nix::errno::Errno;
 use nix::sched::CloneFlags;
 
+use super::failure::NO_NET_ADMIN;
 use crate::error::{Error, Result};
 use crate::sys::{mount, namespace};
 
@@ -40,7 +41,12 @@ fn inside(sysfs: Option<u64>) -> Result<Network> {
     let failed =
         |call: &'static str| move |errno: Errno| Error::system(call, errno).origin("linux.namespaces");
     let socket = namespace::inet_socket().map_err(failed("socket"))?;
-    namespace::loopback_up(&socket).map_err(failed("bring the loopback interface up"))?;
+    namespace::loopback_up(&socket).map_err(failed("bring the loopback interface up")).map_err(|error| {
+        match error.raw_errno() {
+            Some(Errno::EPERM) => error.hint(NO_NET_ADMIN),
+            _ => error,
+        }
+    })?;
     let sysfs = sysfs.map(|attributes| {
         mount::filesystem(c"sysfs", &[(c"source", Some(c"sysfs"))], attributes)
             .map_err(|errno| Error::system("mount \"sysfs\" of the container's network namespace", errno))

@@ -2,6 +2,7 @@
 
 use super::IdMaps;
 use super::lanes::Context;
+use crate::child::ops::SetGroups;
 use crate::error::{Error, Result};
 use crate::host::Host;
 use crate::plan::IdRange;
@@ -32,17 +33,23 @@ fn maps_only_own_group(spec: &ValidSpec, host: &Host) -> bool {
     uid != 0 && matches!(spec.gid_map.as_slice(), [range] if range.size == 1 && range.host == gid)
 }
 
-/// True if the process can set its groups.
-pub(super) fn may_set_groups(spec: &ValidSpec, host: &Host, enters_user_namespace: bool) -> bool {
+/// Whether the process can set its groups.
+pub(super) fn set_groups(spec: &ValidSpec, host: &Host, enters_user_namespace: bool) -> SetGroups {
     // A new user namespace inherits "deny" from the one it is made in.
-    host.may_set_groups()
-        && if enters_user_namespace { !maps_only_own_group(spec, host) } else { host.effective_ids().0 == 0 }
+    let allowed = host.may_set_groups()
+        && if enters_user_namespace { !maps_only_own_group(spec, host) } else { host.effective_ids().0 == 0 };
+    match allowed {
+        false => SetGroups::Never,
+        // Who made it may have denied it. The groups of the host's root do not go into a container, though.
+        true if spec.namespaces.joins(Kind::User) && !host.is_privileged() => SetGroups::IfAllowed,
+        true => SetGroups::Always,
+    }
 }
 
 /// Refuses a user that the container's user namespace does not have.
-pub(super) fn check_user(spec: &ValidSpec, process: &ValidProcess, set_groups: bool) -> Result<()> {
+pub(super) fn check_user(spec: &ValidSpec, process: &ValidProcess, set_groups: SetGroups) -> Result<()> {
     let origin = process.origin;
-    if !set_groups && !process.groups.is_empty() {
+    if set_groups == SetGroups::Never && !process.groups.is_empty() {
         let field = format!("{origin}user.additionalGids");
         return Err(Error::invalid(field, "cannot set any additional groups in a rootless container"));
     }

@@ -33,6 +33,7 @@ impl Context<'_> {
             && self.host.effective_ids().0 == 0
             && !self.options.rootless
             && self.host.owns_mounts()
+            && self.host.may_enter_mounts()
     }
 
     /// True if device nodes cannot be made, only bound.

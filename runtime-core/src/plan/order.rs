@@ -278,7 +278,7 @@ fn become_program(lanes: &mut Lanes, run: &Run<'_>) -> Result<()> {
     let granted = caps::grant(lanes, asked, own, process.origin);
     let env = run.env();
     let env = process::environment(process, &env);
-    let set_groups = idmap::may_set_groups(spec, run.host, run.enters_user_namespace);
+    let set_groups = idmap::set_groups(spec, run.host, run.enters_user_namespace);
     idmap::check_user(spec, process, set_groups)?;
 
     scheduler::scheduler(lanes, process);

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use super::caps::Granted;
 use super::lanes::Lanes;
-use crate::child::ops::Op;
+use crate::child::ops::{Op, SetGroups};
 use crate::spec::{CapabilitySets, ValidProcess};
 
 /// NAME_MAX: the longest name in a directory, in bytes.
@@ -40,7 +40,12 @@ pub(super) fn make_working_directory(lanes: &mut Lanes, process: &ValidProcess) 
 }
 
 /// Bounding set and user.
-pub(super) fn change_user(lanes: &mut Lanes, process: &ValidProcess, granted: &Granted, set_groups: bool) {
+pub(super) fn change_user(
+    lanes: &mut Lanes,
+    process: &ValidProcess,
+    granted: &Granted,
+    set_groups: SetGroups,
+) {
     let origin = process.origin;
     // A terminal is made for the user; the caller's streams may be another's.
     if !process.terminal && process.uid != 0 {

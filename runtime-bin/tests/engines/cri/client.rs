@@ -12,8 +12,8 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::message::{Message, Reply};
-use crate::image;
 use crate::support::{Cmd, Outcome, Place, Stop, await_daemon, eventually, need, stop_daemon, that};
+use crate::{image, page};
 
 const DAEMON: &str = "/usr/bin/containerd";
 const CTR: &str = "/usr/bin/ctr";
@@ -22,7 +22,7 @@ const SOCKET: &str = "/run/containerd/containerd.sock";
 const IMAGE: &str = "docker.io/library/bb:latest";
 const PAUSE: &str = "docker.io/library/pause:latest";
 /// The name that a RuntimeClass would have as its handler.
-pub(super) const HANDLER: &str = "under-test";
+pub(super) const HANDLER: &str = "runtime";
 
 /// The daemon.
 pub(super) struct Cri {
@@ -50,26 +50,19 @@ const NETWORK: &str = r#"{
 }"#;
 
 fn config(dir: &Path, runtime: &Path) -> String {
+    let page = page::example("containerd", runtime);
     format!(
-        r#"version = 2
+        r#"{page}
 [plugins."io.containerd.grpc.v1.cri"]
   sandbox_image = "{PAUSE}"
   restrict_oom_score_adj = true
   disable_apparmor = true
   stream_server_address = "127.0.0.1"
-[plugins."io.containerd.grpc.v1.cri".containerd]
-  default_runtime_name = "{HANDLER}"
-[plugins."io.containerd.grpc.v1.cri".containerd.runtimes.{HANDLER}]
-  runtime_type = "io.containerd.runc.v2"
-[plugins."io.containerd.grpc.v1.cri".containerd.runtimes.{HANDLER}.options]
-  BinaryName = "{runtime}"
-  SystemdCgroup = false
 [plugins."io.containerd.grpc.v1.cri".cni]
   bin_dir = "/usr/lib/cni"
   conf_dir = "{dir}/cni"
 "#,
-        dir = dir.display(),
-        runtime = runtime.display()
+        dir = dir.display()
     )
 }
 

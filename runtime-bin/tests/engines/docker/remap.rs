@@ -32,7 +32,7 @@ fn engine() {
     engine_test("docker-userns", "docker::remap::engine", |place, checks| {
         make_user(place)?;
         // Only the mapped root and those above it reach what the daemon keeps for it.
-        let docker = Docker::start_with(place, &["--userns-remap", OWNER])?;
+        let docker = Docker::start_by_options(place, &["--userns-remap", OWNER])?;
         checks.table(&docker, CHECKS);
         Ok(())
     });

@@ -1,6 +1,6 @@
 //! Properties of the process itself.
 
-use crate::child::ops::{HANDOVER, Slice, Slot, Str};
+use crate::child::ops::{HANDOVER, SetGroups, Slice, Slot, Str};
 use crate::child::report::Detail;
 use crate::child::syscall::nr;
 use crate::file::{self, O_WRONLY, RESOLVE_BENEATH, RESOLVE_NO_MAGICLINKS, RESOLVE_NO_SYMLINKS, RESOLVE_NO_XDEV};
@@ -141,13 +141,20 @@ pub fn stdio_owner(uid: u32) -> Step {
 }
 
 /// `SetUser`, each step read back.
-pub fn set_user(init: &Init, uid: u32, gid: u32, groups: Slice, set_groups: bool) -> Step {
+pub fn set_user(init: &Init, uid: u32, gid: u32, groups: Slice, set_groups: SetGroups) -> Step {
     let groups = init.plan.numbers(groups);
-    if set_groups {
-        call!(nr::SETGROUPS, groups.len(), groups.as_ptr()).at(Detail::Setgroups)?;
-        if call!(nr::GETGROUPS, 0, 0).at(Detail::ReadBack)? != groups.len() {
-            return Err(Failure { errno: errno::EPERM, detail: Detail::ReadBack as u32 });
+    let set = match set_groups {
+        SetGroups::Never => false,
+        SetGroups::IfAllowed | SetGroups::Always => {
+            match call!(nr::SETGROUPS, groups.len(), groups.as_ptr()) {
+                // The process keeps those that it has, as everyone in such a user namespace.
+                Err(errno::EPERM) if set_groups == SetGroups::IfAllowed && groups.is_empty() => false,
+                result => result.at(Detail::Setgroups).map(|_| true)?,
+            }
         }
+    };
+    if set && call!(nr::GETGROUPS, 0, 0).at(Detail::ReadBack)? != groups.len() {
+        return Err(Failure { errno: errno::EPERM, detail: Detail::ReadBack as u32 });
     }
     call!(nr::SETRESGID, gid, gid, gid).at(Detail::Setgid)?;
     call!(nr::SETRESUID, uid, uid, uid).at(Detail::Setuid)?;

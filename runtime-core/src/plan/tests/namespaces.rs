@@ -1,10 +1,12 @@
 //! New and joined namespaces.
 
+use caps::Capability;
 use serde_json::json;
 
 use super::{has, in_order, lines, lines_on, plan_on, with_namespaces, with_user_namespace};
+use crate::child::ops::{Op, SetGroups};
 use crate::error::ErrorKind;
-use crate::host::Host;
+use crate::host::{Host, OwnCapabilities};
 
 #[test]
 fn a_new_user_namespace_gets_its_trees_from_the_parent() {
@@ -53,6 +55,45 @@ fn the_mounts_of_others_are_cloned_by_the_child() {
         "{}",
         lines.join("\n")
     );
+}
+
+/// Root of an unprivileged container may not enter the mount namespace of the one that it makes.
+#[test]
+fn root_without_the_capabilities_leaves_the_mounts_to_the_child() {
+    let spec = with_user_namespace();
+    let sends = |permitted: u64| {
+        let own = OwnCapabilities { permitted, bounding: permitted, inheritable: 0 };
+        let lines = lines_on(&spec, &Host::for_tests().with_capabilities(own));
+        lines.iter().any(|line| line.starts_with("parent: ") && line.contains("rootfs"))
+    };
+    let all = (1 << 41) - 1;
+    assert!(sends(all));
+    for missing in [Capability::CAP_SYS_ADMIN, Capability::CAP_SYS_CHROOT] {
+        assert!(!sends(all & !missing.bitmask()), "{missing}");
+    }
+}
+
+/// Who made a joined user namespace may have denied setgroups(2) in it; only a caller without privileges
+/// keeps its groups there.
+#[test]
+fn groups_in_a_joined_user_namespace() {
+    let spec = with_namespaces(json!([
+        {"type": "mount"},
+        {"type": "uts"},
+        {"type": "user", "path": "/proc/1/ns/user"},
+    ]));
+    let set_groups = |host: Host| {
+        let plan = plan_on(&spec, &host).unwrap();
+        plan.child.ops().iter().find_map(|op| match op {
+            Op::SetUser { set_groups, .. } => Some(*set_groups),
+            _ => None,
+        })
+    };
+    assert_eq!(set_groups(Host::for_tests()), Some(SetGroups::Always));
+    for user in [(1000, false), (0, true)] {
+        let host = Host::for_tests().with_user(user.0, user.0, user.1);
+        assert_eq!(set_groups(host), Some(SetGroups::IfAllowed));
+    }
 }
 
 #[test]
