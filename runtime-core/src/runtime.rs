@@ -96,7 +96,7 @@ impl RuntimeBuilder {
         self
     }
 
-    /// Tells the ends of all steps of creations and executions. Without this nothing is measured.
+    /// Tells the ends of all steps of creations, starts and executions. Without this nothing is measured.
     #[must_use]
     pub fn timings(mut self, timings: Arc<Timings>) -> Self {
         self.timings = Some(timings);
