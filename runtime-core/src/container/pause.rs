@@ -21,7 +21,7 @@ impl Container {
     }
 
     fn freeze(&self) -> Result<()> {
-        let _lock = self.entry.lock()?;
+        let _lock = self.lock()?;
         let record = self.entry.record()?;
         match status_of(&self.entry, &record)? {
             Status::Running | Status::Created => self.cgroup(&record)?.freeze(FREEZE_LIMIT),
@@ -39,7 +39,7 @@ impl Container {
     }
 
     fn thaw_paused(&self) -> Result<()> {
-        let _lock = self.entry.lock()?;
+        let _lock = self.lock()?;
         let record = self.entry.record()?;
         match status_of(&self.entry, &record)? {
             Status::Paused => self.cgroup(&record)?.thaw(),

@@ -28,7 +28,7 @@ impl Container {
     }
 
     fn open_and_follow(&self) -> Result<()> {
-        let _lock = self.entry.lock()?;
+        let _lock = self.lock()?;
         let record = self.entry.record()?;
         let refused = |status| {
             self.wrong_state(match status {
@@ -88,7 +88,7 @@ impl Container {
         }
     }
 
-    fn kill_init(&self, record: &Record) -> Result<()> {
+    pub(super) fn kill_init(&self, record: &Record) -> Result<()> {
         match record.init.map_or(Ok(None), alive)? {
             Some(init) => super::kill::signal_process(&init, libc::SIGKILL),
             None => Ok(()),

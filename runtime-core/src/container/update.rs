@@ -31,7 +31,7 @@ impl Container {
     }
 
     fn limit(&self, resources: &LinuxResources) -> Result<()> {
-        let _lock = self.entry.lock()?;
+        let _lock = self.lock()?;
         let record = self.entry.record()?;
         match status_of(&self.entry, &record)? {
             Status::Created | Status::Running | Status::Paused => {}

@@ -1,5 +1,6 @@
 //! What is remembered of a container between calls, and what is true of it now.
 
+mod holder;
 mod record;
 mod status;
 mod store;
