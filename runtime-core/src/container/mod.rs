@@ -10,6 +10,7 @@ mod kill;
 mod mounts;
 mod pause;
 mod ps;
+mod standstill;
 mod start;
 mod unit;
 mod update;

@@ -15,6 +15,7 @@ use nix::sys::stat::{Mode, fstat, fstatat, mkdirat};
 use nix::unistd::{UnlinkatFlags, geteuid, unlinkat};
 
 use super::record::SCHEMA;
+use super::standstill::MARK;
 use super::{Record, holder};
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::ContainerId;
@@ -195,9 +196,18 @@ fn below(directory: BorrowedFd<'_>, name: &str, flags: OFlag, mode: Mode) -> Res
 }
 
 impl Entry {
-    fn call(&self, verb: &str, name: &str) -> impl FnOnce(Errno) -> Error {
-        let operation = format!("{verb} {:?}", self.path.join(name));
+    pub(super) fn call(&self, verb: &str, name: &str) -> impl FnOnce(Errno) -> Error {
+        let operation = format!("{verb} {:?}", self.path_of(name));
         move |errno| Error::system(operation, errno)
+    }
+
+    pub(super) fn path_of(&self, name: &str) -> PathBuf {
+        self.path.join(name)
+    }
+
+    /// Opens a file of the container's.
+    pub(super) fn below(&self, name: &str, flags: OFlag, mode: Mode) -> Result<OwnedFd, Errno> {
+        below(self.directory.as_fd(), name, flags, mode)
     }
 
     /// Takes the lock; another call on the same container is waited for. If that takes long, `waiting` is
@@ -352,7 +362,7 @@ impl Entry {
         self.unlink(GATE)
     }
 
-    fn unlink(&self, name: &str) -> Result<()> {
+    pub(super) fn unlink(&self, name: &str) -> Result<()> {
         match unlinkat(&self.directory, name, UnlinkatFlags::NoRemoveDir) {
             Ok(()) | Err(Errno::ENOENT) => Ok(()),
             Err(errno) => Err(self.call("unlink", name)(errno)),
@@ -362,7 +372,7 @@ impl Entry {
     /// Removes the directory with all that the store has put there. The state goes first: a call
     /// killed on the way leaves no state without the configuration that belongs to it.
     pub(crate) fn remove(&self) -> Result<()> {
-        for name in [STATE, NEW_STATE, GATE, NEW_RESOURCES, RESOURCES, CONFIG] {
+        for name in [STATE, NEW_STATE, GATE, NEW_RESOURCES, RESOURCES, MARK, CONFIG] {
             self.unlink(name)?;
         }
         match nix::unistd::unlinkat(nix::fcntl::AT_FDCWD, &self.path, UnlinkatFlags::RemoveDir) {
