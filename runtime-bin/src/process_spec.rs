@@ -35,25 +35,6 @@ pub(crate) fn from_options(config: &[u8], options: &Values, args: &[OsString]) -
     serde_json::to_vec(&process).map_err(|error| Error::invalid("process", error.to_string()))
 }
 
-/// Whether the process asks for a terminal; what is no JSON has been refused before.
-pub(crate) fn terminal(process: &[u8]) -> bool {
-    #[derive(serde::Deserialize)]
-    struct Terminal {
-        #[serde(default)]
-        terminal: Option<bool>,
-    }
-    serde_json::from_slice::<Terminal>(process).is_ok_and(|process| process.terminal == Some(true))
-}
-
-/// The process with the caller's terminal size (rows, columns) as its own.
-pub(crate) fn with_size(process: Vec<u8>, size: Option<(u16, u16)>) -> Result<Vec<u8>> {
-    let Some((rows, columns)) = size else { return Ok(process) };
-    let failed = |error: serde_json::Error| Error::invalid("process", error.to_string());
-    let mut process: Value = serde_json::from_slice(&process).map_err(failed)?;
-    *member(&mut process, "consoleSize")? = json!({"height": rows, "width": columns});
-    serde_json::to_vec(&process).map_err(failed)
-}
-
 fn read(path: &Path) -> Result<Vec<u8>> {
     let failed = |error: std::io::Error| Error::io(format!("read {path:?}"), &error);
     let mut bytes = Vec::new();

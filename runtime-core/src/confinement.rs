@@ -18,9 +18,23 @@ impl<T> Explained for Result<T> {
     fn explained(self) -> Self {
         self.map_err(|error| match error.raw_errno() {
             Some(Errno::EPERM | Errno::ENOSYS) => explain(error, &probe::denied()),
+            None if is_bad_call(&error) => explain_death(error, &probe::denied()),
             _ => error,
         })
     }
+}
+
+/// Whether a child was killed for a call.
+fn is_bad_call(error: &Error) -> bool {
+    error.to_string().contains(&format!("killed by signal {}", libc::SIGSYS))
+}
+
+/// The container's own profile may have done that: only a filter around the runtime is told.
+fn explain_death(error: Error, denied: &Denied) -> Error {
+    if denied.deadly.is_empty() || error.has_hint() {
+        return error;
+    }
+    error.hint(hint("kills the callers of", &denied.deadly))
 }
 
 fn explain(error: Error, denied: &Denied) -> Error {
@@ -51,7 +65,7 @@ mod tests {
     use super::*;
 
     fn denied(surely: &[&'static str], perhaps: &[&'static str]) -> Denied {
-        Denied { surely: surely.to_vec(), perhaps: perhaps.to_vec() }
+        Denied { surely: surely.to_vec(), perhaps: perhaps.to_vec(), deadly: Vec::new() }
     }
 
     fn hint_of(text: &'static str, denied: &Denied) -> String {
@@ -66,6 +80,16 @@ mod tests {
         assert!(hint_of("mount \"proc\": fsopen", &filter).contains("may deny fsopen:"));
         assert!(hint_of("open the state directory", &filter).contains("denies bpf, open_tree:"));
         assert_eq!(hint_of("open the state directory", &denied(&[], &["fsopen"])), "");
+    }
+
+    #[test]
+    fn a_filter_that_kills_is_told_where_something_was_killed_for_a_call() {
+        let killed = |signal: i32| Error::invalid("init", format!("it was killed by signal {signal}"));
+        assert!(is_bad_call(&killed(libc::SIGSYS)) && !is_bad_call(&killed(libc::SIGKILL)));
+        let deadly = Denied { deadly: vec!["bpf"], ..Denied::default() };
+        let text = explain_death(killed(libc::SIGSYS), &deadly).to_string();
+        assert!(text.contains("kills the callers of bpf:"), "{text}");
+        assert!(!explain_death(killed(libc::SIGSYS), &denied(&["bpf"], &[])).has_hint());
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! The runtime: where containers are kept, and how new ones are made.
 
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -40,9 +41,29 @@ pub(crate) struct Shared {
     pub(crate) systemd: bool,
     /// Where the ends of steps are told.
     pub(crate) timings: Option<Arc<Timings>>,
+    waits: Waits,
+}
+
+/// Who is told what a call waits for.
+#[derive(Clone, Default)]
+struct Waits(Option<Arc<Tell>>);
+
+type Tell = dyn Fn(&str) + Send + Sync;
+
+impl fmt::Debug for Waits {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.0.is_some() { "Waits(told)" } else { "Waits(untold)" })
+    }
 }
 
 impl Shared {
+    /// Tells what is waited for, if anybody wants to know.
+    pub(crate) fn waits(&self, text: &str) {
+        if let Waits(Some(tell)) = &self.waits {
+            tell(text);
+        }
+    }
+
     /// Tells of a step, if anybody wants to know.
     pub(crate) fn mark(&self, step: &str) {
         if let Some(timings) = &self.timings {
@@ -59,6 +80,7 @@ pub struct RuntimeBuilder {
     systemd: bool,
     without_cgroups: bool,
     timings: Option<Arc<Timings>>,
+    waits: Waits,
 }
 
 impl RuntimeBuilder {
@@ -96,10 +118,18 @@ impl RuntimeBuilder {
         self
     }
 
-    /// Tells the ends of all steps of creations and executions. Without this nothing is measured.
+    /// Tells the ends of all steps of creations, starts and executions. Without this nothing is measured.
     #[must_use]
     pub fn timings(mut self, timings: Arc<Timings>) -> Self {
         self.timings = Some(timings);
+        self
+    }
+
+    /// Tells, once a call has waited for a second for another one on the same container, which process that
+    /// is in, as a line for people. The wait ends with an error after 30 s.
+    #[must_use]
+    pub fn on_wait(mut self, tell: impl Fn(&str) + Send + Sync + 'static) -> Self {
+        self.waits = Waits(Some(Arc::new(tell)));
         self
     }
 
@@ -119,6 +149,7 @@ impl RuntimeBuilder {
             cgroups: !self.without_cgroups,
             systemd: self.systemd,
             timings: self.timings,
+            waits: self.waits,
         })))
     }
 }

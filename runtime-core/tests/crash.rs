@@ -22,6 +22,16 @@ fn each_call_is_the_last(
     config: impl Fn(&Scene) -> Value,
     prepare: impl Fn(&Scene, &str, &Value),
 ) {
+    each_call_is_the_last_then(work, config, prepare, |_, _, _| ());
+}
+
+/// The same; `check` looks at what is left before it is deleted.
+fn each_call_is_the_last_then(
+    work: &str,
+    config: impl Fn(&Scene) -> Value,
+    prepare: impl Fn(&Scene, &str, &Value),
+    check: impl Fn(&Scene, &str, &str),
+) {
     if !tracer::KNOWN {
         return views::skip("the tracer does not know this architecture");
     }
@@ -45,6 +55,7 @@ fn each_call_is_the_last(
         let others = listed.iter().filter(|listed| listed.id == *bystander.id());
         let statuses: Vec<_> = others.map(|listed| listed.state.as_ref().map(|state| state.status)).collect();
         assert!(matches!(statuses.as_slice(), [Ok(Status::Running)]), "{place}: {statuses:?}");
+        check(&scene, &id, &place);
         // A thread that reaps would take the hooks from the deletion: only where it is needed.
         let delete = || scene.runtime.delete_force(&id);
         let deleted = if work == "exec" { while_reaping(delete) } else { delete() };
@@ -141,4 +152,19 @@ fn delete() {
 in_views!(forced_delete: hybrid, v2);
 fn forced_delete() {
     each_call_is_the_last("force", with_hooks, running);
+}
+
+// A signal to all processes stops them for a moment: the next look at the container lets them go on.
+in_views!(signal: v1, v2);
+fn signal() {
+    each_call_is_the_last_then("signal", plain, running, |scene, id, place| {
+        let container = scene.runtime.container(id).expect("the container");
+        // The first look may have thawed it, the second one sees what that has done.
+        for _ in 0..2 {
+            assert_eq!(container.status().expect("a status"), Status::Running, "{place}");
+        }
+        container.pause().unwrap_or_else(|error| panic!("{place}: {error}"));
+        assert_eq!(container.status().expect("a status"), Status::Paused, "{place}");
+        container.resume().unwrap_or_else(|error| panic!("{place}: {error}"));
+    });
 }

@@ -20,20 +20,22 @@ pub(super) fn run(context: &Context<'_>) -> Result<u8> {
     let container = context.container()?;
     let state = container.state()?;
     let detach = options.flag(&options::DETACH);
-    let mut text = match options.path(&options::PROCESS) {
+    let text = match options.path(&options::PROCESS) {
         Some(path) => process_spec::from_file(&path)?,
         // As the container was created: the bundle may have changed, or have another file's name.
         None => process_spec::from_options(&container.config()?, options, &context.matches.positionals[1..])?,
     };
-    let terminal = process_spec::terminal(&text);
-    if terminal && !detach {
+    let mut spec = ValidProcess::parse(&text)?;
+    if spec.terminal()
+        && !detach
+        && let Some((rows, columns)) = terminal::size()
+    {
         // The program sees the size from its first moment on.
-        text = process_spec::with_size(text, terminal::size())?;
+        spec.set_console_size(rows, columns);
     }
-    let spec = ValidProcess::parse(&text)?;
     context.mark("read the state and the process");
     context.warn(spec.warnings());
-    let handover = Handover::prepare(options, terminal, detach)?;
+    let handover = Handover::prepare(options, spec.terminal(), detach)?;
     let exec = exec_options(context, &state.bundle)?;
     let foreground = if detach { None } else { Some(Foreground::begin(false)?) };
     stages::setup(context.log);

@@ -58,7 +58,9 @@ impl Context<'_> {
     }
 
     fn builder(&self) -> RuntimeBuilder {
-        let builder = Runtime::builder().state_root(&self.globals.root);
+        let log = self.log.clone();
+        let builder =
+            Runtime::builder().state_root(&self.globals.root).on_wait(move |text| log.warning(text));
         match &self.globals.timings {
             Some(timings) => builder.timings(timings.clone()),
             None => builder,

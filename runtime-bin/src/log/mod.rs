@@ -12,6 +12,7 @@ use std::fs::File;
 use std::io::{IsTerminal as _, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use runtime_core::{Error, Result};
@@ -73,10 +74,10 @@ impl Sink {
     }
 }
 
-/// Where log lines go.
-#[derive(Debug, Default)]
+/// Where log lines go; copies share it.
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Log {
-    sink: Option<Sink>,
+    sink: Option<Arc<Sink>>,
     format: Format,
     debug: bool,
     errors_only: bool,
@@ -93,7 +94,8 @@ impl Log {
     /// A log at `place`: a file, which is appended to and made with mode 0644, `journald:ID` or
     /// `syslog:TAG`; or on the standard error output. `debug` keeps debug lines.
     pub(crate) fn open(place: Option<&Path>, format: Format, debug: bool) -> Result<Self> {
-        Ok(Self { sink: place.map(Sink::open).transpose()?, format, debug, errors_only: false })
+        let sink = place.map(Sink::open).transpose()?.map(Arc::new);
+        Ok(Self { sink, format, debug, errors_only: false })
     }
 
     /// The same log without warnings.
@@ -132,7 +134,7 @@ impl Log {
     }
 
     fn write(&self, level: Level, message: &str) {
-        match &self.sink {
+        match self.sink.as_deref() {
             None if self.format == Format::Text && std::io::stderr().is_terminal() => {
                 to_stderr(&format!("{}: {}{message}\n", name::program(), for_people(level)));
             }

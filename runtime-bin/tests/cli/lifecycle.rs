@@ -1,8 +1,10 @@
 //! create, start, state, kill, delete, pause, resume, list and ps.
 
+use std::process::Stdio;
+
 use serde_json::{Value, json};
 
-use crate::support::{Bundle, privileged};
+use crate::support::{Bundle, finish, privileged, until};
 
 #[test]
 fn created_running_stopped_deleted() {
@@ -230,4 +232,27 @@ fn missing_programs_have_the_texts_of_engines() {
         assert!(texts.iter().any(|text| run.stderr.contains(text)), "{program}: {run:?}");
         assert_eq!(container.status(), "running");
     }
+}
+
+/// A start whose hook hangs holds the container's lock. A forced deletion says so, and ends what it waits for.
+#[test]
+fn a_forced_deletion_tells_who_keeps_it_waiting() {
+    if !privileged() {
+        return;
+    }
+    let bundle = Bundle::new(&["true"]).with(|config| {
+        let hook = json!({"path": "/bin/sh", "args": ["sh", "-c", "echo > /tmp/hook; sleep 1000"]});
+        config["hooks"] = json!({"startContainer": [hook]});
+    });
+    let container = bundle.container();
+    container.go(&["create"]).ok();
+    let mut start =
+        bundle.runtime().args(["start", &container.id]).stderr(Stdio::null()).spawn().expect("a start");
+    until("the hook", || bundle.path().join("rootfs/tmp/hook").exists());
+    let run = container.go(&["delete", "--force"]);
+    assert_eq!(run.code, 0, "{run:?}");
+    let words = format!("waiting for another call on container {}: process {} (", container.id, start.id());
+    assert!(run.stderr.contains(&words), "no {words:?} in {}", run.stderr);
+    finish(&mut start);
+    container.go(&["state"]).fails(1, "does not exist");
 }

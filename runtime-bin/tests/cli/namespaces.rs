@@ -330,6 +330,54 @@ fn no_foreign_network_device_comes_back() {
     assert!(table.contains("02:00:00:00:00:01"), "{table}");
 }
 
+/// The index of the interface on the host is taken in the joined network, and at the end its name on the host.
+#[test]
+fn a_network_device_comes_back_whatever_is_taken() {
+    if !privileged() {
+        return;
+    }
+    nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNET).expect("a network of the test's own");
+    let ip = |words: &str| Command::new("ip").args(words.split(' ')).go::<&str>(&[]);
+    ip("link add host0 index 77 address 02:00:00:00:00:01 type veth peer name peer0").ok();
+    ip("addr add 192.0.2.1/24 dev host0").ok();
+    let holder = Holder::new(&["-n"], "net");
+    let inside = format!("nsenter -t {} -n ip link", holder.0.id());
+    let other = format!("{inside} add other index 77 address 02:00:00:00:00:99 type veth peer name peer1");
+    Command::new("sh").go(&["-c", &other]).ok();
+    let network = json!({"type": "network", "path": holder.path("net")});
+    let namespaces = json!([{"type": "mount"}, {"type": "pid"}, network]);
+    let mut bundle = bundle(&["true"], namespaces);
+    let mut fails = |name: &str, script: &str| {
+        bundle.config["linux"]["netDevices"] = json!({"host0": {"name": name}});
+        let env = [format!("PATH={}", std::env::var("PATH").expect("a path"))];
+        let script = format!("{inside} show {name} && {script} exit 3");
+        let hook = json!({"path": "/bin/sh", "args": ["sh", "-c", script], "env": env});
+        bundle.config["hooks"] = json!({"createRuntime": [hook]});
+        bundle.write();
+        bundle.container().go(&["run"]).fails(1, "exit status 3");
+    };
+    let is_back_as = |name: &str| {
+        let table = ip("-oneline addr show").ok().stdout + &ip("-oneline link show").ok().stdout;
+        let lines: Vec<&str> =
+            table.lines().filter(|line| line.starts_with(&format!("77: {name}"))).collect();
+        let has = |word: &str| lines.iter().any(|line| line.contains(word));
+        assert!(has("02:00:00:00:00:01") && has("192.0.2.1/24"), "no {name} in {table}");
+    };
+    fails("eth0", "");
+    is_back_as("host0");
+    // Another has its name: it is there with the one that it had in the container, ...
+    fails("eth0", "ip link add host0 type veth peer name peer2;");
+    is_back_as("eth0");
+    for words in ["link del host0", "link set eth0 down", "link set eth0 name host0", "link set host0 up"] {
+        ip(words).ok();
+    }
+    // ... and if that is taken as well, with one that the kernel chooses.
+    fails("eth0", "ip link add host0 type veth peer name eth0;");
+    is_back_as("dev");
+    let others = Command::new("sh").go(&["-c", &format!("{inside} show other")]).ok().stdout;
+    assert!(others.starts_with("77: ") && others.contains("02:00:00:00:00:99"), "{others}");
+}
+
 #[test]
 fn a_pid_namespace_is_joined() {
     if !privileged() {

@@ -134,6 +134,30 @@ fn a_terminal_of_exec() {
     assert_eq!(finish(&mut session.child), 12);
 }
 
+/// The library takes names in any case; the program believes what that has understood.
+#[test]
+fn a_process_file_asks_for_a_terminal_in_another_case() {
+    if !privileged() {
+        return;
+    }
+    let bundle = Bundle::new(&["sleep", "1000"]);
+    let process = json!({
+        "Terminal": true, "ConsoleSize": {"Height": 11, "Width": 22}, "cwd": "/", "env": ["PATH=/bin"],
+        "user": {"uid": 0, "gid": 0}, "args": ["sh", "-c", "stty size; tty; exit 12"],
+    });
+    std::fs::write(bundle.path().join("process.json"), process.to_string()).expect("written");
+    let container = bundle.container();
+    container.go(&["run", "-d"]).ok();
+    let words = ["exec", "--process", "process.json", container.id.as_str()];
+    let mut session = Session::start(bundle.runtime().args(words));
+    let text = read_until(&mut session.master, "/dev/pts/");
+    assert!(text.contains("33 44"), "{text:?}");
+    assert_eq!(finish(&mut session.child), 12);
+    container
+        .go(&["exec", "--detach", "--process", "process.json"])
+        .fails(255, "cannot allocate tty if runtime will detach without setting console socket");
+}
+
 #[test]
 fn the_end_of_a_piped_input() {
     if !privileged() {

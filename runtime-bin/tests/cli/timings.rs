@@ -58,3 +58,33 @@ fn an_exec_has_times_too() {
         assert!(run.stderr.contains(step), "no {step:?} in {}", run.stderr);
     }
 }
+
+/// A start has the caller's steps: the init was made by `create`, and has nowhere to write times.
+#[test]
+fn a_start_has_times_too() {
+    if !privileged() {
+        return;
+    }
+    let bundle = Bundle::new(&["sleep", "1000"]).with(|config| {
+        config["hooks"] = serde_json::json!({"poststart": [{"path": "/bin/true"}]});
+    });
+    let container = bundle.container();
+    container.go(&["create"]).ok();
+    let run = bundle.go(&["--trace-timings", "start", &container.id]);
+    assert_eq!(run.code, 0, "{run:?}");
+    let steps: Vec<&str> =
+        run.stderr.lines().filter_map(|line| line.split_once("parent  ")).map(|(_, step)| step).collect();
+    assert_eq!(
+        steps,
+        [
+            "processor time before",
+            "read the state",
+            "connect to the start gate",
+            "read the configuration",
+            "the program is executed",
+            "poststart hooks",
+        ],
+        "{}",
+        run.stderr
+    );
+}

@@ -240,3 +240,24 @@ fn delete_works_or_says_what_is_denied() {
         problem
     });
 }
+
+/// Who is asked what a filter denies must not be killed for the question.
+#[test]
+fn a_filter_that_kills_ends_no_more_than_who_makes_the_call() {
+    if !privileged() {
+        return;
+    }
+    let _turn = turn();
+    let bundle = bundle("true");
+    let id = bundle.container().id.clone();
+    let before = Traces::now(&bundle, &id);
+    let denial = |calls| Denial::of(calls, Errno::EPERM);
+    // Calls that are tried alone, before and behind the one that is told.
+    let run =
+        denied(&bundle, denial(&["openat2", "!personality", "!keyctl", "!set_mempolicy"]), &["run", &id]);
+    run.fails(1, "a seccomp filter around the runtime denies openat2:");
+    // One that the container's init makes.
+    let run = denied(&bundle, denial(&["!pivot_root", "!personality"]), &["run", &id]);
+    run.fails(1, "a seccomp filter around the runtime kills the callers of personality, pivot_root:");
+    before.are_back(&bundle, &id, "calls that kill");
+}

@@ -24,6 +24,7 @@ pub(crate) const LEAKED: i32 = 777;
 /// What a filter does to calls.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Denial<'a> {
+    /// With a `!` before it, one whose caller is killed.
     pub(crate) calls: &'a [&'a str],
     pub(crate) errno: Errno,
     /// Sets no_new_privs, too.
@@ -91,9 +92,16 @@ fn worker() {
         command.env_remove(name);
     }
     if !calls.is_empty() {
+        let (deadly, calls): (Vec<&str>, Vec<&str>) = calls.iter().partition(|call| call.starts_with('!'));
+        let deadly: Vec<&str> = deadly.iter().map(|call| call.trim_start_matches('!')).collect();
+        let rules = [
+            json!({"names": calls, "action": "SCMP_ACT_ERRNO", "errnoRet": errno}),
+            json!({"names": deadly, "action": "SCMP_ACT_KILL_PROCESS"}),
+        ];
+        let rules: Vec<_> = rules.into_iter().filter(|rule| rule["names"] != json!([])).collect();
         let profile: LinuxSeccomp = serde_json::from_value(json!({
             "defaultAction": "SCMP_ACT_ALLOW",
-            "syscalls": [{"names": calls, "action": "SCMP_ACT_ERRNO", "errnoRet": errno}],
+            "syscalls": rules,
         }))
         .expect("a profile");
         let filter = Filter::from_profile(&profile).expect("a filter");

@@ -29,7 +29,7 @@ impl Container {
     }
 
     fn delete_ended(self) -> Result<()> {
-        let _lock = self.entry.lock()?;
+        let _lock = self.lock()?;
         let record = self.entry.record()?;
         match status_of(&self.entry, &record)? {
             Status::Stopped => {}
@@ -46,12 +46,23 @@ impl Container {
     }
 
     /// Deletes a container whatever its state, also what a killed runtime has left of one.
+    ///
+    /// Another call that has not ended after a second, such as a start whose hook hangs, loses the
+    /// container's init, which it may wait for.
+    ///
+    /// # Errors
+    ///
+    /// Kind [`ErrorKind::Timeout`] if that call goes on for 30 s nevertheless; the text says which process it is in.
     pub fn delete_force(self) -> Result<()> {
         self.end_and_delete().explained()
     }
 
     fn end_and_delete(self) -> Result<()> {
-        let _lock = self.entry.lock()?;
+        let _lock = self.entry.lock(&|holder| {
+            self.waits_for(holder);
+            // What cannot be killed now is tried again with the lock, and told then.
+            self.entry.record().and_then(|record| self.kill_init(&record)).ok();
+        })?;
         // A state file that cannot be read names nothing that could be ended.
         let record = self.entry.record().ok();
         if let Some(record) = &record {

@@ -8,7 +8,7 @@ use super::Container;
 use crate::confinement::Explained;
 use crate::error::{Error, Result};
 use crate::spec::Kind;
-use crate::state::Record;
+use crate::state::{Record, paused};
 use crate::sys::process;
 
 /// Sends a signal by pidfd.
@@ -40,6 +40,10 @@ impl Container {
 
     fn signal(&self, signal: i32) -> Result<()> {
         let record = self.entry.record()?;
+        if self.entry.standstill()?.is_some() {
+            // A signal would wait with what a killed runtime has left frozen.
+            paused(&self.entry, &record)?;
+        }
         let all_end =
             || record.own_pid_namespace.map_or_else(|| Ok(self.spec()?.namespaces.makes(Kind::Pid)), Ok);
         if signal == libc::SIGKILL && !all_end()? {
@@ -64,7 +68,12 @@ impl Container {
 
     fn signal_everything(&self, record: &Record, signal: i32) -> Result<()> {
         let cgroup = self.cgroup(record)?;
-        let mut reached = cgroup.signal_all(signal)?;
+        paused(&self.entry, record)?;
+        let mut reached = match signal {
+            // It thaws whatever it finds.
+            libc::SIGKILL => cgroup.signal_all(signal)?,
+            _ => self.standing_still(&cgroup, || cgroup.signal_all(signal))?,
+        };
         if cgroup.is_none()
             && let Some(init) = self.live_init(record)?
         {

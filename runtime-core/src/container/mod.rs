@@ -10,6 +10,7 @@ mod kill;
 mod mounts;
 mod pause;
 mod ps;
+mod standstill;
 mod start;
 mod unit;
 mod update;
@@ -27,7 +28,7 @@ use crate::id::ContainerId;
 use crate::process::Process;
 use crate::runtime::Shared;
 use crate::spec::ValidSpec;
-use crate::state::{Entry, Record, State, Status, alive, owner_name, status_of};
+use crate::state::{Entry, Lock, Record, State, Status, alive, owner_name, status_of};
 
 /// A container that exists.
 ///
@@ -88,6 +89,15 @@ impl Container {
     /// Its status now.
     pub fn status(&self) -> Result<Status> {
         self.entry.record().and_then(|record| status_of(&self.entry, &record)).explained()
+    }
+
+    /// Waits until no other call on this container runs.
+    fn lock(&self) -> Result<Lock> {
+        self.entry.lock(&|holder| self.waits_for(holder))
+    }
+
+    fn waits_for(&self, holder: &str) {
+        self.shared.waits(&format!("waiting for another call on container {}: {holder}", self.id));
     }
 
     fn spec(&self) -> Result<ValidSpec> {

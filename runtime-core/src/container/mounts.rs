@@ -86,7 +86,7 @@ impl Container {
         mounts: &[u8],
         mut change: impl FnMut(&Visit, &mut Record, &Mount) -> Result<()>,
     ) -> Result<()> {
-        let _lock = self.entry.lock()?;
+        let _lock = self.lock()?;
         let mut record = self.entry.record()?;
         let spec = self.spec()?;
         let status = status_of(&self.entry, &record)?;

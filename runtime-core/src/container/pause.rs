@@ -21,10 +21,16 @@ impl Container {
     }
 
     fn freeze(&self) -> Result<()> {
-        let _lock = self.entry.lock()?;
+        let _lock = self.lock()?;
         let record = self.entry.record()?;
         match status_of(&self.entry, &record)? {
-            Status::Running | Status::Created => self.cgroup(&record)?.freeze(FREEZE_LIMIT),
+            Status::Running | Status::Created => {
+                // What a killed runtime has left would end the pause.
+                if let Some(mark) = self.entry.standstill()? {
+                    self.entry.end_standstill(mark)?;
+                }
+                self.cgroup(&record)?.freeze(FREEZE_LIMIT)
+            }
             _ => Err(self.wrong_state("container not running or created")),
         }
     }
@@ -39,7 +45,7 @@ impl Container {
     }
 
     fn thaw_paused(&self) -> Result<()> {
-        let _lock = self.entry.lock()?;
+        let _lock = self.lock()?;
         let record = self.entry.record()?;
         match status_of(&self.entry, &record)? {
             Status::Paused => self.cgroup(&record)?.thaw(),

@@ -28,7 +28,7 @@ impl Container {
     }
 
     fn open_and_follow(&self) -> Result<()> {
-        let _lock = self.entry.lock()?;
+        let _lock = self.lock()?;
         let record = self.entry.record()?;
         let refused = |status| {
             self.wrong_state(match status {
@@ -41,6 +41,7 @@ impl Container {
             Status::Created | Status::Paused if self.entry.has_gate()? => {}
             status => return Err(refused(status)),
         }
+        self.shared.mark("read the state");
         let connection = match self.entry.open_gate() {
             Err(Errno::ECONNREFUSED) => return Err(refused(Status::Running)),
             other => other.map_err(|errno| Error::system("connect to the start gate", errno))?,
@@ -48,11 +49,18 @@ impl Container {
         // First, so that a `start` killed here leaves a container that has started or ended, never
         // one that claims to wait.
         self.entry.remove_gate()?;
+        self.shared.mark("connect to the start gate");
         let spec = self.spec()?;
+        self.shared.mark("read the configuration");
         let hooks = &spec.hooks;
         self.open_gate(&connection, &record, &spec)?;
+        self.shared.mark("the program is executed");
         let state = State::new(&record, Status::Running);
-        launch::run_hooks(&hooks.poststart, &state).map_err(|error| self.killed(&record, error))
+        launch::run_hooks(&hooks.poststart, &state).map_err(|error| self.killed(&record, error))?;
+        if !hooks.poststart.is_empty() {
+            self.shared.mark("poststart hooks");
+        }
+        Ok(())
     }
 
     /// Lets the init go on to the program. One whose seccomp listener nobody has is killed: each call
@@ -80,7 +88,7 @@ impl Container {
         }
     }
 
-    fn kill_init(&self, record: &Record) -> Result<()> {
+    pub(super) fn kill_init(&self, record: &Record) -> Result<()> {
         match record.init.map_or(Ok(None), alive)? {
             Some(init) => super::kill::signal_process(&init, libc::SIGKILL),
             None => Ok(()),

@@ -31,7 +31,7 @@ impl Container {
     }
 
     fn limit(&self, resources: &LinuxResources) -> Result<()> {
-        let _lock = self.entry.lock()?;
+        let _lock = self.lock()?;
         let record = self.entry.record()?;
         match status_of(&self.entry, &record)? {
             Status::Created | Status::Running | Status::Paused => {}
@@ -50,9 +50,9 @@ impl Container {
         let limited = unit::update(&record, &cgroup, &mut plan).and_then(|()| cgroup.apply(&plan));
         let changed = limited.and_then(|()| match &devices {
             Some(devices) => devices
-                .make(&record, &cgroup, privileged)
+                .make(self, &record, &cgroup, privileged)
                 .and_then(|()| self.entry.write_resources(&stored))
-                .map_err(|error| match devices.undo(&record, &cgroup, privileged) {
+                .map_err(|error| match devices.undo(self, &record, &cgroup, privileged) {
                     Ok(()) => error,
                     Err(second) => error.hint(format!("the old device rules: {second}")),
                 }),
@@ -101,26 +101,38 @@ impl DeviceChange {
         Ok((old != new).then_some(Self { old, new }))
     }
 
-    fn make(&self, record: &Record, cgroup: &Cgroup, privileged: bool) -> Result<()> {
-        set_devices(record, cgroup, &self.new, privileged)
+    fn make(&self, container: &Container, record: &Record, cgroup: &Cgroup, privileged: bool) -> Result<()> {
+        container.set_devices(record, cgroup, &self.new, privileged)
     }
 
-    fn undo(&self, record: &Record, cgroup: &Cgroup, privileged: bool) -> Result<()> {
-        set_devices(record, cgroup, &self.old, privileged)
+    fn undo(&self, container: &Container, record: &Record, cgroup: &Cgroup, privileged: bool) -> Result<()> {
+        container.set_devices(record, cgroup, &self.old, privileged)
     }
 }
 
-/// As at the creation: the v1 controller where there is one, else a program for privileged callers.
-fn set_devices(record: &Record, cgroup: &Cgroup, rules: &DeviceRules, privileged: bool) -> Result<()> {
-    let write = || match cgroup.device_list()? {
-        Some(list) => cgroup.write_devices(&rules.v1_changes(&list)?),
-        None => Ok(()),
-    };
-    if cgroup.device_list()?.is_some() {
-        return unit::update_devices(record, cgroup, &rules.v1_lines(), write);
-    }
-    match cgroup.directory() {
-        Some(directory) if privileged => rules.replace(directory),
-        _ => Ok(()),
+impl Container {
+    /// As at the creation: the v1 controller where there is one, else a program for privileged callers.
+    fn set_devices(
+        &self,
+        record: &Record,
+        cgroup: &Cgroup,
+        rules: &DeviceRules,
+        privileged: bool,
+    ) -> Result<()> {
+        let write = || match cgroup.device_list()? {
+            Some(list) => cgroup.write_devices(&rules.v1_changes(&list)?),
+            None => Ok(()),
+        };
+        match cgroup.device_list()? {
+            // While systemd denies everything for a moment, the container stands still.
+            Some(_) if record.unit.is_some() => {
+                self.standing_still(cgroup, || unit::update_devices(record, cgroup, &rules.v1_lines(), write))
+            }
+            Some(_) => write(),
+            None => match cgroup.directory() {
+                Some(directory) if privileged => rules.replace(directory),
+                _ => Ok(()),
+            },
+        }
     }
 }

@@ -19,6 +19,11 @@ use crate::sys::netlink::{Address, Netlink};
 const OWN: &str = "/proc/thread-self/ns/net";
 /// How many names a template may try.
 const TEMPLATE_LIMIT: u32 = 4096;
+/// How many indexes may be taken by others between the look and the move.
+const INDEX_TRIES: u32 = 16;
+/// The name of an interface that comes home when another has its name: the kernel's own choice where the end
+/// of a namespace sends one back.
+const SPARE_NAME: &str = "dev%d";
 
 /// A network namespace and a socket that works in it.
 struct Side {
@@ -35,8 +40,11 @@ struct MovedDevice {
     name: String,
     up: bool,
     addresses: Vec<Address>,
+    /// Its index on the host.
+    home: u32,
     /// Its index in the container. In a namespace that the container joined somebody else may give the
-    /// name to an interface of his, which must not get to the host in its place.
+    /// name to an interface of his, which must not get to the host in its place. So the index is chosen before
+    /// the move, not looked up after it.
     index: u32,
 }
 
@@ -67,8 +75,18 @@ impl Moved {
 
 impl MovedDevice {
     fn back(&self, container: &mut Side, host: &mut Side) -> Result<()> {
-        let index = container.move_to(host, self.index, &self.name, "move the network device back")?;
-        host.settle(index, &self.name, self.up, &self.addresses)
+        let mut home = self.home;
+        let mut sent = container.send(host, self.index, &mut home, &self.name);
+        // With its name taken it is home already under the one that it had in the container, unless that
+        // was taken, too.
+        if sent == Err(Errno::EEXIST) {
+            sent = match container.netlink.has(self.index) {
+                Ok(false) => Ok(()),
+                _ => container.send(host, self.index, &mut home, SPARE_NAME),
+            };
+        }
+        sent.map_err(|errno| Error::system("move the network device back", errno))?;
+        host.settle(home, &self.name, self.up, &self.addresses)
     }
 }
 
@@ -106,10 +124,20 @@ impl Sides {
         let index = self.host.find(&device.host)?.ok_or_else(|| failed(Errno::ENODEV))?;
         let up = self.host.netlink.is_up(index).map_err(failed)?;
         let addresses = self.host.netlink.addresses(index).map_err(failed)?;
-        let index = self.host.move_to(&mut self.container, index, &name, &operation)?;
-        let result = self.container.settle(index, &name, true, &addresses);
-        moved.push(MovedDevice { name: device.host.clone(), up, addresses, index });
-        result
+        let mut device = MovedDevice { name: device.host.clone(), up, addresses, home: index, index };
+        let sent = self.host.send(&mut self.container, index, &mut device.index, &name);
+        // Of a move and a change of the name the first may have succeeded alone.
+        if sent.is_ok() || self.host.netlink.has(index) == Ok(false) {
+            let settled = sent
+                .map_err(failed)
+                .and_then(|()| self.container.settle(device.index, &name, true, &device.addresses));
+            moved.push(device);
+            return settled;
+        }
+        sent.map_err(|errno| match errno {
+            Errno::EINVAL => failed(errno).hint("the device may be bound to its network namespace"),
+            _ => failed(errno),
+        })
     }
 }
 
@@ -131,17 +159,24 @@ impl Side {
         Err(Error::system(format!("find a free name for \"{stem}%d\""), Errno::ENFILE))
     }
 
-    /// Moves an interface to the other side, which leaves it down and without addresses; its index there.
-    fn move_to(&mut self, other: &mut Side, index: u32, name: &str, operation: &str) -> Result<u32> {
-        let failed = |errno| Error::system(operation.to_owned(), errno);
-        self.netlink.give(index, other.namespace.as_fd(), name).map_err(|errno| {
-            let error = failed(errno);
-            match errno {
-                Errno::EINVAL => error.hint("the device may be bound to its network namespace"),
-                _ => error,
+    /// Moves an interface to the other side, which leaves it down and without addresses. Its index there is
+    /// `place`, or if that is taken another one, which is then put there.
+    fn send(
+        &mut self,
+        other: &mut Side,
+        index: u32,
+        place: &mut u32,
+        name: &str,
+    ) -> std::result::Result<(), Errno> {
+        for _ in 0..INDEX_TRIES {
+            match self.netlink.give(index, other.namespace.as_fd(), *place, name) {
+                Err(Errno::EBUSY) if other.netlink.has(*place)? => {
+                    *place = other.netlink.free_index(*place)?;
+                }
+                sent => return sent,
             }
-        })?;
-        other.find(name)?.ok_or_else(|| failed(Errno::ENODEV))
+        }
+        Err(Errno::EBUSY)
     }
 
     /// Brings an interface up if it is to be, and gives it its addresses.

@@ -263,6 +263,16 @@ impl ValidProcess {
         Ok(valid)
     }
 
+    /// `terminal`: whether the process gets a terminal of its own.
+    pub fn terminal(&self) -> bool {
+        self.terminal
+    }
+
+    /// Gives the terminal another size, in characters, than `consoleSize` says: that of who looks at it.
+    pub fn set_console_size(&mut self, rows: u16, columns: u16) {
+        self.console_size = (rows, columns);
+    }
+
     /// What a user should know: things that are left out or used in another way than written.
     pub fn warnings(&self) -> &[String] {
         &self.warnings

@@ -1,11 +1,13 @@
 //! What is remembered of a container between calls, and what is true of it now.
 
+mod holder;
 mod record;
+mod standstill;
 mod status;
 mod store;
 
 pub use status::{OCI_VERSION, State, Status};
 
 pub(crate) use record::{AddedMount, Identity, Record, SCHEMA};
-pub(crate) use status::{alive, owner_name, status_of};
+pub(crate) use status::{alive, owner_name, paused, status_of};
 pub(crate) use store::{Entry, Lock, Store};

@@ -96,17 +96,30 @@ pub(crate) fn status_of(entry: &Entry, record: &Record) -> Result<Status> {
     if alive(init)?.is_none() {
         return Ok(Status::Stopped);
     }
-    if frozen(record)? {
+    if paused(entry, record)? {
         return Ok(Status::Paused);
     }
     Ok(if entry.has_gate()? { Status::Created } else { Status::Running })
 }
 
-fn frozen(record: &Record) -> Result<bool> {
-    match &record.cgroup {
-        // A cgroup that is gone while the init lives was removed under us: not frozen by it.
-        Some(location) => Ok(Cgroup::open(location)?.is_frozen().unwrap_or(false)),
-        None => Ok(false),
+/// Whether somebody wants the container frozen. Where the runtime froze it for a moment, nobody does; what a
+/// killed one has left so is thawed.
+pub(crate) fn paused(entry: &Entry, record: &Record) -> Result<bool> {
+    let Some(cgroup) = record.cgroup.as_ref().map(Cgroup::open).transpose()? else { return Ok(false) };
+    // A cgroup that is gone while the init lives was removed under us: not frozen by it.
+    let frozen = || cgroup.is_frozen().unwrap_or(false);
+    if !frozen() {
+        return Ok(false);
+    }
+    match entry.standstill()? {
+        // The moment may have ended between the two looks.
+        None => Ok(frozen()),
+        Some(mark) if mark.going_on => Ok(false),
+        // What cannot be thawed is as good as paused: `resume` tells why.
+        Some(mark) => match cgroup.thaw() {
+            Ok(()) => entry.end_standstill(mark).map(|()| false),
+            Err(_) => Ok(true),
+        },
     }
 }
 

@@ -14,8 +14,9 @@ use nix::sys::socket::{AddressFamily, Backlog, SockFlag, SockType, UnixAddr, bin
 use nix::sys::stat::{Mode, fstat, fstatat, mkdirat};
 use nix::unistd::{UnlinkatFlags, geteuid, unlinkat};
 
-use super::Record;
 use super::record::SCHEMA;
+use super::standstill::MARK;
+use super::{Record, holder};
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::ContainerId;
 use crate::sys::file;
@@ -35,6 +36,8 @@ const FILE_LIMIT: u64 = 64 << 20;
 const READ_EXPECTED: usize = 8 << 10;
 /// How long one call waits for another on the same container.
 const LOCK_LIMIT: Duration = Duration::from_secs(30);
+/// How long it waits without a word.
+const LOCK_PATIENCE: Duration = Duration::from_secs(1);
 
 /// The state root.
 #[derive(Debug)]
@@ -93,7 +96,7 @@ impl Store {
             }
             other => other.map_err(call)?,
         }
-        let opened = self.open(&root, id).and_then(|entry| entry.lock().map(|lock| (entry, lock)));
+        let opened = self.open(&root, id).and_then(|entry| entry.lock(&|_| ()).map(|lock| (entry, lock)));
         opened.inspect_err(|_| {
             // Made above, and empty: only this call may know of it. The first error is the one to tell.
             unlinkat(&root, id.as_str(), UnlinkatFlags::RemoveDir).ok();
@@ -193,29 +196,52 @@ fn below(directory: BorrowedFd<'_>, name: &str, flags: OFlag, mode: Mode) -> Res
 }
 
 impl Entry {
-    fn call(&self, verb: &str, name: &str) -> impl FnOnce(Errno) -> Error {
-        let operation = format!("{verb} {:?}", self.path.join(name));
+    pub(super) fn call(&self, verb: &str, name: &str) -> impl FnOnce(Errno) -> Error {
+        let operation = format!("{verb} {:?}", self.path_of(name));
         move |errno| Error::system(operation, errno)
     }
 
-    /// Takes the lock; another call on the same container is waited for.
-    pub(crate) fn lock(&self) -> Result<Lock> {
-        let deadline = Instant::now() + LOCK_LIMIT;
+    pub(super) fn path_of(&self, name: &str) -> PathBuf {
+        self.path.join(name)
+    }
+
+    /// Opens a file of the container's.
+    pub(super) fn below(&self, name: &str, flags: OFlag, mode: Mode) -> Result<OwnedFd, Errno> {
+        below(self.directory.as_fd(), name, flags, mode)
+    }
+
+    /// Takes the lock; another call on the same container is waited for. If that takes long, `waiting` is
+    /// called once with who it is, in words.
+    pub(crate) fn lock(&self, waiting: &dyn Fn(&str)) -> Result<Lock> {
+        self.lock_within(LOCK_LIMIT, LOCK_PATIENCE, waiting)
+    }
+
+    fn lock_within(&self, limit: Duration, patience: Duration, waiting: &dyn Fn(&str)) -> Result<Lock> {
+        let begin = Instant::now();
         // A lock belongs to an open file description: a new one for each.
         let file = below(self.directory.as_fd(), ".", OFlag::O_DIRECTORY | OFlag::O_RDONLY, Mode::empty())
             .map_err(self.call("open", ""))?;
+        let mut told = false;
         loop {
             match file::try_lock(file.as_fd()) {
                 Ok(()) => return Ok(Lock(file)),
-                Err(Errno::EWOULDBLOCK) if Instant::now() < deadline => {
-                    std::thread::sleep(Duration::from_millis(2))
-                }
-                Err(Errno::EWOULDBLOCK) => {
-                    return Err(Error::new(ErrorKind::Timeout, format!("lock {:?}", self.path))
-                        .reason("another call on this container is still running"));
-                }
+                Err(Errno::EWOULDBLOCK) => {}
                 Err(errno) => return Err(self.call("lock", "")(errno)),
             }
+            let waited = begin.elapsed();
+            if waited >= limit {
+                let holder = holder::of(&file);
+                return Err(Error::new(ErrorKind::Timeout, format!("lock {:?}", self.path))
+                    .reason(format!(
+                        "another call on this container is still running after {} s: {holder}",
+                        limit.as_secs()
+                    ))
+                    .hint("end that process, or what it waits for, and try again"));
+            }
+            if waited >= patience && !std::mem::replace(&mut told, true) {
+                waiting(&holder::of(&file));
+            }
+            std::thread::sleep(Duration::from_millis(2));
         }
     }
 
@@ -346,7 +372,7 @@ impl Entry {
         self.unlink(GATE)
     }
 
-    fn unlink(&self, name: &str) -> Result<()> {
+    pub(super) fn unlink(&self, name: &str) -> Result<()> {
         match unlinkat(&self.directory, name, UnlinkatFlags::NoRemoveDir) {
             Ok(()) | Err(Errno::ENOENT) => Ok(()),
             Err(errno) => Err(self.call("unlink", name)(errno)),
@@ -356,7 +382,7 @@ impl Entry {
     /// Removes the directory with all that the store has put there. The state goes first: a call
     /// killed on the way leaves no state without the configuration that belongs to it.
     pub(crate) fn remove(&self) -> Result<()> {
-        for name in [STATE, NEW_STATE, GATE, NEW_RESOURCES, RESOURCES, CONFIG] {
+        for name in [STATE, NEW_STATE, GATE, NEW_RESOURCES, RESOURCES, MARK, CONFIG] {
             self.unlink(name)?;
         }
         match nix::unistd::unlinkat(nix::fcntl::AT_FDCWD, &self.path, UnlinkatFlags::RemoveDir) {
@@ -368,4 +394,27 @@ impl Entry {
 
 fn gate_socket() -> Result<OwnedFd, Errno> {
     socket(AddressFamily::Unix, SockType::SeqPacket, SockFlag::SOCK_CLOEXEC, None)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+
+    use super::*;
+
+    #[test]
+    fn who_waits_for_a_lock_learns_who_holds_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::new(directory.path().join("root"));
+        let (entry, lock) = store.create(&ContainerId::new("id").unwrap()).unwrap();
+        let told = RefCell::new(Vec::new());
+        let tell = |holder: &str| told.borrow_mut().push(holder.to_owned());
+        let error = entry.lock_within(Duration::from_millis(20), Duration::ZERO, &tell).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Timeout);
+        let holder = format!("process {} (", std::process::id());
+        assert!(error.to_string().contains(&holder), "{error}");
+        assert!(matches!(&told.borrow()[..], [one] if one.contains(&holder)), "{told:?}");
+        drop(lock);
+        entry.lock_within(Duration::ZERO, Duration::ZERO, &|_| panic!("nobody is waited for")).unwrap();
+    }
 }

@@ -2,6 +2,7 @@
 //!
 //! A socket belongs to the network namespace in which it was made, wherever its user goes.
 
+use std::collections::BTreeSet;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
@@ -67,6 +68,22 @@ impl Netlink {
         }
     }
 
+    /// Whether there is an interface with that index.
+    pub(crate) fn has(&mut self, index: u32) -> Result<bool, Errno> {
+        match self.is_up(index) {
+            Err(Errno::ENODEV) => Ok(false),
+            other => other.map(|_| true),
+        }
+    }
+
+    /// An index that no interface has, the next one above `index` if there is one.
+    pub(crate) fn free_index(&mut self, index: u32) -> Result<u32, Errno> {
+        let replies = self.request(libc::RTM_GETLINK, libc::NLM_F_DUMP, &link(0, 0))?;
+        let taken: BTreeSet<u32> = replies.iter().filter_map(|link| number(link, 4)).collect();
+        let greatest = i32::MAX.cast_unsigned();
+        (index..=greatest).chain(1..index).find(|index| !taken.contains(index)).ok_or(Errno::ENOSPC)
+    }
+
     /// Whether an interface is up.
     pub(crate) fn is_up(&mut self, index: u32) -> Result<bool, Errno> {
         let replies = self.request(libc::RTM_GETLINK, 0, &link(index, 0))?;
@@ -80,11 +97,21 @@ impl Netlink {
         Ok(replies.iter().filter_map(|reply| permanent(reply, index)).collect())
     }
 
-    /// Gives an interface to another network namespace, under a name that is free there.
-    pub(crate) fn give(&mut self, index: u32, to: BorrowedFd<'_>, name: &str) -> Result<(), Errno> {
+    /// Gives an interface to another network namespace, under a name and an index that are free there: EBUSY
+    /// if the index is not. The kernel moves first and renames then, so one that got another error for
+    /// its name may have moved.
+    pub(crate) fn give(
+        &mut self,
+        index: u32,
+        to: BorrowedFd<'_>,
+        new_index: u32,
+        name: &str,
+    ) -> Result<(), Errno> {
         let mut body = link(index, 0);
         let descriptor = to.as_raw_fd().to_ne_bytes();
         attribute(&mut body, libc::IFLA_NET_NS_FD, &descriptor);
+        // Since Linux 5.13.
+        attribute(&mut body, libc::IFLA_NEW_IFINDEX, &new_index.to_ne_bytes());
         attribute(&mut body, libc::IFLA_IFNAME, &terminated(name));
         self.request(libc::RTM_NEWLINK, 0, &body).map(drop)
     }
@@ -218,6 +245,17 @@ mod tests {
         let mut netlink = Netlink::open().unwrap();
         assert!(netlink.index_of("lo").unwrap().is_some());
         assert_eq!(netlink.index_of("no-such-device").unwrap(), None);
+    }
+
+    #[test]
+    fn a_free_index_is_one_that_nobody_has() {
+        let mut netlink = Netlink::open().unwrap();
+        let lo = netlink.index_of("lo").unwrap().unwrap();
+        assert!(netlink.has(lo).unwrap());
+        let free = netlink.free_index(lo).unwrap();
+        assert!(free > lo && !netlink.has(free).unwrap(), "{free}");
+        let greatest = i32::MAX as u32;
+        assert_eq!(netlink.free_index(greatest).unwrap(), greatest);
     }
 
     #[test]

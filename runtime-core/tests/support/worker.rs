@@ -114,6 +114,7 @@ fn call(work: &str, runtime: &Runtime, id: &str, bundle: &Path) -> Result<()> {
         "start" => runtime.container(id)?.start(),
         "exec" => scene::exec(&runtime.container(id)?, &["true"]).map(drop),
         "delete" => runtime.container(id)?.delete(),
+        "signal" => runtime.container(id)?.kill_all(libc::SIGURG),
         "force" => runtime.delete_force(id),
         other => panic!("{other} is no work"),
     }

@@ -36,7 +36,7 @@ impl Container {
     /// The container does not run; CRIU is missing or too old; CRIU fails: the error then has the
     /// last lines of its log and says where the log is. The container runs on after an error.
     pub fn checkpoint(&self, options: &CheckpointOptions) -> Result<()> {
-        let _lock = self.entry.lock()?;
+        let _lock = self.lock()?;
         let record = self.entry.record()?;
         let status = status_of(&self.entry, &record)?;
         if !matches!(status, Status::Running | Status::Paused) {

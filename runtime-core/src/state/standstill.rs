@@ -1,0 +1,116 @@
+//! Moments in which the runtime itself has frozen a container: the container is not paused then, and must not
+//! stay frozen when the runtime is killed in such a moment.
+//!
+//! A file in the container's state says so, with a shared lock on it for as long as somebody works. Who finds
+//! a container frozen and the file without a lock lets the container go on.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::fcntl::OFlag;
+use nix::sys::stat::{Mode, fstat};
+
+use super::Entry;
+use crate::error::{Error, ErrorKind, Result};
+use crate::sys::file;
+
+pub(super) const MARK: &str = "standstill";
+
+/// How long somebody may take to clear away what a killed runtime has left.
+const CLEAR_LIMIT: Duration = Duration::from_secs(10);
+
+/// A mark that says: frozen, but not paused.
+#[derive(Debug)]
+pub(crate) struct Standstill {
+    file: OwnedFd,
+    /// Whether who made it is still at work.
+    pub(crate) going_on: bool,
+}
+
+impl Entry {
+    /// Says that the container is going to be frozen for a moment; [`Entry::end_standstill`] once it is
+    /// thawed again. A mark that is dropped before stays, as after a crash.
+    pub(crate) fn begin_standstill(&self) -> Result<Standstill> {
+        let deadline = Instant::now() + CLEAR_LIMIT;
+        loop {
+            let file = self
+                .below(MARK, OFlag::O_RDONLY | OFlag::O_CREAT, Mode::S_IRUSR | Mode::S_IWUSR)
+                .map_err(self.call("make", MARK))?;
+            match file::try_share(file.as_fd()) {
+                Ok(()) if is_there(&file).map_err(self.call("stat", MARK))? => {
+                    return Ok(Standstill { file, going_on: true });
+                }
+                Ok(()) => {}
+                // Somebody clears it away.
+                Err(Errno::EWOULDBLOCK) if Instant::now() < deadline => {
+                    std::thread::sleep(Duration::from_millis(2));
+                }
+                Err(Errno::EWOULDBLOCK) => {
+                    return Err(Error::new(ErrorKind::Timeout, format!("lock {:?}", self.path_of(MARK)))
+                        .reason("another call on this container is still running"));
+                }
+                Err(errno) => return Err(self.call("lock", MARK)(errno)),
+            }
+        }
+    }
+
+    /// The mark, if there is one.
+    pub(crate) fn standstill(&self) -> Result<Option<Standstill>> {
+        let file = match self.below(MARK, OFlag::O_RDONLY, Mode::empty()) {
+            Err(Errno::ENOENT) => return Ok(None),
+            other => other.map_err(self.call("open", MARK))?,
+        };
+        match file::try_lock(file.as_fd()) {
+            Err(Errno::EWOULDBLOCK) => Ok(Some(Standstill { file, going_on: true })),
+            // Its maker has ended it since it was opened.
+            Ok(()) if !is_there(&file).map_err(self.call("stat", MARK))? => Ok(None),
+            Ok(()) => Ok(Some(Standstill { file, going_on: false })),
+            Err(errno) => Err(self.call("lock", MARK)(errno)),
+        }
+    }
+
+    /// Takes the mark away, unless somebody else works under it.
+    pub(crate) fn end_standstill(&self, mark: Standstill) -> Result<()> {
+        match file::try_lock(mark.file.as_fd()) {
+            Ok(()) => self.unlink(MARK),
+            Err(Errno::EWOULDBLOCK) => Ok(()),
+            Err(errno) => Err(self.call("lock", MARK)(errno)),
+        }
+    }
+}
+
+fn is_there(file: &OwnedFd) -> std::result::Result<bool, Errno> {
+    fstat(file).map(|status| status.st_nlink > 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Store;
+    use crate::id::ContainerId;
+
+    #[test]
+    fn a_mark_without_its_maker_is_told_from_one_with() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::new(directory.path().join("root"));
+        let (entry, _lock) = store.create(&ContainerId::new("id").unwrap()).unwrap();
+        let going_on = || entry.standstill().unwrap().map(|mark| mark.going_on);
+        assert_eq!(going_on(), None);
+
+        let (one, other) = (entry.begin_standstill().unwrap(), entry.begin_standstill().unwrap());
+        assert_eq!(going_on(), Some(true));
+        entry.end_standstill(one).unwrap();
+        assert_eq!(going_on(), Some(true));
+        entry.end_standstill(other).unwrap();
+        assert_eq!(going_on(), None);
+
+        drop(entry.begin_standstill().unwrap());
+        let left = entry.standstill().unwrap().unwrap();
+        assert!(!left.going_on);
+        entry.end_standstill(left).unwrap();
+        assert_eq!(going_on(), None);
+
+        drop(entry.begin_standstill().unwrap());
+        entry.remove().unwrap();
+    }
+}
