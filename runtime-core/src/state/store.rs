@@ -382,10 +382,20 @@ impl Entry {
     /// Removes the directory with all that the store has put there. The state goes first: a call
     /// killed on the way leaves no state without the configuration that belongs to it.
     pub(crate) fn remove(&self) -> Result<()> {
-        for name in [STATE, NEW_STATE, GATE, NEW_RESOURCES, RESOURCES, MARK, CONFIG] {
-            self.unlink(name)?;
-        }
-        match nix::unistd::unlinkat(nix::fcntl::AT_FDCWD, &self.path, UnlinkatFlags::RemoveDir) {
+        self.unlink(STATE)?;
+        self.unlink(CONFIG)?;
+        let rmdir = || unlinkat(nix::fcntl::AT_FDCWD, &self.path, UnlinkatFlags::RemoveDir);
+        let removed = match rmdir() {
+            // What most containers have not, or no longer.
+            Err(Errno::ENOTEMPTY | Errno::EEXIST) => {
+                [NEW_STATE, GATE, NEW_RESOURCES, RESOURCES, MARK]
+                    .iter()
+                    .try_for_each(|name| self.unlink(name))?;
+                rmdir()
+            }
+            other => other,
+        };
+        match removed {
             Ok(()) | Err(Errno::ENOENT) => Ok(()),
             Err(errno) => Err(self.call("rmdir", "")(errno)),
         }
