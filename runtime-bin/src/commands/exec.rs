@@ -18,7 +18,7 @@ use crate::{process_spec, stages, sub_cgroup, terminal};
 pub(super) fn run(context: &Context<'_>) -> Result<u8> {
     let options = context.options();
     let container = context.container()?;
-    let state = container.state()?;
+    let bundle = container.bundle()?;
     let detach = options.flag(&options::DETACH);
     let text = match options.path(&options::PROCESS) {
         Some(path) => process_spec::from_file(&path)?,
@@ -36,7 +36,7 @@ pub(super) fn run(context: &Context<'_>) -> Result<u8> {
     context.mark("read the state and the process");
     context.warn(spec.warnings());
     let handover = Handover::prepare(options, spec.terminal(), detach)?;
-    let exec = exec_options(context, &state.bundle)?;
+    let exec = exec_options(context, &bundle)?;
     let foreground = if detach { None } else { Some(Foreground::begin(false)?) };
     stages::setup(context.log);
     stages::affinity(context.log, spec.initial_affinity());

@@ -15,7 +15,7 @@ use crate::plan::{ExecOptions, LaunchPlan};
 use crate::process::Process;
 use crate::resctrl;
 use crate::spec::ValidProcess;
-use crate::state::{Record, State, Status, status_of};
+use crate::state::{Record, State, Status, status_and_init};
 
 impl Container {
     /// Runs another process in the container; it returns when the program is executed.
@@ -30,19 +30,15 @@ impl Container {
 
     fn execute(&self, process: &ValidProcess, options: &ExecOptions) -> Result<Process> {
         let record = self.entry.record()?;
-        match status_of(&self.entry, &record)? {
-            Status::Stopped | Status::Creating => {
-                return Err(self.wrong_state("cannot exec in a stopped container"));
-            }
-            Status::Paused if !options.ignore_paused => {
+        let init = match status_and_init(&self.entry, &record)? {
+            (Status::Paused, _) if !options.ignore_paused => {
                 return Err(
                     self.wrong_state("cannot exec in a paused container (use --ignore-paused to override)")
                 );
             }
-            _ => {}
-        }
-        let stopped = || self.wrong_state("cannot exec in a stopped container");
-        let init = self.live_init(&record)?.ok_or_else(stopped)?;
+            (_, Some(init)) => init,
+            (_, None) => return Err(self.wrong_state("cannot exec in a stopped container")),
+        };
         let spec = self.spec()?;
         let keeps_keyring = options.no_new_keyring || record.no_new_keyring;
         let mut plan_options = options.clone().no_new_keyring(keeps_keyring);

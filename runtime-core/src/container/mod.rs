@@ -74,6 +74,11 @@ impl Container {
         self.entry.config()
     }
 
+    /// The absolute path of its bundle, as it was when the container was created.
+    pub fn bundle(&self) -> Result<String> {
+        self.entry.record().map(|record| record.bundle).explained()
+    }
+
     /// Its state now.
     pub fn state(&self) -> Result<State> {
         self.state_now().explained()

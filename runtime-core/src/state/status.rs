@@ -90,16 +90,22 @@ impl State {
 
 /// Asks the kernel for the status.
 pub(crate) fn status_of(entry: &Entry, record: &Record) -> Result<Status> {
+    status_and_init(entry, record).map(|(status, _)| status)
+}
+
+/// The status, and the pidfd of the init if that lives.
+pub(crate) fn status_and_init(entry: &Entry, record: &Record) -> Result<(Status, Option<OwnedFd>)> {
     let Some(init) = record.init else {
-        return Ok(if entry.is_locked()? { Status::Creating } else { Status::Stopped });
+        let status = if entry.is_locked()? { Status::Creating } else { Status::Stopped };
+        return Ok((status, None));
     };
-    if alive(init)?.is_none() {
-        return Ok(Status::Stopped);
-    }
-    if paused(entry, record)? {
-        return Ok(Status::Paused);
-    }
-    Ok(if entry.has_gate()? { Status::Created } else { Status::Running })
+    let Some(pidfd) = alive(init)? else { return Ok((Status::Stopped, None)) };
+    let status = match () {
+        () if paused(entry, record)? => Status::Paused,
+        () if entry.has_gate()? => Status::Created,
+        () => Status::Running,
+    };
+    Ok((status, Some(pidfd)))
 }
 
 /// Whether somebody wants the container frozen. Where the runtime froze it for a moment, nobody does; what a
