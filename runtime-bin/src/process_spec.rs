@@ -9,6 +9,7 @@ use std::io::Read as _;
 use std::path::Path;
 
 use runtime_core::{Error, Result};
+use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::args::{Values, options};
@@ -22,12 +23,18 @@ pub(crate) fn from_file(path: &Path) -> Result<Vec<u8>> {
     read(path)
 }
 
+/// What is read of a configuration here; the rest is only looked over.
+#[derive(Deserialize)]
+struct Config {
+    #[serde(default)]
+    process: Value,
+}
+
 /// The process of the container with this configuration, changed by the options; `args` is its
 /// command line.
 pub(crate) fn from_options(config: &[u8], options: &Values, args: &[OsString]) -> Result<Vec<u8>> {
-    let mut config: Value =
+    let Config { mut process } =
         serde_json::from_slice(config).map_err(|error| Error::invalid("config.json", error.to_string()))?;
-    let mut process = config.get_mut("process").map(Value::take).unwrap_or_default();
     if !process.is_object() {
         return Err(Error::invalid("process", "the container's configuration has none").hint("use --process"));
     }
