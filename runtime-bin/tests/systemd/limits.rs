@@ -211,6 +211,44 @@ fn devices_survive_whatever_systemd_does() {
 }
 
 #[test]
+fn an_update_of_another_limit_denies_no_device() {
+    if !systemd() {
+        return;
+    }
+    let update = |scope: &Scope| {
+        for count in 30..50 {
+            scope.go(&["update", "--pids-limit", &count.to_string(), &scope.name]).ok();
+        }
+    };
+    let scope = Scope::new("", "opens").with(|config| {
+        let script = "while true; do (: <>/dev/null) 2>&- || echo denied >>/dev/shm/denied; done";
+        config["process"]["args"] = json!(["sh", "-c", script]);
+        config["linux"]["resources"]["devices"] = json!([{"allow": false, "access": "rwm"}]);
+    });
+    scope.go(&["run", "-d", &scope.name]).ok();
+    update(&scope);
+    assert_eq!(scope.status(), "running");
+    assert_eq!(scope.shell("cat /dev/shm/denied 2>/dev/shm/none; true"), "");
+
+    // systemd has no words for a list of what is denied.
+    let scope = Scope::new("", "denies").with(|config| {
+        let device = |path: &str, minor: u32| json!({"type": "c", "path": path, "major": 1, "minor": minor});
+        config["linux"]["devices"] = json!([device("/dev/allowed", 5), device("/dev/denied", 9)]);
+        config["linux"]["resources"]["devices"] = json!([
+            {"allow": true, "access": "rwm"},
+            {"allow": false, "type": "c", "major": 1, "minor": 9, "access": "rwm"},
+        ]);
+    });
+    scope.go(&["run", "-d", &scope.name]).ok();
+    assert_eq!(scope.shell(OPEN), "allowed\nnull\n");
+    scope.go(&["pause", &scope.name]).ok();
+    update(&scope);
+    assert_eq!(scope.status(), "paused");
+    scope.go(&["resume", &scope.name]).ok();
+    assert_eq!(scope.shell(OPEN), "allowed\nnull\n");
+}
+
+#[test]
 fn a_scope_has_every_controller_of_the_machine() {
     if !unified() {
         return;

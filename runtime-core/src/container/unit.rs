@@ -6,7 +6,7 @@ use super::create::compile_cgroup;
 use crate::cgroup::devices::DeviceRules;
 use crate::cgroup::systemd::{self, Link, Manager, Unit, UnitPlan};
 use crate::cgroup::{Cgroup, CgroupPlan, Hierarchies, Location, Snapshot};
-use crate::error::Result;
+use crate::error::{ErrorKind, Result};
 use crate::id::ContainerId;
 use crate::spec::ValidSpec;
 use crate::state::Record;
@@ -108,22 +108,30 @@ pub(super) fn remove_slices(record: &Record) {
 }
 
 /// Tells systemd the new limits of a container, if its cgroup is of a unit. Before they are written: what
-/// systemd writes for them on its own is then there already.
-pub(super) fn update(record: &Record, cgroup: &Cgroup, plan: &mut CgroupPlan) -> Result<()> {
+/// systemd writes for them on its own is then there already. `rules` are those of the container's devices.
+pub(super) fn update(
+    record: &Record,
+    cgroup: &Cgroup,
+    plan: &mut CgroupPlan,
+    rules: &DeviceRules,
+) -> Result<()> {
     let Some(unit) = &record.unit else { return Ok(()) };
     cgroup.check_guards(plan)?;
-    unit.update(plan)
+    match systemd::has_property(systemd::limits(plan)) {
+        true => keeping_devices(cgroup, rules, || unit.update(plan)),
+        false => unit.update(plan),
+    }
 }
 
 /// Tells systemd the old limits again; whether that succeeded.
-pub(super) fn restore(record: &Record, old: &Snapshot) -> bool {
+pub(super) fn restore(record: &Record, cgroup: &Cgroup, old: &Snapshot, rules: &DeviceRules) -> bool {
     let (Some(unit), Some(location)) = (&record.unit, &record.cgroup) else { return true };
-    unit.set(old.values().filter(|(file, _)| systemd::has_word(location, file))).is_ok()
+    let limits = || old.values().filter(|(file, _)| systemd::has_word(location, file));
+    !systemd::has_property(limits()) || keeping_devices(cgroup, rules, || unit.set(limits())).is_ok()
 }
 
 /// Changes the rules of the v1 devices controller to those of `lines`, which `write` writes. systemd
-/// is told first, since it would write the old ones again; and while it denies everything for a moment, the
-/// container stands still.
+/// is told first, since it would write the old ones again.
 pub(super) fn update_devices(
     record: &Record,
     cgroup: &Cgroup,
@@ -131,13 +139,37 @@ pub(super) fn update_devices(
     write: impl FnOnce() -> Result<()>,
 ) -> Result<()> {
     let Some(unit) = &record.unit else { return write() };
-    let was_frozen = cgroup.is_frozen()?;
-    if !was_frozen {
-        cgroup.freeze(FREEZE_LIMIT)?;
+    while_frozen(cgroup, || unit.set_devices(lines).and_then(|()| write()))
+}
+
+/// Makes a `change` of the unit's properties. With the v1 devices controller, systemd then writes all it knows of
+/// the rules anew, whatever the change is about: it denies everything for a moment, and afterwards what it has
+/// no words for. So the container stands still until its `rules` are in force again.
+fn keeping_devices(cgroup: &Cgroup, rules: &DeviceRules, change: impl FnOnce() -> Result<()>) -> Result<()> {
+    if rules.allows_everything() || cgroup.device_list()?.is_none() {
+        return change();
     }
-    let written = unit.set_devices(lines).and_then(|()| write());
-    let thawed = if was_frozen { Ok(()) } else { cgroup.thaw() };
-    written.and(thawed)
+    while_frozen(cgroup, || {
+        // Also after a change that failed: systemd may have written before.
+        let changed = change();
+        let list = cgroup.device_list()?.unwrap_or_default();
+        changed.and(cgroup.write_devices(&rules.v1_changes(&list)?))
+    })
+}
+
+/// Does something while the container stands still; one that is paused stays so. Without a freezer it is
+/// done all the same.
+fn while_frozen(cgroup: &Cgroup, action: impl FnOnce() -> Result<()>) -> Result<()> {
+    let was_frozen = cgroup.is_frozen()?;
+    let froze = match was_frozen {
+        true => false,
+        false => match cgroup.freeze(FREEZE_LIMIT) {
+            Err(error) if error.kind() == ErrorKind::Unsupported => false,
+            frozen => frozen.map(|()| true)?,
+        },
+    };
+    let done = action();
+    done.and(if froze { cgroup.thaw() } else { Ok(()) })
 }
 
 /// The unit whose manager has to move processes into it: a user may not take a process from his session

@@ -13,8 +13,8 @@ use crate::state::{Record, Status, status_of};
 use merge::{Merged, merge};
 
 impl Container {
-    /// Changes limits of a container that is created, running or paused, without stopping it for a
-    /// moment.
+    /// Changes limits of a container that is created, running or paused. It runs on meanwhile; only as a unit
+    /// of systemd on cgroup v1 it stands still for a moment, since systemd writes its device rules anew.
     ///
     /// What `resources` leaves out stays as it is, and so does what it sets to 0 where 0 means
     /// "unset" (memory in bytes, CPU shares, quota and period in microseconds, weights). Lists and
@@ -41,13 +41,14 @@ impl Container {
         let merged = merge(&present, resources);
         let mut plan = self.update_plan(&record, &merged)?;
         let devices = DeviceChange::between(&present, resources)?;
+        let rules = DeviceRules::from_resources(present.devices().as_deref())?;
         let stored = serde_json::to_vec(&merged.all)
             .map_err(|error| Error::invalid("linux.resources", error.to_string()))?;
 
         let cgroup = self.cgroup(&record)?;
         let old = cgroup.snapshot(&plan);
         let privileged = self.shared.host.is_privileged();
-        let limited = unit::update(&record, &cgroup, &mut plan).and_then(|()| cgroup.apply(&plan));
+        let limited = unit::update(&record, &cgroup, &mut plan, &rules).and_then(|()| cgroup.apply(&plan));
         let changed = limited.and_then(|()| match &devices {
             Some(devices) => devices
                 .make(self, &record, &cgroup, privileged)
@@ -58,7 +59,7 @@ impl Container {
                 }),
             None => self.entry.write_resources(&stored),
         });
-        changed.map_err(|error| match unit::restore(&record, &old) && cgroup.restore(&old) {
+        changed.map_err(|error| match unit::restore(&record, &cgroup, &old, &rules) && cgroup.restore(&old) {
             true => error,
             false => error.hint("not all limits could be set back to what they were"),
         })

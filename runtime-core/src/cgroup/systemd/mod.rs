@@ -128,7 +128,7 @@ fn is_about_property(refusal: &Refusal) -> bool {
 }
 
 /// Control files and values, also those that are written where the first is missing.
-fn limits(plan: &CgroupPlan) -> impl Iterator<Item = (&str, &str)> {
+pub(crate) fn limits(plan: &CgroupPlan) -> impl Iterator<Item = (&str, &str)> {
     let writes = plan.writes.iter().filter(|write| has_word(&plan.location, &write.file));
     writes.flat_map(|write| {
         let other = match &write.missing {
@@ -137,6 +137,11 @@ fn limits(plan: &CgroupPlan) -> impl Iterator<Item = (&str, &str)> {
         };
         [Some((write.file.as_ref(), write.value.as_str())), other].into_iter().flatten()
     })
+}
+
+/// Whether there is a property for one of the limits, control files and their values.
+pub(crate) fn has_property<'a>(limits: impl IntoIterator<Item = (&'a str, &'a str)>) -> bool {
+    !properties::of_limits(limits).is_empty()
 }
 
 /// Whether a property for the file would mean the same. Idle is a weight to systemd, and with v1 that would
