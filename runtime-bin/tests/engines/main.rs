@@ -1,5 +1,6 @@
 //! The runtime under real engines: Docker and docker-compose, containerd by `ctr` and by its CRI, CRI-O's monitor,
-//! Podman and Buildah with and without root. ENGINES.md says which check shows what.
+//! Podman and Buildah with and without root; and inside containers of Docker and Podman. ENGINES.md says
+//! which check shows what.
 //!
 //! The tests know the runtime only by its path: `RUNTIME_UNDER_TEST`, or else the `runtime` of this build.
 //! What holds for the runtime must hold for runc, so a failure counts only if

@@ -25,8 +25,8 @@ impl Cgroup {
     /// An existing cgroup is taken if nothing runs in it. The hierarchies must be those that the plan's
     /// view came from.
     ///
-    /// Without permission to make it, an unprivileged caller (by user id or user namespace) gets
-    /// [`Cgroup::none`], provided that neither limits nor a cgroups path were asked for.
+    /// Without permission to make it, an unprivileged caller (by user id, by user namespace, or a root without
+    /// CAP_SYS_ADMIN) gets [`Cgroup::none`], provided that neither limits nor a cgroups path were asked for.
     ///
     /// # Errors
     ///
