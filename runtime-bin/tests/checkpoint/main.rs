@@ -7,6 +7,7 @@
 #[path = "../support/streams.rs"]
 mod streams;
 #[path = "../support/mod.rs"]
+#[allow(dead_code, unused_imports, reason = "the tests of the command line use more of it")]
 mod support;
 
 mod errors;

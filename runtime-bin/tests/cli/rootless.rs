@@ -8,7 +8,7 @@ use nix::mount::{MsFlags, mount};
 use serde_json::{Value, json};
 
 use crate::seccomp_agent::{Agent, Answers};
-use crate::support::{Bundle, Run, Running as _, privileged, runtime_path, until};
+use crate::support::{Bundle, Run, Running as _, copy_runtime, privileged, until};
 
 /// An id that no machine gives to anybody.
 const USER: u32 = 54_321;
@@ -25,7 +25,7 @@ impl Rootless {
     fn new(args: &[&str]) -> Self {
         let bundle = Bundle::new(args);
         let program = bundle.path().join("runtime");
-        std::fs::copy(runtime_path(), &program).expect("a copy");
+        copy_runtime(&program);
         std::fs::create_dir(bundle.path().join("run")).expect("a directory");
         std::fs::remove_file(bundle.path().join("config.json")).expect("removed");
         give(bundle.path());

@@ -9,7 +9,7 @@ use std::process::Command;
 use serde_json::{Value, json};
 
 use crate::scene::{ASLEEP, controllers};
-use crate::support::{Bundle, Run, Running as _, runtime_path, until};
+use crate::support::{Bundle, Run, Running as _, copy_runtime, until};
 
 /// A user whose service manager runs (loginctl enable-linger).
 const USER: u32 = 1000;
@@ -42,7 +42,7 @@ impl User {
     fn new(name: &str) -> Self {
         let bundle = Bundle::new(ASLEEP);
         let program = bundle.path().join("program");
-        fs::copy(runtime_path(), &program).expect("a copy");
+        copy_runtime(&program);
         fs::remove_file(bundle.path().join("config.json")).expect("removed");
         give(bundle.path());
         let id = format!("{name}-{}", std::process::id());

@@ -9,7 +9,7 @@ use serde_json::json;
 use crate::denied::turn;
 use crate::filter::{Denial, denied};
 use crate::outer::give_user_namespace;
-use crate::support::{Bundle, Run, Running as _, privileged, runtime_path};
+use crate::support::{Bundle, Run, Running as _, copy_runtime, privileged, runtime_path};
 use crate::traces::{PROBE, Traces, properties};
 
 /// An id that no machine gives to anybody.
@@ -52,7 +52,7 @@ fn give(bundle: &Bundle) -> PathBuf {
         }
     }
     let program = bundle.path().join("runtime");
-    std::fs::copy(runtime_path(), &program).expect("a copy");
+    copy_runtime(&program);
     all(bundle.path());
     program
 }

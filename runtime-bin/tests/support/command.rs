@@ -4,7 +4,7 @@ use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{Read as _, Seek as _, SeekFrom};
 use std::os::unix::process::ExitStatusExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -16,6 +16,14 @@ const LIMIT: Duration = Duration::from_secs(60);
 pub(crate) fn runtime_path() -> PathBuf {
     std::env::var_os("RUNTIME_UNDER_TEST")
         .map_or_else(|| PathBuf::from(env!("CARGO_BIN_EXE_runtime")), PathBuf::from)
+}
+
+/// Copies the program to where another user may run it. By a process of its own: a child of another test that is
+/// made meanwhile would hold a descriptor of this one, and a file that is open for writing cannot be executed.
+#[track_caller]
+pub(crate) fn copy_runtime(to: &Path) {
+    let status = Command::new("cp").arg(runtime_path()).arg(to).status().expect("cp");
+    assert!(status.success(), "cp: {status}");
 }
 
 /// A command of the program under test, with an environment that the test does not depend on.

@@ -11,5 +11,5 @@ mod command;
 mod privileged;
 
 pub(crate) use bundle::{Bundle, Container};
-pub(crate) use command::{Run, Running, finish, read_until, runtime, runtime_path, until};
+pub(crate) use command::{Run, Running, copy_runtime, finish, read_until, runtime, runtime_path, until};
 pub(crate) use privileged::privileged;

@@ -6,7 +6,7 @@ use std::process::Command;
 
 use serde_json::json;
 
-use crate::support::{Bundle, Run, Running as _, runtime_path, until};
+use crate::support::{Bundle, Run, Running as _, copy_runtime, until};
 use crate::{is_unified, systemd, unified};
 
 /// A user whose service manager runs (loginctl enable-linger).
@@ -33,7 +33,7 @@ impl Rootless {
     fn new(name: &str) -> Self {
         let bundle = Bundle::new(&["sleep", "1000"]);
         let program = bundle.path().join("program");
-        std::fs::copy(runtime_path(), &program).expect("a copy");
+        copy_runtime(&program);
         std::fs::remove_file(bundle.path().join("config.json")).expect("removed");
         give(bundle.path());
         let id = format!("{name}-{}", std::process::id());
