@@ -99,6 +99,29 @@ fn exec_into_one_sub_cgroup() {
     run("pids:one").fails(255, "unknown controller");
 }
 
+#[test]
+fn exec_goes_where_the_init_went() {
+    let unified = if is_v2() { PathBuf::from(ROOT) } else { Path::new(ROOT).join("unified") };
+    if !privileged() || !unified.join("cgroup.procs").exists() {
+        eprintln!("skipped: needs a cgroup2 hierarchy");
+        return;
+    }
+    let bundle = Bundle::new(&["sleep", "1000"]);
+    let container = bundle.container();
+    container.go(&["run", "-d"]).ok();
+    let own = unified.join(place(&table_of(&container), "").trim_start_matches('/'));
+    let other = own.with_extension("other");
+    fs::create_dir(&other).expect("a cgroup beside it");
+    fs::write(other.join("cgroup.procs"), container.state()["pid"].to_string()).expect("moved");
+    fs::remove_dir(&own).expect("nobody is in it");
+    let table = |process: &str| {
+        container.go_with(&["exec"], &["cat", &format!("/proc/{process}/cgroup")]).ok().stdout
+    };
+    assert_eq!(place(&table("self"), ""), place(&table("1"), ""));
+    container.go(&["delete", "--force"]).ok();
+    fs::remove_dir(&other).expect("nobody is in it");
+}
+
 /// A controller that the container's cgroup can hand down, on a machine with cgroup v2.
 fn controller() -> Option<String> {
     let listed = fs::read_to_string(format!("{ROOT}/cgroup.controllers")).unwrap_or_default();

@@ -2,7 +2,7 @@
 
 use std::io::Write as _;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::{Scope, is_unified, systemctl, systemd, unified};
 
@@ -172,12 +172,22 @@ fn idle_is_the_weight_zero() {
 const OPEN: &str =
     "for name in allowed denied null; do (: <>/dev/$name) 2>/dev/null && echo $name; done; true";
 
+/// Gives a container the kernel's log as `allowed` and /dev/port as `denied`, with the capabilities that
+/// opening them takes.
+fn has_devices(config: &mut Value) {
+    let device = |path: &str, minor: u32| json!({"type": "c", "path": path, "major": 1, "minor": minor, "fileMode": 438, "uid": 0, "gid": 0});
+    config["linux"]["devices"] = json!([device("/dev/allowed", 11), device("/dev/denied", 4)]);
+    for set in ["bounding", "effective", "permitted"] {
+        let list = config["process"]["capabilities"][set].as_array_mut().expect("capabilities");
+        list.extend([json!("CAP_SYSLOG"), json!("CAP_SYS_RAWIO")]);
+    }
+}
+
 #[test]
 fn devices_survive_whatever_systemd_does() {
     if !systemd() {
         return;
     }
-    let device = |path: &str, minor: u32| json!({"type": "c", "path": path, "major": 1, "minor": minor, "fileMode": 438, "uid": 0, "gid": 0});
     let rules = |minor: u32| {
         json!([
             {"allow": false, "access": "rwm"},
@@ -185,13 +195,8 @@ fn devices_survive_whatever_systemd_does() {
         ])
     };
     let scope = Scope::new("", "devices").with(|config| {
-        // The kernel's log and /dev/port, with the capabilities that opening them takes.
-        config["linux"]["devices"] = json!([device("/dev/allowed", 11), device("/dev/denied", 4)]);
+        has_devices(config);
         config["linux"]["resources"]["devices"] = rules(11);
-        for set in ["bounding", "effective", "permitted"] {
-            let list = config["process"]["capabilities"][set].as_array_mut().expect("capabilities");
-            list.extend([json!("CAP_SYSLOG"), json!("CAP_SYS_RAWIO")]);
-        }
     });
     scope.go(&["run", "-d", &scope.name]).ok();
     assert_eq!(scope.shell(OPEN), "allowed\nnull\n");
@@ -232,11 +237,10 @@ fn an_update_of_another_limit_denies_no_device() {
 
     // systemd has no words for a list of what is denied.
     let scope = Scope::new("", "denies").with(|config| {
-        let device = |path: &str, minor: u32| json!({"type": "c", "path": path, "major": 1, "minor": minor});
-        config["linux"]["devices"] = json!([device("/dev/allowed", 5), device("/dev/denied", 9)]);
+        has_devices(config);
         config["linux"]["resources"]["devices"] = json!([
             {"allow": true, "access": "rwm"},
-            {"allow": false, "type": "c", "major": 1, "minor": 9, "access": "rwm"},
+            {"allow": false, "type": "c", "major": 1, "minor": 4, "access": "rw"},
         ]);
     });
     scope.go(&["run", "-d", &scope.name]).ok();

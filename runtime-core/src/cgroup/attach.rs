@@ -8,7 +8,7 @@ use nix::errno::Errno;
 use super::directory::failed;
 use super::location::clean;
 use super::mountinfo::{below, own_cgroup, read};
-use super::{Cgroup, Member, no_cgroup};
+use super::{Cgroup, Location, Member, Version, no_cgroup};
 use crate::error::{Error, ErrorKind, Result};
 
 /// While a process is still being made, the kernel answers EINVAL for it.
@@ -118,6 +118,27 @@ impl Cgroup {
         let members =
             self.members.iter().zip(&chosen).map(|(member, path)| member.sub(path)).collect::<Result<_>>()?;
         Ok(Self { mode: self.mode, members })
+    }
+}
+
+impl Location {
+    /// The cgroup with that of v2 where `init` is now, for a container whose own has been removed.
+    ///
+    /// # Errors
+    ///
+    /// If that has been removed as well.
+    pub(crate) fn following(&self, init: i32) -> Result<Cgroup> {
+        let text = read(&format!("/proc/{init}/cgroup"))?;
+        let path = own_cgroup(&text, "").unwrap_or_default().trim_start_matches('/').to_owned();
+        let mut location = self.clone();
+        for place in location.places.iter_mut().filter(|place| place.version == Version::V2) {
+            place.path.clone_from(&path);
+        }
+        let cgroup = Cgroup::open(&location)?;
+        match cgroup.unified() {
+            Some(_) => Ok(cgroup),
+            None => Err(Error::system(format!("open the cgroup {path:?} of process {init}"), Errno::ENOENT)),
+        }
     }
 }
 

@@ -52,6 +52,8 @@ impl Container {
             [] if (record.leaf.is_some() || moved_by_systemd) && !cgroup.is_none() => {
                 own_cgroup(&cgroup, &record)?
             }
+            // The init has left it, and somebody has removed it.
+            [] if let_go(&cgroup, &record) => following_cgroup(&record)?,
             [] => cgroup,
             paths => cgroup
                 .sub(&paths.iter().map(String::as_str).collect::<Vec<_>>())
@@ -63,6 +65,9 @@ impl Container {
             // The container has sub-cgroups with controllers: where its init is, a process may be.
             Err(error) if error.raw_errno() == Some(Errno::EBUSY) && options.cgroups.is_empty() => {
                 self.launch(&plan, &init, &own_cgroup(&cgroup, &record)?, &record, receiver)
+            }
+            Err(error) if error.raw_errno() == Some(Errno::EBUSY) => {
+                Err(error.context("adding pid of a new process to cgroups"))
             }
             other => other,
         }
@@ -116,6 +121,20 @@ fn own_cgroup(cgroup: &Cgroup, record: &Record) -> Result<Cgroup> {
     let init =
         record.init.ok_or_else(|| Error::system("find the cgroup of the container's init", Errno::ESRCH))?;
     cgroup.of_process(init.pid)
+}
+
+/// Whether the container's cgroup of v2 is gone. Without it the process would be where the runtime is.
+fn let_go(cgroup: &Cgroup, record: &Record) -> bool {
+    cgroup.directory().is_none()
+        && record.cgroup.as_ref().is_some_and(|location| location.unified().is_some())
+}
+
+fn following_cgroup(record: &Record) -> Result<Cgroup> {
+    let operation = "find the cgroup of the container's init";
+    match (&record.cgroup, record.init) {
+        (Some(location), Some(init)) => location.following(init.pid),
+        _ => Err(Error::system(operation, Errno::ESRCH)),
+    }
 }
 
 /// The parent lane of an exec.
