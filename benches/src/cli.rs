@@ -25,7 +25,6 @@ USAGE: benches [options]
   --view v2|host     v2: /sys/fs/cgroup is cgroup v2 only, in a private mount namespace (default);
                      host: /sys/fs/cgroup as it is
   --filters          compare compilers of seccomp filters instead; needs no root
-  --micro            measure parse, plan, seccomp and devices in loops instead; needs no root
   --help             this text; the cases are in README.md
 ";
 
@@ -38,10 +37,6 @@ pub(crate) enum Invocation {
     Compare(Options),
     /// See [`crate::filters`].
     Filters {
-        runs: usize,
-    },
-    /// See [`crate::micro`].
-    Micro {
         runs: usize,
     },
     /// Not for people: see [`crate::peak`].
@@ -85,7 +80,7 @@ fn parse_from(mut parser: lexopt::Parser) -> Result<Invocation, Failure> {
     let bad = |error: lexopt::Error| Failure::new(format!("{error}; see --help"));
     let mut runtime = None;
     let mut cases: Option<Vec<String>> = None;
-    let (mut filters, mut micro) = (false, false);
+    let mut filters = false;
     let mut options = Options {
         runtime: PathBuf::new(),
         peers: Vec::new(),
@@ -101,7 +96,6 @@ fn parse_from(mut parser: lexopt::Parser) -> Result<Invocation, Failure> {
         match argument {
             Short('h') | Long("help") => return Ok(Invocation::Help),
             Long("filters") => filters = true,
-            Long("micro") => micro = true,
             Long("runtime") => runtime = Some(parser.value().map_err(bad)?),
             Long("peer") => options.peers.push(peer(&text(&mut parser)?)?),
             Long("runs") => options.runs = parser.value().and_then(|value| value.parse()).map_err(bad)?,
@@ -119,9 +113,6 @@ fn parse_from(mut parser: lexopt::Parser) -> Result<Invocation, Failure> {
     }
     if filters {
         return Ok(Invocation::Filters { runs: options.runs });
-    }
-    if micro {
-        return Ok(Invocation::Micro { runs: options.runs });
     }
     options.runtime = match runtime {
         Some(path) => absolute(path)?,

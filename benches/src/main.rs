@@ -13,7 +13,6 @@ mod failure;
 mod filters;
 mod floor;
 mod measure;
-mod micro;
 mod peak;
 mod plot;
 mod report;
@@ -40,7 +39,6 @@ fn main() -> ExitCode {
             Ok(())
         }
         Ok(Invocation::Filters { runs }) => filters::report(runs).map(|text| print!("{text}")),
-        Ok(Invocation::Micro { runs }) => micro::report(runs).map(|text| print!("{text}")),
         Ok(Invocation::PeakOf(command)) => return peak::helper(&command),
         Ok(Invocation::Compare(options)) => compare(&options),
         Err(failure) => Err(failure),
