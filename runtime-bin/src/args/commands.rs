@@ -61,8 +61,6 @@ pub(crate) struct Command {
     pub(crate) options_end_after: Option<usize>,
     /// What its first positional argument names.
     pub(crate) subject: Subject,
-    /// Whether the help leaves it out.
-    pub(crate) hidden: bool,
     /// What it does, in one line.
     pub(crate) about: &'static str,
     /// What it does, in paragraphs.
@@ -84,7 +82,6 @@ const CONTAINER: Command = Command {
     positionals: (1, Some(1)),
     options_end_after: None,
     subject: Subject::Container,
-    hidden: false,
     about: "",
     description: "",
     options: &[],
@@ -244,7 +241,6 @@ pub(crate) static COMMANDS: &[Command] = &[
         verb: Verb::Man,
         usage: "<directory>",
         positionals: (1, Some(1)),
-        hidden: true,
         about: "write the manual pages",
         description: "Writes a manual page for the program and one for each command into the directory.",
         ..PLAIN

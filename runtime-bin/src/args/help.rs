@@ -29,11 +29,7 @@ fn program_text(program: &str) -> String {
     section(&mut text, "USAGE", &format!("{program} [global options] command [command options]"));
     section(&mut text, "VERSION", crate::version::VERSION);
     section(&mut text, "DESCRIPTION", &DESCRIPTION.replace("runtime run", &format!("{program} run")));
-    let mut rows: Vec<_> = COMMANDS
-        .iter()
-        .filter(|command| !command.hidden)
-        .map(|command| (command.name.to_owned(), command.about))
-        .collect();
+    let mut rows: Vec<_> = COMMANDS.iter().map(|command| (command.name.to_owned(), command.about)).collect();
     rows.push(("help, h".to_owned(), "show the help of the program or of a command"));
     table(&mut text, "COMMANDS", &rows);
     let version = [&VERSION];

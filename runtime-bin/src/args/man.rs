@@ -5,10 +5,9 @@ use super::options::{GLOBAL, Opt, VERSION};
 
 /// The pages by their file names: one for the program and one for each command.
 pub(crate) fn pages() -> Vec<(String, String)> {
-    let commands = COMMANDS.iter().filter(|command| !command.hidden);
     let program = ("runtime.8".to_owned(), program_page());
     std::iter::once(program)
-        .chain(commands.map(|command| (format!("runtime-{}.8", command.name), command_page(command))))
+        .chain(COMMANDS.iter().map(|command| (format!("runtime-{}.8", command.name), command_page(command))))
         .collect()
 }
 
@@ -20,7 +19,7 @@ fn program_page() -> String {
     page.section("DESCRIPTION");
     page.text(super::help::DESCRIPTION);
     page.section("COMMANDS");
-    for command in COMMANDS.iter().filter(|command| !command.hidden) {
+    for command in COMMANDS {
         page.entry(&format!("\\fBruntime\\-{}\\fR(8)", escape(command.name)), command.about);
     }
     page.section("OPTIONS");

@@ -8,7 +8,7 @@ use super::Container;
 use crate::confinement::Explained;
 use crate::error::{Error, Result};
 use crate::spec::Kind;
-use crate::state::{Record, paused};
+use crate::state::{Record, thaw_leftover};
 use crate::sys::process;
 
 /// Sends a signal by pidfd.
@@ -41,8 +41,7 @@ impl Container {
     fn signal(&self, signal: i32) -> Result<()> {
         let record = self.entry.record()?;
         if self.entry.standstill()?.is_some() {
-            // A signal would wait with what a killed runtime has left frozen.
-            paused(&self.entry, &record)?;
+            thaw_leftover(&self.entry, &record)?;
         }
         let all_end =
             || record.own_pid_namespace.map_or_else(|| Ok(self.spec()?.namespaces.makes(Kind::Pid)), Ok);
@@ -68,7 +67,7 @@ impl Container {
 
     fn signal_everything(&self, record: &Record, signal: i32) -> Result<()> {
         let cgroup = self.cgroup(record)?;
-        paused(&self.entry, record)?;
+        thaw_leftover(&self.entry, record)?;
         let mut reached = match signal {
             // It thaws whatever it finds.
             libc::SIGKILL => cgroup.signal_all(signal)?,

@@ -129,6 +129,11 @@ pub(crate) fn paused(entry: &Entry, record: &Record) -> Result<bool> {
     }
 }
 
+/// Lets a container go on that a killed runtime has left frozen: a signal would stay pending.
+pub(crate) fn thaw_leftover(entry: &Entry, record: &Record) -> Result<()> {
+    paused(entry, record).map(drop)
+}
+
 /// The pidfd of a process that still runs: neither ended, nor a zombie, nor another with its pid.
 pub(crate) fn alive(identity: Identity) -> Result<Option<OwnedFd>> {
     let pidfd = match process::pidfd_open(identity.pid) {

@@ -23,8 +23,8 @@ pub(super) struct Lane<'a> {
     pub(super) devices: &'a mut Moved,
     pub(super) entry: &'a Entry,
     pub(super) record: &'a mut Record,
-    /// The state with the init's pid is written and not yet published.
-    pub(super) prepared: bool,
+    /// The pid in the state that is written and not yet published.
+    pub(super) prepared: Option<i32>,
 }
 
 impl ParentLane for Lane<'_> {
@@ -69,16 +69,15 @@ impl ParentLane for Lane<'_> {
 
     /// The child still mounts, and waits when it is done: the state with its pid is written meanwhile.
     fn prepare(&mut self, point: Point, child: &Child<'_>) -> Result<()> {
-        match (point, Identity::of(child.pid())) {
-            (Point::Created, Ok(init)) => {
-                self.record.init = Some(init);
-                self.entry.prepare_record(self.record)?;
-                self.prepared = true;
-                Ok(())
-            }
-            // Why a child is gone is in what it has sent, which is read first.
-            _ => Ok(()),
+        if point != Point::Created {
+            return Ok(());
         }
+        // Why a child is gone is in what it has sent, which is read first.
+        let Ok(init) = Identity::of(child.pid()) else { return Ok(()) };
+        self.record.init = Some(init);
+        self.entry.prepare_record(self.record)?;
+        self.prepared = Some(init.pid);
+        Ok(())
     }
 
     fn reached(&mut self, point: Point, child: &Child<'_>) -> Result<Vec<OwnedFd>> {
@@ -93,7 +92,8 @@ impl ParentLane for Lane<'_> {
                 if !self.cgroup.is_none() {
                     self.plan.delegation.enter(self.cgroup, child.pid())?;
                 }
-                if !self.prepared {
+                // On the way into a PID namespace that it joined, the child has become another process.
+                if self.prepared != Some(child.pid()) {
                     self.record.init = Some(Identity::of(child.pid())?);
                     self.entry.prepare_record(self.record)?;
                 }

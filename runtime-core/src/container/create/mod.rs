@@ -229,7 +229,7 @@ impl CreatePlan {
             devices: &mut devices,
             entry: &entry,
             record: &mut record,
-            prepared: false,
+            prepared: None,
         };
         launch::run(launch, &mut child, &mut lane)?;
         if !self.options.gate {
