@@ -110,7 +110,7 @@ pub(crate) fn status_and_init(entry: &Entry, record: &Record) -> Result<(Status,
 
 /// Whether somebody wants the container frozen. Where the runtime froze it for a moment, nobody does; what a
 /// killed one has left so is thawed.
-pub(crate) fn paused(entry: &Entry, record: &Record) -> Result<bool> {
+fn paused(entry: &Entry, record: &Record) -> Result<bool> {
     let Some(cgroup) = record.cgroup.as_ref().map(Cgroup::open).transpose()? else { return Ok(false) };
     // A cgroup that is gone while the init lives was removed under us: not frozen by it.
     let frozen = || cgroup.is_frozen().unwrap_or(false);
