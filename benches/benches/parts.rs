@@ -5,7 +5,7 @@ use std::fs;
 use std::hint::black_box;
 use std::path::{Path, PathBuf};
 
-use criterion::{Criterion, criterion_group, criterion_main};
+use criterion::Criterion;
 use oci_spec::runtime::Spec;
 use runtime_core::cgroup::devices::DeviceRules;
 use runtime_core::plan::CreateOptions;
@@ -93,5 +93,10 @@ impl Drop for Cgroup {
     }
 }
 
-criterion_group!(parts, parse, plan, compilers, cgroup);
-criterion_main!(parts);
+fn main() {
+    let mut criterion = Criterion::default().configure_from_args();
+    for part in [parse, plan, compilers, cgroup] {
+        part(&mut criterion);
+    }
+    criterion.final_summary();
+}

@@ -39,13 +39,7 @@ fn command_options(command: &Command) -> Vec<&'static Opt> {
 }
 
 fn command_names() -> String {
-    COMMANDS
-        .iter()
-        .filter(|command| !command.hidden)
-        .map(|command| command.name)
-        .chain(["help"])
-        .collect::<Vec<_>>()
-        .join(" ")
+    COMMANDS.iter().map(|command| command.name).chain(["help"]).collect::<Vec<_>>().join(" ")
 }
 
 /// The pattern of a shell's `case` that matches options for which `wanted` holds.
@@ -168,7 +162,7 @@ fn zsh() -> String {
         line(&mut text, &format!("    {} \\", zsh_option(option)));
     }
     text.push_str("    '1:command:->command' '*::argument:->argument'\n  case $state in\n  command)\n    local -a commands\n    commands=(\n");
-    for command in COMMANDS.iter().filter(|command| !command.hidden) {
+    for command in COMMANDS.iter() {
         line(&mut text, &format!("      '{}:{}'", command.name, command.about.replace('\'', "")));
     }
     text.push_str("      'help:show a help'\n    )\n    _describe command commands ;;\n  argument)\n    case $line[1] in\n");
@@ -208,7 +202,7 @@ fn fish() -> String {
     for option in global_options() {
         fish_option(&mut text, "__fish_use_subcommand", option);
     }
-    for command in COMMANDS.iter().filter(|command| !command.hidden) {
+    for command in COMMANDS.iter() {
         line(
             &mut text,
             &format!(

@@ -182,6 +182,31 @@ fn pause_and_resume() {
     container.go(&["delete", "--force"]).ok();
 }
 
+/// A signal to all processes freezes them for a moment: that is not to be the end of a pause.
+#[test]
+fn a_pause_beside_a_signal_to_all() {
+    if !privileged() {
+        return;
+    }
+    let bundle = Bundle::new(&["sleep", "1000"]);
+    let container = bundle.container();
+    container.go(&["run", "-d"]).ok();
+    let done = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !done.load(std::sync::atomic::Ordering::Relaxed) {
+                container.go_with(&["kill", "--all"], &["CONT"]).ok();
+            }
+        });
+        for _ in 0..20 {
+            container.go(&["pause"]).ok();
+            container.wait_for("paused");
+            container.go(&["resume"]).ok();
+        }
+        done.store(true, std::sync::atomic::Ordering::Relaxed);
+    });
+}
+
 #[test]
 fn failures_leave_nothing() {
     if !privileged() {

@@ -401,6 +401,10 @@ fn a_pid_namespace_is_joined() {
     assert_ne!(inside.trim(), "1");
     let command = format!("/proc/{}/cmdline", inside.trim());
     until("the program", || holder.go_with(&["exec"], &["cat", &command]).ok().stdout == "sleep\x002345\0");
+    // Its way there took a process more, which is not the one to know.
+    assert_eq!(container.status(), "running");
+    let own = std::fs::read_to_string(format!("/proc/{}/cmdline", container.state()["pid"]));
+    assert_eq!(own.expect("the program"), "sleep\x002345\0");
     // The end of one is not the end of the other.
     container.go_with(&["kill"], &["KILL"]).ok();
     container.wait_for("stopped");

@@ -275,6 +275,37 @@ fn all_namespaces_of_another_container() {
     assert_eq!((run.code, run.stdout.as_str()), (0, "deny\nsleep\x001000\x000\n"), "{run:?}");
 }
 
+/// As the containers of a pod: they share namespaces, and each has processes of its own.
+#[test]
+fn a_pid_namespace_beside_joined_ones() {
+    if !privileged() {
+        return;
+    }
+    let mut user = Rootless::new(&["sleep", "1000"]);
+    let target = user.id();
+    user.go(&["run", "--detach", &target]).ok();
+    let state: Value = serde_json::from_str(&user.go(&["state", &target]).ok().stdout).expect("JSON");
+    user.change(|config| {
+        for kind in ["user", "ipc"] {
+            let namespaces = config["linux"]["namespaces"].as_array_mut().expect("namespaces");
+            namespaces.retain(|namespace| namespace["type"] != kind);
+            namespaces.push(json!({"type": kind, "path": format!("/proc/{}/ns/{kind}", state["pid"])}));
+        }
+        for map in ["uidMappings", "gidMappings"] {
+            config["linux"].as_object_mut().expect("linux").remove(map);
+        }
+        config["process"]["args"] = json!(["sleep", "2345"]);
+    });
+    let id = user.id();
+    user.go(&["run", "--detach", &id]).ok();
+    assert_eq!(user.status(&id), "running");
+    let state: Value = serde_json::from_str(&user.go(&["state", &id]).ok().stdout).expect("JSON");
+    let program = std::fs::read_to_string(format!("/proc/{}/cmdline", state["pid"]));
+    assert_eq!(program.expect("the program"), "sleep\x002345\0");
+    user.go(&["delete", "--force", &id]).ok();
+    assert!(!std::path::Path::new(&format!("/proc/{}", state["pid"])).exists());
+}
+
 #[test]
 fn limits_without_the_right_to_a_cgroup_are_errors() {
     if !privileged() {

@@ -25,11 +25,7 @@ impl Container {
         let record = self.entry.record()?;
         match status_of(&self.entry, &record)? {
             Status::Running | Status::Created => {
-                // What a killed runtime has left would end the pause.
-                if let Some(mark) = self.entry.standstill()? {
-                    self.entry.end_standstill(mark)?;
-                }
-                self.cgroup(&record)?.freeze(FREEZE_LIMIT)
+                self.freeze_for_good(|| self.cgroup(&record)?.freeze(FREEZE_LIMIT))
             }
             _ => Err(self.wrong_state("container not running or created")),
         }

@@ -48,7 +48,9 @@ impl Container {
         let cgroup = self.cgroup(&record)?;
         let old = cgroup.snapshot(&plan);
         let privileged = self.shared.host.is_privileged();
-        let limited = unit::update(&record, &cgroup, &mut plan, &rules).and_then(|()| cgroup.apply(&plan));
+        let told =
+            self.frozen_by_systemd(&record, &cgroup, || unit::update(&record, &cgroup, &mut plan, &rules));
+        let limited = told.and_then(|()| cgroup.apply(&plan));
         let changed = limited.and_then(|()| match &devices {
             Some(devices) => devices
                 .make(self, &record, &cgroup, privileged)
@@ -59,10 +61,27 @@ impl Container {
                 }),
             None => self.entry.write_resources(&stored),
         });
-        changed.map_err(|error| match unit::restore(&record, &cgroup, &old, &rules) && cgroup.restore(&old) {
-            true => error,
-            false => error.hint("not all limits could be set back to what they were"),
+        changed.map_err(|error| {
+            let told = self
+                .frozen_by_systemd(&record, &cgroup, || Ok(unit::restore(&record, &cgroup, &old, &rules)));
+            match told.unwrap_or(false) && cgroup.restore(&old) {
+                true => error,
+                false => error.hint("not all limits could be set back to what they were"),
+            }
         })
+    }
+
+    /// With the v1 devices controller, a container stands still while systemd hears of a change.
+    fn frozen_by_systemd<T>(
+        &self,
+        record: &Record,
+        cgroup: &Cgroup,
+        act: impl FnOnce() -> Result<T>,
+    ) -> Result<T> {
+        match record.unit.is_some() && cgroup.device_list()?.is_some() {
+            true => self.standing_still(cgroup, act),
+            false => act(),
+        }
     }
 
     /// The resources as the last update or the creation left them.

@@ -5,13 +5,21 @@ use std::os::fd::AsFd;
 
 use nix::sys::stat::{FileStat, fstat, major, minor};
 
+/// How much of the list of locks is read.
+const LIST_LIMIT: u64 = 1 << 20;
+
 /// The name of a process is never longer.
 const NAME_LIMIT: u64 = 64;
 
 /// The holder of the flock(2) on a file, in words. Nothing depends on it: a process of another pid namespace
 /// is not seen, nor one on a file system whose files have other numbers there.
 pub(super) fn of(file: &impl AsFd) -> String {
-    let text = std::fs::read_to_string("/proc/locks").unwrap_or_default();
+    let mut text = Vec::new();
+    if let Ok(locks) = std::fs::File::open("/proc/locks") {
+        // What has been read before an error is as good; the list is as long as the machine's users like.
+        locks.take(LIST_LIMIT).read_to_end(&mut text).ok();
+    }
+    let text = String::from_utf8_lossy(&text);
     let pid = fstat(file).ok().and_then(|status| text.lines().find_map(|line| pid(line, &status)));
     match pid {
         Some(pid) => format!("process {pid} ({})", name(pid)),

@@ -4,7 +4,7 @@
 //! A file in the container's state says so, with a shared lock on it for as long as somebody works. Who finds
 //! a container frozen and the file without a lock lets the container go on.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
@@ -17,8 +17,8 @@ use crate::sys::file;
 
 pub(super) const MARK: &str = "standstill";
 
-/// How long somebody may take to clear away what a killed runtime has left.
-const CLEAR_LIMIT: Duration = Duration::from_secs(10);
+/// How long somebody may take who freezes the container, or clears away what a killed runtime has left.
+const CLEAR_LIMIT: Duration = Duration::from_secs(15);
 
 /// A mark that says: frozen, but not paused.
 #[derive(Debug)]
@@ -32,17 +32,26 @@ impl Entry {
     /// Says that the container is going to be frozen for a moment; [`Entry::end_standstill`] once it is
     /// thawed again. A mark that is dropped before stays, as after a crash.
     pub(crate) fn begin_standstill(&self) -> Result<Standstill> {
+        self.mark(file::try_share)
+    }
+
+    /// The mark for who freezes the container for good: nobody else works under one until this ends.
+    pub(crate) fn exclude_standstill(&self) -> Result<Standstill> {
+        self.mark(file::try_lock)
+    }
+
+    fn mark(&self, lock: fn(BorrowedFd<'_>) -> std::result::Result<(), Errno>) -> Result<Standstill> {
         let deadline = Instant::now() + CLEAR_LIMIT;
         loop {
             let file = self
                 .below(MARK, OFlag::O_RDONLY | OFlag::O_CREAT, Mode::S_IRUSR | Mode::S_IWUSR)
                 .map_err(self.call("make", MARK))?;
-            match file::try_share(file.as_fd()) {
+            match lock(file.as_fd()) {
                 Ok(()) if is_there(&file).map_err(self.call("stat", MARK))? => {
                     return Ok(Standstill { file, going_on: true });
                 }
                 Ok(()) => {}
-                // Somebody clears it away.
+                // Somebody clears it away, freezes for good, or works under it.
                 Err(Errno::EWOULDBLOCK) if Instant::now() < deadline => {
                     std::thread::sleep(Duration::from_millis(2));
                 }

@@ -43,6 +43,7 @@ impl Container {
             let operation = format!("Container cannot be checkpointed in {status} state");
             return Err(self.wrong_state(operation));
         }
+        self.clear_standstill()?;
         let dump = Dump { options, record: &record, spec: self.spec()? };
         dump.run().map_err(|error| error.context(format_args!("checkpoint container {}", self.id)))
     }
