@@ -124,6 +124,13 @@ impl Host {
         self.capabilities().permitted & needed == needed
     }
 
+    /// True if the caller may load a device program (bpf(2)).
+    pub fn may_load_programs(&self) -> bool {
+        let permitted = self.capabilities().permitted;
+        let has = |needed: &[Capability]| needed.iter().all(|one| permitted & one.bitmask() != 0);
+        has(&[Capability::CAP_SYS_ADMIN]) || has(&[Capability::CAP_BPF, Capability::CAP_NET_ADMIN])
+    }
+
     /// Capability sets of the calling thread.
     pub fn capabilities(&self) -> OwnCapabilities {
         *self.capabilities.get_or_init(|| OwnCapabilities {

@@ -32,7 +32,7 @@ impl Container {
     /// Freezes the container for good, not while somebody does so for a moment: that thaws it again.
     pub(super) fn freeze_for_good(&self, act: impl FnOnce() -> Result<()>) -> Result<()> {
         // It takes the place of what a killed runtime has left, too, which would end the pause.
-        let mark = match self.entry.exclude_standstill() {
+        let mark = match self.entry.begin_standstill() {
             Err(error) if error.kind() == ErrorKind::Timeout => return Err(error),
             mark => mark.ok(),
         };

@@ -1,15 +1,16 @@
 //! Moments in which the runtime itself has frozen a container: the container is not paused then, and must not
 //! stay frozen when the runtime is killed in such a moment.
 //!
-//! A file in the container's state says so, with a shared lock on it for as long as somebody works. Who finds
+//! A file in the container's state says so, with a lock on it for as long as somebody works. Who finds
 //! a container frozen and the file without a lock lets the container go on.
 
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::sys::stat::{Mode, fstat};
+use nix::unistd::write;
 
 use super::Entry;
 use crate::error::{Error, ErrorKind, Result};
@@ -29,29 +30,22 @@ pub(crate) struct Standstill {
 }
 
 impl Entry {
-    /// Says that the container is going to be frozen for a moment; [`Entry::end_standstill`] once it is
-    /// thawed again. A mark that is dropped before stays, as after a crash.
+    /// Says that the container is going to be frozen; [`Entry::end_standstill`] once it is thawed again, or
+    /// frozen for good. Nobody else has the mark until then. One that is dropped before stays, as after a crash.
     pub(crate) fn begin_standstill(&self) -> Result<Standstill> {
-        self.mark(file::try_share)
-    }
-
-    /// The mark for who freezes the container for good: nobody else works under one until this ends.
-    pub(crate) fn exclude_standstill(&self) -> Result<Standstill> {
-        self.mark(file::try_lock)
-    }
-
-    fn mark(&self, lock: fn(BorrowedFd<'_>) -> std::result::Result<(), Errno>) -> Result<Standstill> {
         let deadline = Instant::now() + CLEAR_LIMIT;
         loop {
             let file = self
-                .below(MARK, OFlag::O_RDONLY | OFlag::O_CREAT, Mode::S_IRUSR | Mode::S_IWUSR)
+                .below(MARK, OFlag::O_RDWR | OFlag::O_CREAT, Mode::S_IRUSR | Mode::S_IWUSR)
                 .map_err(self.call("make", MARK))?;
-            match lock(file.as_fd()) {
-                Ok(()) if is_there(&file).map_err(self.call("stat", MARK))? => {
+            match file::try_lock(file.as_fd()) {
+                Ok(()) if fstat(&file).map_err(self.call("stat", MARK))?.st_nlink > 0 => {
+                    // Before that it means nothing: it has to be made before it can be locked.
+                    write(&file, b"frozen").map_err(self.call("write", MARK))?;
                     return Ok(Standstill { file, going_on: true });
                 }
                 Ok(()) => {}
-                // Somebody clears it away, freezes for good, or works under it.
+                // Somebody clears it away, or works under it.
                 Err(Errno::EWOULDBLOCK) if Instant::now() < deadline => {
                     std::thread::sleep(Duration::from_millis(2));
                 }
@@ -71,15 +65,16 @@ impl Entry {
             other => other.map_err(self.call("open", MARK))?,
         };
         match file::try_lock(file.as_fd()) {
-            Err(Errno::EWOULDBLOCK) => Ok(Some(Standstill { file, going_on: true })),
-            // Its maker has ended it since it was opened.
-            Ok(()) if !is_there(&file).map_err(self.call("stat", MARK))? => Ok(None),
-            Ok(()) => Ok(Some(Standstill { file, going_on: false })),
-            Err(errno) => Err(self.call("lock", MARK)(errno)),
+            Err(Errno::EWOULDBLOCK) => return Ok(Some(Standstill { file, going_on: true })),
+            other => other.map_err(self.call("lock", MARK))?,
         }
+        let status = fstat(&file).map_err(self.call("stat", MARK))?;
+        // Its maker has ended it since it was opened, or has not begun.
+        let is_one = status.st_nlink > 0 && status.st_size > 0;
+        Ok(is_one.then_some(Standstill { file, going_on: false }))
     }
 
-    /// Takes the mark away, unless somebody else works under it.
+    /// Takes the mark away, unless it is another's.
     pub(crate) fn end_standstill(&self, mark: Standstill) -> Result<()> {
         match file::try_lock(mark.file.as_fd()) {
             Ok(()) => self.unlink(MARK),
@@ -87,10 +82,6 @@ impl Entry {
             Err(errno) => Err(self.call("lock", MARK)(errno)),
         }
     }
-}
-
-fn is_there(file: &OwnedFd) -> std::result::Result<bool, Errno> {
-    fstat(file).map(|status| status.st_nlink > 0)
 }
 
 #[cfg(test)]
@@ -106,11 +97,13 @@ mod tests {
         let going_on = || entry.standstill().unwrap().map(|mark| mark.going_on);
         assert_eq!(going_on(), None);
 
-        let (one, other) = (entry.begin_standstill().unwrap(), entry.begin_standstill().unwrap());
+        let mark = entry.begin_standstill().unwrap();
         assert_eq!(going_on(), Some(true));
-        entry.end_standstill(one).unwrap();
-        assert_eq!(going_on(), Some(true));
-        entry.end_standstill(other).unwrap();
+        entry.end_standstill(mark).unwrap();
+        assert_eq!(going_on(), None);
+
+        // Somebody has made the file and not yet locked it.
+        std::fs::write(directory.path().join("root/id/standstill"), "").unwrap();
         assert_eq!(going_on(), None);
 
         drop(entry.begin_standstill().unwrap());

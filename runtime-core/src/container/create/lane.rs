@@ -16,6 +16,8 @@ use crate::state::{Entry, Identity, Record, State, Status};
 pub(super) struct Lane<'a> {
     pub(super) plan: &'a CreatePlan,
     pub(super) privileged: bool,
+    /// There is to be a device program.
+    pub(super) filters_devices: bool,
     pub(super) cgroup: &'a mut Cgroup,
     pub(super) starting: Option<&'a mut Starting<'a>>,
     pub(super) made_unit: &'a mut Option<Unit>,
@@ -56,7 +58,7 @@ impl ParentLane for Lane<'_> {
     }
 
     fn attach_devices(&mut self) -> Result<()> {
-        self.plan.attach_devices(self.cgroup, self.privileged)
+        self.plan.attach_devices(self.cgroup, self.filters_devices)
     }
 
     fn join_resctrl(&mut self, pid: i32) -> Result<()> {

@@ -222,6 +222,9 @@ impl CreatePlan {
         let mut lane = Lane {
             plan: self,
             privileged,
+            // Root without the right to it has the container in a user namespace, as a user has.
+            filters_devices: privileged
+                && (!self.spec.namespaces.makes(Kind::User) || shared.host.may_load_programs()),
             cgroup: &mut cgroup,
             starting: starting.as_mut(),
             made_unit: &mut made_unit,
