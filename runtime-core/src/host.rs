@@ -121,12 +121,12 @@ impl Host {
     /// an unprivileged container may not.
     pub fn may_enter_mounts(&self) -> bool {
         let needed = Capability::CAP_SYS_ADMIN.bitmask() | Capability::CAP_SYS_CHROOT.bitmask();
-        self.capabilities().permitted & needed == needed
+        self.permitted() & needed == needed
     }
 
     /// True if the caller may load a device program (bpf(2)).
     pub fn may_load_programs(&self) -> bool {
-        let permitted = self.capabilities().permitted;
+        let permitted = self.permitted();
         let has = |needed: &[Capability]| needed.iter().all(|one| permitted & one.bitmask() != 0);
         has(&[Capability::CAP_SYS_ADMIN]) || has(&[Capability::CAP_BPF, Capability::CAP_NET_ADMIN])
     }
@@ -146,7 +146,7 @@ impl Host {
         if let Some(known) = self.capabilities.get() {
             return *known;
         }
-        let permitted = own_set(CapSet::Permitted);
+        let permitted = self.permitted();
         if permitted & Capability::CAP_SETPCAP.bitmask() == 0 {
             return self.capabilities();
         }
@@ -155,6 +155,11 @@ impl Host {
             .filter(|capability| wanted & capability.bitmask() != 0)
             .filter(|capability| caps::has_cap(None, CapSet::Bounding, *capability).unwrap_or(false));
         OwnCapabilities { permitted, bounding: mask(bounding), inheritable: own_set(CapSet::Inheritable) }
+    }
+
+    /// The permitted set alone, without a call for each capability of the bounding set.
+    fn permitted(&self) -> u64 {
+        self.capabilities.get().map_or_else(|| own_set(CapSet::Permitted), |known| known.permitted)
     }
 
     /// Version of the kernel: major and minor.
@@ -257,6 +262,7 @@ impl Host {
         self
     }
 }
+
 /// A capability set of the calling thread.
 fn own_set(set: CapSet) -> u64 {
     mask(caps::read(None, set).unwrap_or_default())

@@ -91,9 +91,9 @@ impl Container {
         let Some(record) = record else {
             return self.entry.remove();
         };
-        // Without a private pid namespace processes may outlive the init.
         let cgroup = self.cgroup(record)?;
         if record.unit.is_some() || !cgroup.remove_if_empty() {
+            // Without a private pid namespace processes may outlive the init.
             if !cgroup.is_none() {
                 cgroup.kill_all()?;
             }

@@ -144,11 +144,9 @@ impl Container {
             None => Ok(()),
         };
         match cgroup.device_list()? {
-            // While systemd denies everything for a moment, the container stands still.
-            Some(_) if record.unit.is_some() => {
-                self.standing_still(cgroup, || unit::update_devices(record, cgroup, &rules.v1_lines(), write))
-            }
-            Some(_) => write(),
+            Some(_) => self.frozen_by_systemd(record, cgroup, || {
+                unit::update_devices(record, cgroup, &rules.v1_lines(), write)
+            }),
             None => match cgroup.directory() {
                 Some(directory) if privileged => rules.replace(directory),
                 _ => Ok(()),

@@ -9,6 +9,7 @@ use nix::errno::Errno;
 use super::kid::{DESCRIPTORS, Give, Orders, kid};
 use crate::child::ops::Slot;
 use crate::error::{Error, Result};
+use crate::sys::process;
 
 /// The stack between clone3 and execveat. The code there needs less than two kilobytes.
 const STACK_BYTES: usize = 16 * 1024;
@@ -87,7 +88,7 @@ pub(super) fn clone(request: &Request<'_>) -> Result<Cloned> {
         args.flags |= CLONE_INTO_CGROUP;
         args.cgroup = cgroup.as_raw_fd() as u64;
     }
-    let pid = with_signals_blocked(|| match clone3(&args, &memory.orders) {
+    let pid = process::with_signals_blocked(|| match clone3(&args, &memory.orders) {
         // A filter that cannot look into the arguments: the call without CLONE_INTO_CGROUP is as good
         // where the plan has the parent put the child into its cgroup.
         Err(Errno::ENOSYS | Errno::EPERM) if request.cgroup.is_none() => clone2(&args, &memory.orders),
@@ -119,24 +120,6 @@ fn prepare(request: &Request<'_>) -> Result<ChildMemory> {
         envp: [std::ptr::null()],
     });
     Ok(ChildMemory { orders, stack: vec![0; STACK_BYTES / size_of::<u128>()], base })
-}
-
-/// Calls with every signal of this thread blocked: a handler must not run in the child, on the
-/// caller's memory. By raw system calls, since libc leaves its own two signals open.
-fn with_signals_blocked<T>(call: impl FnOnce() -> Result<T, Errno>) -> Result<T, Errno> {
-    let mut before = 0u64;
-    set_signal_mask(&u64::MAX, Some(&mut before))?;
-    let result = call();
-    set_signal_mask(&before, None)?;
-    result
-}
-
-fn set_signal_mask(mask: &u64, before: Option<&mut u64>) -> Result<(), Errno> {
-    let before = before.map_or(std::ptr::null_mut(), std::ptr::from_mut);
-    // SAFETY: both are the kernel's signal set, 64 bits, and outlive the call.
-    let set =
-        unsafe { libc::syscall(libc::SYS_rt_sigprocmask, libc::SIG_SETMASK, mask, before, size_of::<u64>()) };
-    Errno::result(set).map(drop)
 }
 
 fn clone3(args: &CloneArgs, orders: &Orders) -> Result<i32, Errno> {

@@ -171,19 +171,18 @@ const CHILD_LIMIT: u16 = 5000;
 /// signal ends all who share memory with who got it, up to Linux 5.15. It has no signal for its end, so that
 /// nobody hears of it or waits for it but this function, and runs none of the caller's handlers.
 fn ask_in_child(answers: &[Answer], first: usize) -> Result<(), Errno> {
-    let mut before = 0u64;
-    set_signal_mask(&u64::MAX, Some(&mut before))?;
     let mut pidfd = -1i32;
-    // SAFETY: as fork(2): the child has a copy of everything. It makes system calls, writes to the
-    // shared memory and ends; it takes no lock and allocates nothing.
-    let pid =
-        unsafe { libc::syscall(libc::SYS_clone, libc::CLONE_PIDFD, 0usize, &raw mut pidfd, 0usize, 0usize) };
-    if pid == 0 {
-        answer(answers, first);
-    }
-    let cloned = Errno::result(pid);
-    set_signal_mask(&before, None)?;
-    cloned?;
+    process::with_signals_blocked(|| {
+        // SAFETY: as fork(2): the child has a copy of everything. It makes system calls, writes to the
+        // shared memory and ends; it takes no lock and allocates nothing.
+        let pid = unsafe {
+            libc::syscall(libc::SYS_clone, libc::CLONE_PIDFD, 0usize, &raw mut pidfd, 0usize, 0usize)
+        };
+        if pid == 0 {
+            answer(answers, first);
+        }
+        Errno::result(pid)
+    })?;
     // SAFETY: CLONE_PIDFD has put a new descriptor there.
     let pidfd = unsafe { OwnedFd::from_raw_fd(pidfd) };
     if !matches!(retry(|| poll(&mut [PollFd::new(pidfd.as_fd(), PollFlags::POLLIN)], CHILD_LIMIT)), Ok(1)) {
@@ -202,14 +201,6 @@ fn answer(answers: &[Answer], first: usize) -> ! {
     }
     // SAFETY: it ends the process, which runs nothing on the way.
     unsafe { libc::_exit(0) }
-}
-
-fn set_signal_mask(mask: &u64, before: Option<&mut u64>) -> Result<(), Errno> {
-    let before = before.map_or(std::ptr::null_mut(), std::ptr::from_mut);
-    // SAFETY: both are the kernel's signal set, 64 bits, and outlive the call.
-    let set =
-        unsafe { libc::syscall(libc::SYS_rt_sigprocmask, libc::SIG_SETMASK, mask, before, size_of::<u64>()) };
-    Errno::result(set).map(drop)
 }
 
 /// The calls that are denied, with how sure that is.

@@ -10,6 +10,24 @@ use nix::errno::Errno;
 use super::retry;
 use crate::error::Error;
 
+/// Calls with every signal of this thread blocked: a handler of the caller's must not run
+/// in the child. By raw system calls, since libc leaves its own two signals open.
+pub(crate) fn with_signals_blocked<T>(call: impl FnOnce() -> Result<T, Errno>) -> Result<T, Errno> {
+    let mut before = 0u64;
+    set_signal_mask(&u64::MAX, Some(&mut before))?;
+    let result = call();
+    set_signal_mask(&before, None)?;
+    result
+}
+
+fn set_signal_mask(mask: &u64, before: Option<&mut u64>) -> Result<(), Errno> {
+    let before = before.map_or(std::ptr::null_mut(), std::ptr::from_mut);
+    // SAFETY: both are the kernel's signal set, 64 bits, and outlive the call.
+    let set =
+        unsafe { libc::syscall(libc::SYS_rt_sigprocmask, libc::SIG_SETMASK, mask, before, size_of::<u64>()) };
+    Errno::result(set).map(drop)
+}
+
 /// pidfd_open(2).
 pub(crate) fn pidfd_open(pid: i32) -> Result<OwnedFd, Errno> {
     // SAFETY: plain numbers; a new descriptor that nobody else owns.
