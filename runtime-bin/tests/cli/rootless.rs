@@ -244,6 +244,20 @@ fn life_of_a_rootless_container() {
     assert!(!user.state().join(&id).exists());
 }
 
+/// Takes the namespaces of these kinds from a process, the user's among them.
+fn join(config: &mut Value, pid: &Value, joins: fn(&str) -> bool) {
+    for namespace in config["linux"]["namespaces"].as_array_mut().expect("namespaces") {
+        let kind = namespace["type"].as_str().expect("a type");
+        if joins(kind) {
+            let name = if kind == "network" { "net" } else { kind };
+            namespace["path"] = json!(format!("/proc/{pid}/ns/{name}"));
+        }
+    }
+    for map in ["uidMappings", "gidMappings"] {
+        config["linux"].as_object_mut().expect("linux").remove(map);
+    }
+}
+
 /// What a single id is mapped in denies setgroups(2) to all who join it.
 #[test]
 fn all_namespaces_of_another_container() {
@@ -255,17 +269,7 @@ fn all_namespaces_of_another_container() {
     user.go(&["run", "--detach", &target]).ok();
     let state: Value = serde_json::from_str(&user.go(&["state", &target]).ok().stdout).expect("JSON");
     user.change(|config| {
-        for namespace in config["linux"]["namespaces"].as_array_mut().expect("namespaces") {
-            let kind = match namespace["type"].as_str().expect("a type") {
-                "mount" => continue,
-                "network" => "net".to_owned(),
-                other => other.to_owned(),
-            };
-            namespace["path"] = json!(format!("/proc/{}/ns/{kind}", state["pid"]));
-        }
-        for map in ["uidMappings", "gidMappings"] {
-            config["linux"].as_object_mut().expect("linux").remove(map);
-        }
+        join(config, &state["pid"], |kind| kind != "mount");
         config["process"]["args"] =
             json!(["sh", "-c", "cat /proc/self/setgroups; cat /proc/1/cmdline; id -u"]);
     });
@@ -286,14 +290,7 @@ fn a_pid_namespace_beside_joined_ones() {
     user.go(&["run", "--detach", &target]).ok();
     let state: Value = serde_json::from_str(&user.go(&["state", &target]).ok().stdout).expect("JSON");
     user.change(|config| {
-        for kind in ["user", "ipc"] {
-            let namespaces = config["linux"]["namespaces"].as_array_mut().expect("namespaces");
-            namespaces.retain(|namespace| namespace["type"] != kind);
-            namespaces.push(json!({"type": kind, "path": format!("/proc/{}/ns/{kind}", state["pid"])}));
-        }
-        for map in ["uidMappings", "gidMappings"] {
-            config["linux"].as_object_mut().expect("linux").remove(map);
-        }
+        join(config, &state["pid"], |kind| ["user", "ipc"].contains(&kind));
         config["process"]["args"] = json!(["sleep", "2345"]);
     });
     let id = user.id();
