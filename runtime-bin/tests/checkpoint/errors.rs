@@ -87,6 +87,36 @@ fn what_is_for_new_containers_only_is_not_restored() {
     }
 }
 
+/// In a network that is joined they have to be there already.
+#[test]
+fn a_network_device_is_where_the_restored_container_has_it() {
+    if !privileged() {
+        return;
+    }
+    nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNET).expect("a network");
+    let fake = Fake::new();
+    let bundle = Bundle::new(&["sleep", "1000"]).with(|config| {
+        let namespaces = config["linux"]["namespaces"].as_array_mut().expect("namespaces");
+        namespaces.retain(|namespace| namespace["type"] != "network");
+        namespaces.push(serde_json::json!({"type": "network", "path": "/proc/self/ns/net"}));
+        config["linux"]["netDevices"] = serde_json::json!({"host0": {"name": "eth0"}});
+    });
+    std::fs::create_dir(bundle.path().join("checkpoint")).expect("a directory");
+    std::fs::write(bundle.path().join("checkpoint/descriptors.json"), "[]").expect("descriptors");
+    let container = bundle.container();
+    let restore = || {
+        let mut command = bundle.runtime();
+        fake.found_by(&mut command).args(["restore", "--detach"]).go(&[&container.id])
+    };
+    let run = restore().fails(1, "the network namespace does not have it");
+    run.fails(1, "linux.netDevices.host0").fails(1, "hint: move it there");
+    container.go(&["state"]).fails(1, "does not exist");
+    let add = ["link", "add", "eth0", "type", "veth"];
+    std::process::Command::new("ip").go(&add).ok();
+    restore().ok();
+    container.go(&["delete", "--force"]).ok();
+}
+
 /// Create refuses such an image too; what CRIU would make of it has the source as its root.
 #[test]
 fn no_link_leads_a_mount_to_the_root() {

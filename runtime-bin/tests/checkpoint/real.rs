@@ -1,9 +1,13 @@
 //! The real thing: containers that go on where they were.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::Write as _;
+use std::os::fd::AsRawFd as _;
 use std::process::{Command, Stdio};
 
+use nix::mount::{MsFlags, mount};
+use nix::sched::{CloneFlags, setns, unshare};
 use serde_json::json;
 
 use crate::streams::Streams;
@@ -30,6 +34,18 @@ fn works() -> bool {
 
 /// Counts the lines that it reads: the count is in its memory alone.
 const COUNTING: &str = "n=0; while read line; do n=$((n+1)); echo $n $line; done; exit 7";
+
+/// What restores a container, with the log of that in its bundle.
+fn restore(bundle: &Bundle, container: &Container<'_>) -> Command {
+    let mut command = bundle.runtime();
+    command.args(["restore", "--detach", "--work-path", "work", "--manage-cgroups-mode", "ignore"]);
+    command.arg(&container.id);
+    command
+}
+
+fn restore_log(bundle: &Bundle) -> String {
+    std::fs::read_to_string(bundle.path().join("work/restore.log")).unwrap_or_default()
+}
 
 fn checkpoint(bundle: &Bundle, container: &Container<'_>, words: &[&str]) {
     let words = [&["checkpoint", "--work-path", "work", "--manage-cgroups-mode", "ignore"], words].concat();
@@ -59,15 +75,8 @@ fn a_container_goes_on_with_its_memory_and_pipes() {
     for round in ["2 again", "3 again"] {
         checkpoint(&bundle, &container, &[]);
         container.go(&["state"]).fails(1, "does not exist");
-        let mut restore = bundle.runtime();
-        restore.args(["restore", "--detach", "--work-path", "work", "--manage-cgroups-mode", "ignore"]);
-        let code = streams.run(restore.arg(&container.id));
-        assert_eq!(
-            code,
-            0,
-            "{}",
-            std::fs::read_to_string(bundle.path().join("work/restore.log")).unwrap_or_default()
-        );
+        let code = streams.run(&mut restore(&bundle, &container));
+        assert_eq!(code, 0, "{}", restore_log(&bundle));
         assert_eq!(container.status(), "running");
         writeln!(streams.stdin, "again").expect("written");
         read_until(&mut streams.stdout, round);
@@ -81,6 +90,79 @@ fn a_container_goes_on_with_its_memory_and_pipes() {
     assert_eq!(json!(processes), json!([container.state()["pid"]]), "in its own cgroup");
     container.go_with(&["kill"], &["KILL"]).ok();
     container.wait_for("stopped");
+}
+
+/// As systemd leaves a host: what is mounted on it shows in its containers.
+#[test]
+fn on_a_host_with_shared_mounts() {
+    if !works() {
+        return;
+    }
+    mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | MsFlags::MS_SHARED, None::<&str>)
+        .expect("shared mounts");
+    let bundle = Bundle::new(&["sh", "-c", COUNTING]).with(|config| {
+        let mounts = config["mounts"].as_array_mut().expect("mounts");
+        mounts.push(json!({"destination": "/bundle", "source": ".", "options": ["bind"]}));
+    });
+    let (container, streams) = (bundle.container(), Streams::new());
+    assert_eq!(streams.run(bundle.runtime().args(["run", "--detach", &container.id])), 0);
+    let table = || {
+        let lines = container.go_with(&["exec"], &["cat", "/proc/self/mountinfo"]).ok().stdout;
+        // Without ids and the numbers of groups: which mounts are slaves of the host's.
+        let slave = |line: &str| (line.split(' ').nth(4).map(str::to_owned), line.contains(" master:"));
+        lines.lines().map(slave).collect::<BTreeSet<_>>()
+    };
+    let before = table();
+    for _ in 0..2 {
+        checkpoint(&bundle, &container, &[]);
+        let code = streams.run(&mut restore(&bundle, &container));
+        assert_eq!(code, 0, "{}", restore_log(&bundle));
+        assert_eq!(table(), before);
+    }
+    assert!(before.contains(&(Some("/".to_owned()), true)), "{before:?}");
+    container.go_with(&["exec"], &["test", "-e", "/bundle/config.json"]).ok();
+    container.go(&["delete", "--force"]).ok();
+}
+
+/// The namespace is not in the image, nor is what is in it.
+#[test]
+fn in_a_network_that_it_has_joined() {
+    if !works() {
+        return;
+    }
+    let network = || {
+        unshare(CloneFlags::CLONE_NEWNET).expect("a network");
+        File::open("/proc/thread-self/ns/net").expect("its file")
+    };
+    let joined = network();
+    let (own, ip) = (network(), |words: &str| Command::new("ip").args(words.split(' ')).go::<&str>(&[]));
+    ip("link add here0 mtu 1400 type veth peer name peer0").ok();
+    ip("address add 192.0.2.1/24 dev here0").ok();
+    let path = format!("/proc/{}/fd/{}", std::process::id(), joined.as_raw_fd());
+    let bundle = Bundle::new(&["sh", "-c", COUNTING]).with(|config| {
+        let namespaces = config["linux"]["namespaces"].as_array_mut().expect("namespaces");
+        namespaces.retain(|namespace| namespace["type"] != "network");
+        namespaces.push(json!({"type": "network", "path": path}));
+        config["linux"]["netDevices"] = json!({"here0": {"name": "eth0"}});
+    });
+    let (container, streams) = (bundle.container(), Streams::new());
+    assert_eq!(streams.run(bundle.runtime().args(["run", "--detach", &container.id])), 0);
+    for _ in 0..2 {
+        checkpoint(&bundle, &container, &[]);
+        let code = streams.run(&mut restore(&bundle, &container));
+        assert_eq!(code, 0, "{}", restore_log(&bundle));
+        let enter = format!("--net=/proc/{}/ns/net", container.state()["pid"]);
+        let words = [&enter, "ip", "address", "show", "dev", "eth0"];
+        let shown = Command::new("nsenter").go(&words).ok().stdout;
+        assert!(shown.contains("mtu 1400") && shown.contains("192.0.2.1/24"), "{shown}");
+    }
+    checkpoint(&bundle, &container, &[]);
+    setns(&joined, CloneFlags::CLONE_NEWNET).expect("the network");
+    ip("link delete eth0").ok();
+    setns(&own, CloneFlags::CLONE_NEWNET).expect("the network");
+    let code = streams.run(&mut restore(&bundle, &container));
+    assert_ne!(code, 0, "its device is gone");
+    container.go(&["state"]).fails(1, "does not exist");
 }
 
 #[test]
@@ -144,7 +226,7 @@ fn a_terminal_comes_over_the_socket() {
 }
 
 fn receive(listener: &std::os::unix::net::UnixListener) -> File {
-    use std::os::fd::{AsRawFd as _, FromRawFd as _, RawFd};
+    use std::os::fd::{FromRawFd as _, RawFd};
     let (connection, _) = listener.accept().expect("a connection");
     let mut bytes = [0; 64];
     let mut data = [std::io::IoSliceMut::new(&mut bytes)];

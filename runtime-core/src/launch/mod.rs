@@ -35,7 +35,7 @@ use image::InitImage;
 pub(crate) use image::sealed;
 pub(crate) use lanes::{ParentLane, locked_tree, run};
 pub(crate) use listener::Receiver;
-pub(crate) use net_devices::{Moved, give as give_net_devices};
+pub(crate) use net_devices::{Moved, give as give_net_devices, require as require_net_devices};
 pub(crate) use undo::Guard;
 
 use crate::child::ops::{Op, Slot};

@@ -5,7 +5,7 @@
 //! its namespace, whose end is the kernel's business.
 
 use std::fs::File;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
 use nix::sched::CloneFlags;
@@ -63,6 +63,24 @@ pub(crate) fn give(pid: i32, devices: &[NetDevice], moved: &mut Moved) -> Result
     Ok(())
 }
 
+/// Asks that the devices are in a network namespace already: they stay there when a container ends that has
+/// joined it. One whose name was the kernel's choice is not looked for.
+pub(crate) fn require(namespace: BorrowedFd<'_>, devices: &[NetDevice]) -> Result<()> {
+    let mut netlink = socket_in(namespace, open_namespace(OWN)?.as_fd())?;
+    for device in devices.iter().filter(|device| !device.name.ends_with("%d")) {
+        if find(&mut netlink, &device.name)?.is_none() {
+            return Err(Error::new(
+                ErrorKind::InvalidInput,
+                format!("find the network device {:?}", device.name),
+            )
+            .reason("the network namespace does not have it")
+            .origin(device.origin())
+            .hint("move it there before the restore"));
+        }
+    }
+    Ok(())
+}
+
 impl Moved {
     /// Moves everything back, as far as that goes: the failure that led here is the one to tell.
     pub(crate) fn undo(self) {
@@ -92,21 +110,12 @@ impl MovedDevice {
 
 impl Sides {
     fn open(pid: i32) -> Result<Self> {
-        const NEWNET: i32 = CloneFlags::CLONE_NEWNET.bits();
-        let open = |path: &str| File::open(path).map_err(|error| Error::io(format!("open {path:?}"), &error));
-        let own = OwnedFd::from(open(OWN)?);
-        let other = OwnedFd::from(open(&format!("/proc/{pid}/ns/net"))?);
-        let failed = |call: &'static str| move |errno| Error::system(call, errno);
-        let host =
-            Side { netlink: Netlink::open().map_err(failed("open a netlink socket"))?, namespace: own };
-        namespace::setns(other.as_fd(), NEWNET)
-            .map_err(failed("setns to the container's network namespace"))?;
-        let socket = Netlink::open();
-        // As in `network`: a thread that stayed would act on the wrong network, unnoticed.
-        namespace::setns(host.namespace.as_fd(), NEWNET)
-            .map_err(failed("setns back to the caller's network namespace"))?;
-        let netlink = socket.map_err(failed("open a netlink socket in the container's network namespace"))?;
-        Ok(Self { host, container: Side { namespace: other, netlink } })
+        let own = open_namespace(OWN)?;
+        let other = open_namespace(&format!("/proc/{pid}/ns/net"))?;
+        let netlink = Netlink::open().map_err(|errno| Error::system("open a netlink socket", errno))?;
+        let there = socket_in(other.as_fd(), own.as_fd())?;
+        let host = Side { netlink, namespace: own };
+        Ok(Self { host, container: Side { namespace: other, netlink: there } })
     }
 
     /// Moves one device with its addresses, and brings it up.
@@ -116,12 +125,12 @@ impl Sides {
             Some(stem) => self.container.free_name(stem)?,
         };
         let operation = moving(&device.host, &name);
-        if self.container.find(&name)?.is_some() {
+        if find(&mut self.container.netlink, &name)?.is_some() {
             return Err(Error::new(ErrorKind::AlreadyExists, operation)
                 .reason("the container has a network device of that name"));
         }
         let failed = |errno| Error::system(operation.clone(), errno);
-        let index = self.host.find(&device.host)?.ok_or_else(|| failed(Errno::ENODEV))?;
+        let index = find(&mut self.host.netlink, &device.host)?.ok_or_else(|| failed(Errno::ENODEV))?;
         let up = self.host.netlink.is_up(index).map_err(failed)?;
         let addresses = self.host.netlink.addresses(index).map_err(failed)?;
         let mut device = MovedDevice { name: device.host.clone(), up, addresses, home: index, index };
@@ -142,17 +151,11 @@ impl Sides {
 }
 
 impl Side {
-    fn find(&mut self, name: &str) -> Result<Option<u32>> {
-        self.netlink
-            .index_of(name)
-            .map_err(|errno| Error::system(format!("look for the network device {name:?}"), errno))
-    }
-
     /// The first name of a template that nobody has.
     fn free_name(&mut self, stem: &str) -> Result<String> {
         for number in 0..TEMPLATE_LIMIT {
             let name = format!("{stem}{number}");
-            if self.find(&name)?.is_none() {
+            if find(&mut self.netlink, &name)?.is_none() {
                 return Ok(name);
             }
         }
@@ -194,6 +197,27 @@ impl Side {
         }
         Ok(())
     }
+}
+
+fn open_namespace(path: &str) -> Result<OwnedFd> {
+    File::open(path).map(OwnedFd::from).map_err(|error| Error::io(format!("open {path:?}"), &error))
+}
+
+/// A socket that works in another network namespace than the calling thread's, which is `own`.
+fn socket_in(namespace: BorrowedFd<'_>, own: BorrowedFd<'_>) -> Result<Netlink> {
+    const NEWNET: i32 = CloneFlags::CLONE_NEWNET.bits();
+    let failed = |call: &'static str| move |errno| Error::system(call, errno);
+    namespace::setns(namespace, NEWNET).map_err(failed("setns to the container's network namespace"))?;
+    let socket = Netlink::open();
+    // As in `network`: a thread that stayed would act on the wrong network, unnoticed.
+    namespace::setns(own, NEWNET).map_err(failed("setns back to the caller's network namespace"))?;
+    socket.map_err(failed("open a netlink socket in the container's network namespace"))
+}
+
+fn find(netlink: &mut Netlink, name: &str) -> Result<Option<u32>> {
+    netlink
+        .index_of(name)
+        .map_err(|errno| Error::system(format!("look for the network device {name:?}"), errno))
 }
 
 fn moving(old: &str, new: &str) -> String {

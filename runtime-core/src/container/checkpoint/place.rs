@@ -44,6 +44,8 @@ pub(super) fn prepare(rootfs: &Path, bundle: &Path, mounts: &[Mount]) -> Result<
 
 fn mount_on_itself(rootfs: &Path) -> Result<OwnedFd> {
     let failed = |errno| Error::system(format!("mount {rootfs:?} on itself"), errno).origin("root.path");
+    // A slave as the mount that it is of: CRIU gives the container's root the propagation that it finds here,
+    // and takes none from a private mount.
     let tree = clone_tree(rootfs).map_err(failed)?;
     let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
     let target = open(rootfs, flags, Mode::empty()).map_err(failed)?;
@@ -51,13 +53,10 @@ fn mount_on_itself(rootfs: &Path) -> Result<OwnedFd> {
     Ok(tree)
 }
 
-/// A private copy of a tree.
 fn clone_tree(path: &Path) -> Result<OwnedFd, Errno> {
     use std::os::unix::ffi::OsStrExt;
     let path = std::ffi::CString::new(path.as_os_str().as_bytes()).map_err(|_| Errno::EINVAL)?;
-    let tree = sys::mount::clone_tree(&path, true, false)?;
-    sys::mount::make_private(tree.as_fd())?;
-    Ok(tree)
+    sys::mount::clone_tree(&path, true, false)
 }
 
 struct Builder<'a> {
@@ -74,8 +73,8 @@ impl Builder<'_> {
             // What is on a tmpfs is in the image.
             if is_on_tmpfs(&mount.destination, mounts) {
                 if mount.options.bind.is_some() {
-                    binds
-                        .push((mount.destination.clone(), self.source(mount).to_string_lossy().into_owned()));
+                    let source = self.source(mount)?;
+                    binds.push((mount.destination.clone(), source.to_string_lossy().into_owned()));
                 }
                 continue;
             }
@@ -87,18 +86,22 @@ impl Builder<'_> {
         Ok(binds)
     }
 
-    fn source(&self, mount: &Mount) -> PathBuf {
-        self.bundle.join(&mount.source)
+    /// Without links and dots: CRIU takes the name in its directory from it.
+    fn source(&self, mount: &Mount) -> Result<PathBuf> {
+        let path = self.bundle.join(&mount.source);
+        path.canonicalize()
+            .map_err(|error| Error::io(format!("find {path:?}"), &error).origin(mount.origin()))
     }
 
     /// Makes the mount point of a bind mount and mounts it, so that those below it can be made.
     fn bind(&mut self, mount: &Mount) -> Result<(String, String)> {
-        let source = self.source(mount);
+        let source = self.source(mount)?;
         let failed = |errno| {
             Error::system(format!("bind mount {source:?} on {:?}", mount.destination), errno)
                 .origin(mount.origin())
         };
         let tree = clone_tree(&source).map_err(failed)?;
+        sys::mount::make_private(tree.as_fd()).map_err(failed)?;
         let stat = fstat(&tree).map_err(failed)?;
         let directory = SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT == SFlag::S_IFDIR;
         let target = self.mount_point(mount, directory)?;

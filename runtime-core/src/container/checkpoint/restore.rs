@@ -137,7 +137,8 @@ impl Restore<'_> {
     /// Refuses what a process has to have before it has children: CRIU makes them all at once.
     fn refuse_parts(&self) -> Result<()> {
         let spec = &self.plan.spec;
-        let devices = (!spec.net_devices.is_empty())
+        // In a namespace that it joins they are there; one that CRIU makes is all its own work.
+        let devices = (!spec.net_devices.is_empty() && spec.namespaces.makes(Kind::Network))
             .then_some(("linux.netDevices", "give the devices to its network namespace from outside"));
         let class = spec
             .intel_rdt
@@ -208,6 +209,9 @@ impl Restore<'_> {
                     let file = file.map_err(|errno| {
                         Error::system(format!("open namespace {path:?}"), errno).origin(namespace.origin())
                     })?;
+                    if namespace.kind == Kind::Network {
+                        launch::require_net_devices(file.as_fd(), &self.plan.spec.net_devices)?;
+                    }
                     fields.numbered(field::INHERIT_FD, key, file.as_raw_fd());
                     inherited.push(file);
                 }
