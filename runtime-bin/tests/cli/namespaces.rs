@@ -330,6 +330,42 @@ fn no_foreign_network_device_comes_back() {
     assert!(table.contains("02:00:00:00:00:01"), "{table}");
 }
 
+/// In a joined network somebody may take it away and put his own in its place, with the same index, whose
+/// other end is his.
+#[test]
+fn a_network_device_of_another_does_not_get_to_the_host() {
+    if !privileged() {
+        return;
+    }
+    nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNET).expect("a network of the test's own");
+    let ip = |words: &str| Command::new("ip").args(words.split(' ')).go::<&str>(&[]);
+    let holder = Holder::new(&["-n"], "net");
+    let inside = format!("nsenter -t {} -n ip link", holder.0.id());
+    let network = json!({"type": "network", "path": holder.path("net")});
+    let mut bundle = bundle(&["true"], json!([{"type": "mount"}, {"type": "pid"}, network]));
+    bundle.config["linux"]["netDevices"] = json!({"host0": {}});
+    let mut fails = |script: &str| {
+        let env = [format!("PATH={}", std::env::var("PATH").expect("a path"))];
+        let script = format!("{inside} show host0 && {script} exit 3");
+        let hook = json!({"path": "/bin/sh", "args": ["sh", "-c", script], "env": env});
+        bundle.config["hooks"] = json!({"createRuntime": [hook]});
+        bundle.write();
+        bundle.container().go(&["run"]).fails(1, "exit status 3");
+    };
+    let there = || Command::new("sh").go(&["-c", &format!("{inside} show host0")]);
+    ip("link add host0 index 77 type veth peer name peer0").ok();
+    fails(&format!("{inside} del host0 && {inside} add host0 index 77 type veth peer name his &&"));
+    assert_ne!(ip("link show host0").code, 0, "the other's device is on the host");
+    assert!(there().ok().stdout.starts_with("77: host0@his"));
+    Command::new("sh").go(&["-c", &format!("{inside} del host0")]).ok();
+
+    // Who made a tap device has its other end, whoever that was: it stays where it is.
+    ip("tuntap add host0 mode tap").ok();
+    fails("");
+    assert_ne!(ip("link show host0").code, 0, "a tap has come back");
+    there().ok();
+}
+
 /// The index of the interface on the host is taken in the joined network, and at the end its name on the host.
 #[test]
 fn a_network_device_comes_back_whatever_is_taken() {

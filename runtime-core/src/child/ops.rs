@@ -330,6 +330,9 @@ pub enum Op {
     /// Runs a hook to its end: `args` and `env` are arrays of [`Str`]; `timeout` in milliseconds,
     /// 0 for none; standard input is [`Slot::STATE`]. `home_uid` as with `Execute`.
     Hook { path: Str, args: Slice, env: Slice, timeout: u32, home_uid: u32 },
+    /// Closes what leads to the host: all slots but those that the end of the lane needs ([`Slot::SYNC`],
+    /// [`Slot::GATE`], [`Slot::STATE`]). Who hears of the process then may bring others of the container here.
+    CloseHost,
     /// Waits for a connection on [`Slot::GATE`] and its word; the connection becomes
     /// [`Slot::SYNC`].
     AwaitStart,

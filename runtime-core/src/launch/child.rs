@@ -183,7 +183,11 @@ impl<'a> Child<'a> {
     fn follow_fork(&mut self, pid: Option<i32>) -> Result<()> {
         let pid = pid.filter(|pid| *pid > 0 && !self.forked).ok_or_else(protocol_error)?;
         self.forked = true;
-        let pidfd = process::pidfd_open(pid).map_err(|errno| Error::system("pidfd_open", errno))?;
+        let pidfd = process::pidfd_open(pid).map_err(|errno| {
+            // It may not wait for a word, and must not run what its caller believes has failed.
+            process::kill_child(pid);
+            Error::system("pidfd_open", errno)
+        })?;
         if let Some(first) = self.pidfd.replace(pidfd) {
             // It exits at once, unless the container freezes the cgroup that it is in.
             await_readable(first.as_fd(), Some(Instant::now() + STEP_LIMIT))?;

@@ -13,7 +13,7 @@ use nix::sched::CloneFlags;
 use crate::error::{Error, ErrorKind, Result};
 use crate::spec::NetDevice;
 use crate::sys::namespace;
-use crate::sys::netlink::{Address, Netlink};
+use crate::sys::netlink::{Address, LinkIdentity, Netlink};
 
 /// The network namespace of the calling thread.
 const OWN: &str = "/proc/thread-self/ns/net";
@@ -24,6 +24,10 @@ const INDEX_TRIES: u32 = 16;
 /// The name of an interface that comes home when another has its name: the kernel's own choice where the end
 /// of a namespace sends one back.
 const SPARE_NAME: &str = "dev%d";
+
+/// Kinds of interfaces that show whose they are, wherever they come from: hardware, and what works with
+/// another interface ([`LinkIdentity`]). Whoever makes a tunnel or a tap has its other end, unseen.
+const KNOWN_AGAIN: [&str; 6] = ["", "veth", "vlan", "macvlan", "ipvlan", "dummy"];
 
 /// A network namespace and a socket that works in it.
 struct Side {
@@ -38,6 +42,9 @@ pub(crate) struct Moved(Option<Sides>, Vec<MovedDevice>);
 /// An interface as it was on the host.
 struct MovedDevice {
     name: String,
+    /// Its name in the container.
+    given: String,
+    identity: LinkIdentity,
     up: bool,
     addresses: Vec<Address>,
     /// Its index on the host.
@@ -51,12 +58,15 @@ struct MovedDevice {
 struct Sides {
     host: Side,
     container: Side,
+    joined: bool,
 }
 
 /// Moves the devices into the network namespace of `pid`; `moved` holds what was moved also when
 /// this fails half way.
-pub(crate) fn give(pid: i32, devices: &[NetDevice], moved: &mut Moved) -> Result<()> {
-    let sides = moved.0.insert(Sides::open(pid)?);
+///
+/// `joined` is a namespace that others may use.
+pub(crate) fn give(pid: i32, joined: bool, devices: &[NetDevice], moved: &mut Moved) -> Result<()> {
+    let sides = moved.0.insert(Sides::open(pid, joined)?);
     for device in devices {
         sides.give(device, &mut moved.1).map_err(|error| error.origin(device.origin()))?;
     }
@@ -84,38 +94,29 @@ pub(crate) fn require(namespace: BorrowedFd<'_>, devices: &[NetDevice]) -> Resul
 impl Moved {
     /// Moves everything back, as far as that goes: the failure that led here is the one to tell.
     pub(crate) fn undo(self) {
-        let Some(Sides { mut host, mut container }) = self.0 else { return };
+        let Some(mut sides) = self.0 else { return };
         for device in self.1.iter().rev() {
-            device.back(&mut container, &mut host).ok();
+            if !sides.joined || device.is_known_again() {
+                sides.take_back(device).ok();
+            }
         }
     }
 }
 
 impl MovedDevice {
-    fn back(&self, container: &mut Side, host: &mut Side) -> Result<()> {
-        let mut home = self.home;
-        let mut sent = container.send(host, self.index, &mut home, &self.name);
-        // With its name taken it is home already under the one that it had in the container, unless that
-        // was taken, too.
-        if sent == Err(Errno::EEXIST) {
-            sent = match container.netlink.has(self.index) {
-                Ok(false) => Ok(()),
-                _ => container.send(host, self.index, &mut home, SPARE_NAME),
-            };
-        }
-        sent.map_err(|errno| Error::system("move the network device back", errno))?;
-        host.settle(home, &self.name, self.up, &self.addresses)
+    fn is_known_again(&self) -> bool {
+        KNOWN_AGAIN.contains(&self.identity.kind.as_str())
     }
 }
 
 impl Sides {
-    fn open(pid: i32) -> Result<Self> {
+    fn open(pid: i32, joined: bool) -> Result<Self> {
         let own = open_namespace(OWN)?;
         let other = open_namespace(&format!("/proc/{pid}/ns/net"))?;
         let netlink = Netlink::open().map_err(|errno| Error::system("open a netlink socket", errno))?;
         let there = socket_in(other.as_fd(), own.as_fd())?;
         let host = Side { netlink, namespace: own };
-        Ok(Self { host, container: Side { namespace: other, netlink: there } })
+        Ok(Self { host, container: Side { namespace: other, netlink: there }, joined })
     }
 
     /// Moves one device with its addresses, and brings it up.
@@ -133,7 +134,16 @@ impl Sides {
         let index = find(&mut self.host.netlink, &device.host)?.ok_or_else(|| failed(Errno::ENODEV))?;
         let up = self.host.netlink.is_up(index).map_err(failed)?;
         let addresses = self.host.netlink.addresses(index).map_err(failed)?;
-        let mut device = MovedDevice { name: device.host.clone(), up, addresses, home: index, index };
+        let identity = self.host.netlink.identity(index).map_err(failed)?;
+        let mut device = MovedDevice {
+            name: device.host.clone(),
+            given: name.clone(),
+            identity,
+            up,
+            addresses,
+            home: index,
+            index,
+        };
         let sent = self.host.send(&mut self.container, index, &mut device.index, &name);
         // Of a move and a change of the name the first may have succeeded alone.
         if sent.is_ok() || self.host.netlink.has(index) == Ok(false) {
@@ -147,6 +157,30 @@ impl Sides {
             Errno::EINVAL => failed(errno).hint("the device may be bound to its network namespace"),
             _ => failed(errno),
         })
+    }
+
+    fn take_back(&mut self, device: &MovedDevice) -> Result<()> {
+        let (host, container) = (&mut self.host, &mut self.container);
+        let mut home = device.home;
+        let mut sent = container.send(host, device.index, &mut home, &device.name);
+        // With its name taken it is home already under the one that it had in the container, unless that
+        // was taken, too.
+        if sent == Err(Errno::EEXIST) {
+            sent = match container.netlink.has(device.index) {
+                Ok(false) => Ok(()),
+                _ => container.send(host, device.index, &mut home, SPARE_NAME),
+            };
+        }
+        sent.map_err(|errno| Error::system("move the network device back", errno))?;
+        // Who may make interfaces in a joined namespace may have put his own in its place. It is down
+        // here, and nobody else can change it: what it is can be told now, and not before.
+        if host.netlink.identity(home).as_ref() != Ok(&device.identity) {
+            let mut place = device.index;
+            host.send(container, home, &mut place, &device.given)
+                .map_err(|errno| Error::system("move a foreign network device back", errno))?;
+            return Ok(());
+        }
+        host.settle(home, &device.name, device.up, &device.addresses)
     }
 }
 

@@ -49,6 +49,7 @@ pub(super) fn create(spec: &ValidSpec, host: &Host, options: &CreateOptions) -> 
         host,
         enters_user_namespace: context.changes_user_namespace(),
         gate: options.gate,
+        waits: true,
         hooks: Some(context),
         listen_fds: options.listen_fds,
     };
@@ -119,6 +120,7 @@ pub(super) fn exec(
         host,
         enters_user_namespace,
         gate: false,
+        waits: !lanes.parent.is_empty(),
         hooks: None,
         listen_fds: options.listen_fds,
     };
@@ -247,6 +249,8 @@ struct Run<'a> {
     host: &'a Host,
     enters_user_namespace: bool,
     gate: bool,
+    /// The program is not executed before the parent lane has come to its end.
+    waits: bool,
     /// For `create`: its hooks and its notify socket.
     hooks: Option<Context<'a>>,
     listen_fds: Option<u32>,
@@ -300,7 +304,10 @@ fn become_program(lanes: &mut Lanes, run: &Run<'_>) -> Result<()> {
     process::set_capabilities(lanes, process, &granted.sets, extra);
     process::set_ambient(lanes, process, &granted.sets);
     process::find_program(lanes, process);
-    lanes.sync(Point::Created);
+    lanes.push(Op::CloseHost);
+    if run.waits {
+        lanes.sync(Point::Created);
+    }
     if run.starts_hooks() {
         hooks::receive_files(lanes, &spec.annotations);
     }

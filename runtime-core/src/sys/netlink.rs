@@ -27,6 +27,18 @@ const KEPT_FLAGS: u32 = 0x02 | 0x10 | 0x100 | 0x200 | 0x400;
 /// The kernel answers at once: a socket that stays silent is broken, not slow.
 const ANSWER_SECONDS: i64 = 10;
 
+/// What an interface is, in a way that only who makes interfaces in this network namespace can choose. Only an
+/// interface of the same namespaces looks the same here.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct LinkIdentity {
+    /// `veth`, `macvlan` …; empty for hardware.
+    pub(crate) kind: String,
+    /// The index of the interface that it works with: the other end, the one below.
+    link: Option<u32>,
+    /// The number that this network namespace has for the one of `link`, where that is another.
+    link_namespace: Option<u32>,
+}
+
 /// An address of an interface, as the kernel describes it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Address {
@@ -89,6 +101,12 @@ impl Netlink {
         let replies = self.request(libc::RTM_GETLINK, 0, &link(index, 0))?;
         let flags = replies.first().and_then(|link| number(link, 8)).ok_or(Errno::EPROTO)?;
         Ok(flags & libc::IFF_UP as u32 != 0)
+    }
+
+    /// What an interface is.
+    pub(crate) fn identity(&mut self, index: u32) -> Result<LinkIdentity, Errno> {
+        let replies = self.request(libc::RTM_GETLINK, 0, &link(index, 0))?;
+        replies.first().and_then(|reply| identity(reply)).ok_or(Errno::EPROTO)
     }
 
     /// The permanent addresses of global scope that an interface has.
@@ -211,6 +229,33 @@ fn short(bytes: &[u8], at: usize) -> Option<u16> {
     Some(u16::from_ne_bytes(bytes.get(at..at + 2)?.try_into().ok()?))
 }
 
+/// The attributes of a message behind its header: type and value.
+fn attributes(mut rest: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
+    std::iter::from_fn(move || {
+        let (length, kind) = (usize::from(short(rest, 0)?), short(rest, 2)?);
+        let value = rest.get(4..length)?;
+        rest = rest.get(length.next_multiple_of(4)..).unwrap_or_default();
+        Some((kind, value))
+    })
+}
+
+fn identity(reply: &[u8]) -> Option<LinkIdentity> {
+    let mut identity = LinkIdentity { kind: String::new(), link: None, link_namespace: None };
+    for (kind, value) in attributes(reply.get(LINK..)?) {
+        match kind {
+            libc::IFLA_LINK => identity.link = number(value, 0),
+            libc::IFLA_LINK_NETNSID => identity.link_namespace = number(value, 0),
+            libc::IFLA_LINKINFO => {
+                let name = attributes(value).find(|(kind, _)| *kind == libc::IFLA_INFO_KIND);
+                let name = name.map(|(_, name)| name.strip_suffix(&[0]).unwrap_or(name));
+                identity.kind = String::from_utf8_lossy(name.unwrap_or_default()).into_owned();
+            }
+            _ => {}
+        }
+    }
+    Some(identity)
+}
+
 /// The address of a reply, if it is the interface's, permanent and of global scope.
 fn permanent(reply: &[u8], index: u32) -> Option<Address> {
     let (family, prefix, flags, scope) = (*reply.first()?, *reply.get(1)?, *reply.get(2)?, *reply.get(3)?);
@@ -218,10 +263,7 @@ fn permanent(reply: &[u8], index: u32) -> Option<Address> {
         return None;
     }
     let mut address = Address { family, prefix, flags: u32::from(flags), parts: Vec::new() };
-    let mut rest = reply.get(ADDRESS..)?;
-    while let (Some(length), Some(kind)) = (short(rest, 0), short(rest, 2)) {
-        let length = usize::from(length);
-        let value = rest.get(4..length)?;
+    for (kind, value) in attributes(reply.get(ADDRESS..)?) {
         match kind {
             libc::IFA_ADDRESS | libc::IFA_LOCAL | libc::IFA_BROADCAST => {
                 address.parts.push((kind, value.to_vec()));
@@ -229,7 +271,6 @@ fn permanent(reply: &[u8], index: u32) -> Option<Address> {
             IFA_FLAGS => address.flags = number(value, 0)?,
             _ => {}
         }
-        rest = rest.get(length.next_multiple_of(4)..).unwrap_or_default();
     }
     let permanent = address.flags & libc::IFA_F_PERMANENT != 0;
     address.flags &= KEPT_FLAGS;
@@ -261,6 +302,22 @@ mod tests {
     #[test]
     fn an_interface_that_is_not_there_is_neither_up_nor_down() {
         assert_eq!(Netlink::open().unwrap().is_up(i32::MAX as u32), Err(Errno::ENODEV));
+    }
+
+    #[test]
+    fn loopback_is_no_virtual_device() {
+        let mut netlink = Netlink::open().unwrap();
+        let lo = netlink.index_of("lo").unwrap().unwrap();
+        assert_eq!(netlink.identity(lo).unwrap().kind, "");
+        assert_eq!(netlink.identity(i32::MAX as u32), Err(Errno::ENODEV));
+        let mut info = Vec::new();
+        attribute(&mut info, libc::IFLA_INFO_KIND, b"veth\0");
+        let mut reply = vec![0; LINK];
+        attribute(&mut reply, libc::IFLA_LINK, &7_u32.to_ne_bytes());
+        attribute(&mut reply, libc::IFLA_LINKINFO, &info);
+        let expected = LinkIdentity { kind: "veth".to_owned(), link: Some(7), link_namespace: None };
+        assert_eq!(identity(&reply), Some(expected));
+        assert_eq!(identity(&[0; 3]), None);
     }
 
     #[test]

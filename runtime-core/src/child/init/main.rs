@@ -187,7 +187,6 @@ impl Init {
             Op::Sysctl { path, value } => process::sysctl(self, path, value),
 
             Op::Sync { point: Point::IdMaps } => sync::await_id_maps(self),
-            Op::Sync { point: Point::Created } => sync::created(self),
             Op::Sync { point: _ } => sync::reach(self),
             Op::Receive { into, count } => sync::receive(self, into, count),
 
@@ -264,6 +263,10 @@ impl Init {
             Op::FindProgram { candidates } => exec::find_program(self, candidates),
             Op::Hook { path, args, env, timeout, home_uid } => {
                 hook::run(self, &hook::Hook { path, args, env, home_uid }, timeout)
+            }
+            Op::CloseHost => {
+                sync::close_all_but(self, &[Slot::SYNC, Slot::GATE, Slot::STATE]);
+                Ok(())
             }
             Op::AwaitStart => sync::await_start(self),
             Op::CloseDescriptors => exec::close_on_exec(self.plan.base),

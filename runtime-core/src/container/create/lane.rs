@@ -10,6 +10,7 @@ use crate::child::ops::Point;
 use crate::error::Result;
 use crate::launch::{self, Child, Moved, ParentLane};
 use crate::resctrl::Place;
+use crate::spec::Kind;
 use crate::state::{Entry, Identity, Record, State, Status};
 
 /// The parent lane of a create.
@@ -86,7 +87,9 @@ impl ParentLane for Lane<'_> {
         match point {
             Point::CgroupJoined | Point::IdMaps | Point::Mounts => Ok(Vec::new()),
             Point::NetworkDevices => {
-                launch::give_net_devices(child.pid(), &self.plan.spec.net_devices, self.devices)?;
+                let spec = &self.plan.spec;
+                let joined = spec.namespaces.joins(Kind::Network);
+                launch::give_net_devices(child.pid(), joined, &spec.net_devices, self.devices)?;
                 Ok(Vec::new())
             }
             Point::RuntimeHooks => self.run_hooks(child),

@@ -30,6 +30,7 @@ impl ChildPlan {
             | Op::VerifyProc
             | Op::KeepCapabilities
             | Op::NoNewPrivileges
+            | Op::CloseHost
             | Op::AwaitStart
             | Op::CloseDescriptors
             | Op::AnnounceListener
