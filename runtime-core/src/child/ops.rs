@@ -206,6 +206,8 @@ pub enum Op {
     // ---- waiting for the parent lane -------------------------------------------------------
     /// Tells the parent that `point` is reached and waits for its word.
     Sync { point: Point },
+    /// Waits for the parent's word, which comes without being asked for, and mostly has come before.
+    AwaitWord,
     /// Receives one message of the parent lane that carries `count` descriptors, into the slots
     /// from `into`.
     Receive { into: Slot, count: u32 },

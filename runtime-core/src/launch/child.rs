@@ -36,6 +36,8 @@ pub(crate) struct Child<'a> {
     reports: usize,
     /// The pidfd is that of the process behind the fork already.
     forked: bool,
+    /// The process that was cloned, when it has forked.
+    first: Option<OwnedFd>,
     /// Freed after the first message: then the child has left it.
     memory: Option<ChildMemory>,
     console: Option<OwnedFd>,
@@ -60,6 +62,7 @@ impl<'a> Child<'a> {
             socket,
             reports: 0,
             forked: false,
+            first: None,
             memory: Some(memory),
             console: None,
             times,
@@ -106,12 +109,22 @@ impl<'a> Child<'a> {
 
     /// Waits until the child is at `point`.
     pub(crate) fn expect(&mut self, point: Point) -> Result<()> {
+        self.expect_step(|op| matches!(op, Op::Sync { point: reached } if *reached == point))?;
+        self.reap_first()
+    }
+
+    /// Waits until the child has forked: from then on it is the process that goes on.
+    pub(crate) fn expect_fork(&mut self) -> Result<()> {
+        self.expect_step(|op| matches!(op, Op::ForkIntoPidNamespace))
+    }
+
+    fn expect_step(&mut self, is_it: impl Fn(&Op) -> bool) -> Result<()> {
         loop {
             let Some(report) = self.next()? else {
                 return Err(self.ended());
             };
             match self.plan.child.ops().get(report.step as usize) {
-                Some(Op::Sync { point: reached }) if *reached == point => return Ok(()),
+                Some(op) if is_it(op) => return Ok(()),
                 // The console and the fork report too; `next` has taken what they brought.
                 Some(_) => {}
                 None => return Err(protocol_error()),
@@ -122,6 +135,8 @@ impl<'a> Child<'a> {
     /// Waits for the end of the child lane: the socket closes when the program is executed. A seccomp
     /// listener goes to `receiver` before that.
     pub(crate) fn expect_executed(&mut self, receiver: Option<&Receiver<'_>>) -> Result<()> {
+        // Until then it counts for the container's limit of processes.
+        self.reap_first()?;
         let mut handed_over = receiver.is_none();
         while let Some(report) = self.next()? {
             match (self.plan.child.ops().get(report.step as usize), receiver) {
@@ -183,18 +198,18 @@ impl<'a> Child<'a> {
     fn follow_fork(&mut self, pid: Option<i32>) -> Result<()> {
         let pid = pid.filter(|pid| *pid > 0 && !self.forked).ok_or_else(protocol_error)?;
         self.forked = true;
-        let pidfd = process::pidfd_open(pid).map_err(|errno| {
-            // It may not wait for a word, and must not run what its caller believes has failed.
-            process::kill_child(pid);
-            Error::system("pidfd_open", errno)
-        })?;
-        if let Some(first) = self.pidfd.replace(pidfd) {
-            // It exits at once, unless the container freezes the cgroup that it is in.
-            await_readable(first.as_fd(), Some(Instant::now() + STEP_LIMIT))?;
-            process::wait(first.as_fd(), true).map_err(|errno| Error::system("waitid", errno))?;
-        }
+        let pidfd = process::pidfd_open(pid).map_err(|errno| Error::system("pidfd_open", errno))?;
+        self.first = self.pidfd.replace(pidfd);
         self.pid = pid;
         Ok(())
+    }
+
+    /// Reaps the process that forked, if one has. It exits at once, unless the container freezes the cgroup
+    /// that it is in; nobody waits for that meanwhile.
+    fn reap_first(&mut self) -> Result<()> {
+        let Some(first) = self.first.take() else { return Ok(()) };
+        await_readable(first.as_fd(), Some(Instant::now() + STEP_LIMIT))?;
+        process::wait(first.as_fd(), true).map_err(|errno| Error::system("waitid", errno)).map(drop)
     }
 
     /// What the child said before it ended, or how it ended.
@@ -274,12 +289,16 @@ fn protocol_error() -> Error {
 
 impl Drop for Child<'_> {
     fn drop(&mut self) {
-        let Some(pidfd) = self.pidfd.take() else { return };
+        let ends: Vec<OwnedFd> = self.first.take().into_iter().chain(self.pidfd.take()).collect();
         // An end that has already come is as good.
-        process::pidfd_send_signal(pidfd.as_fd(), libc::SIGKILL).ok();
+        for pidfd in &ends {
+            process::pidfd_send_signal(pidfd.as_fd(), libc::SIGKILL).ok();
+        }
         // A frozen v1 cgroup holds a killed process back; who removes that cgroup thaws it.
         let limit = PollTimeout::try_from(END_LIMIT).unwrap_or(PollTimeout::MAX);
-        retry(|| poll(&mut [PollFd::new(pidfd.as_fd(), PollFlags::POLLIN)], limit)).ok();
-        process::wait(pidfd.as_fd(), false).ok();
+        for pidfd in ends {
+            retry(|| poll(&mut [PollFd::new(pidfd.as_fd(), PollFlags::POLLIN)], limit)).ok();
+            process::wait(pidfd.as_fd(), false).ok();
+        }
     }
 }

@@ -66,7 +66,7 @@ fn frame(plan: &LaunchPlan, op: &ParentOp) -> Option<String> {
             Some(init_frame(plan, Some(origin)))
         }
         ParentOp::OomScoreAdj { .. } => None,
-        ParentOp::Answer(_) => Some(init_frame(plan, None)),
+        ParentOp::FollowFork | ParentOp::Answer(_) => Some(init_frame(plan, None)),
     }
 }
 
@@ -104,6 +104,10 @@ fn step(plan: &LaunchPlan, op: &ParentOp, child: &mut Child<'_>, lane: &mut dyn 
             std::fs::write(&path, value.to_string()).map_err(|error| {
                 Error::io(format!("write {value} to {path}"), &error).origin(origin.clone())
             })?;
+        }
+        ParentOp::FollowFork => {
+            child.expect_fork()?;
+            child.release(&[])?;
         }
         ParentOp::Answer(Point::IdMaps) => {
             child.expect(Point::IdMaps)?;

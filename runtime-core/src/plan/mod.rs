@@ -170,6 +170,9 @@ pub(crate) enum ParentOp {
         /// JSON path.
         origin: String,
     },
+    /// Learns which process goes on behind `Op::ForkIntoPidNamespace`, and sends it the word for its
+    /// [`Op::AwaitWord`]: from here on its caller can end it.
+    FollowFork,
     /// Waits until the child is at `point`, does what belongs there (hooks), and lets it go on.
     Answer(Point),
 }

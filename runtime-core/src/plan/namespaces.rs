@@ -129,7 +129,13 @@ fn cgroup(lanes: &mut Lanes, context: Context<'_>) {
 /// the child's place, its cgroup namespace and its own child, comes after that.
 fn join_cgroup(lanes: &mut Lanes, context: Context<'_>, layout: &Layout) {
     let (mode, by_systemd) = (context.host.cgroup_mode(), context.options.by_systemd);
+    // What it forks begins in the class that it is in.
+    let class = context.spec.intel_rdt.is_some() && layout.forks();
     if mode == Mode::Unified && !context.options.joins_cgroup {
+        if class {
+            lanes.parent.push(ParentOp::JoinResctrl);
+            lanes.sync(Point::CgroupJoined);
+        }
         return;
     }
     if by_systemd {
@@ -140,6 +146,9 @@ fn join_cgroup(lanes: &mut Lanes, context: Context<'_>, layout: &Layout) {
         lanes.parent.push(ParentOp::ApplyLimits);
     }
     lanes.parent.push(ParentOp::JoinCgroup);
+    if class {
+        lanes.parent.push(ParentOp::JoinResctrl);
+    }
     // Nor does the cpu controller take a realtime process into a cgroup without time for it.
     let scheduled = context.spec.process.as_ref().is_some_and(|process| process.scheduler.is_some());
     // systemd has put it into the cgroup of the devices before they are allowed.

@@ -28,7 +28,7 @@ pub(super) fn create(spec: &ValidSpec, host: &Host, options: &CreateOptions) -> 
 
     enter(lanes, context, process, &layout, limits_by);
     make_root(lanes, context, &layout)?;
-    limit(lanes, context, process, limits_by);
+    limit(lanes, context, process, limits_by, layout.forks());
     if !spec.net_devices.is_empty() {
         lanes.sync(Point::NetworkDevices);
     }
@@ -49,7 +49,7 @@ pub(super) fn create(spec: &ValidSpec, host: &Host, options: &CreateOptions) -> 
         host,
         enters_user_namespace: context.changes_user_namespace(),
         gate: options.gate,
-        waits: true,
+        end: End::Created,
         hooks: Some(context),
         listen_fds: options.listen_fds,
     };
@@ -88,13 +88,7 @@ pub(super) fn exec(
         &process.affinity_initial,
         format!("{}execCPUAffinity.initial", process.origin),
     );
-    if host.cgroup_mode() != Mode::Unified || options.joins_cgroup {
-        lanes.parent.push(ParentOp::JoinCgroup);
-        lanes.sync(Point::CgroupJoined);
-    }
-    if spec.intel_rdt.is_some() {
-        lanes.parent.push(ParentOp::JoinResctrl);
-    }
+    join_groups(lanes, spec, host.cgroup_mode() != Mode::Unified || options.joins_cgroup);
     match (process.affinity_initial.is_empty(), process.affinity_final.is_empty()) {
         (true, true) => scheduler::all_cpus(lanes),
         _ => scheduler::affinity(
@@ -120,7 +114,7 @@ pub(super) fn exec(
         host,
         enters_user_namespace,
         gate: false,
-        waits: !lanes.parent.is_empty(),
+        end: if spec.namespaces.has(Kind::Pid) { End::Forked } else { End::Cloned },
         hooks: None,
         listen_fds: options.listen_fds,
     };
@@ -199,17 +193,30 @@ fn make_root(lanes: &mut Lanes, context: Context<'_>, layout: &Layout) -> Result
 }
 
 /// What the parent does while the child makes its root.
-fn limit(lanes: &mut Lanes, context: Context<'_>, process: &ValidProcess, by: By) {
+fn limit(lanes: &mut Lanes, context: Context<'_>, process: &ValidProcess, by: By, forks: bool) {
     if context.host.cgroup_mode() == Mode::Unified {
         lanes.parent.push(ParentOp::ApplyLimits);
     }
     lanes.parent.push(ParentOp::AttachDevices);
-    if context.spec.intel_rdt.is_some() {
+    if context.spec.intel_rdt.is_some() && !forks {
         lanes.parent.push(ParentOp::JoinResctrl);
     }
     if by == By::Parent {
         rlimits::oom_score_adj(lanes, process, by);
         rlimits::rlimits(lanes, process, by);
+    }
+}
+
+/// What a process has to be put into before it forks: its child begins there.
+fn join_groups(lanes: &mut Lanes, spec: &ValidSpec, joins_cgroup: bool) {
+    if joins_cgroup {
+        lanes.parent.push(ParentOp::JoinCgroup);
+    }
+    if spec.intel_rdt.is_some() {
+        lanes.parent.push(ParentOp::JoinResctrl);
+    }
+    if !lanes.parent.is_empty() {
+        lanes.sync(Point::CgroupJoined);
     }
 }
 
@@ -242,6 +249,17 @@ fn exec_root(lanes: &mut Lanes, spec: &ValidSpec, options: &ExecOptions) {
     lanes.push_from(Op::SwitchRoot { how: RootSwitch::Chroot }, "root.path");
 }
 
+/// What the parent lane does last: the program is executed after that.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum End {
+    /// The container is `created`, which its state and its hooks have to know.
+    Created,
+    /// The process that goes on is another one than was cloned.
+    Forked,
+    /// The parent has had what it needs from clone3.
+    Cloned,
+}
+
 /// What `create` and `exec` end with.
 struct Run<'a> {
     spec: &'a ValidSpec,
@@ -249,8 +267,7 @@ struct Run<'a> {
     host: &'a Host,
     enters_user_namespace: bool,
     gate: bool,
-    /// The program is not executed before the parent lane has come to its end.
-    waits: bool,
+    end: End,
     /// For `create`: its hooks and its notify socket.
     hooks: Option<Context<'a>>,
     listen_fds: Option<u32>,
@@ -305,7 +322,7 @@ fn become_program(lanes: &mut Lanes, run: &Run<'_>) -> Result<()> {
     process::set_ambient(lanes, process, &granted.sets);
     process::find_program(lanes, process);
     lanes.push(Op::CloseHost);
-    if run.waits {
+    if run.end == End::Created {
         lanes.sync(Point::Created);
     }
     if run.starts_hooks() {
@@ -316,6 +333,10 @@ fn become_program(lanes: &mut Lanes, run: &Run<'_>) -> Result<()> {
     }
     lanes.push(Op::CloseDescriptors);
     process::prepare(lanes, process, &env);
+    if run.end == End::Forked {
+        lanes.push(Op::AwaitWord);
+        lanes.parent.push(ParentOp::FollowFork);
+    }
     if process.no_new_privileges {
         lanes.push_from(Op::NoNewPrivileges, &format!("{}noNewPrivileges", process.origin));
     }

@@ -91,25 +91,6 @@ pub(crate) fn wait(pidfd: BorrowedFd<'_>, block: bool) -> Result<Option<(i32, i3
     })
 }
 
-/// Ends a child of which there is no pidfd; nothing if it is not one.
-pub(crate) fn kill_child(pid: i32) {
-    // SAFETY: plain numbers, and no siginfo.
-    let wait = |flags: i32| unsafe {
-        libc::waitid(
-            libc::P_PID,
-            pid as libc::id_t,
-            std::ptr::null_mut(),
-            flags | libc::WEXITED | libc::__WALL,
-        )
-    };
-    // The number of a child is its own until it is waited for.
-    if wait(libc::WNOHANG | libc::WNOWAIT) == 0 {
-        // SAFETY: plain numbers.
-        unsafe { libc::kill(pid, libc::SIGKILL) };
-        wait(0);
-    }
-}
-
 /// signal(2): SIGCHLD gets its default disposition.
 pub(crate) fn reset_child_signal() -> Result<(), Errno> {
     // SAFETY: the default disposition runs no code of this process.

@@ -191,9 +191,10 @@ impl Tracer {
         }
     }
 
-    /// Lets go of what still runs.
+    /// Lets go of what still runs; also of a process that has not been seen: one that was being made when its
+    /// maker was killed, and stands still since.
     fn detach(&mut self) {
-        for pid in std::mem::take(&mut self.tracees).into_keys() {
+        for pid in traced() {
             if ptrace(libc::PTRACE_INTERRUPT, pid, 0, 0).is_err() {
                 continue;
             }
@@ -212,6 +213,27 @@ impl Tracer {
             }
         }
     }
+}
+
+/// The processes that the calling thread traces.
+fn traced() -> Vec<i32> {
+    let own = format!("TracerPid:\t{}", nix::unistd::gettid());
+    let processes = std::fs::read_dir("/proc").expect("/proc").flatten();
+    let pids = processes.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
+    // Each of its threads is a tracee of its own.
+    let threads = pids.flat_map(|pid| {
+        let tasks = std::fs::read_dir(format!("/proc/{pid}/task"));
+        tasks
+            .into_iter()
+            .flatten()
+            .flatten()
+            .filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok())
+    });
+    let is_traced = |tid: &i32| {
+        std::fs::read_to_string(format!("/proc/{tid}/status"))
+            .is_ok_and(|status| status.lines().any(|line| line == own))
+    };
+    threads.filter(is_traced).collect()
 }
 
 /// Where the processes below this one wait.

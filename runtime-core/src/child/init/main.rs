@@ -188,6 +188,7 @@ impl Init {
 
             Op::Sync { point: Point::IdMaps } => sync::await_id_maps(self),
             Op::Sync { point: _ } => sync::reach(self),
+            Op::AwaitWord => sync::await_word(self.fd(Slot::SYNC)),
             Op::Receive { into, count } => sync::receive(self, into, count),
 
             Op::HostPropagation { flags } => mount::propagation(flags),

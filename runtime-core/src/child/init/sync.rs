@@ -105,7 +105,7 @@ fn receive_message(socket: i32) -> Step<Option<(u8, Rights)>> {
 }
 
 /// Waits for the parent's word; without a parent there is nothing to live for.
-fn await_word(socket: i32) -> Step {
+pub fn await_word(socket: i32) -> Step {
     match receive_message(socket)? {
         Some((GO, _)) => Ok(()),
         _ => crate::exit(crate::EXIT_FAILED),

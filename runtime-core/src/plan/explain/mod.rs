@@ -30,6 +30,7 @@ impl ChildPlan {
             | Op::VerifyProc
             | Op::KeepCapabilities
             | Op::NoNewPrivileges
+            | Op::AwaitWord
             | Op::CloseHost
             | Op::AwaitStart
             | Op::CloseDescriptors

@@ -16,6 +16,7 @@ pub(super) fn plain(op: &Op) -> &'static str {
         Op::VerifyProc => "verify that the source is a procfs",
         Op::KeepCapabilities => "keep capabilities over the change of user",
         Op::NoNewPrivileges => "set no_new_privs",
+        Op::AwaitWord => "wait for the word of the runtime",
         Op::CloseHost => "close what leads to the host",
         Op::AwaitStart => "wait for start",
         Op::CloseDescriptors => "close other descriptors on exec",
