@@ -43,7 +43,12 @@ use log::Log;
 #[global_allocator]
 static ALLOCATOR: dlmalloc::GlobalDlmalloc = dlmalloc::GlobalDlmalloc;
 
+/// Bytes of the stack and of the heap that nearly every command uses.
+const STACK: usize = 60 << 10;
+const HEAP: usize = 60 << 10;
+
 fn main() -> ExitCode {
+    runtime_core::prefault(STACK, HEAP);
     let (values, request) = args::parse(std::env::args_os().skip(1));
     let log = match globals::log(&values) {
         Ok(log) => log,

@@ -31,6 +31,7 @@ pub use id::ContainerId;
 pub use process::{Exit, Process, reset_child_signal};
 pub use runtime::{DEFAULT_STATE_ROOT, Listed, Runtime, RuntimeBuilder};
 pub use state::{OCI_VERSION, State, Status};
+pub use sys::memory::prefault;
 
 /// The example of the README is compiled with the documentation's.
 #[cfg(doctest)]

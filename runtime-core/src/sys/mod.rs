@@ -6,6 +6,7 @@ pub(crate) mod clock;
 pub(crate) mod file;
 pub(crate) mod fs;
 pub(crate) mod memfd;
+pub(crate) mod memory;
 pub(crate) mod mount;
 pub(crate) mod namespace;
 pub(crate) mod netlink;
