@@ -78,10 +78,11 @@ fn step(plan: &LaunchPlan, op: &ParentOp, child: &mut Child<'_>, lane: &mut dyn 
         ParentOp::AttachDevices => lane.attach_devices()?,
         ParentOp::JoinResctrl => lane.join_resctrl(child.pid())?,
         ParentOp::MakeNetwork { sysfs } => {
-            let network = network::make(*sysfs)?;
-            let mut fds = vec![network.namespace.as_raw_fd()];
-            fds.extend(network.sysfs.as_ref().map(AsRawFd::as_raw_fd));
-            child.release(&fds)?;
+            network::make(*sysfs, |network| {
+                let mut fds = vec![network.namespace.as_raw_fd()];
+                fds.extend(network.sysfs.as_ref().map(AsRawFd::as_raw_fd));
+                child.release(&fds)
+            })?;
         }
         ParentOp::SendTree { source, recursive, nofollow, mounted_by_child, idmap, origin } => {
             let request = TreeRequest {

@@ -52,6 +52,14 @@ impl ChildPlan {
         self.origins.push(None);
     }
 
+    /// Takes the wait at the start gate away.
+    pub(crate) fn remove_gate(&mut self) {
+        if let Some(at) = self.ops.iter().position(|op| matches!(op, Op::AwaitStart)) {
+            self.ops.remove(at);
+            self.origins.remove(at);
+        }
+    }
+
     /// Adds an operation that the field `origin` (a JSON path) asked for.
     pub(crate) fn push_from(&mut self, op: Op, origin: impl Into<Box<str>>) {
         self.ops.push(op);

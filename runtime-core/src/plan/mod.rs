@@ -130,8 +130,8 @@ pub(crate) enum ParentOp {
     AttachDevices,
     /// Puts the process into its class of service (resctrl).
     JoinResctrl,
-    /// Makes a network namespace with loopback up, and with `sysfs` (MOUNT_ATTR_* of the mount) its
-    /// sysfs, and sends both to the child, which receives `NETWORK` and, if asked, `SYSFS`.
+    /// Makes a network namespace, and with `sysfs` (MOUNT_ATTR_* of the mount) its sysfs, and sends both to
+    /// the child, which receives `NETWORK` and, if asked, `SYSFS`. Then it brings the loopback interface up.
     MakeNetwork {
         /// MOUNT_ATTR_* of a sysfs to make in the namespace.
         sysfs: Option<u64>,

@@ -23,8 +23,8 @@ pub(super) fn create(spec: &ValidSpec, host: &Host, options: &CreateOptions) -> 
     };
     let layout = Layout::new(context);
     let limits_by = limits_by(context, &layout);
-    let mut lanes = Lanes::default();
-    let lanes = &mut lanes;
+    let mut made = Lanes::default();
+    let lanes = &mut made;
 
     enter(lanes, context, process, &layout, limits_by);
     make_root(lanes, context, &layout)?;
@@ -56,15 +56,14 @@ pub(super) fn create(spec: &ValidSpec, host: &Host, options: &CreateOptions) -> 
     become_program(lanes, &run)?;
 
     let id_maps = idmap::id_maps(context)?;
-    let lanes = std::mem::take(lanes);
     Ok(LaunchPlan {
-        child: lanes.child,
-        parent: lanes.parent,
+        child: made.child,
+        parent: made.parent,
         clone_flags: layout.clone_flags,
         joins: layout.joins,
         id_maps,
-        warnings: lanes.warnings,
-        notes: lanes.notes,
+        warnings: made.warnings,
+        notes: made.notes,
         preserved: options.preserve_fds.saturating_add(options.listen_fds.unwrap_or(0)),
         terminal: process.terminal,
     })
@@ -77,8 +76,8 @@ pub(super) fn exec(
     host: &Host,
     options: &ExecOptions,
 ) -> Result<LaunchPlan> {
-    let mut lanes = Lanes::default();
-    let lanes = &mut lanes;
+    let mut made = Lanes::default();
+    let lanes = &mut made;
     let enters_user_namespace = spec.namespaces.has(Kind::User);
     let by = if enters_user_namespace { By::EarlyChild } else { By::Child };
 
@@ -119,15 +118,14 @@ pub(super) fn exec(
         listen_fds: options.listen_fds,
     };
     become_program(lanes, &run)?;
-    let lanes = std::mem::take(lanes);
     Ok(LaunchPlan {
-        child: lanes.child,
-        parent: lanes.parent,
+        child: made.child,
+        parent: made.parent,
         clone_flags: 0,
         joins: Vec::new(),
         id_maps: None,
-        warnings: lanes.warnings,
-        notes: lanes.notes,
+        warnings: made.warnings,
+        notes: made.notes,
         preserved: options.preserve_fds.saturating_add(options.listen_fds.unwrap_or(0)),
         terminal: process.terminal,
     })

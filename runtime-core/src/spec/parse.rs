@@ -77,7 +77,7 @@ fn retry<T: DeserializeOwned>(
 ) -> Result<(T, Parsed)> {
     for _ in 0..REFUSALS {
         let text = value.to_string();
-        let error = match serde_json::from_str(&text) {
+        let error = match serde_json::from_slice(text.as_bytes()) {
             Ok(whole) => return Ok((whole, parsed)),
             Err(error) => error,
         };

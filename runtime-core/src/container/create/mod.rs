@@ -144,13 +144,16 @@ impl CreatePlan {
         Ok((Container { shared: shared.clone(), id: self.id, entry, init: None }, init))
     }
 
-    /// Plans again when the caller's options said otherwise: with a gate the child lane has a step
-    /// more.
+    /// What the caller does may be another thing than the options said: with a gate the child lane has a
+    /// step more.
     fn set_gate(&mut self, shared: &Shared, gate: bool) -> Result<()> {
-        if self.options.gate != gate {
-            self.options.gate = gate;
-            self.launch =
-                launch_plan(shared, &self.id, &self.bundle, &self.spec, &self.options, self.place.clone())?;
+        match (std::mem::replace(&mut self.options.gate, gate), gate) {
+            (true, false) => self.launch.child.remove_gate(),
+            (false, true) => {
+                let place = self.place.clone();
+                self.launch = launch_plan(shared, &self.id, &self.bundle, &self.spec, &self.options, place)?;
+            }
+            (true, true) | (false, false) => {}
         }
         Ok(())
     }
