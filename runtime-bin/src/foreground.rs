@@ -56,7 +56,7 @@ impl Foreground {
         loop {
             let ready = self.poll(target, relay.as_ref())?;
             if ready.signals {
-                self.pass_signals(target, relay.as_ref(), log)?;
+                self.pass_signals(target, relay.as_ref(), log, ready.ended)?;
             }
             if let Some(relay) = &mut relay {
                 if relay.hung_up() {
@@ -109,7 +109,7 @@ impl Foreground {
         })
     }
 
-    fn pass_signals(&self, target: &dyn Target, relay: Option<&Relay>, log: &Log) -> Result<()> {
+    fn pass_signals(&self, target: &dyn Target, relay: Option<&Relay>, log: &Log, ended: bool) -> Result<()> {
         loop {
             let info = match self.signals.read_signal() {
                 Ok(Some(info)) => info,
@@ -119,6 +119,8 @@ impl Foreground {
             };
             let signal = i32::try_from(info.ssi_signo).unwrap_or(0);
             match signal {
+                // At the end of the process this program's own is near, and the orphans get another parent.
+                libc::SIGCHLD if ended => {}
                 libc::SIGCHLD => reap_orphans(target.pid()),
                 libc::SIGWINCH if relay.is_some() => {
                     if let Some(relay) = relay {

@@ -172,11 +172,11 @@ impl ValidSpec {
     /// it without this module.
     pub(crate) fn parse_canonical(bytes: &[u8]) -> Result<(Self, Cow<'_, [u8]>)> {
         let text = Canonical::of::<Spec>(bytes);
-        let (spec, mut parsed) = parse::parse::<Spec>(&text, "config.json")?;
+        let (mut spec, mut parsed) = parse::parse::<Spec>(&text, "config.json")?;
         parsed.require::<required::Required>(&text.bytes);
         let mut findings = Findings::default();
         parsed.warn(&mut findings);
-        let mut valid = Self::convert(&spec, &mut findings);
+        let mut valid = Self::convert(&mut spec, &mut findings);
         findings.forget(&parsed.refused());
         valid.warnings = findings.finish("config.json", parsed.errors)?;
         if let Some(resources) = &mut valid.resources {
@@ -201,7 +201,13 @@ impl ValidSpec {
         }
     }
 
-    fn convert(spec: &Spec, findings: &mut Findings) -> Self {
+    fn convert(spec: &mut Spec, findings: &mut Findings) -> Self {
+        // The largest parts by far: they are moved, not copied.
+        let (resources, seccomp) = spec
+            .linux_mut()
+            .as_mut()
+            .map(|linux| (linux.resources_mut().take(), linux.seccomp_mut().take()))
+            .unwrap_or_default();
         version(spec.version(), findings);
         let linux = linux::Parts::new(spec.linux().as_ref());
         let namespaces = namespace::namespaces(&linux, findings);
@@ -222,9 +228,9 @@ impl ValidSpec {
             sysctl: sysctl::sysctl(&linux, &namespaces, findings),
             time_offsets: namespace::time_offsets(&linux, &namespaces, findings),
             cgroups_path: linux::cgroups_path(&linux, findings),
-            resources: linux.get(|linux| linux.resources().clone()),
-            seccomp: linux.get(|linux| linux.seccomp().clone()),
-            seccomp_agent: seccomp::agent(linux.get(|linux| linux.seccomp().as_ref()), findings),
+            resources,
+            seccomp_agent: seccomp::agent(seccomp.as_ref(), findings),
+            seccomp,
             root_propagation: linux::root_propagation(&linux, findings),
             masked_paths: linux::paths("linux.maskedPaths", linux.masked_paths(), &namespaces, findings),
             readonly_paths: linux::paths(
