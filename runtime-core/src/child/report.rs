@@ -1,7 +1,7 @@
 //! What goes over the socket between the init and its parent.
 //!
-//! The child sends a [`Report`]; the parent answers with one byte, [`GO`], or closes the socket. No
-//! strings cross: the parent owns the plan and knows what operation `step` is.
+//! The child sends a [`Report`]; the parent answers with one byte, [`GO`], or closes the socket; where the
+//! child only awaits a word, that comes unasked. No strings cross: the parent owns the plan and knows what operation `step` is.
 
 /// The parent's word to go on.
 pub const GO: u8 = b'g';

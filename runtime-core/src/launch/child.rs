@@ -38,7 +38,7 @@ pub(crate) struct Child<'a> {
     forked: bool,
     /// The process that was cloned, when it has forked.
     first: Option<OwnedFd>,
-    /// Freed after the first message: then the child has left it.
+    /// Freed after the first message, or with the child: then that has left it.
     memory: Option<ChildMemory>,
     console: Option<OwnedFd>,
     times: Option<Times>,
@@ -109,25 +109,31 @@ impl<'a> Child<'a> {
 
     /// Waits until the child is at `point`.
     pub(crate) fn expect(&mut self, point: Point) -> Result<()> {
-        self.expect_step(|op| matches!(op, Op::Sync { point: reached } if *reached == point))?;
+        let ops = self.plan.child.ops();
+        self.expect_step(|step| matches!(ops[step], Op::Sync { point: reached } if reached == point))?;
         self.reap_first()
     }
 
-    /// Waits until the child has forked: from then on it is the process that goes on.
-    pub(crate) fn expect_fork(&mut self) -> Result<()> {
-        self.expect_step(|op| matches!(op, Op::ForkIntoPidNamespace))
+    /// Waits for all that the child has to report before it runs its program: what would fail here fails while
+    /// it still waits.
+    pub(crate) fn expect_reports(&mut self) -> Result<()> {
+        let last = |op: &Op| matches!(op, Op::ForkIntoPidNamespace | Op::Console { .. });
+        if let Some(last) = self.plan.child.ops().iter().rposition(last) {
+            self.expect_step(|step| step == last)?;
+        }
+        self.reap_first()
     }
 
-    fn expect_step(&mut self, is_it: impl Fn(&Op) -> bool) -> Result<()> {
+    fn expect_step(&mut self, is_it: impl Fn(usize) -> bool) -> Result<()> {
         loop {
             let Some(report) = self.next()? else {
                 return Err(self.ended());
             };
-            match self.plan.child.ops().get(report.step as usize) {
-                Some(op) if is_it(op) => return Ok(()),
+            match report.step as usize {
+                step if step >= self.plan.child.ops().len() => return Err(protocol_error()),
+                step if is_it(step) => return Ok(()),
                 // The console and the fork report too; `next` has taken what they brought.
-                Some(_) => {}
-                None => return Err(protocol_error()),
+                _ => {}
             }
         }
     }
@@ -135,8 +141,6 @@ impl<'a> Child<'a> {
     /// Waits for the end of the child lane: the socket closes when the program is executed. A seccomp
     /// listener goes to `receiver` before that.
     pub(crate) fn expect_executed(&mut self, receiver: Option<&Receiver<'_>>) -> Result<()> {
-        // Until then it counts for the container's limit of processes.
-        self.reap_first()?;
         let mut handed_over = receiver.is_none();
         while let Some(report) = self.next()? {
             match (self.plan.child.ops().get(report.step as usize), receiver) {
@@ -162,7 +166,8 @@ impl<'a> Child<'a> {
         await_readable(self.socket.as_fd(), deadline)?;
         let mut bytes = [0; REPORT_BYTES];
         let received = match socket::receive(self.socket.as_fd(), &mut bytes) {
-            Err(Errno::ECONNRESET) => return Ok(None),
+            // It has not read the word to go on.
+            Err(Errno::ECONNRESET) => return Err(self.ended()),
             other => other.map_err(|errno| Error::system("receive from the init", errno))?,
         };
         if received.len == 0 {
@@ -225,8 +230,14 @@ impl<'a> Child<'a> {
 
     /// The child ended without a word.
     fn ended(&mut self) -> Error {
-        let status = self.pidfd.as_ref().map(|pidfd| process::wait(pidfd.as_fd(), true));
-        self.pidfd = None;
+        let status = self.pidfd.as_ref().map(|pidfd| {
+            // One that has only closed its socket is ended by the drop.
+            await_readable(pidfd.as_fd(), Some(Instant::now() + END_LIMIT)).ok();
+            process::wait(pidfd.as_fd(), false)
+        });
+        if matches!(status, Some(Ok(Some(_)))) {
+            self.pidfd = None;
+        }
         let error = Error::new(ErrorKind::System, "start the container's init");
         let error = error.frame(init_frame(self.plan, None));
         match status {

@@ -33,7 +33,7 @@ pub(super) struct Request<'a> {
 }
 
 /// Memory that the child uses until it has executed the init: orders, stack and arguments. Dropped
-/// only after the child's first message or its end.
+/// only after the child's first message, its program's execution or its end.
 #[derive(Debug)]
 #[expect(dead_code, reason = "owned for the child, which reads it")]
 pub(super) struct ChildMemory {

@@ -66,7 +66,7 @@ fn frame(plan: &LaunchPlan, op: &ParentOp) -> Option<String> {
             Some(init_frame(plan, Some(origin)))
         }
         ParentOp::OomScoreAdj { .. } => None,
-        ParentOp::FollowFork | ParentOp::Answer(_) => Some(init_frame(plan, None)),
+        ParentOp::LetRun | ParentOp::Answer(_) => Some(init_frame(plan, None)),
     }
 }
 
@@ -106,8 +106,8 @@ fn step(plan: &LaunchPlan, op: &ParentOp, child: &mut Child<'_>, lane: &mut dyn 
                 Error::io(format!("write {value} to {path}"), &error).origin(origin.clone())
             })?;
         }
-        ParentOp::FollowFork => {
-            child.expect_fork()?;
+        ParentOp::LetRun => {
+            child.expect_reports()?;
             child.release(&[])?;
         }
         ParentOp::Answer(Point::IdMaps) => {

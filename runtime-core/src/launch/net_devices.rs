@@ -25,10 +25,6 @@ const INDEX_TRIES: u32 = 16;
 /// of a namespace sends one back.
 const SPARE_NAME: &str = "dev%d";
 
-/// Kinds of interfaces that show whose they are, wherever they come from: hardware, and what works with
-/// another interface ([`LinkIdentity`]). Whoever makes a tunnel or a tap has its other end, unseen.
-const KNOWN_AGAIN: [&str; 6] = ["", "veth", "vlan", "macvlan", "ipvlan", "dummy"];
-
 /// A network namespace and a socket that works in it.
 struct Side {
     namespace: OwnedFd,
@@ -76,6 +72,9 @@ pub(crate) fn give(pid: i32, joined: bool, devices: &[NetDevice], moved: &mut Mo
 /// Asks that the devices are in a network namespace already: they stay there when a container ends that has
 /// joined it. One whose name was the kernel's choice is not looked for.
 pub(crate) fn require(namespace: BorrowedFd<'_>, devices: &[NetDevice]) -> Result<()> {
+    if devices.is_empty() {
+        return Ok(());
+    }
     let mut netlink = socket_in(namespace, open_namespace(OWN)?.as_fd())?;
     for device in devices.iter().filter(|device| !device.name.ends_with("%d")) {
         if find(&mut netlink, &device.name)?.is_none() {
@@ -92,20 +91,15 @@ pub(crate) fn require(namespace: BorrowedFd<'_>, devices: &[NetDevice]) -> Resul
 }
 
 impl Moved {
-    /// Moves everything back, as far as that goes: the failure that led here is the one to tell.
+    /// Moves everything back, as far as that goes: the failure that led here is the one to tell. Into a
+    /// namespace that the container has joined others may put interfaces of theirs: what could be one stays there.
     pub(crate) fn undo(self) {
         let Some(mut sides) = self.0 else { return };
         for device in self.1.iter().rev() {
-            if !sides.joined || device.is_known_again() {
+            if !sides.joined || device.identity.is_telling() {
                 sides.take_back(device).ok();
             }
         }
-    }
-}
-
-impl MovedDevice {
-    fn is_known_again(&self) -> bool {
-        KNOWN_AGAIN.contains(&self.identity.kind.as_str())
     }
 }
 
@@ -162,25 +156,35 @@ impl Sides {
     fn take_back(&mut self, device: &MovedDevice) -> Result<()> {
         let (host, container) = (&mut self.host, &mut self.container);
         let mut home = device.home;
-        let mut sent = container.send(host, device.index, &mut home, &device.name);
-        // With its name taken it is home already under the one that it had in the container, unless that
-        // was taken, too.
-        if sent == Err(Errno::EEXIST) {
-            sent = match container.netlink.has(device.index) {
-                Ok(false) => Ok(()),
-                _ => container.send(host, device.index, &mut home, SPARE_NAME),
-            };
-        }
+        let vacant = host.netlink.has(home) == Ok(false);
+        let (sent, arrived) = match container.send(host, device.index, &mut home, &device.name) {
+            // With its name taken it is home already under the one that it had in the container, ...
+            Err(Errno::EEXIST) if container.netlink.has(device.index) == Ok(false) => {
+                (Ok(()), vacant || home != device.home)
+            }
+            // ... unless that was taken, too.
+            Err(Errno::EEXIST) => (container.send(host, device.index, &mut home, SPARE_NAME), true),
+            sent => (sent, true),
+        };
         sent.map_err(|errno| Error::system("move the network device back", errno))?;
         // Who may make interfaces in a joined namespace may have put his own in its place. It is down
         // here, and nobody else can change it: what it is can be told now, and not before.
-        if host.netlink.identity(home).as_ref() != Ok(&device.identity) {
-            let mut place = device.index;
-            host.send(container, home, &mut place, &device.given)
-                .map_err(|errno| Error::system("move a foreign network device back", errno))?;
-            return Ok(());
+        match self.joined && host.netlink.identity(home).as_ref() != Ok(&device.identity) {
+            false => host.settle(home, &device.name, device.up, &device.addresses),
+            true if arrived => self.expel(home, &device.given),
+            // Another one of the host.
+            true => Ok(()),
         }
-        host.settle(home, &device.name, device.up, &device.addresses)
+    }
+
+    /// Takes an interface of somebody else off the host: back to where it came from, or away.
+    fn expel(&mut self, index: u32, name: &str) -> Result<()> {
+        let (host, container) = (&mut self.host, &mut self.container);
+        let mut place = index;
+        host.send(container, index, &mut place, name)
+            .or_else(|_| host.send(container, index, &mut place, SPARE_NAME))
+            .or_else(|_| host.netlink.delete(index))
+            .map_err(|errno| Error::system("move a foreign network device back", errno))
     }
 }
 

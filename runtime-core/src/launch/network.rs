@@ -43,15 +43,18 @@ fn inside(sysfs: Option<u64>, give: impl FnOnce(&Network) -> Result<()>) -> Resu
             .map_err(|errno| Error::system("mount \"sysfs\" of the container's network namespace", errno))
     });
     give(&Network {
-        namespace: namespace::network_of(&socket).map_err(failed("open the new network namespace"))?,
+        namespace: namespace::network_of(&socket).map_err(denied("open the new network namespace"))?,
         sysfs: sysfs.transpose()?,
     })?;
-    namespace::loopback_up(&socket).map_err(failed("bring the loopback interface up")).map_err(|error| {
-        match error.raw_errno() {
-            Some(Errno::EPERM) => error.hint(NO_NET_ADMIN),
-            _ => error,
-        }
-    })
+    namespace::loopback_up(&socket).map_err(denied("bring the loopback interface up"))
+}
+
+/// A failure of what takes CAP_NET_ADMIN.
+fn denied(call: &'static str) -> impl Fn(Errno) -> Error {
+    move |errno| match errno {
+        Errno::EPERM => failed(call)(errno).hint(NO_NET_ADMIN),
+        _ => failed(call)(errno),
+    }
 }
 
 fn failed(call: &'static str) -> impl Fn(Errno) -> Error {

@@ -108,6 +108,12 @@ impl Lanes {
         self.parent.push(ParentOp::Answer(point));
     }
 
+    /// The child waits for the parent's word, for which it has not asked.
+    pub(super) fn await_word(&mut self) {
+        self.child.push(Op::AwaitWord);
+        self.parent.push(ParentOp::LetRun);
+    }
+
     /// The child waits for a tree that the parent clones, in [`Slot::MOUNT`].
     pub(super) fn receive_tree(&mut self, tree: Tree<'_>) {
         if tree.wait {

@@ -170,9 +170,9 @@ pub(crate) enum ParentOp {
         /// JSON path.
         origin: String,
     },
-    /// Learns which process goes on behind `Op::ForkIntoPidNamespace`, and sends it the word for its
-    /// [`Op::AwaitWord`]: from here on its caller can end it.
-    FollowFork,
+    /// Takes from the child what it reports on its way, the process that goes on behind
+    /// `Op::ForkIntoPidNamespace` and the terminal, and then sends the word for its `Op::AwaitWord`.
+    LetRun,
     /// Waits until the child is at `point`, does what belongs there (hooks), and lets it go on.
     Answer(Point),
 }

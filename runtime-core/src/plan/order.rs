@@ -49,7 +49,6 @@ pub(super) fn create(spec: &ValidSpec, host: &Host, options: &CreateOptions) -> 
         host,
         enters_user_namespace: context.changes_user_namespace(),
         gate: options.gate,
-        end: End::Created,
         hooks: Some(context),
         listen_fds: options.listen_fds,
     };
@@ -113,7 +112,6 @@ pub(super) fn exec(
         host,
         enters_user_namespace,
         gate: false,
-        end: if spec.namespaces.has(Kind::Pid) { End::Forked } else { End::Cloned },
         hooks: None,
         listen_fds: options.listen_fds,
     };
@@ -247,17 +245,6 @@ fn exec_root(lanes: &mut Lanes, spec: &ValidSpec, options: &ExecOptions) {
     lanes.push_from(Op::SwitchRoot { how: RootSwitch::Chroot }, "root.path");
 }
 
-/// What the parent lane does last: the program is executed after that.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum End {
-    /// The container is `created`, which its state and its hooks have to know.
-    Created,
-    /// The process that goes on is another one than was cloned.
-    Forked,
-    /// The parent has had what it needs from clone3.
-    Cloned,
-}
-
 /// What `create` and `exec` end with.
 struct Run<'a> {
     spec: &'a ValidSpec,
@@ -265,7 +252,6 @@ struct Run<'a> {
     host: &'a Host,
     enters_user_namespace: bool,
     gate: bool,
-    end: End,
     /// For `create`: its hooks and its notify socket.
     hooks: Option<Context<'a>>,
     listen_fds: Option<u32>,
@@ -320,7 +306,7 @@ fn become_program(lanes: &mut Lanes, run: &Run<'_>) -> Result<()> {
     process::set_ambient(lanes, process, &granted.sets);
     process::find_program(lanes, process);
     lanes.push(Op::CloseHost);
-    if run.end == End::Created {
+    if run.hooks.is_some() {
         lanes.sync(Point::Created);
     }
     if run.starts_hooks() {
@@ -331,9 +317,8 @@ fn become_program(lanes: &mut Lanes, run: &Run<'_>) -> Result<()> {
     }
     lanes.push(Op::CloseDescriptors);
     process::prepare(lanes, process, &env);
-    if run.end == End::Forked {
-        lanes.push(Op::AwaitWord);
-        lanes.parent.push(ParentOp::FollowFork);
+    if run.hooks.is_none() {
+        lanes.await_word();
     }
     if process.no_new_privileges {
         lanes.push_from(Op::NoNewPrivileges, &format!("{}noNewPrivileges", process.origin));

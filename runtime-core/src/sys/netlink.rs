@@ -19,6 +19,9 @@ const HEADER: usize = 16;
 const LINK: usize = 16;
 /// Bytes of `struct ifaddrmsg`.
 const ADDRESS: usize = 8;
+/// Newer than libc's list: the device of the machine that an interface is, since Linux 5.14.
+const IFLA_PARENT_DEV_NAME: u16 = 56;
+const IFLA_PARENT_DEV_BUS_NAME: u16 = 57;
 /// `IFA_FLAGS`, newer than libc's list: all 32 flags of an address.
 const IFA_FLAGS: u16 = 8;
 /// Flags that belong to the address and not to its history: NODAD, HOMEADDRESS, MANAGETEMPADDR,
@@ -27,9 +30,8 @@ const KEPT_FLAGS: u32 = 0x02 | 0x10 | 0x100 | 0x200 | 0x400;
 /// The kernel answers at once: a socket that stays silent is broken, not slow.
 const ANSWER_SECONDS: i64 = 10;
 
-/// What an interface is, in a way that only who makes interfaces in this network namespace can choose. Only an
-/// interface of the same namespaces looks the same here.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// What an interface is, as this network namespace sees it.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub(crate) struct LinkIdentity {
     /// `veth`, `macvlan` …; empty for hardware.
     pub(crate) kind: String,
@@ -37,6 +39,24 @@ pub(crate) struct LinkIdentity {
     link: Option<u32>,
     /// The number that this network namespace has for the one of `link`, where that is another.
     link_namespace: Option<u32>,
+    /// The device of the machine that it is, and the bus of that: `0000:00:03.0`, `pci`.
+    parent: Option<(Vec<u8>, Vec<u8>)>,
+}
+
+impl LinkIdentity {
+    /// Kinds that work with another interface, which may be anywhere: its place tells one from another. A dummy
+    /// has nobody at its other end.
+    const LINKED: [&str; 7] = ["veth", "vlan", "macvlan", "macvtap", "ipvlan", "ipvtap", "dummy"];
+
+    /// True if no interface that somebody makes in another namespace looks the same: hardware, and what has its
+    /// link to show. Whoever makes a tunnel or a tap has its other end, unseen.
+    pub(crate) fn is_telling(&self) -> bool {
+        match self.kind.as_str() {
+            // Some that are made have no kind; no device of the machine either.
+            "" => self.parent.is_some(),
+            kind => Self::LINKED.contains(&kind),
+        }
+    }
 }
 
 /// An address of an interface, as the kernel describes it.
@@ -132,6 +152,11 @@ impl Netlink {
         attribute(&mut body, libc::IFLA_NEW_IFINDEX, &new_index.to_ne_bytes());
         attribute(&mut body, libc::IFLA_IFNAME, &terminated(name));
         self.request(libc::RTM_NEWLINK, 0, &body).map(drop)
+    }
+
+    /// Removes an interface that somebody has made.
+    pub(crate) fn delete(&mut self, index: u32) -> Result<(), Errno> {
+        self.request(libc::RTM_DELLINK, 0, &link(index, 0)).map(drop)
     }
 
     /// Adds an address; one that is there already is as good.
@@ -240,11 +265,14 @@ fn attributes(mut rest: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
 }
 
 fn identity(reply: &[u8]) -> Option<LinkIdentity> {
-    let mut identity = LinkIdentity { kind: String::new(), link: None, link_namespace: None };
+    let mut identity = LinkIdentity::default();
+    let (mut device, mut bus) = (None, None);
     for (kind, value) in attributes(reply.get(LINK..)?) {
         match kind {
             libc::IFLA_LINK => identity.link = number(value, 0),
             libc::IFLA_LINK_NETNSID => identity.link_namespace = number(value, 0),
+            IFLA_PARENT_DEV_NAME => device = Some(value.to_vec()),
+            IFLA_PARENT_DEV_BUS_NAME => bus = Some(value.to_vec()),
             libc::IFLA_LINKINFO => {
                 let name = attributes(value).find(|(kind, _)| *kind == libc::IFLA_INFO_KIND);
                 let name = name.map(|(_, name)| name.strip_suffix(&[0]).unwrap_or(name));
@@ -253,6 +281,7 @@ fn identity(reply: &[u8]) -> Option<LinkIdentity> {
             _ => {}
         }
     }
+    identity.parent = device.zip(bus);
     Some(identity)
 }
 
@@ -315,8 +344,14 @@ mod tests {
         let mut reply = vec![0; LINK];
         attribute(&mut reply, libc::IFLA_LINK, &7_u32.to_ne_bytes());
         attribute(&mut reply, libc::IFLA_LINKINFO, &info);
-        let expected = LinkIdentity { kind: "veth".to_owned(), link: Some(7), link_namespace: None };
+        let expected = LinkIdentity { kind: "veth".to_owned(), link: Some(7), ..LinkIdentity::default() };
+        assert!(expected.is_telling());
         assert_eq!(identity(&reply), Some(expected));
+        let mut reply = vec![0; LINK];
+        assert!(!identity(&reply).unwrap().is_telling(), "made by somebody, without a kind");
+        attribute(&mut reply, IFLA_PARENT_DEV_NAME, b"0000:00:03.0\0");
+        attribute(&mut reply, IFLA_PARENT_DEV_BUS_NAME, b"pci\0");
+        assert!(identity(&reply).unwrap().is_telling());
         assert_eq!(identity(&[0; 3]), None);
     }
 

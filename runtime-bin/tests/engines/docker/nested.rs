@@ -119,7 +119,7 @@ fn one_capability(docker: &Docker) -> Outcome {
     let texts = ["read-only file system", "hint: cgroups are read-only", "--cgroup-manager disabled"];
     inner.refused(&outer, &["--cap-add", "SYS_ADMIN"], (false, ""), &texts)?;
     let texts =
-        ["bring the loopback interface up", "operation not permitted", "hint:", "--cap-add NET_ADMIN"];
+        ["open the new network namespace", "operation not permitted", "hint:", "--cap-add NET_ADMIN"];
     inner.refused(&outer, &["--cap-add", "SYS_ADMIN"], (false, "--cgroup-manager disabled"), &texts)
 }
 

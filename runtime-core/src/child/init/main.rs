@@ -5,7 +5,8 @@
 //! parse. It holds 60 kB of memory while a created container waits for `start`.
 //!
 //! A failure goes to the parent as `{step, errno, detail}`; the parent owns the plan and says what
-//! that means. The init exits as soon as its parent is gone before the container is `created`.
+//! that means. The init exits if its parent is gone before the container is `created` or, for `exec`, before
+//! the word to run has come.
 
 #![no_std]
 #![no_main]
@@ -103,6 +104,8 @@ pub struct Init {
     in_directory: bool,
     /// The directory that the next node may be in, too.
     directory: Option<device::Directory>,
+    /// How often it looks for a message before it waits.
+    looks: u32,
     /// Where the time of each operation goes, if anybody wants to know.
     times: Option<Times>,
 }
@@ -132,6 +135,7 @@ impl Init {
             mode: None,
             in_directory: false,
             directory: None,
+            looks: sync::LOOKS,
             times,
         })
     }
@@ -188,7 +192,7 @@ impl Init {
 
             Op::Sync { point: Point::IdMaps } => sync::await_id_maps(self),
             Op::Sync { point: _ } => sync::reach(self),
-            Op::AwaitWord => sync::await_word(self.fd(Slot::SYNC)),
+            Op::AwaitWord => sync::word(self),
             Op::Receive { into, count } => sync::receive(self, into, count),
 
             Op::HostPropagation { flags } => mount::propagation(flags),
@@ -233,7 +237,10 @@ impl Init {
             Op::Rlimit { resource, soft, hard } => process::rlimit(resource, soft, hard),
             Op::OomScoreAdj { value } => process::oom_score_adj(self, value),
             Op::Personality { persona } => call!(nr::PERSONALITY, persona).at(Detail::Whole).map(drop),
-            Op::Scheduler { attributes } => process::scheduler(self, attributes),
+            Op::Scheduler { attributes } => {
+                self.looks = 0;
+                process::scheduler(self, attributes)
+            }
             Op::IoPriority { value } => call!(nr::IOPRIO_SET, 1, 0, value).at(Detail::Whole).map(drop),
             Op::CpuAffinity { mask } => process::affinity(self, mask),
             Op::MemoryPolicy { mode, nodes, max_node } => process::memory_policy(self, mode, nodes, max_node),

@@ -16,7 +16,7 @@ const MSG_DONTWAIT: usize = 0x40;
 
 /// How often a message is looked for before the wait for it. Most of the parent's answers take it a few
 /// microseconds, on another CPU; to sleep and be woken takes longer than that.
-const LOOKS: u32 = 256;
+pub const LOOKS: u32 = 256;
 
 /// `struct iovec`.
 #[repr(C)]
@@ -74,7 +74,7 @@ pub fn send(socket: i32, report: Report, fd: i32) -> Step {
 }
 
 /// Receives one byte and up to [`DESCRIPTORS`] descriptors; `None` at the end of the stream.
-fn receive_message(socket: i32) -> Step<Option<(u8, Rights)>> {
+fn receive_message(socket: i32, mut looks: u32) -> Step<Option<(u8, Rights)>> {
     let mut byte = 0u8;
     let mut vector = IoVec { base: (&raw mut byte).cast(), len: 1 };
     let mut rights = Rights { len: 0, level: 0, kind: 0, fds: [-1; DESCRIPTORS] };
@@ -87,13 +87,13 @@ fn receive_message(socket: i32) -> Step<Option<(u8, Rights)>> {
         control_len: size_of::<Rights>(),
         flags: 0,
     };
-    let mut looks = LOOKS;
     loop {
         let wait = if looks > 0 { MSG_DONTWAIT } else { 0 };
         match call!(nr::RECVMSG, socket, &raw mut message, MSG_CMSG_CLOEXEC | wait) {
             Err(errno::EAGAIN) if looks > 0 => {
                 looks -= 1;
-                // With one CPU for both it is the parent's turn.
+                // With one CPU for both it is the parent's turn. (For a deadline task it would be that until
+                // the next period: it does not look.)
                 call!(nr::SCHED_YIELD).ok();
             }
             Err(errno::EINTR) => {}
@@ -105,8 +105,8 @@ fn receive_message(socket: i32) -> Step<Option<(u8, Rights)>> {
 }
 
 /// Waits for the parent's word; without a parent there is nothing to live for.
-pub fn await_word(socket: i32) -> Step {
-    match receive_message(socket)? {
+fn await_word(socket: i32, looks: u32) -> Step {
+    match receive_message(socket, looks)? {
         Some((GO, _)) => Ok(()),
         _ => crate::exit(crate::EXIT_FAILED),
     }
@@ -123,7 +123,12 @@ pub fn close_all_but(init: &mut Init, kept: &[Slot]) {
 pub fn reach(init: &Init) -> Step {
     let socket = init.fd(Slot::SYNC);
     send(socket, Report { step: init.step, errno: 0, detail: 0 }, -1)?;
-    await_word(socket)
+    await_word(socket, init.looks)
+}
+
+/// `AwaitWord`.
+pub fn word(init: &Init) -> Step {
+    await_word(init.fd(Slot::SYNC), init.looks)
 }
 
 /// The wait for the id maps: an unprivileged parent may write them only while this process is
@@ -137,7 +142,7 @@ pub fn await_id_maps(init: &Init) -> Step {
 
 /// `Receive`.
 pub fn receive(init: &mut Init, into: Slot, count: u32) -> Step {
-    let Some((_, rights)) = receive_message(init.fd(Slot::SYNC))? else { crate::exit(crate::EXIT_FAILED) };
+    let Some((_, rights)) = receive_message(init.fd(Slot::SYNC), init.looks)? else { crate::exit(crate::EXIT_FAILED) };
     let malformed = Failure { errno: errno::EPROTO, detail: Detail::Receive as u32 };
     if count as usize > DESCRIPTORS || rights.len != rights_len(count as usize) || rights.kind != SCM_RIGHTS {
         return Err(malformed);
@@ -163,7 +168,7 @@ pub fn await_start(init: &mut Init) -> Step {
     };
     init.set(Slot::SYNC, connection);
     init.set(Slot::GATE, -1);
-    await_word(connection)
+    await_word(connection, init.looks)
 }
 
 /// `AnnounceListener`. The kernel takes the lowest free number for a new descriptor.

@@ -31,7 +31,7 @@ impl ParentOp {
             }
             ParentOp::Rlimit { resource, soft, hard, .. } => rlimit_text(*resource, *soft, *hard),
             ParentOp::OomScoreAdj { value, .. } => format!("set oom_score_adj to \"{value}\""),
-            ParentOp::FollowFork => "let the forked process go on".to_owned(),
+            ParentOp::LetRun => "let the process run".to_owned(),
             ParentOp::Answer(point) => format!("let go on from {}", point_text(*point)),
         }
     }

@@ -44,6 +44,7 @@ fn lines(spec: &Value) -> Vec<String> {
 fn waits_match(plan: &LaunchPlan) {
     let child = plan.child.ops().iter().filter_map(|op| match op {
         Op::Sync { point } => Some(format!("{point:?}")),
+        Op::AwaitWord => Some("word".to_owned()),
         Op::Receive { into, .. } => Some(match *into {
             crate::child::ops::Slot::NETWORK => "network".to_owned(),
             crate::child::ops::Slot::MOUNT => "tree".to_owned(),
@@ -53,6 +54,7 @@ fn waits_match(plan: &LaunchPlan) {
     });
     let parent = plan.parent.iter().filter_map(|op| match op {
         ParentOp::Answer(point) => Some(format!("{point:?}")),
+        ParentOp::LetRun => Some("word".to_owned()),
         ParentOp::MakeNetwork { .. } => Some("network".to_owned()),
         ParentOp::SendTree { .. } => Some("tree".to_owned()),
         _ => None,
