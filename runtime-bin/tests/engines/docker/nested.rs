@@ -118,8 +118,7 @@ fn one_capability(docker: &Docker) -> Outcome {
     let outer = |options: &[&str], script: &str| docker.outer(&inner, options, script);
     let texts = ["read-only file system", "hint: cgroups are read-only", "--cgroup-manager disabled"];
     inner.refused(&outer, &["--cap-add", "SYS_ADMIN"], (false, ""), &texts)?;
-    let texts =
-        ["open the new network namespace", "operation not permitted", "hint:", "--cap-add NET_ADMIN"];
+    let texts = ["open the new network namespace", "operation not permitted", "hint:", "--cap-add NET_ADMIN"];
     inner.refused(&outer, &["--cap-add", "SYS_ADMIN"], (false, "--cgroup-manager disabled"), &texts)
 }
 
