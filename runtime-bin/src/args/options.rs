@@ -161,7 +161,7 @@ options! {
     L3_CACHE_SCHEMA = "l3-cache-schema", Value::Text("SCHEMA"), "the Intel RDT schema of the L3 cache; refused: update cannot change it";
     MEM_BW_SCHEMA = "mem-bw-schema", Value::Text("SCHEMA"), "the Intel RDT schema of the memory bandwidth; refused: update cannot change it";
 
-    IMAGE_PATH = "image-path", Value::Directory, "the directory of the checkpoint's image";
+    IMAGE_PATH = "image-path", Value::Directory, "the directory of the checkpoint's image (default: checkpoint)";
     WORK_PATH = "work-path", Value::Directory, "the directory of CRIU's work files and logs";
     PARENT_PATH = "parent-path", Value::Directory, "the image of an earlier --pre-dump, relative to the new one";
     LEAVE_RUNNING = "leave-running", Value::Flag, "let the container run on";
@@ -178,7 +178,7 @@ options! {
     MANAGE_CGROUPS_MODE = "manage-cgroups-mode", Value::Choice(&["soft", "full", "strict", "ignore"]), "how CRIU treats cgroups: soft, full, strict or ignore (default: soft)";
     NETWORK_LOCK = "network-lock", Value::Choice(&["iptables", "nftables", "skip"]), "how CRIU keeps packets away from TCP connections: iptables, nftables or skip";
     TCP_CLOSE = "tcp-close", Value::Flag, "restore established TCP connections as closed ones";
-    EMPTY_NS = "empty-ns", Value::Text("NAMESPACE"), "make this namespace without its content", .repeat();
+    EMPTY_NS = "empty-ns", Value::Text("NAMESPACE"), "make this namespace, which can be network alone, without its content", .repeat();
     AUTO_DEDUP = "auto-dedup", Value::Flag, "drop pages from the image that a later one holds";
     LSM_PROFILE = "lsm-profile", Value::Text("TYPE:NAME"), "the security profile to restore with";
     LSM_MOUNT_CONTEXT = "lsm-mount-context", Value::Text("CONTEXT"), "the security context of restored mounts";
