@@ -29,18 +29,20 @@ pub(crate) fn open_gate(
     limit: Option<Duration>,
     handover: Option<&Handover<'_>>,
 ) -> Result<()> {
-    match socket::send(connection.as_fd(), &[GO], &[]) {
+    let gone = match socket::send(connection.as_fd(), &[GO], &[]) {
+        Ok(()) => false,
         // Ended meanwhile: what it said, if anything, is still there.
-        Ok(()) | Err(Errno::EPIPE) => {}
+        Err(Errno::EPIPE) => true,
         Err(errno) => return Err(Error::system("open the start gate", errno)),
-    }
+    };
     let deadline = limit.map(|limit| Instant::now() + limit);
     let mut handed_over = handover.is_none();
     loop {
         await_readable(connection, deadline)?;
         let mut bytes = [0; REPORT_BYTES];
         let mut received = match socket::receive(connection.as_fd(), &mut bytes) {
-            Err(Errno::ECONNRESET) => break,
+            // It has not read the word.
+            Err(Errno::ECONNRESET) => return Err(never_started()),
             other => other.map_err(|errno| Error::system("hear from the init", errno))?,
         };
         if received.len != REPORT_BYTES {
@@ -63,7 +65,16 @@ pub(crate) fn open_gate(
             _ => return Err(describe(report, step, received.fds.pop())),
         }
     }
-    if handed_over { Ok(()) } else { Err(listener::lost()) }
+    match () {
+        () if gone => Err(never_started()),
+        () if handed_over => Ok(()),
+        () => Err(listener::lost()),
+    }
+}
+
+fn never_started() -> Error {
+    Error::new(ErrorKind::WrongState, "cannot start a container that has stopped")
+        .reason("its init was ended while it waited")
 }
 
 /// How long the listener is waited for if the hooks before have no limit.
@@ -84,5 +95,28 @@ fn await_readable(connection: &OwnedFd, deadline: Option<Instant>) -> Result<()>
             Err(Errno::EINTR) => {}
             Err(errno) => return Err(Error::system("poll", errno)),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What `start` says of an init that does this with its end of the connection.
+    fn started(init: impl FnOnce(OwnedFd) + Send) -> Result<()> {
+        let (ours, theirs) = socket::pair(false).unwrap();
+        std::thread::scope(|scope| {
+            scope.spawn(move || init(theirs));
+            open_gate(&ours, &[], None, None)
+        })
+    }
+
+    #[test]
+    fn an_init_that_ends_before_it_has_its_word_is_not_started() {
+        let read = |socket: OwnedFd| drop(socket::receive(socket.as_fd(), &mut [0; 1]));
+        started(read).unwrap();
+        let unread = |socket: OwnedFd| await_readable(&socket, None).unwrap();
+        assert_eq!(started(unread).unwrap_err().kind(), ErrorKind::WrongState);
+        assert_eq!(started(drop).unwrap_err().kind(), ErrorKind::WrongState);
     }
 }

@@ -54,15 +54,16 @@ struct MovedDevice {
 struct Sides {
     host: Side,
     container: Side,
-    joined: bool,
+    /// Others may have made interfaces in the container's.
+    shared: bool,
 }
 
 /// Moves the devices into the network namespace of `pid`; `moved` holds what was moved also when
 /// this fails half way.
 ///
-/// `joined` is a namespace that others may use.
-pub(crate) fn give(pid: i32, joined: bool, devices: &[NetDevice], moved: &mut Moved) -> Result<()> {
-    let sides = moved.0.insert(Sides::open(pid, joined)?);
+/// A `shared` namespace is one that others may use.
+pub(crate) fn give(pid: i32, shared: bool, devices: &[NetDevice], moved: &mut Moved) -> Result<()> {
+    let sides = moved.0.insert(Sides::open(pid, shared)?);
     for device in devices {
         sides.give(device, &mut moved.1).map_err(|error| error.origin(device.origin()))?;
     }
@@ -91,12 +92,17 @@ pub(crate) fn require(namespace: BorrowedFd<'_>, devices: &[NetDevice]) -> Resul
 }
 
 impl Moved {
+    /// From now on the container's program may make interfaces, too.
+    pub(crate) fn share(&mut self) {
+        self.0.iter_mut().for_each(|sides| sides.shared = true);
+    }
+
     /// Moves everything back, as far as that goes: the failure that led here is the one to tell. Into a
-    /// namespace that the container has joined others may put interfaces of theirs: what could be one stays there.
+    /// shared namespace others may put interfaces of theirs: what could be one stays there.
     pub(crate) fn undo(self) {
         let Some(mut sides) = self.0 else { return };
         for device in self.1.iter().rev() {
-            if !sides.joined || device.identity.is_telling() {
+            if !sides.shared || device.identity.is_telling() {
                 sides.take_back(device).ok();
             }
         }
@@ -104,13 +110,13 @@ impl Moved {
 }
 
 impl Sides {
-    fn open(pid: i32, joined: bool) -> Result<Self> {
+    fn open(pid: i32, shared: bool) -> Result<Self> {
         let own = open_namespace(OWN)?;
         let other = open_namespace(&format!("/proc/{pid}/ns/net"))?;
         let netlink = Netlink::open().map_err(|errno| Error::system("open a netlink socket", errno))?;
         let there = socket_in(other.as_fd(), own.as_fd())?;
         let host = Side { netlink, namespace: own };
-        Ok(Self { host, container: Side { namespace: other, netlink: there }, joined })
+        Ok(Self { host, container: Side { namespace: other, netlink: there }, shared })
     }
 
     /// Moves one device with its addresses, and brings it up.
@@ -157,24 +163,22 @@ impl Sides {
         let (host, container) = (&mut self.host, &mut self.container);
         let mut home = device.home;
         let vacant = host.netlink.has(home) == Ok(false);
-        let (sent, arrived) = match container.send(host, device.index, &mut home, &device.name) {
-            // With its name taken it is home already under the one that it had in the container, ...
-            Err(Errno::EEXIST) if container.netlink.has(device.index) == Ok(false) => {
-                (Ok(()), vacant || home != device.home)
+        let sent = match container.send(host, device.index, &mut home, &device.name) {
+            // With its name taken it is home already under the one that it had in the container, unless that
+            // was taken, too. Only the host is asked: what is in the container others may choose.
+            Err(Errno::EEXIST) if (vacant || home != device.home) && host.netlink.has(home) == Ok(true) => {
+                Ok(())
             }
-            // ... unless that was taken, too.
-            Err(Errno::EEXIST) => (container.send(host, device.index, &mut home, SPARE_NAME), true),
-            sent => (sent, true),
+            Err(Errno::EEXIST) => container.send(host, device.index, &mut home, SPARE_NAME),
+            sent => sent,
         };
         sent.map_err(|errno| Error::system("move the network device back", errno))?;
-        // Who may make interfaces in a joined namespace may have put his own in its place. It is down
-        // here, and nobody else can change it: what it is can be told now, and not before.
-        match self.joined && host.netlink.identity(home).as_ref() != Ok(&device.identity) {
-            false => host.settle(home, &device.name, device.up, &device.addresses),
-            true if arrived => self.expel(home, &device.given),
-            // Another one of the host.
-            true => Ok(()),
+        // Who may make interfaces there may have put his own in its place. It is down here, and nobody else can
+        // change it: what it is can be told now, and not before.
+        if self.shared && host.netlink.identity(home).as_ref() != Ok(&device.identity) {
+            return self.expel(home, &device.given);
         }
+        host.settle(home, &device.name, device.up, &device.addresses)
     }
 
     /// Takes an interface of somebody else off the host: back to where it came from, or away.

@@ -44,9 +44,9 @@ pub(crate) struct LinkIdentity {
 }
 
 impl LinkIdentity {
-    /// Kinds that work with another interface, which may be anywhere: its place tells one from another. A dummy
-    /// has nobody at its other end.
-    const LINKED: [&str; 7] = ["veth", "vlan", "macvlan", "macvtap", "ipvlan", "ipvtap", "dummy"];
+    /// Kinds that work with another interface, whose place tells one from another; of two on the same one below
+    /// either is as good. A dummy has nobody at its other end.
+    const LINKED: [&str; 5] = ["veth", "vlan", "macvlan", "ipvlan", "dummy"];
 
     /// True if no interface that somebody makes in another namespace looks the same: hardware, and what has its
     /// link to show. Whoever makes a tunnel or a tap has its other end, unseen.

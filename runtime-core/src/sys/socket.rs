@@ -64,10 +64,13 @@ pub(crate) struct Received {
 /// Receives one message into `buffer`.
 ///
 /// A peer that ended without reading all that was sent to it is a reset connection. The kernel tells
-/// that once, and before the peer's own last messages: those say why it ended.
+/// that once, and before the peer's own last messages: those say why it ended. Without any it is ECONNRESET.
 pub(crate) fn receive(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> Result<Received, Errno> {
     match receive_next(socket, buffer) {
-        Err(Errno::ECONNRESET) => receive_next(socket, buffer),
+        Err(Errno::ECONNRESET) => match receive_next(socket, buffer)? {
+            end if end.len == 0 => Err(Errno::ECONNRESET),
+            last => Ok(last),
+        },
         other => other,
     }
 }

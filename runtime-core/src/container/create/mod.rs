@@ -241,6 +241,7 @@ impl CreatePlan {
         if !self.options.gate {
             // Other runtimes load the filter earlier: agents know an init by this status.
             let receiver = Receiver::new(&self.spec, || State::new(&record, Status::Creating));
+            devices.share();
             child.expect_executed(receiver.as_ref())?;
             shared.mark("the program is executed");
             let state = State::new(&record, Status::Running);
