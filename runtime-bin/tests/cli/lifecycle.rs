@@ -119,14 +119,17 @@ fn list_in_both_forms() {
         config["annotations"] = json!({"org.example.key": "value"});
     });
     assert_eq!(bundle.go(&["list"]).code, 1, "a root that does not exist");
-    let (one, two) = (bundle.container(), bundle.container());
+    let mut both = [bundle.container(), bundle.container()];
+    // As texts, as in the list: 10 comes before 9.
+    both.sort_by(|one, two| one.id.cmp(&two.id));
+    let [one, two] = &both;
     one.go(&["run", "-d"]).ok();
     two.go(&["create"]).ok();
     let table = bundle.go(&["list"]).ok().stdout;
     let lines: Vec<Vec<&str>> = table.lines().map(|line| line.split_whitespace().collect()).collect();
     assert_eq!(lines[0], ["ID", "PID", "STATUS", "BUNDLE", "CREATED", "OWNER"]);
     assert_eq!(lines.len(), 3);
-    for (line, (container, status)) in lines[1..].iter().zip([(&one, "running"), (&two, "created")]) {
+    for (line, (container, status)) in lines[1..].iter().zip([(one, "running"), (two, "created")]) {
         assert_eq!((line[0], line[2]), (container.id.as_str(), status));
         assert_eq!(line[1], container.state()["pid"].to_string());
     }
