@@ -16,7 +16,7 @@ const MSG_DONTWAIT: usize = 0x40;
 
 /// How often a message is looked for before the wait for it. Most of the parent's answers take it a few
 /// microseconds, on another CPU; to sleep and be woken takes longer than that.
-pub const LOOKS: u32 = 256;
+pub const LOOKS: u32 = 24;
 
 /// `struct iovec`.
 #[repr(C)]
