@@ -237,10 +237,7 @@ impl Init {
             Op::Rlimit { resource, soft, hard } => process::rlimit(resource, soft, hard),
             Op::OomScoreAdj { value } => process::oom_score_adj(self, value),
             Op::Personality { persona } => call!(nr::PERSONALITY, persona).at(Detail::Whole).map(drop),
-            Op::Scheduler { attributes } => {
-                self.looks = 0;
-                process::scheduler(self, attributes)
-            }
+            Op::Scheduler { attributes } => process::scheduler(self, attributes),
             Op::IoPriority { value } => call!(nr::IOPRIO_SET, 1, 0, value).at(Detail::Whole).map(drop),
             Op::CpuAffinity { mask } => process::affinity(self, mask),
             Op::MemoryPolicy { mode, nodes, max_node } => process::memory_policy(self, mode, nodes, max_node),
@@ -272,10 +269,7 @@ impl Init {
             Op::Hook { path, args, env, timeout, home_uid } => {
                 hook::run(self, &hook::Hook { path, args, env, home_uid }, timeout)
             }
-            Op::CloseHost => {
-                sync::close_all_but(self, &[Slot::SYNC, Slot::GATE, Slot::STATE]);
-                Ok(())
-            }
+            Op::CloseHost => sync::close_host(self),
             Op::AwaitStart => sync::await_start(self),
             Op::CloseDescriptors => exec::close_on_exec(self.plan.base),
             Op::PrepareProgram { args, env, home_uid } => exec::prepare(self, args, env, home_uid),

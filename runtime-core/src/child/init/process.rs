@@ -60,8 +60,9 @@ pub fn label(init: &mut Init, path: Str, value: Slice) -> Step {
     written
 }
 
-/// `Scheduler`.
-pub fn scheduler(init: &Init, attributes: Slice) -> Step {
+/// `Scheduler`. From here on the init waits without looking: for a deadline task a yield is the end of its period.
+pub fn scheduler(init: &mut Init, attributes: Slice) -> Step {
+    init.looks = 0;
     call!(nr::SCHED_SETATTR, 0, init.plan.bytes(attributes).as_ptr(), 0).at(Detail::Whole).map(drop)
 }
 

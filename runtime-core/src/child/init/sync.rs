@@ -112,8 +112,13 @@ fn await_word(socket: i32, looks: u32) -> Step {
     }
 }
 
-/// `CloseHost`, and at the gate.
-pub fn close_all_but(init: &mut Init, kept: &[Slot]) {
+/// `CloseHost`.
+pub fn close_host(init: &mut Init) -> Step {
+    close_all_but(init, &[Slot::SYNC, Slot::GATE, Slot::STATE]);
+    Ok(())
+}
+
+fn close_all_but(init: &mut Init, kept: &[Slot]) {
     for slot in (0..Slot::COUNT as u16).map(Slot).filter(|slot| !kept.contains(slot)) {
         init.set(slot, -1);
     }
