@@ -13,6 +13,8 @@ use crate::sys::clock;
 pub enum Lane {
     /// The caller.
     Parent,
+    /// Stage 0, the process between the caller and the init.
+    Stage,
     /// The container's init, meanwhile.
     Child,
 }
@@ -73,12 +75,13 @@ impl Display for Timings {
         let micros = |nanos: u64| nanos as f64 / 1000.0;
         writeln!(f, "{:>9} {:>9}  lane    step", "at, us", "took, us")?;
         writeln!(f, "{:>9} {:>9.1}  parent  processor time before", "-", micros(self.before))?;
-        let (mut parent, mut child) = (self.begin, None);
+        let (mut parent, mut stage, mut child) = (self.begin, None, None);
         for mark in self.marks() {
             let at = micros(mark.at.saturating_sub(self.begin));
             let (lane, last) = match mark.lane {
                 Lane::Parent => ("parent", std::mem::replace(&mut parent, mark.at)),
                 // The first of the child began when nobody knows: with the parent's step before.
+                Lane::Stage => ("stage", stage.replace(mark.at).unwrap_or(parent)),
                 Lane::Child => ("child", child.replace(mark.at).unwrap_or(parent)),
             };
             let took = micros(mark.at.saturating_sub(last));

@@ -10,7 +10,7 @@
 //! the specification. Only `plan::order` decides their sequence.
 
 /// First word of an image; changes with every change of the layout.
-pub const MAGIC: u32 = 0x7274_6902;
+pub const MAGIC: u32 = 0x7274_6903;
 
 /// Offset of a NUL-terminated string in the arena; 0 is "none" (and the empty string).
 #[repr(transparent)]
@@ -43,45 +43,87 @@ impl Slice {
 pub struct Slot(pub u16);
 
 impl Slot {
-    /// The plan's memory file (inherited).
+    /// The plan's memory file.
     pub const PLAN: Slot = Slot(0);
-    /// The socket to the parent (inherited); later the connection of `start`.
+    /// The init's socket to the caller; later the connection of `start`.
     pub const SYNC: Slot = Slot(1);
-    /// The listening socket of the start gate (inherited; absent when the creator starts).
+    /// The listening socket of the start gate (absent when the creator starts).
     pub const GATE: Slot = Slot(2);
-    /// The init's pidfd of a running container (inherited by exec).
+    /// The init's pidfd of a running container, for exec.
     pub const TARGET: Slot = Slot(3);
-    /// First of the inherited descriptors of namespaces to join.
+    /// First of the descriptors of namespaces to join; there are eight types of namespaces.
     pub const JOIN: Slot = Slot(4);
-    /// Memory for the time of each operation, when somebody asked for it (inherited). The last of them:
-    /// there are fewer types of namespaces than slots.
-    pub const TIMES: Slot = Slot(15);
+    /// Memory that the caller, stage 0 and the init share: see [`Shared`].
+    pub const SHARED: Slot = Slot(12);
+    /// Stage 0's socket to the caller; inherited from the clone of the caller.
+    pub const CONTROL: Slot = Slot(13);
+    /// The memory file of this program; inherited from the clone of the caller.
+    pub const IMAGE: Slot = Slot(14);
+    /// Directory of the cgroup (v2) that the init is cloned into.
+    pub const PLACE: Slot = Slot(15);
+    /// The socket between stage 0 and the init; stage 0 makes it.
+    pub const LANES: Slot = Slot(16);
+    /// First of the files by which the init puts itself into cgroups, by writing "0".
+    pub const TASKS: Slot = Slot(18);
+    /// Number of slots from [`Slot::TASKS`] on that are for cgroups.
+    pub const TASKS_COUNT: u16 = 18;
+    /// Number of slots that are filled from outside: descriptors `base..base + INHERITED`.
+    pub const INHERITED: usize = 36;
+
     /// A verified descriptor of procfs that no container mount can cover.
-    pub const PROC: Slot = Slot(16);
+    pub const PROC: Slot = Slot(36);
     /// The root file system: every path of the container is resolved below it.
-    pub const ROOT: Slot = Slot(17);
+    pub const ROOT: Slot = Slot(37);
     /// The read-only tmpfs that covers masked directories.
-    pub const EMPTY_DIRECTORY: Slot = Slot(18);
+    pub const EMPTY_DIRECTORY: Slot = Slot(38);
     /// The container's verified /dev/null, for masked files.
-    pub const NULL: Slot = Slot(19);
+    pub const NULL: Slot = Slot(39);
     /// The state of the container as a memory file: standard input of hooks.
-    pub const STATE: Slot = Slot(20);
-    /// The mount being made.
-    pub const MOUNT: Slot = Slot(21);
-    /// The new network namespace, from the parent lane.
-    pub const NETWORK: Slot = Slot(22);
-    /// The new sysfs, from the parent lane.
-    pub const SYSFS: Slot = Slot(23);
-    /// The cgroup file system, opened before the root changes.
-    pub const CGROUP: Slot = Slot(24);
+    pub const STATE: Slot = Slot(40);
     /// The file for the standard output of hooks.
-    pub const HOOK_STDOUT: Slot = Slot(25);
+    pub const HOOK_STDOUT: Slot = Slot(41);
     /// The file for the standard error output of hooks.
-    pub const HOOK_STDERR: Slot = Slot(26);
+    pub const HOOK_STDERR: Slot = Slot(42);
+    /// The mount being made.
+    pub const MOUNT: Slot = Slot(43);
+    /// The new network namespace, from stage 0.
+    pub const NETWORK: Slot = Slot(44);
+    /// The context of a new sysfs, from stage 0.
+    pub const SYSFS: Slot = Slot(45);
+    /// The cgroup file system, opened before the root changes.
+    pub const CGROUP: Slot = Slot(46);
+    /// The pidfd of the init, in stage 0.
+    pub const INIT: Slot = Slot(47);
+    /// The user namespace whose id map a mount gets, in stage 0.
+    pub const USER: Slot = Slot(48);
     /// Number of slots.
-    pub const COUNT: usize = 32;
-    /// Number of inherited slots: descriptors `base..base + INHERITED` at the init's start.
-    pub const INHERITED: usize = 16;
+    pub const COUNT: usize = 52;
+
+    /// The bit of this slot in a set of inherited ones.
+    pub const fn bit(self) -> u64 {
+        1 << self.0
+    }
+}
+
+/// Memory that the caller, stage 0 and the init share: words of 8 bytes.
+pub struct Shared;
+
+impl Shared {
+    /// Pid of the init in the caller's pid namespace, an i32; 0 before it is cloned. Next to it, in the second half of
+    /// the word, that of the process that the init has forked.
+    ///
+    /// The kernel writes both (CLONE_PARENT_SETTID), so they are there even if the writer was killed before it could
+    /// tell the caller.
+    pub const PIDS: usize = 0;
+    /// When the init began, in nanoseconds of CLOCK_MONOTONIC.
+    pub const BEGIN: usize = 1;
+    /// When operation 0 ended; those of the others follow.
+    pub const TIMES: usize = 2;
+
+    /// Size in bytes, for a launch of `ops` operations; without times for 0.
+    pub const fn bytes(ops: usize) -> usize {
+        (Self::TIMES + ops) * 8
+    }
 }
 
 /// The first argument of the call by which the init waits until its listener is handed over. A
@@ -101,10 +143,12 @@ pub struct Header {
     /// Descriptor number of the first inherited slot; below it is what the container keeps
     /// (standard streams, preserved descriptors).
     pub base: i32,
-    /// Bit n is set if slot n is inherited.
-    pub inherited: u32,
-    /// Zero; keeps the operations aligned.
-    pub reserved: u32,
+    /// Index of the init's first operation; those before are stage 0's.
+    pub init: u32,
+    /// Other than 0 if the times of the operations are wanted.
+    pub timed: u32,
+    /// Bit n is set if slot n is filled from outside.
+    pub inherited: u64,
 }
 
 /// One option of a new file system: `key`, or `key=value`.
@@ -142,6 +186,18 @@ pub enum SetGroups {
     Always = 2,
 }
 
+/// Who writes the id maps of a user namespace that the init is cloned into.
+#[repr(u32)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Maps {
+    /// No user namespace is made by the clone.
+    None = 0,
+    /// Root, who may do it whether the init is dumpable or not.
+    ByRoot = 1,
+    /// Any other user, who may do it only while the init is dumpable.
+    ByUser = 2,
+}
+
 /// Where the init leaves the old root.
 #[repr(u32)]
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -169,14 +225,39 @@ pub enum Point {
     IdMaps = 3,
     /// The process is in its network namespace: interfaces of the host may be moved there.
     NetworkDevices = 4,
-    /// The mounts before this point are made: the parent clones one of them.
-    Mounts = 5,
 }
 
-/// An operation of the child lane.
+/// An operation of stage 0 or of the init.
 #[repr(u32)]
 #[derive(Clone, Copy, Debug)]
 pub enum Op {
+    // ---- stage 0 ----------------------------------------------------------------------------
+    /// clone3(2) of the container's init, as a child of the caller, into the namespaces `flags` and the cgroup in
+    /// [`Slot::PLACE`]. The init goes on with its own operations, stage 0 with its next one; the caller gets pid and pidfd.
+    CloneInit { flags: u64, maps: Maps },
+    /// Enters a new network namespace: its descriptor is in [`Slot::NETWORK`] then, and with `sysfs` the configured context
+    /// of a sysfs of it in [`Slot::SYSFS`].
+    MakeNetwork { sysfs: bool },
+    /// Waits until the init asks for what stage 0 makes next ([`Op::AskStage`]).
+    AwaitInit,
+    /// open_tree(OPEN_TREE_CLONE) of a path in the mount namespace of the init into [`Slot::MOUNT`].
+    CloneTreeOfInit { path: Str, recursive: bool, nofollow: bool },
+    /// Opens the user namespace of the init as [`Slot::USER`].
+    OpenUserNamespace,
+    /// Makes a user namespace with these id maps (texts of uid_map and gid_map), in [`Slot::USER`].
+    MakeUserNamespace { uid: Slice, gid: Slice },
+    /// mount_setattr(MOUNT_ATTR_IDMAP): gives [`Slot::MOUNT`] the id map of [`Slot::USER`].
+    MapIds { recursive: bool },
+    /// Copies the mount namespace, with the attributes of all mounts locked, and clones a tree of the copy into
+    /// [`Slot::MOUNT`] (mount_namespaces(7)).
+    CloneLockedTree { path: Str, recursive: bool, nofollow: bool },
+    /// A netlink socket (NETLINK_ROUTE) of the network namespace that stage 0 is in, in [`Slot::NETWORK`].
+    OpenNetlink,
+    /// Sends the init the descriptors of `count` slots from `first` on.
+    HandOver { first: Slot, count: u32 },
+    /// Sends the caller the descriptor of a slot.
+    Deliver { slot: Slot },
+
     // ---- namespaces -------------------------------------------------------------------------
     /// setsid(2).
     NewSession,
@@ -191,6 +272,8 @@ pub enum Op {
     Unshare { flags: u32 },
     /// Makes a time namespace with these offsets (text of timens_offsets) and enters it.
     TimeNamespace { offsets: Slice },
+    /// Puts this process into the cgroups of [`Slot::TASKS`] and the slots after it.
+    JoinCgroups,
     /// Goes on in a child process, so that a joined pid namespace takes effect; the child is a
     /// child of the caller, who learns its pid from the credentials of the next message.
     ForkIntoPidNamespace,
@@ -208,9 +291,11 @@ pub enum Op {
     Sync { point: Point },
     /// Waits for the parent's word, which comes without being asked for, and mostly has come before.
     AwaitWord,
-    /// Receives one message of the parent lane that carries `count` descriptors, into the slots
-    /// from `into`.
-    Receive { into: Slot, count: u32 },
+    /// Asks stage 0 for what it makes next.
+    AskStage,
+    /// Receives one message that carries `count` descriptors, into the slots from `into`, over the socket in `from`: of the
+    /// caller ([`Slot::SYNC`]) or of stage 0 ([`Slot::LANES`]).
+    Receive { from: Slot, into: Slot, count: u32 },
 
     // ---- root file system -------------------------------------------------------------------
     /// Sets the propagation (MS_SLAVE, MS_PRIVATE …, with MS_REC) of the mount namespace's root.
@@ -226,8 +311,11 @@ pub enum Op {
     /// open_tree(OPEN_TREE_CLONE) of a path of the host (absolute) into [`Slot::MOUNT`].
     /// `nofollow` does not follow a final symbolic link.
     CloneTree { path: Str, recursive: bool, nofollow: bool },
-    /// Copies the descriptor of one slot into [`Slot::MOUNT`] (a mount of the parent lane).
-    TakeMount { slot: Slot },
+    /// fsmount(2) of the configured context in `slot` into [`Slot::MOUNT`].
+    ///
+    /// The kernel lists mounts by when they were made: the context may come early, from stage 0, and the mount is
+    /// made at its turn.
+    MountContext { slot: Slot, attributes: u64 },
     /// mount_setattr(2) on [`Slot::MOUNT`]: MOUNT_ATTR_* to set and to clear.
     MountAttributes { set: u64, clear: u64, recursive: bool },
     /// Propagation (MS_SHARED, MS_SLAVE, MS_PRIVATE, MS_UNBINDABLE) of [`Slot::MOUNT`].

@@ -8,9 +8,6 @@ pub const GO: u8 = b'g';
 
 /// The `step` of a failure before the first operation: the call is in `detail`.
 pub const STEP_PRELUDE: u32 = u32::MAX;
-/// The `step` of a failure between clone3 and execveat.
-pub const STEP_CLONE: u32 = u32::MAX - 1;
-
 /// A message of the child: where it is, and whether that failed.
 #[repr(C)]
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -120,5 +117,7 @@ details! {
     CloseRange = 53 => "close_range",
     Sethostname = 54 => "sethostname",
     Setdomainname = 55 => "setdomainname",
+    Getfd = 57 => "pidfd_getfd",
+    Clone = 56 => "clone3",
     LinkIntoProc = 51 => "a link of the root file system leads into /proc",
 }

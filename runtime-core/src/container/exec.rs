@@ -10,7 +10,7 @@ use crate::cgroup::Cgroup;
 use crate::child::ops::Point;
 use crate::confinement::Explained;
 use crate::error::{Error, Result};
-use crate::launch::{self, Child, Inputs, ParentLane, Receiver};
+use crate::launch::{self, Inputs, ParentLane, Receiver};
 use crate::plan::{ExecOptions, LaunchPlan};
 use crate::process::Process;
 use crate::resctrl;
@@ -43,7 +43,7 @@ impl Container {
         let keeps_keyring = options.no_new_keyring || record.no_new_keyring;
         let mut plan_options = options.clone().no_new_keyring(keeps_keyring);
         let moved_by_systemd = unit::mover(&record).is_some();
-        plan_options.joins_cgroup = moved_by_systemd || !self.shared.host.clone3();
+        plan_options.joins_cgroup = moved_by_systemd;
         let plan = LaunchPlan::exec(&spec, process, &self.shared.host, &plan_options)?;
         self.shared.mark("read the state, plan");
         let cgroup = self.cgroup(&record)?;
@@ -81,25 +81,20 @@ impl Container {
         record: &Record,
         receiver: Option<&Receiver<'_>>,
     ) -> Result<Process> {
+        let (moved, clones) = (unit::mover(record).is_some(), self.shared.host.clone3());
         let inputs = Inputs {
             stdio: [None; 3],
             preserved: plan.preserved,
-            cgroup: cgroup
-                .clone_target()
-                .filter(|_| unit::mover(record).is_none() && self.shared.host.clone3()),
+            cgroup: cgroup.clone_target().filter(|_| !moved && clones),
+            tasks: if moved { Vec::new() } else { cgroup.entrances(!clones)? },
             gate: None,
             target: Some(init.as_fd()),
             privileged: self.shared.host.is_privileged(),
             timings: self.shared.timings.as_ref(),
         };
-        self.launched(
-            plan,
-            &inputs,
-            &mut Lane { cgroup, record, by_clone: self.shared.host.clone3() },
-            receiver,
-        )
-        // An exec has no init of its own to speak of.
-        .map_err(|error| error.framed(START_FRAME))
+        self.launched(plan, &inputs, &mut Lane { cgroup, record }, receiver)
+            // An exec has no init of its own to speak of.
+            .map_err(|error| error.framed(START_FRAME))
     }
 
     fn launched(
@@ -110,7 +105,7 @@ impl Container {
         receiver: Option<&Receiver<'_>>,
     ) -> Result<Process> {
         let mut child = launch::spawn(plan, inputs).map_err(|error| lane.cgroup.explain_clone(error))?;
-        launch::run(plan, &mut child, lane)?;
+        launch::run(plan, &mut child, lane).map_err(|error| lane.cgroup.explain_clone(error))?;
         child.expect_executed(receiver)?;
         self.shared.mark("the program is executed");
         Ok(Process::new(child.keep()?, plan.warnings.clone()))
@@ -141,16 +136,14 @@ fn following_cgroup(record: &Record) -> Result<Cgroup> {
 struct Lane<'a> {
     cgroup: &'a Cgroup,
     record: &'a Record,
-    /// clone3 puts the process into its cgroup of v2.
-    by_clone: bool,
 }
 
 impl ParentLane for Lane<'_> {
     fn join_cgroup(&mut self, pid: i32) -> Result<()> {
         match unit::mover(self.record) {
             Some(mover) => unit::attach(mover, self.record, self.cgroup, pid),
-            None if self.by_clone => self.cgroup.join(pid),
-            None => self.cgroup.attach(pid),
+            // It has entered its cgroups itself.
+            None => Ok(()),
         }
     }
 
@@ -170,7 +163,7 @@ impl ParentLane for Lane<'_> {
         false
     }
 
-    fn reached(&mut self, _: Point, _: &Child<'_>) -> Result<Vec<OwnedFd>> {
+    fn reached(&mut self, _: Point, _: i32) -> Result<Vec<OwnedFd>> {
         Ok(Vec::new())
     }
 }

@@ -146,7 +146,7 @@ fn detached(wanted: &Mount, locked: bool) -> Result<(OwnedFd, bool)> {
             let source = CString::new(wanted.source.as_str()).map_err(|_| failed(Errno::EINVAL))?;
             let tree = match locked {
                 false => mount::clone_tree(&source, recursive, options.source_nofollow),
-                true => launch::locked_tree(&source, recursive, options.source_nofollow)?,
+                true => launch::locked_tree(&wanted.source, recursive, options.source_nofollow)?,
             };
             let tree = tree.map_err(failed)?;
             mount::make_private(tree.as_fd()).map_err(failed)?;

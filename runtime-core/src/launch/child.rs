@@ -1,47 +1,52 @@
-//! The conversation with the tiny init.
+//! The conversation with stage 0 and the init.
 
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, OwnedFd, RawFd};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::stat::fstat;
 
-use super::clone::{ChildMemory, Cloned};
-use super::failure::{StepText, describe, init_frame};
+use super::failure::{StepText, describe, frame_of, init_frame};
+use super::idmap;
 use super::listener::{self, Receiver};
-use super::times::Times;
+use super::maps_at_clone;
+use super::stage::{END_LIMIT, Said, Stage};
+use super::times::Shared;
+use super::wait::{STEP_LIMIT, await_readable};
 use crate::child::ops::{Op, Point};
-use crate::child::report::{GO, REPORT_BYTES, Report, STEP_CLONE};
+use crate::child::report::{GO, REPORT_BYTES, Report};
 use crate::error::{Error, ErrorKind, Result};
 use crate::plan::LaunchPlan;
-use crate::sys::{process, retry, socket};
+use crate::sys::{process, socket};
 
-/// How long the end of a killed child is waited for.
-const END_LIMIT: Duration = Duration::from_secs(10);
-
-/// How long one step of the child lane may take: file systems of an image can hang (FUSE), and the
-/// runtime must not hang with them.
-const STEP_LIMIT: Duration = Duration::from_secs(60);
-
-/// A child that runs the init. Dropping it kills and reaps the child, unless [`Child::keep`] has
-/// taken it out.
+/// A launch under way: stage 0, and the init from when stage 0 has cloned it. Dropping it kills and reaps both, unless
+/// [`Child::keep`] has taken the init out.
 #[derive(Debug)]
 pub(crate) struct Child<'a> {
     plan: &'a LaunchPlan,
-    pid: i32,
-    pidfd: Option<OwnedFd>,
+    /// Until it has come to its end.
+    stage: Option<Stage>,
+    /// From when it is known to have been cloned.
+    init: Option<Init>,
+    /// The init has been known: then its pid need not be looked for.
+    known: bool,
     socket: OwnedFd,
     /// How many reports have come.
     reports: usize,
-    /// The pidfd is that of the process behind the fork already.
+    /// The init is the process behind its fork already.
     forked: bool,
-    /// The process that was cloned, when it has forked.
+    /// The process that stage 0 has cloned, when that has forked.
     first: Option<OwnedFd>,
-    /// Freed after the first message, or with the child: then that has left it.
-    memory: Option<ChildMemory>,
     console: Option<OwnedFd>,
-    times: Option<Times>,
+    shared: Shared,
+}
+
+/// The process that runs the init.
+#[derive(Debug)]
+struct Init {
+    pid: i32,
+    /// None when its end has been seen.
+    pidfd: Option<OwnedFd>,
 }
 
 /// A child that has become a container's process.
@@ -53,68 +58,78 @@ pub(crate) struct Kept {
 }
 
 impl<'a> Child<'a> {
-    pub(super) fn new(plan: &'a LaunchPlan, cloned: Cloned, socket: OwnedFd, times: Option<Times>) -> Self {
-        let Cloned { pid, pidfd, memory } = cloned;
+    pub(super) fn new(plan: &'a LaunchPlan, stage: Stage, socket: OwnedFd, shared: Shared) -> Self {
         Self {
             plan,
-            pid,
-            pidfd: Some(pidfd),
+            stage: Some(stage),
+            init: None,
+            known: false,
             socket,
             reports: 0,
             forked: false,
             first: None,
-            memory: Some(memory),
             console: None,
-            times,
+            shared,
         }
     }
 
-    /// Pid in the caller's pid namespace.
-    pub(crate) fn pid(&self) -> i32 {
-        self.pid
+    /// Pid in the caller's pid namespace; it waits until stage 0 has cloned the init.
+    pub(crate) fn pid(&mut self) -> Result<i32> {
+        self.init().map(|init| init.pid)
     }
 
-    /// The user namespace of the container. The child may not have joined the one that the plan
-    /// names yet.
-    pub(crate) fn user_namespace(&self) -> Result<OwnedFd> {
-        match self.plan.joins.iter().find(|join| join.kind == libc::CLONE_NEWUSER as u32) {
-            Some(join) => super::open_join(join),
-            None => super::lanes::user_namespace_of(self.pid),
+    fn init(&mut self) -> Result<&Init> {
+        while self.init.is_none() {
+            self.hear_stage(Some(Instant::now() + STEP_LIMIT))?;
+        }
+        self.init.as_ref().ok_or_else(protocol_error)
+    }
+
+    /// Writes the id maps of a user namespace that the clone makes; the init waits for them.
+    pub(super) fn map_ids(&mut self, privileged: bool) -> Result<()> {
+        match self.plan.id_maps.as_ref().filter(|_| maps_at_clone(self.plan)) {
+            None => Ok(()),
+            Some(maps) => {
+                idmap::write(self.pid()?, maps, privileged)?;
+                self.release(&[])
+            }
         }
     }
 
-    /// Tells of a step of the parent lane, if anybody wants to know.
+    /// Tells of a step of the caller's lane, if anybody wants to know.
     pub(super) fn mark(&self, step: impl FnOnce() -> String) {
-        super::mark(self.times.as_ref(), step);
+        self.shared.mark(step);
     }
 
     /// Takes the process out: from now on its owner ends it.
     pub(crate) fn keep(mut self) -> Result<Kept> {
-        let pidfd = self.pidfd.take().ok_or_else(|| Error::system("keep the init", Errno::ECHILD))?;
-        if let Some(times) = self.times.take() {
-            times.collect(self.plan)?;
-        }
-        Ok(Kept { pid: self.pid, pidfd, console: self.console.take() })
+        self.finish_stage()?;
+        self.shared.collect(self.plan)?;
+        let lost = || Error::system("keep the init", Errno::ECHILD);
+        let Some(Init { pid, pidfd: Some(pidfd) }) = self.init.take() else { return Err(lost()) };
+        Ok(Kept { pid, pidfd, console: self.console.take() })
     }
 
-    /// Lets the child go on, with descriptors.
+    /// Lets the init go on, with descriptors.
     pub(crate) fn release(&mut self, fds: &[RawFd]) -> Result<()> {
         match socket::send(self.socket.as_fd(), &[GO], fds) {
             Ok(()) => Ok(()),
-            // The child has ended: what it said last tells why.
+            // The init has ended: what it said last tells why.
             Err(Errno::EPIPE | Errno::ECONNRESET) => Err(self.last_words()),
             Err(errno) => Err(Error::system("send to the init", errno)),
         }
     }
 
-    /// Waits until the child is at `point`.
+    /// Waits until the init is at `point`.
     pub(crate) fn expect(&mut self, point: Point) -> Result<()> {
         let ops = self.plan.child.ops();
-        self.expect_step(|step| matches!(ops[step], Op::Sync { point: reached } if reached == point))?;
+        self.expect_step(|step| {
+            ops.get(step).is_some_and(|op| matches!(op, Op::Sync { point: reached } if *reached == point))
+        })?;
         self.reap_first()
     }
 
-    /// Waits for all that the child has to report before it runs its program: what would fail here fails while
+    /// Waits for all that the init has to report before it runs its program: what would fail here fails while
     /// it still waits.
     pub(crate) fn expect_reports(&mut self) -> Result<()> {
         let last = |op: &Op| matches!(op, Op::ForkIntoPidNamespace | Op::Console { .. });
@@ -138,7 +153,7 @@ impl<'a> Child<'a> {
         }
     }
 
-    /// Waits for the end of the child lane: the socket closes when the program is executed. A seccomp
+    /// Waits for the end of the init's lane: the socket closes when the program is executed. A seccomp
     /// listener goes to `receiver` before that.
     pub(crate) fn expect_executed(&mut self, receiver: Option<&Receiver<'_>>) -> Result<()> {
         let mut handed_over = receiver.is_none();
@@ -146,7 +161,7 @@ impl<'a> Child<'a> {
             match (self.plan.child.ops().get(report.step as usize), receiver) {
                 (None, _) => return Err(protocol_error()),
                 (Some(Op::AnnounceListener), Some(receiver)) => {
-                    handed_over |= receiver.hand_over(&self.as_init()?, report.detail)?;
+                    handed_over |= receiver.hand_over(&self.as_listener_init()?, report.detail)?;
                 }
                 (Some(_), _) => {}
             }
@@ -154,16 +169,70 @@ impl<'a> Child<'a> {
         if handed_over { Ok(()) } else { Err(listener::lost()) }
     }
 
-    fn as_init(&self) -> Result<listener::Init<'_>> {
-        let pidfd = self.pidfd.as_ref().ok_or_else(protocol_error)?.as_fd();
+    fn as_listener_init(&self) -> Result<listener::Init<'_>> {
+        let init = self.init.as_ref().ok_or_else(protocol_error)?;
+        let pidfd = init.pidfd.as_ref().ok_or_else(protocol_error)?.as_fd();
         let deadline = Instant::now() + STEP_LIMIT;
-        Ok(listener::Init { pid: self.pid, pidfd, socket: self.socket.as_fd(), deadline })
+        Ok(listener::Init { pid: init.pid, pidfd, socket: self.socket.as_fd(), deadline })
     }
 
-    /// The next report; a failure of the child is an error, the end of the stream is `None`.
+    /// Waits until stage 0 has done all: what fails there is an error here.
+    pub(crate) fn finish_stage(&mut self) -> Result<()> {
+        while self.stage.is_some() {
+            self.hear_stage(Some(Instant::now() + STEP_LIMIT))?;
+        }
+        Ok(())
+    }
+
+    /// Takes what stage 0 says next; a failure of it is an error.
+    fn hear_stage(&mut self, deadline: Option<Instant>) -> Result<()> {
+        let Some(stage) = &self.stage else { return Err(self.without_init()) };
+        match stage.hear(deadline)? {
+            Said::End => {
+                let error = self.init.is_none().then(|| stage.ended());
+                self.find_init();
+                if let Some(stage) = self.stage.take() {
+                    stage.reap();
+                }
+                error.map_or(Ok(()), Err)
+            }
+            Said::Report(report, _) if report.errno != 0 => Err(self.failed(report, None)),
+            Said::Report(report, pidfd) if !self.known => {
+                let pid = i32::try_from(report.detail).map_err(|_| protocol_error())?;
+                let pidfd = match pidfd {
+                    Some(pidfd) => pidfd,
+                    // It was cloned by clone(2). It is a child of this process, not waited for, so nobody else has its pid.
+                    None => process::pidfd_open(pid)
+                        .map_err(|errno| Error::system("pidfd_open of the container's init", errno))?,
+                };
+                self.init = Some(Init { pid, pidfd: Some(pidfd) });
+                self.known = true;
+                self.shared.mark(|| "know the init".to_owned());
+                Ok(())
+            }
+            Said::Report(..) => Err(protocol_error()),
+        }
+    }
+
+    /// The error for an init that is not there and will not be.
+    fn without_init(&self) -> Error {
+        Error::new(ErrorKind::System, "start the container's init").reason("its first stage has ended")
+    }
+
+    /// A report of a failure in words.
+    fn failed(&self, report: Report, output: Option<OwnedFd>) -> Error {
+        let step = StepText::of(self.plan, report.step as usize);
+        let error = describe(report, step.as_ref(), output);
+        match frame_of(self.plan, report.step as usize) {
+            Some(frame) => error.frame(frame),
+            None => error,
+        }
+    }
+
+    /// The next report of the init; a failure of it or of stage 0 is an error, the end of the stream is `None`.
     fn next(&mut self) -> Result<Option<Report>> {
         let deadline = hook_time(self.plan).map(|extra| Instant::now() + STEP_LIMIT + extra);
-        await_readable(self.socket.as_fd(), deadline)?;
+        self.await_init(deadline)?;
         let mut bytes = [0; REPORT_BYTES];
         let received = match socket::receive(self.socket.as_fd(), &mut bytes) {
             // It has not read the word to go on.
@@ -179,14 +248,9 @@ impl<'a> Child<'a> {
             return Err(protocol_error());
         }
         let report = Report::from_bytes(&bytes);
-        if report.step != STEP_CLONE {
-            self.memory = None;
-        }
         let mut fds = received.fds;
         if report.errno != 0 {
-            let step = StepText::of(self.plan, report.step as usize);
-            let frame = init_frame(self.plan, step.as_ref().and_then(|step| step.origin.as_deref()));
-            return Err(describe(report, step.as_ref(), fds.pop()).frame(frame));
+            return Err(self.failed(report, fds.pop()));
         }
         match self.plan.child.ops().get(report.step as usize) {
             Some(Op::Console { .. }) => self.console = Some(master(fds.pop())?),
@@ -196,16 +260,31 @@ impl<'a> Child<'a> {
         Ok(Some(report))
     }
 
+    /// Waits until the init says something or has ended, and takes what stage 0 says meanwhile.
+    fn await_init(&mut self, deadline: Option<Instant>) -> Result<()> {
+        while let Some(stage) = &self.stage {
+            let ready = await_readable(&[stage.socket(), self.socket.as_fd()], deadline)?;
+            match ready.as_slice() {
+                [true, ..] => self.hear_stage(deadline)?,
+                // What the init says is understood when it is known.
+                _ if self.init.is_none() => self.hear_stage(deadline)?,
+                _ => return Ok(()),
+            }
+        }
+        await_readable(&[self.socket.as_fd()], deadline).map(drop)
+    }
+
     /// The process that goes on is a child of the one that was cloned, and of ours.
     ///
     /// A process of the container that may trace the init can say anything over its socket: a second
     /// fork would have us wait for the end of the one that lives.
     fn follow_fork(&mut self, pid: Option<i32>) -> Result<()> {
         let pid = pid.filter(|pid| *pid > 0 && !self.forked).ok_or_else(protocol_error)?;
+        let Some(init) = &mut self.init else { return Err(protocol_error()) };
         self.forked = true;
         let pidfd = process::pidfd_open(pid).map_err(|errno| Error::system("pidfd_open", errno))?;
-        self.first = self.pidfd.replace(pidfd);
-        self.pid = pid;
+        self.first = init.pidfd.replace(pidfd);
+        init.pid = pid;
         Ok(())
     }
 
@@ -213,11 +292,12 @@ impl<'a> Child<'a> {
     /// that it is in; nobody waits for that meanwhile.
     fn reap_first(&mut self) -> Result<()> {
         let Some(first) = self.first.take() else { return Ok(()) };
-        await_readable(first.as_fd(), Some(Instant::now() + STEP_LIMIT))?;
-        process::wait(first.as_fd(), true).map_err(|errno| Error::system("waitid", errno)).map(drop)
+        await_readable(&[first.as_fd()], Some(Instant::now() + STEP_LIMIT))?;
+        process::reap(&first);
+        Ok(())
     }
 
-    /// What the child said before it ended, or how it ended.
+    /// What the init said before it ended, or how it ended.
     fn last_words(&mut self) -> Error {
         loop {
             match self.next() {
@@ -228,15 +308,19 @@ impl<'a> Child<'a> {
         }
     }
 
-    /// The child ended without a word.
+    /// The init ended without a word. If stage 0 has failed, that is why.
     fn ended(&mut self) -> Error {
-        let status = self.pidfd.as_ref().map(|pidfd| {
+        if let Err(error) = self.finish_stage() {
+            return error;
+        }
+        let pidfd = self.init.as_ref().and_then(|init| init.pidfd.as_ref());
+        let status = pidfd.map(|pidfd| {
             // One that has only closed its socket is ended by the drop.
-            await_readable(pidfd.as_fd(), Some(Instant::now() + END_LIMIT)).ok();
+            await_readable(&[pidfd.as_fd()], Some(Instant::now() + END_LIMIT)).ok();
             process::wait(pidfd.as_fd(), false)
         });
-        if matches!(status, Some(Ok(Some(_)))) {
-            self.pidfd = None;
+        if let (Some(Ok(Some(_))), Some(init)) = (&status, &mut self.init) {
+            init.pidfd = None;
         }
         let error = Error::new(ErrorKind::System, "start the container's init");
         let error = error.frame(init_frame(self.plan, None));
@@ -244,39 +328,44 @@ impl<'a> Child<'a> {
             Some(Ok(Some((libc::CLD_EXITED, status)))) => {
                 error.reason(format!("it exited with status {status}"))
             }
-            Some(Ok(Some((_, libc::SIGKILL)))) => error
-                .reason("it was killed by signal 9")
-                .hint("the memory limit may be too low for the process to start"),
             Some(Ok(Some((_, signal)))) => error.reason(format!("it was killed by signal {signal}")),
-            _ => error.reason("it ended"),
+            // Something else in this process has reaped it.
+            Some(Ok(None) | Err(_)) | None => error.reason("it ended"),
         }
+    }
+
+    /// Learns of processes that were made and not told of: the maker was killed. The kernel has written their pids, and they
+    /// count only if they are children of this process.
+    fn find_init(&mut self) {
+        let [init, _] = self.shared.pids();
+        if let (false, Some(pid)) = (self.known, init)
+            && let Some(pidfd) = process::own_child(pid)
+        {
+            self.init = Some(Init { pid, pidfd: Some(pidfd) });
+            self.known = true;
+        }
+    }
+
+    /// All processes of the launch but stage 0.
+    fn processes(&mut self) -> Vec<OwnedFd> {
+        self.find_init();
+        let [_, forked] = self.shared.pids();
+        let untold = forked.filter(|_| !self.forked).and_then(process::own_child);
+        let init = self.init.as_mut().and_then(|init| init.pidfd.take());
+        self.first.take().into_iter().chain(init).chain(untold).collect()
+    }
+
+    /// Ends stage 0, so that it makes nothing more, and takes what it has said.
+    fn end_stage(&mut self) {
+        let Some(stage) = &self.stage else { return };
+        stage.kill();
+        // The failure that led here is the one to tell.
+        while self.stage.is_some() && self.hear_stage(Some(Instant::now() + END_LIMIT)).is_ok() {}
+        self.stage = None;
     }
 }
 
-/// Waits for the init's socket or pidfd.
-fn await_readable(fd: BorrowedFd<'_>, deadline: Option<Instant>) -> Result<()> {
-    loop {
-        let left = match deadline {
-            None => PollTimeout::NONE,
-            Some(deadline) => {
-                let left = deadline.saturating_duration_since(Instant::now());
-                PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX)
-            }
-        };
-        match poll(&mut [PollFd::new(fd, PollFlags::POLLIN)], left) {
-            Ok(0) => {
-                return Err(Error::new(ErrorKind::Timeout, "wait for the init")
-                    .reason(format!("nothing for {} s", STEP_LIMIT.as_secs()))
-                    .hint("a file system of the bundle may hang, or the container's cgroup may be frozen"));
-            }
-            Ok(_) => return Ok(()),
-            Err(Errno::EINTR) => {}
-            Err(errno) => return Err(Error::system("poll", errno)),
-        }
-    }
-}
-
-/// The time that the hooks of the child lane may take; `None` when one of them has no limit.
+/// The time that the hooks of the init's lane may take; `None` when one of them has no limit.
 fn hook_time(plan: &LaunchPlan) -> Option<Duration> {
     plan.child.ops().iter().try_fold(Duration::ZERO, |sum, op| match op {
         Op::Hook { timeout: 0, .. } => None,
@@ -300,16 +389,18 @@ fn protocol_error() -> Error {
 
 impl Drop for Child<'_> {
     fn drop(&mut self) {
-        let ends: Vec<OwnedFd> = self.first.take().into_iter().chain(self.pidfd.take()).collect();
+        self.end_stage();
+        let ends = self.processes();
         // An end that has already come is as good.
         for pidfd in &ends {
             process::pidfd_send_signal(pidfd.as_fd(), libc::SIGKILL).ok();
         }
         // A frozen v1 cgroup holds a killed process back; who removes that cgroup thaws it.
-        let limit = PollTimeout::try_from(END_LIMIT).unwrap_or(PollTimeout::MAX);
         for pidfd in ends {
-            retry(|| poll(&mut [PollFd::new(pidfd.as_fd(), PollFlags::POLLIN)], limit)).ok();
-            process::wait(pidfd.as_fd(), false).ok();
+            let limit = Some(Instant::now() + END_LIMIT);
+            if await_readable(&[pidfd.as_fd()], limit).is_ok() {
+                process::reap(&pidfd);
+            }
         }
     }
 }

@@ -1,57 +1,40 @@
-//! clone3(2) of the init, with the caller's memory and a stack of its own; clone(2) where a filter denies it.
+//! clone3(2) of stage 0, with the caller's memory and a stack of its own; clone(2) where a filter denies it.
+//!
+//! The process stays in the caller's cgroup and namespaces and executes its program at once; the calling thread waits for
+//! that (CLONE_VFORK), so what the process reads lives on the caller's side until then, and it runs without delay.
 
 use std::arch::asm;
 use std::ffi::CString;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use nix::errno::Errno;
 
 use super::kid::{DESCRIPTORS, Give, Orders, kid};
 use crate::child::ops::Slot;
+use crate::child::report::Detail;
 use crate::error::{Error, Result};
 use crate::sys::process;
 
 /// The stack between clone3 and execveat. The code there needs less than two kilobytes.
 const STACK_BYTES: usize = 16 * 1024;
 
-const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
-
-/// What a clone needs beside the plan.
+/// What a clone needs.
 pub(super) struct Request<'a> {
-    /// CLONE_NEW* of the namespaces to make.
-    pub(super) namespaces: u64,
-    /// Directory of the cgroup (v2) to start in.
-    pub(super) cgroup: Option<BorrowedFd<'a>>,
-    /// The init's memory file.
+    /// The program's memory file.
     pub(super) program: BorrowedFd<'a>,
-    /// Descriptors to give to the child; [`Slot::SYNC`] is among them.
-    pub(super) gives: &'a [Give],
-    /// First inherited slot.
+    /// The socket to the caller.
+    pub(super) control: BorrowedFd<'a>,
+    /// The standard streams, as numbers of the caller's; -1 is none.
+    pub(super) stdio: [i32; 3],
+    /// Number of the first slot's descriptor.
     pub(super) base: i32,
-    /// A user namespace is made: wait for its id maps.
-    pub(super) await_id_maps: bool,
 }
 
-/// Memory that the child uses until it has executed the init: orders, stack and arguments. Dropped
-/// only after the child's first message, its program's execution or its end.
-#[derive(Debug)]
-#[expect(dead_code, reason = "owned for the child, which reads it")]
-pub(super) struct ChildMemory {
-    orders: Box<Orders>,
-    stack: Vec<u128>,
-    base: CString,
-}
-
-// SAFETY: the raw pointers of the orders point into the same value and to static strings; nothing
-// is shared with another thread.
-unsafe impl Send for ChildMemory {}
-
-/// A cloned child.
+/// A cloned process.
 #[derive(Debug)]
 pub(super) struct Cloned {
-    pub(super) pid: i32,
     pub(super) pidfd: OwnedFd,
-    pub(super) memory: ChildMemory,
 }
 
 /// `struct clone_args`.
@@ -71,55 +54,92 @@ struct CloneArgs {
     cgroup: u64,
 }
 
-/// Clones the child. Without CLONE_VFORK: the caller goes on at once, to write id maps and to make
-/// what the parent lane makes.
+/// Set when this process was refused its own descriptors by pidfd_getfd(2): Yama, a seccomp filter or an undumpable
+/// caller. Then the table is copied, however long it is.
+static COPIES_TABLE: AtomicBool = AtomicBool::new(false);
+
+/// Clones stage 0; when it returns, stage 0 has executed its program.
 pub(super) fn clone(request: &Request<'_>) -> Result<Cloned> {
-    let mut memory = prepare(request)?;
+    if !COPIES_TABLE.load(Ordering::Relaxed) && process::shares_descriptors() {
+        match clone_with(request, true)? {
+            Ok(cloned) => return Ok(cloned),
+            Err((_, detail)) if detail == Detail::Getfd as u32 || detail == Detail::CloseRange as u32 => {
+                COPIES_TABLE.store(true, Ordering::Relaxed);
+            }
+            Err(failure) => return Err(explain_failure(failure)),
+        }
+    }
+    clone_with(request, false)?.map_err(explain_failure)
+}
+
+/// A failure between clone3 and execveat: errno and [`Detail`].
+type Failure = (i32, u32);
+
+fn explain_failure((errno, detail): Failure) -> Error {
+    Error::system("hand over to the container's init", Errno::from_raw(errno)).reason(Detail::text(detail))
+}
+
+fn clone_with(request: &Request<'_>, shares_table: bool) -> Result<std::result::Result<Cloned, Failure>> {
+    let base = CString::new(request.base.to_string()).unwrap_or_default();
+    let mut failure = (0i32, 0u32);
+    let orders = Orders {
+        gives: gives(request),
+        base: request.base,
+        shares_table,
+        argv: [c"runtime-init".as_ptr(), base.as_ptr(), c"s".as_ptr(), std::ptr::null()],
+        envp: [std::ptr::null()],
+        failure: &raw mut failure,
+    };
+    let mut stack = vec![0u128; STACK_BYTES / size_of::<u128>()];
     let mut pidfd = -1i32;
-    let mut args = CloneArgs {
-        flags: request.namespaces | (libc::CLONE_VM | libc::CLONE_PIDFD) as u64,
+    let table = if shares_table { libc::CLONE_FILES } else { 0 };
+    let args = CloneArgs {
+        flags: (libc::CLONE_VM | libc::CLONE_VFORK | libc::CLONE_PIDFD | table) as u64,
         pidfd: &raw mut pidfd as u64,
         exit_signal: libc::SIGCHLD as u64,
-        stack: memory.stack.as_mut_ptr() as u64,
+        stack: stack.as_mut_ptr() as u64,
         stack_size: STACK_BYTES as u64,
         ..CloneArgs::default()
     };
-    if let Some(cgroup) = request.cgroup {
-        args.flags |= CLONE_INTO_CGROUP;
-        args.cgroup = cgroup.as_raw_fd() as u64;
-    }
-    let pid = process::with_signals_blocked(|| match clone3(&args, &memory.orders) {
-        // A filter that cannot look into the arguments: the call without CLONE_INTO_CGROUP is as good
-        // where the plan has the parent put the child into its cgroup.
-        Err(Errno::ENOSYS | Errno::EPERM) if request.cgroup.is_none() => clone2(&args, &memory.orders),
+    process::with_signals_blocked(|| match clone3(&args, &orders) {
+        // A filter that cannot look into the arguments: the older call does as well.
+        Err(Errno::ENOSYS | Errno::EPERM) => clone2(&args, &orders),
         other => other,
     })
-    .map_err(|errno| explain(errno, request))?;
+    .map_err(explain)?;
     // SAFETY: CLONE_PIDFD has put a new descriptor there.
     let pidfd = unsafe { OwnedFd::from_raw_fd(pidfd) };
-    Ok(Cloned { pid, pidfd, memory })
+    // SAFETY: the process has executed its program or ended, so nobody else writes it any more.
+    let failure = unsafe { (&raw const failure).read_volatile() };
+    if failure.0 == 0 {
+        return Ok(Ok(Cloned { pidfd }));
+    }
+    process::reap(&pidfd);
+    Ok(Err(failure))
 }
 
-fn prepare(request: &Request<'_>) -> Result<ChildMemory> {
-    let mut gives = [Give { from: -1, to: -1 }; DESCRIPTORS];
-    let given = request.gives.len();
-    let Some(places) = gives.get_mut(..given) else {
-        return Err(Error::system("give descriptors to the init", Errno::E2BIG));
-    };
-    places.copy_from_slice(request.gives);
-    let base = CString::new(request.base.to_string()).unwrap_or_default();
-    let orders = Box::new(Orders {
-        gives,
-        given,
-        base: request.base,
-        top: request.base + Slot::INHERITED as i32,
-        program: request.program.as_raw_fd(),
-        socket: request.base + Slot::SYNC.0 as i32,
-        await_id_maps: request.await_id_maps,
-        argv: [c"runtime-init".as_ptr(), base.as_ptr(), std::ptr::null()],
-        envp: [std::ptr::null()],
-    });
-    Ok(ChildMemory { orders, stack: vec![0; STACK_BYTES / size_of::<u128>()], base })
+fn gives(request: &Request<'_>) -> [Give; DESCRIPTORS] {
+    let mut gives = [Give::NONE; DESCRIPTORS];
+    let slot = |slot: Slot| request.base + slot.0 as i32;
+    let streams = request.stdio.iter().zip(0..).map(|(from, to)| Give { from: *from, to });
+    let own = [
+        Give { from: request.control.as_raw_fd(), to: slot(Slot::CONTROL) },
+        Give { from: request.program.as_raw_fd(), to: slot(Slot::IMAGE) },
+    ];
+    gives.iter_mut().zip(streams.chain(own)).for_each(|(place, give)| *place = give);
+    gives
+}
+
+/// The reasons that the clone of stage 0 has for its refusals.
+fn explain(errno: Errno) -> Error {
+    let error = Error::system("clone3 of the init's first stage", errno);
+    match errno {
+        Errno::EAGAIN => error.hint("the pids limit of a cgroup or RLIMIT_NPROC is reached"),
+        Errno::ENOSYS | Errno::EPERM => {
+            error.hint("a seccomp filter around the runtime denies clone3 and clone")
+        }
+        _ => error,
+    }
 }
 
 fn clone3(args: &CloneArgs, orders: &Orders) -> Result<i32, Errno> {
@@ -184,10 +204,10 @@ fn start(number: libc::c_long, args: [usize; 5], orders: &Orders) -> Result<i32,
 const NAMESPACE_BOUNDARY: &str = "cgroup2 is mounted with nsdelegate, and the cgroup is outside of the cgroup namespace that the runtime \
      runs in: mount cgroup2 anew inside of that namespace, or start the runtime outside";
 
-/// The reasons that clone3 has for its refusals.
-fn explain(errno: Errno, request: &Request<'_>) -> Error {
-    let error = Error::system("clone3 of the container's init", errno);
-    let user = request.namespaces & libc::CLONE_NEWUSER as u64 != 0;
+/// The reasons that the clone of a container's init, into the namespaces (CLONE_NEW*) and the cgroup of its plan, has for its
+/// refusals.
+pub(super) fn explain_init(error: Error, errno: Errno, namespaces: u64) -> Error {
+    let user = namespaces & libc::CLONE_NEWUSER as u64 != 0;
     match errno {
         Errno::EPERM if user => error.hint(
             "unprivileged user namespaces may be off: see sysctl kernel.unprivileged_userns_clone or \
@@ -200,52 +220,23 @@ fn explain(errno: Errno, request: &Request<'_>) -> Error {
             error.hint("a limit of /proc/sys/user/max_*_namespaces or of 32 nested namespaces is reached")
         }
         Errno::ENOSYS => error.hint("a seccomp filter around the runtime denies clone3"),
-        Errno::EBUSY if request.cgroup.is_some() => {
+        Errno::EBUSY => {
             error.hint("the cgroup has controllers enabled for its children and cannot hold processes itself")
         }
-        Errno::EACCES if request.cgroup.is_some() => error.hint(
+        Errno::EACCES => error.hint(
             "who moves a process must own cgroup.procs of the cgroup that is above both its old and its new \
              place: start the runtime inside the tree that was delegated to this user, \
              such as by systemd-run --user --scope",
         ),
-        Errno::ENOENT if request.cgroup.is_some() => error.hint(NAMESPACE_BOUNDARY),
-        Errno::EOPNOTSUPP if request.cgroup.is_some() => {
+        Errno::ENOENT => error.hint(NAMESPACE_BOUNDARY),
+        Errno::EOPNOTSUPP => {
             error.hint("the cgroup is threaded, or below one that is: it takes threads only")
         }
         Errno::EAGAIN => error.hint("the pids limit of a cgroup or RLIMIT_NPROC is reached"),
-        // cgroup-v2.rst, "Threads": a cgroup below one that has both processes and controllers of threads.
-        Errno::EOPNOTSUPP => {
-            error.hint("the cgroup is below one with processes of its own: nobody can enter it")
+        // The PID namespace that it was to be in has ended, or is ending.
+        Errno::ENOMEM if namespaces & libc::CLONE_NEWPID as u64 == 0 => {
+            error.hint("the container may be ending")
         }
         _ => error,
     }
-}
-
-/// The pidfd.
-impl AsFd for Cloned {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.pidfd.as_fd()
-    }
-}
-
-/// A child that only holds a new user namespace, and others (CLONE_NEW*) of that, until it is killed.
-pub(super) fn pause_in_user_namespace(more: i32) -> Result<Cloned> {
-    let program =
-        std::fs::File::open("/dev/null").map_err(|error| Error::io("open \"/dev/null\"", &error))?;
-    let (ours, theirs) =
-        crate::sys::socket::pair(false).map_err(|errno| Error::system("socketpair", errno))?;
-    // It waits for id maps that it is never told of: the socket stays open in itself.
-    let gives = [&ours, &theirs]
-        .into_iter()
-        .enumerate()
-        .map(|(at, fd)| Give { from: fd.as_raw_fd(), to: 3 + at as i32 })
-        .collect::<Vec<_>>();
-    clone(&Request {
-        namespaces: (libc::CLONE_NEWUSER | more) as u64,
-        cgroup: None,
-        program: program.as_fd(),
-        gives: &gives,
-        base: 3,
-        await_id_maps: true,
-    })
 }

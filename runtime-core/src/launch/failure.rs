@@ -6,10 +6,11 @@ use std::os::fd::{AsFd, OwnedFd};
 use nix::errno::Errno;
 use serde::{Deserialize, Serialize};
 
+use super::clone::explain_init;
 use crate::child::ops::{Node, Op, Str};
-use crate::child::report::{Detail, Report, STEP_CLONE, STEP_PRELUDE};
+use crate::child::report::{Detail, Report, STEP_PRELUDE};
 use crate::error::{Error, ErrorKind};
-use crate::plan::{LaunchPlan, ParentOp};
+use crate::plan::{ChildPlan, LaunchPlan};
 use crate::sys::memfd;
 
 /// How much of a hook's output goes into an error, in bytes.
@@ -23,8 +24,13 @@ const COVERED: &str = "a user namespace gets a new proc or sysfs only where it s
 const FOREIGN_NETWORK: &str = "sysfs shows the network namespace, which belongs to another user namespace: give the \
      container a network namespace, or bind /sys in place of a new one";
 /// netdevice(7): who makes a network namespace may lack the privilege over its interfaces.
-pub(super) const NO_NET_ADMIN: &str = "a new network namespace takes CAP_NET_ADMIN, which this caller lacks: start an outer container with \
+const NO_NET_ADMIN: &str = "a new network namespace takes CAP_NET_ADMIN, which this caller lacks: start an outer container with \
      --cap-add NET_ADMIN, or give this one a user namespace";
+
+/// runc's words for what concerns the network.
+pub(super) const NETWORK_FRAME: &str = "error creating network interfaces";
+/// runc's words for what concerns the cgroup.
+const CGROUP_FRAME: &str = "unable to apply cgroup configuration";
 
 /// Whether the kernel refused to show a procfs or sysfs whole.
 fn is_covered(report: Report) -> bool {
@@ -51,8 +57,14 @@ pub(crate) enum StepKind {
     Scheduler,
     /// The announcement of a seccomp listener.
     Listener,
-    /// The loopback interface of a new network namespace.
+    /// A new network namespace, or its loopback interface.
     Loopback,
+    /// The clone of the init into these namespaces (CLONE_NEW*).
+    Clone { namespaces: u64 },
+    /// The id map of a mount.
+    MapIds,
+    /// The entry into cgroups that the init is not cloned into.
+    JoinCgroups,
 }
 
 /// A step in words. Kept in the state for the steps that `start` lets run, since that is another
@@ -72,27 +84,35 @@ pub(crate) struct StepText {
 impl StepText {
     /// A step of a plan.
     pub(crate) fn of(plan: &LaunchPlan, step: usize) -> Option<Self> {
-        let kind = match plan.child.ops().get(step)? {
-            Op::FindProgram { .. } => StepKind::Search { in_path: !plan.child.program_name().contains('/') },
+        Self::in_plan(&plan.child, step)
+    }
+
+    /// A step of the lanes of stage 0 and of the init.
+    pub(super) fn in_plan(child: &ChildPlan, step: usize) -> Option<Self> {
+        let kind = match child.ops().get(step)? {
+            Op::FindProgram { .. } => StepKind::Search { in_path: !child.program_name().contains('/') },
             Op::Execute { .. } => StepKind::Execute,
             Op::Hook { .. } => StepKind::Hook,
             Op::Attach { node: Node::RealDirectory, .. } => StepKind::RealDirectory,
-            Op::NewFilesystem { kind, .. } if plan.child.text(*kind) == "sysfs" => StepKind::Sysfs,
+            Op::NewFilesystem { kind, .. } if child.text(*kind) == "sysfs" => StepKind::Sysfs,
             Op::Scheduler { .. } => StepKind::Scheduler,
             Op::AnnounceListener => StepKind::Listener,
-            Op::LoopbackUp => StepKind::Loopback,
+            Op::LoopbackUp | Op::MakeNetwork { .. } => StepKind::Loopback,
+            Op::CloneInit { flags, .. } => StepKind::Clone { namespaces: *flags },
+            Op::MapIds { .. } => StepKind::MapIds,
+            Op::JoinCgroups => StepKind::JoinCgroups,
             _ => StepKind::Call,
         };
-        let origin = plan.child.origin(step).map(str::to_owned);
-        let operation = match plan.child.ops().get(step)? {
+        let origin = child.origin(step).map(str::to_owned);
+        let operation = match child.ops().get(step)? {
             Op::ChangeDirectory { path, .. } => {
-                format!("chdir to cwd ({:?}) set in config.json failed", plan.child.text(*path))
+                format!("chdir to cwd ({:?}) set in config.json failed", child.text(*path))
             }
-            _ => plan.child.explain(step),
+            _ => child.explain(step),
         };
         let operation = match (kind, &origin) {
             // runc's words: engines and their tests look for them.
-            (StepKind::Execute, _) => format!("exec {}", plan.child.program_name()),
+            (StepKind::Execute, _) => format!("exec {}", child.program_name()),
             (StepKind::Hook, Some(origin)) => hook_operation(origin, &operation),
             _ => operation,
         };
@@ -104,6 +124,17 @@ impl StepText {
         let gate = plan.child.ops().iter().position(|op| matches!(op, Op::AwaitStart));
         let steps = gate.map_or(0..0, |gate| gate..plan.child.ops().len());
         steps.filter_map(|step| Self::of(plan, step)).collect()
+    }
+}
+
+/// Where a failure of a step belongs to, in runc's words; the clone of the init is before all of them.
+pub(super) fn frame_of(plan: &LaunchPlan, step: usize) -> Option<String> {
+    match plan.child.ops().get(step) {
+        Some(Op::CloneInit { .. }) => None,
+        Some(Op::MakeNetwork { .. }) => Some(NETWORK_FRAME.to_owned()),
+        Some(Op::LoopbackUp) if step < plan.child.first_of_init() => Some(NETWORK_FRAME.to_owned()),
+        Some(Op::JoinCgroups) => Some(CGROUP_FRAME.to_owned()),
+        _ => Some(init_frame(plan, plan.child.origin(step))),
     }
 }
 
@@ -130,17 +161,14 @@ fn mount_frame(plan: &LaunchPlan, origin: &str) -> Option<String> {
         Op::Attach { destination, .. } | Op::RemountAt { destination, .. } => Some(child.text(*destination)),
         _ => None,
     })?;
-    let by_child = own().find_map(|step| match child.ops().get(step)? {
+    let source = own().find_map(|step| match child.ops().get(step)? {
         Op::NewFilesystem { source, .. } if *source != Str::NONE => Some(child.text(*source)),
         Op::NewFilesystem { kind, .. } => Some(child.text(*kind)),
-        Op::CloneTree { path, .. } => Some(child.text(*path)),
+        Op::CloneTree { path, .. } | Op::CloneTreeOfInit { path, .. } => Some(child.text(*path)),
+        Op::MountContext { .. } => Some("sysfs".into()),
         _ => None,
     });
-    let by_parent = plan.parent.iter().find_map(|op| match op {
-        ParentOp::SendTree { source, origin: of, .. } if of == origin => Some(source.as_str().into()),
-        _ => None,
-    });
-    let source = by_child.or(by_parent).unwrap_or_default();
+    let source = source.unwrap_or_default();
     Some(format!("error mounting {source:?} to rootfs at {destination:?}"))
 }
 
@@ -159,7 +187,6 @@ pub(crate) fn describe(report: Report, step: Option<&StepText>, output: Option<O
     let part = Detail::text(report.detail & 0xffff);
     let Some(step) = step else {
         let phase = match report.step {
-            STEP_CLONE => "hand over to the container's init",
             STEP_PRELUDE => "prepare the container's init",
             _ => "run the container's init",
         };
@@ -187,12 +214,21 @@ pub(crate) fn describe(report: Report, step: Option<&StepText>, output: Option<O
         StepKind::Loopback if errno == Errno::EPERM => {
             Error::system(operation, errno).reason(part).hint(NO_NET_ADMIN)
         }
+        StepKind::Clone { namespaces } if report.detail == Detail::Clone as u32 => {
+            explain_init(Error::system(operation, errno), errno, namespaces)
+        }
+        StepKind::MapIds if errno == Errno::EINVAL => Error::system(operation, errno)
+            .reason(part)
+            .hint("the file system may not support idmapped mounts"),
         _ if part.is_empty() => Error::system(operation, errno),
         StepKind::RealDirectory
         | StepKind::Scheduler
         | StepKind::Call
         | StepKind::Sysfs
         | StepKind::Listener
+        | StepKind::Clone { .. }
+        | StepKind::MapIds
+        | StepKind::JoinCgroups
         | StepKind::Loopback => Error::system(operation, errno).reason(part),
     };
     match &step.origin {

@@ -1,72 +1,72 @@
-//! The child between clone3 and execveat: it shares the caller's memory, so it makes raw system
+//! Stage 0 between clone3 and execveat: it shares the caller's memory, so it makes raw system
 //! calls and nothing else. No allocation, no lock, no libc (its errno is the caller's thread's).
+//!
+//! It is in the caller's cgroup and namespaces, and the caller's thread waits for its execveat (CLONE_VFORK).
 
 use crate::call;
-use crate::child::report::{Detail, REPORT_BYTES, Report, STEP_CLONE};
+use crate::child::ops::Slot;
+use crate::child::report::Detail;
 use crate::child::syscall::{common, nr};
 
 const F_DUPFD_CLOEXEC: usize = 1030;
 const F_SETFD: usize = 2;
 const O_CLOEXEC: usize = 0o2000000;
 const O_DIRECTORY_CLOEXEC: usize = libc::O_DIRECTORY as usize | O_CLOEXEC;
+const CLOSE_RANGE_UNSHARE: usize = 2;
 const AT_FDCWD: i32 = -100;
 const PROC_SUPER_MAGIC: usize = 0x9fa0;
 const EPERM: i32 = 1;
+const EBADF: i32 = 9;
 const ENOSYS: i32 = 38;
 const AT_EMPTY_PATH: usize = 0x1000;
-const MSG_NOSIGNAL: usize = 0x4000;
 
-/// How many descriptors the child can be given: standard streams and inherited slots.
-pub(super) const DESCRIPTORS: usize = 24;
+/// How many descriptors stage 0 can be given: standard streams, its socket and its image.
+pub(super) const DESCRIPTORS: usize = 5;
 
-/// One descriptor of the caller and the number that it gets in the child.
+/// One descriptor of the caller and the number that it gets in stage 0.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Give {
     /// Number in the caller.
     pub(super) from: i32,
-    /// Number in the child.
+    /// Number in stage 0.
     pub(super) to: i32,
 }
 
-/// All that the child needs; it lives in the caller's memory until the child has left it.
+impl Give {
+    /// No descriptor.
+    pub(super) const NONE: Give = Give { from: -1, to: -1 };
+}
+
+/// All that stage 0 needs until its execveat; the caller's thread, whose stack it is on, waits for that.
 #[derive(Debug)]
 #[repr(C)]
 pub(super) struct Orders {
-    /// Descriptors to give, `given` of them.
+    /// Descriptors to give; those whose `from` is negative are not.
     pub(super) gives: [Give; DESCRIPTORS],
-    /// How many.
-    pub(super) given: usize,
     /// First number above the standard streams and the preserved descriptors.
     pub(super) base: i32,
-    /// First number above everything that the child keeps: the program goes here.
-    pub(super) top: i32,
-    /// The init's memory file, in the caller.
-    pub(super) program: i32,
-    /// The socket to the caller, as number in the child.
-    pub(super) socket: i32,
-    /// Wait for a byte on the socket (the id maps), then become root of the user namespace.
-    pub(super) await_id_maps: bool,
-    /// argv and envp of the init.
-    pub(super) argv: [*const libc::c_char; 3],
+    /// The descriptor table is the caller's own (CLONE_FILES), not a copy.
+    pub(super) shares_table: bool,
+    /// argv and envp of the program.
+    pub(super) argv: [*const libc::c_char; 4],
     /// Empty.
     pub(super) envp: [*const libc::c_char; 1],
+    /// Where a failure is told: errno and [`Detail`]; errno 0 means none.
+    pub(super) failure: *mut (i32, u32),
 }
 
 /// Follows the orders; comes back never.
 ///
 /// # Safety
-/// `orders` must stay valid until the child has executed the init or ended; the caller's thread
-/// has blocked all signals.
+/// `orders` must stay valid until the process has executed its program or ended, and nobody else may read or
+/// write `failure` meanwhile: the caller's thread waits, and has blocked all signals.
 pub(super) unsafe extern "C" fn kid(orders: *const Orders) -> ! {
     // SAFETY: valid by the contract; nobody writes to it.
     let orders = unsafe { &*orders };
-    let mut socket = -1;
-    let (errno, detail) = match follow(orders, &mut socket) {
-        Ok(()) => (0, Detail::Execve),
-        Err(failure) => failure,
-    };
-    let report = Report { step: STEP_CLONE, errno, detail: detail as u32 }.to_bytes();
-    send(socket, &report);
+    if let Err((errno, detail)) = follow(orders) {
+        // SAFETY: by the contract nobody else touches it now.
+        unsafe { *orders.failure = (errno, detail as u32) };
+    }
     loop {
         call!(nr::EXIT_GROUP, 1).ok();
     }
@@ -74,40 +74,63 @@ pub(super) unsafe extern "C" fn kid(orders: *const Orders) -> ! {
 
 type Step<T = ()> = Result<T, (i32, Detail)>;
 
-/// `socket` is where a failure can be told at each moment: its number in the caller, the one above all
-/// that are wanted, and at last its own. Any of them means something else before or after.
-fn follow(orders: &Orders, socket: &mut i32) -> Step {
-    let at = |detail: Detail| move |errno: i32| (errno, detail);
+fn at(detail: Detail) -> impl Fn(i32) -> (i32, Detail) {
+    move |errno| (errno, detail)
+}
+
+fn follow(orders: &Orders) -> Step {
+    let above = orders.base + Slot::INHERITED as i32;
     // Away from the numbers that are wanted first: a source may have the number of another's target.
-    let above = orders.top as usize + 1;
     let mut held = [-1i32; DESCRIPTORS];
-    for give in orders.gives.iter().take(orders.given).filter(|give| give.to == orders.socket) {
-        *socket = give.from;
+    if orders.shares_table {
+        take(orders, above, &mut held)?;
+    } else {
+        hold(orders, above, &mut held)?;
     }
-    for (place, give) in held.iter_mut().zip(&orders.gives).take(orders.given) {
-        *place = call!(nr::FCNTL, give.from, F_DUPFD_CLOEXEC, above).map_err(at(Detail::Dup))? as i32;
-        if give.to == orders.socket {
-            *socket = *place;
+    // Preserved descriptors keep their numbers, and survive the execs. One that the caller has not opened is none.
+    for number in 3..orders.base {
+        match call!(nr::FCNTL, number, F_SETFD, 0) {
+            Err(EBADF) => {}
+            other => other.map(drop).map_err(at(Detail::Dup))?,
         }
     }
-    let program = call!(nr::FCNTL, orders.program, F_DUPFD_CLOEXEC, above).map_err(at(Detail::Dup))?;
-    call!(nr::DUP3, program, orders.top, O_CLOEXEC).map_err(at(Detail::Dup))?;
-    close_between(orders.base, orders.top - 1).map_err(at(Detail::CloseRange))?;
-    // Preserved descriptors keep their numbers, and survive the execs.
-    for number in 3..orders.base {
-        call!(nr::FCNTL, number, F_SETFD, 0).map_err(at(Detail::Dup))?;
-    }
-    for (from, give) in held.iter().zip(&orders.gives).take(orders.given) {
+    for (from, give) in held.iter().zip(&orders.gives).filter(|(from, _)| **from >= 0) {
         call!(nr::DUP3, *from, give.to, 0).map_err(at(Detail::Dup))?;
     }
-    *socket = orders.socket;
-    close_from(above as i32).map_err(at(Detail::CloseRange))?;
-    if orders.await_id_maps {
-        await_id_maps(orders.socket)?;
-    }
-    call!(nr::EXECVEAT, orders.top, c"".as_ptr(), orders.argv.as_ptr(), orders.envp.as_ptr(), AT_EMPTY_PATH)
+    close_from(above).map_err(at(Detail::CloseRange))?;
+    let image = orders.base + Slot::IMAGE.0 as i32;
+    call!(nr::EXECVEAT, image, c"".as_ptr(), orders.argv.as_ptr(), orders.envp.as_ptr(), AT_EMPTY_PATH)
         .map_err(at(Detail::Execve))
         .map(drop)
+}
+
+/// From a copy of the caller's table: what is given, above all numbers that are wanted; the rest is closed.
+fn hold(orders: &Orders, above: i32, held: &mut [i32; DESCRIPTORS]) -> Step {
+    for (place, give) in held.iter_mut().zip(&orders.gives).filter(|(_, give)| give.from >= 0) {
+        *place = call!(nr::FCNTL, give.from, F_DUPFD_CLOEXEC, above).map_err(at(Detail::Dup))? as i32;
+    }
+    close_between(orders.base, above - 1).map_err(at(Detail::CloseRange))
+}
+
+/// From the caller's own table: a new one with the numbers below `base` alone, into which the others are fetched. So it
+/// does not matter how many descriptors the caller has.
+fn take(orders: &Orders, above: i32, held: &mut [i32; DESCRIPTORS]) -> Step {
+    call!(common::CLOSE_RANGE, orders.base, u32::MAX, CLOSE_RANGE_UNSHARE).map_err(at(Detail::CloseRange))?;
+    let caller = call!(nr::GETPPID).map_err(at(Detail::Getfd))?;
+    let caller = call!(common::PIDFD_OPEN, caller, 0).map_err(at(Detail::Getfd))? as i32;
+    let high = call!(nr::FCNTL, caller, F_DUPFD_CLOEXEC, above).map_err(at(Detail::Dup))? as i32;
+    call!(nr::CLOSE, caller).ok();
+    for (place, give) in held.iter_mut().zip(&orders.gives).filter(|(_, give)| give.from >= 0) {
+        *place = if give.from < orders.base {
+            call!(nr::FCNTL, give.from, F_DUPFD_CLOEXEC, above).map_err(at(Detail::Dup))? as i32
+        } else {
+            let fetched = call!(common::PIDFD_GETFD, high, give.from, 0).map_err(at(Detail::Getfd))? as i32;
+            let moved = call!(nr::FCNTL, fetched, F_DUPFD_CLOEXEC, above).map_err(at(Detail::Dup))? as i32;
+            call!(nr::CLOSE, fetched).ok();
+            moved
+        };
+    }
+    Ok(())
 }
 
 /// Closes the few descriptors between two numbers.
@@ -162,28 +185,4 @@ fn close_listed(mut records: &[u8], first: i32, list: i32) {
         let Some(rest) = records.get(length.max(HEADER)..) else { return };
         records = rest;
     }
-}
-
-/// Without the maps an exec would lose all capabilities in the new user namespace.
-fn await_id_maps(socket: i32) -> Step {
-    let mut byte = 0u8;
-    match call!(nr::READ, socket, &raw mut byte, 1) {
-        Ok(1) => {}
-        // The caller gave up and closed its end.
-        Ok(_) => loop {
-            call!(nr::EXIT_GROUP, 1).ok();
-        },
-        Err(errno) => return Err((errno, Detail::Read)),
-    }
-    call!(nr::SETRESGID, 0, 0, 0).map_err(|errno| (errno, Detail::Setgid))?;
-    call!(nr::SETRESUID, 0, 0, 0).map_err(|errno| (errno, Detail::Setuid))?;
-    Ok(())
-}
-
-/// sendmsg(2) without control data, on a socket that may be closed at the other end.
-fn send(socket: i32, bytes: &[u8; REPORT_BYTES]) {
-    let mut vector = libc::iovec { iov_base: bytes.as_ptr().cast_mut().cast(), iov_len: bytes.len() };
-    // `struct msghdr` without libc's constructors: seven words.
-    let message = [0usize, 0, &raw mut vector as usize, 1, 0, 0, 0];
-    call!(nr::SENDMSG, socket, message.as_ptr(), MSG_NOSIGNAL).ok();
 }

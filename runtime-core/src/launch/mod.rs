@@ -1,12 +1,13 @@
 //! The launch: from a plan to a process.
 //!
-//! `clone` makes the child, `kid` is what the child does until it runs the tiny init, `child` is the
-//! conversation with the init, `lanes` runs the parent's half of the plan meanwhile.
+//! `stage` makes stage 0 by `clone` and `kid`; `child` is the conversation with stage 0 and the init, `lanes` runs the
+//! caller's part of the plan meanwhile. `errand` has stage 0 do something without an init.
 
 #![allow(unsafe_code)]
 
 mod child;
 mod clone;
+mod errand;
 mod failure;
 mod gate;
 mod hooks;
@@ -16,9 +17,10 @@ mod kid;
 mod lanes;
 mod listener;
 mod net_devices;
-mod network;
+mod stage;
 mod times;
 mod undo;
+mod wait;
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
@@ -28,12 +30,12 @@ use nix::fcntl::{FcntlArg, FdFlag, OFlag, fcntl, open};
 use nix::sys::stat::Mode;
 
 pub(crate) use child::{Child, Kept};
+pub(crate) use errand::locked_tree;
 pub(crate) use failure::StepText;
 pub(crate) use gate::{Handover, open_gate};
 pub(crate) use hooks::{hook_files, run_hooks, run_poststop};
-use image::InitImage;
 pub(crate) use image::sealed;
-pub(crate) use lanes::{ParentLane, locked_tree, run};
+pub(crate) use lanes::{ParentLane, run};
 pub(crate) use listener::Receiver;
 pub(crate) use net_devices::{Moved, give as give_net_devices, require as require_net_devices};
 pub(crate) use undo::Guard;
@@ -44,9 +46,8 @@ use crate::plan::{Join, LaunchPlan};
 use crate::sys::memfd::Purpose;
 use crate::sys::{namespace, socket};
 use crate::timings::Timings;
-use clone::Request;
-use kid::Give;
-use times::Times;
+use stage::Stage;
+use times::Shared;
 
 /// What a launch takes beside its plan.
 pub(crate) struct Inputs<'a> {
@@ -56,6 +57,8 @@ pub(crate) struct Inputs<'a> {
     pub(crate) preserved: u32,
     /// Directory of the cgroup (v2) to start in.
     pub(crate) cgroup: Option<BorrowedFd<'a>>,
+    /// Files by which the init enters cgroups that it is not cloned into.
+    pub(crate) tasks: Vec<OwnedFd>,
     /// Listening socket of the start gate.
     pub(crate) gate: Option<BorrowedFd<'a>>,
     /// The pidfd of the container's init, for exec.
@@ -66,73 +69,48 @@ pub(crate) struct Inputs<'a> {
     pub(crate) timings: Option<&'a Arc<Timings>>,
 }
 
-/// Clones the child and lets it run the tiny init with the plan's child lane. The parent lane is the
+/// Makes stage 0 and gives it the plan: it clones the init, which runs its lane. The caller's lane is the
 /// caller's next step ([`run`]).
 pub(crate) fn spawn<'a>(plan: &'a LaunchPlan, inputs: &Inputs<'_>) -> Result<Child<'a>> {
     let base = base(inputs.preserved)?;
-    let times = inputs.timings.map(|timings| Times::new(timings, plan)).transpose()?;
+    let shared = Shared::new(plan, inputs.timings)?;
     let joins = plan.joins.iter().map(open_join).collect::<Result<Vec<_>>>()?;
-    let inherited = inherited_slots(inputs, &plan.joins);
-    let image = sealed(&plan.child.image(base, inherited), Purpose::Data)?;
     let forks = plan.child.ops().iter().any(|op| matches!(op, Op::ForkIntoPidNamespace));
-    let program = InitImage::new()?;
     let (ours, theirs) = socket::pair(forks).map_err(|errno| Error::system("socketpair", errno))?;
     let null = missing_stdio(inputs)?;
-    mark(times.as_ref(), || "make the plan's and the init's memory files".to_owned());
+    let stage = Stage::spawn(streams(inputs, null.as_ref()), base)?;
+    shared.mark(|| "make the init's first stage".to_owned());
 
-    let mut gives = Vec::with_capacity(kid::DESCRIPTORS);
-    for (stream, given) in inputs.stdio.iter().enumerate() {
-        let own = is_inheritable(stream as i32).then_some(stream as i32);
-        let from = given.map(|fd| fd.as_raw_fd()).or(own).or(null.as_ref().map(AsRawFd::as_raw_fd));
-        gives.push(Give { from: from.unwrap_or(-1), to: stream as i32 });
-    }
-    let mut give = |slot: Slot, fd: BorrowedFd<'_>| {
-        gives.push(Give { from: fd.as_raw_fd(), to: base + slot.0 as i32 });
-    };
-    give(Slot::PLAN, image.as_fd());
-    give(Slot::SYNC, theirs.as_fd());
-    inputs.gate.into_iter().for_each(|fd| give(Slot::GATE, fd));
-    inputs.target.into_iter().for_each(|fd| give(Slot::TARGET, fd));
-    times.iter().for_each(|times| give(Slot::TIMES, times.as_fd()));
-    plan.joins.iter().zip(&joins).for_each(|(join, fd)| give(join.slot, fd.as_fd()));
-
-    let cloned = clone::clone(&Request {
-        namespaces: plan.clone_flags,
-        cgroup: inputs.cgroup,
-        program: program.as_fd(),
-        gives: &gives,
-        base,
-        await_id_maps: maps_at_clone(plan),
-    })?;
-    mark(times.as_ref(), || "clone3".to_owned());
+    let mut gives = vec![(Slot::SYNC, theirs.as_fd()), (Slot::SHARED, shared.as_fd())];
+    gives.extend(inputs.gate.map(|fd| (Slot::GATE, fd)));
+    gives.extend(inputs.target.map(|fd| (Slot::TARGET, fd)));
+    gives.extend(inputs.cgroup.map(|fd| (Slot::PLACE, fd)));
+    gives.extend(plan.joins.iter().zip(&joins).map(|(join, fd)| (join.slot, fd.as_fd())));
+    let tasks = inputs.tasks.iter().zip(0..Slot::TASKS_COUNT);
+    gives.extend(tasks.map(|(fd, at)| (Slot(Slot::TASKS.0 + at), fd.as_fd())));
+    let filled = gives.iter().fold(Slot::PLAN.bit(), |bits, (slot, _)| bits | slot.bit());
+    let image = plan.child.image(stage.base(), filled, inputs.timings.is_some());
+    let image = sealed(&image, Purpose::Data)?;
+    gives.push((Slot::PLAN, image.as_fd()));
+    stage.send(gives)?;
+    shared.mark(|| "send the plan".to_owned());
     drop(theirs);
-    let mut child = Child::new(plan, cloned, ours, times);
-    if let Some(maps) = plan.id_maps.as_ref().filter(|_| maps_at_clone(plan)) {
-        idmap::write(child.pid(), maps, inputs.privileged)?;
-        child.release(&[])?;
-    }
+    let mut child = Child::new(plan, stage, ours, shared);
+    child.map_ids(inputs.privileged)?;
     Ok(child)
 }
 
-/// Tells of a step, if anybody wants to know.
-fn mark(times: Option<&Times>, step: impl FnOnce() -> String) {
-    if let Some(times) = times {
-        times.mark(step());
-    }
+/// The numbers of the standard streams to give; -1 for one that there is not.
+fn streams(inputs: &Inputs<'_>, null: Option<&OwnedFd>) -> [i32; 3] {
+    let stream = |number: usize| {
+        let own = is_inheritable(number as i32).then_some(number as i32);
+        let given = inputs.stdio.get(number).copied().flatten().map(|fd| fd.as_raw_fd());
+        given.or(own).or(null.map(AsRawFd::as_raw_fd)).unwrap_or(-1)
+    };
+    [stream(0), stream(1), stream(2)]
 }
 
-/// The slots that the init finds filled, as bits.
-fn inherited_slots(inputs: &Inputs<'_>, joins: &[Join]) -> u32 {
-    let always = [Slot::PLAN, Slot::SYNC];
-    let gate = inputs.gate.map(|_| Slot::GATE);
-    let target = inputs.target.map(|_| Slot::TARGET);
-    let times = inputs.timings.map(|_| Slot::TIMES);
-    let slots =
-        always.into_iter().chain(gate).chain(target).chain(times).chain(joins.iter().map(|join| join.slot));
-    slots.fold(0, |bits, slot| bits | 1 << slot.0)
-}
-
-/// Whether clone3 makes the user namespace; otherwise the child does, after joining others.
+/// Whether the clone makes the user namespace; otherwise the init does, after joining others.
 fn maps_at_clone(plan: &LaunchPlan) -> bool {
     plan.id_maps.is_some() && plan.clone_flags & libc::CLONE_NEWUSER as u64 != 0
 }

@@ -8,11 +8,9 @@ use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
-use nix::sched::CloneFlags;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::spec::NetDevice;
-use crate::sys::namespace;
 use crate::sys::netlink::{Address, LinkIdentity, Netlink};
 
 /// The network namespace of the calling thread.
@@ -76,7 +74,7 @@ pub(crate) fn require(namespace: BorrowedFd<'_>, devices: &[NetDevice]) -> Resul
     if devices.is_empty() {
         return Ok(());
     }
-    let mut netlink = socket_in(namespace, open_namespace(OWN)?.as_fd())?;
+    let mut netlink = socket_in(namespace)?;
     for device in devices.iter().filter(|device| !device.name.ends_with("%d")) {
         if find(&mut netlink, &device.name)?.is_none() {
             return Err(Error::new(
@@ -114,7 +112,7 @@ impl Sides {
         let own = open_namespace(OWN)?;
         let other = open_namespace(&format!("/proc/{pid}/ns/net"))?;
         let netlink = Netlink::open().map_err(|errno| Error::system("open a netlink socket", errno))?;
-        let there = socket_in(other.as_fd(), own.as_fd())?;
+        let there = socket_in(other.as_fd())?;
         let host = Side { netlink, namespace: own };
         Ok(Self { host, container: Side { namespace: other, netlink: there }, shared })
     }
@@ -245,15 +243,10 @@ fn open_namespace(path: &str) -> Result<OwnedFd> {
     File::open(path).map(OwnedFd::from).map_err(|error| Error::io(format!("open {path:?}"), &error))
 }
 
-/// A socket that works in another network namespace than the calling thread's, which is `own`.
-fn socket_in(namespace: BorrowedFd<'_>, own: BorrowedFd<'_>) -> Result<Netlink> {
-    const NEWNET: i32 = CloneFlags::CLONE_NEWNET.bits();
-    let failed = |call: &'static str| move |errno| Error::system(call, errno);
-    namespace::setns(namespace, NEWNET).map_err(failed("setns to the container's network namespace"))?;
-    let socket = Netlink::open();
-    // As in `network`: a thread that stayed would act on the wrong network, unnoticed.
-    namespace::setns(own, NEWNET).map_err(failed("setns back to the caller's network namespace"))?;
-    socket.map_err(failed("open a netlink socket in the container's network namespace"))
+/// A socket that works in another network namespace than the caller's.
+fn socket_in(namespace: BorrowedFd<'_>) -> Result<Netlink> {
+    let socket = super::errand::netlink_socket(namespace)?;
+    Netlink::of(socket).map_err(|errno| Error::system("configure a netlink socket", errno))
 }
 
 fn find(netlink: &mut Netlink, name: &str) -> Result<Option<u32>> {

@@ -22,10 +22,11 @@ pub(super) fn runtime_hooks(lanes: &mut Lanes, context: Context<'_>) {
 
 /// The state, which hooks of the child read, and the files for what they print.
 pub(super) fn receive_files(lanes: &mut Lanes, annotations: &BTreeMap<String, String>) {
-    lanes.push(Op::Receive { into: Slot::STATE, count: 1 });
+    lanes.push(Op::Receive { from: Slot::SYNC, into: Slot::STATE, count: 1 });
     for (annotation, into) in hook::OUTPUTS.into_iter().zip([Slot::HOOK_STDOUT, Slot::HOOK_STDERR]) {
         if hook::output(annotations, annotation).is_some() {
-            lanes.push_from(Op::Receive { into, count: 1 }, &format!("annotations.{annotation}"));
+            let receive = Op::Receive { from: Slot::SYNC, into, count: 1 };
+            lanes.push_from(receive, &format!("annotations.{annotation}"));
         }
     }
 }

@@ -16,7 +16,7 @@ fn hash(text: &[u8]) -> u64 {
         .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3))
 }
 
-/// Operations of the child lane under construction.
+/// Operations of stage 0 and of the init under construction.
 ///
 /// Strings are put into the arena once and shared. The arena begins with a NUL, so offset 0 is the
 /// empty string.
@@ -24,6 +24,8 @@ fn hash(text: &[u8]) -> u64 {
 pub(crate) struct ChildPlan {
     ops: Vec<Op>,
     origins: Vec<Origin>,
+    /// How many of them, from the first on, are stage 0's.
+    first_of_init: usize,
     arena: Vec<u8>,
     /// Where the last text with a hash is: texts that share one are only kept twice.
     strings: HashMap<u64, Str>,
@@ -35,6 +37,7 @@ impl Default for ChildPlan {
         Self {
             ops: Vec::with_capacity(128),
             origins: Vec::with_capacity(128),
+            first_of_init: 0,
             arena: {
                 let mut arena = Vec::with_capacity(4096);
                 arena.resize(8, 0);
@@ -50,6 +53,19 @@ impl ChildPlan {
     pub(crate) fn push(&mut self, op: Op) {
         self.ops.push(op);
         self.origins.push(None);
+    }
+
+    /// Puts the operations of stage 0 before those of the init.
+    pub(crate) fn put_stage(&mut self, stage: Vec<(Op, Origin)>) {
+        self.first_of_init += stage.len();
+        let (ops, origins): (Vec<Op>, Vec<Origin>) = stage.into_iter().unzip();
+        self.ops.splice(0..0, ops);
+        self.origins.splice(0..0, origins);
+    }
+
+    /// Index of the init's first operation.
+    pub(crate) fn first_of_init(&self) -> usize {
+        self.first_of_init
     }
 
     /// Takes the wait at the start gate away.
@@ -158,14 +174,22 @@ impl ChildPlan {
         self.arena.get(slice.offset as usize..(slice.offset + slice.len) as usize).unwrap_or_default()
     }
 
-    /// The whole image. `base` is the number of the first inherited slot, `inherited` has a bit for
-    /// each slot that is given.
-    pub(crate) fn image(&self, base: i32, inherited: u32) -> Vec<u8> {
+    /// The whole image. `base` is the number of the first slot's descriptor, `inherited` has a bit for each slot that is
+    /// filled from outside, `timed` asks for the times of the operations.
+    pub(crate) fn image(&self, base: i32, inherited: u64, timed: bool) -> Vec<u8> {
         let ops = size_of_val(self.ops.as_slice());
         let arena = (size_of::<Header>() + ops).next_multiple_of(8);
-        let header = [MAGIC, self.ops.len() as u32, arena as u32, base as u32, inherited, 0];
+        let header = [
+            MAGIC,
+            self.ops.len() as u32,
+            arena as u32,
+            base as u32,
+            self.first_of_init as u32,
+            u32::from(timed),
+        ];
         let mut image = Vec::with_capacity(arena + self.arena.len());
         header.iter().for_each(|word| image.extend_from_slice(&word.to_ne_bytes()));
+        image.extend_from_slice(&inherited.to_ne_bytes());
         image.extend_from_slice(crate::sys::raw::op_bytes(&self.ops));
         image.resize(arena, 0);
         image.extend_from_slice(&self.arena);
@@ -191,7 +215,7 @@ mod tests {
     fn the_image_begins_with_its_magic_and_is_aligned() {
         let mut plan = ChildPlan::default();
         plan.push(Op::NewSession);
-        let image = plan.image(3, 0b11);
+        let image = plan.image(3, 0b11, false);
         assert_eq!(image[..4], MAGIC.to_ne_bytes());
         let arena = u32::from_ne_bytes(image[8..12].try_into().unwrap());
         assert_eq!(arena % 8, 0);

@@ -1,12 +1,13 @@
-//! Both lanes under construction. A wait of the child and the parent's answer are added together, so
+//! The lanes under construction: the caller's, stage 0's and the init's. A wait of the child and the parent's answer are added together, so
 //! their orders cannot differ.
 
 use std::path::Path;
 
+use super::image::Origin;
 use super::{ChildPlan, MountIdMap, ParentOp};
 use crate::child::ops::{Op, Point, Slot};
 use crate::host::Host;
-use crate::plan::CreateOptions;
+use crate::plan::{CreateOptions, IdRange};
 use crate::spec::{Kind, Namespaces, ValidSpec};
 
 /// What every subject of a plan for `create` may look at.
@@ -88,6 +89,8 @@ pub(super) struct Tree<'a> {
 #[derive(Debug, Default)]
 pub(super) struct Lanes {
     pub(super) child: ChildPlan,
+    /// Stage 0's operations.
+    stage: Vec<(Op, Origin)>,
     pub(super) parent: Vec<ParentOp>,
     pub(super) warnings: Vec<String>,
     pub(super) notes: Vec<String>,
@@ -114,21 +117,59 @@ impl Lanes {
         self.parent.push(ParentOp::LetRun);
     }
 
-    /// The child waits for a tree that the parent clones, in [`Slot::MOUNT`].
+    /// Stage 0 does something.
+    pub(super) fn stage(&mut self, op: Op) {
+        self.stage.push((op, None));
+    }
+
+    /// Stage 0 does something that the field `origin` asked for.
+    pub(super) fn stage_from(&mut self, op: Op, origin: &str) {
+        self.stage.push((op, Some(origin.into())));
+    }
+
+    /// The operations of stage 0 and of the init in one list.
+    pub(super) fn finish(&mut self) -> ChildPlan {
+        let mut child = std::mem::take(&mut self.child);
+        child.put_stage(std::mem::take(&mut self.stage));
+        child
+    }
+
+    /// The init waits for a tree that stage 0 clones, in [`Slot::MOUNT`].
     pub(super) fn receive_tree(&mut self, tree: Tree<'_>) {
-        if tree.wait {
-            self.sync(Point::Mounts);
+        let Tree { recursive, nofollow, origin, .. } = tree;
+        // By the time the init asks, its namespaces are made and its ids are mapped.
+        if tree.wait || tree.by_child || tree.idmap.is_some() {
+            self.child.push_from(Op::AskStage, origin);
+            self.stage_from(Op::AwaitInit, origin);
         }
-        let receive = Op::Receive { into: Slot::MOUNT, count: 1 };
-        self.child.push_from(receive, tree.origin);
-        self.parent.push(ParentOp::SendTree {
-            source: tree.path,
-            recursive: tree.recursive,
-            nofollow: tree.nofollow,
-            mounted_by_child: tree.by_child,
-            idmap: tree.idmap,
-            origin: tree.origin.to_owned(),
-        });
+        let path = self.child.string(&tree.path);
+        self.stage_from(
+            match tree.by_child {
+                true => Op::CloneTreeOfInit { path, recursive, nofollow },
+                false => Op::CloneTree { path, recursive, nofollow },
+            },
+            origin,
+        );
+        if let Some(map) = &tree.idmap {
+            self.map_ids(map, origin);
+        }
+        self.stage_from(Op::HandOver { first: Slot::MOUNT, count: 1 }, origin);
+        let receive = Op::Receive { from: Slot::LANES, into: Slot::MOUNT, count: 1 };
+        self.child.push_from(receive, origin);
+    }
+
+    /// Stage 0 gives [`Slot::MOUNT`] an id map.
+    fn map_ids(&mut self, map: &MountIdMap, origin: &str) {
+        let (open, recursive) = match map {
+            MountIdMap::Container { recursive } => (Op::OpenUserNamespace, *recursive),
+            MountIdMap::Own { uid, gid, recursive } => {
+                let uid = self.child.bytes(IdRange::lines(uid).as_bytes());
+                let gid = self.child.bytes(IdRange::lines(gid).as_bytes());
+                (Op::MakeUserNamespace { uid, gid }, *recursive)
+            }
+        };
+        self.stage_from(open, origin);
+        self.stage_from(Op::MapIds { recursive }, origin);
     }
 
     /// The child clones a tree itself, into [`Slot::MOUNT`].
@@ -138,11 +179,14 @@ impl Lanes {
         self.child.push_from(op, tree.origin);
     }
 
-    /// The child waits for the network namespace that the parent makes, in [`Slot::NETWORK`], and
-    /// for its sysfs with these MOUNT_ATTR_*.
-    pub(super) fn receive_network(&mut self, sysfs: Option<u64>) {
-        let count = 1 + u32::from(sysfs.is_some());
-        self.child.push(Op::Receive { into: Slot::NETWORK, count });
-        self.parent.push(ParentOp::MakeNetwork { sysfs });
+    /// The init waits for the network namespace that stage 0 has made, in [`Slot::NETWORK`], and enters it; with `sysfs`
+    /// the context of a sysfs of it is in [`Slot::SYSFS`] then.
+    pub(super) fn receive_network(&mut self, sysfs: bool) {
+        let count = 1 + u32::from(sysfs);
+        self.stage(Op::HandOver { first: Slot::NETWORK, count });
+        // The init need not wait for the interface.
+        self.stage_from(Op::LoopbackUp, "linux.namespaces");
+        self.child.push(Op::Receive { from: Slot::LANES, into: Slot::NETWORK, count });
+        self.child.push(Op::JoinNamespaces { slot: Slot::NETWORK, flags: Kind::Network.flag() });
     }
 }

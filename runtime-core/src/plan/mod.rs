@@ -35,15 +35,17 @@ pub use options::{CreateOptions, ExecOptions};
 /// The launch of an init or of an exec, complete and immutable.
 #[derive(Debug)]
 pub struct LaunchPlan {
-    /// The child lane.
+    /// The lanes of stage 0 and of the init.
     pub(crate) child: ChildPlan,
-    /// The parent lane, in order, from after clone3 on.
+    /// The caller writes the limits of the cgroup before the init is in it: the controllers of v1 want that.
+    pub(crate) limits_first: bool,
+    /// The caller's lane, in order, from when stage 0 has its plan on.
     pub(crate) parent: Vec<ParentOp>,
-    /// CLONE_NEW* of the namespaces that clone3 makes.
+    /// CLONE_NEW* of the namespaces that the clone of the init makes.
     pub(crate) clone_flags: u64,
-    /// Namespaces to join, opened by the parent before clone3 and inherited in `slot`.
+    /// Namespaces to join, opened by the caller and given to stage 0 in `slot`.
     pub(crate) joins: Vec<Join>,
-    /// Id maps of a new user namespace, written between clone3 and execveat.
+    /// Id maps of a new user namespace, written before the init does anything.
     pub(crate) id_maps: Option<IdMaps>,
     /// What the caller should tell the user: things that the specification lets a runtime leave
     /// out, such as capabilities that cannot be granted.
@@ -85,7 +87,7 @@ impl LaunchPlan {
 /// A namespace to join by path.
 #[derive(Debug, Clone)]
 pub(crate) struct Join {
-    /// Inherited slot of its descriptor.
+    /// Slot of its descriptor.
     pub(crate) slot: Slot,
     /// CLONE_NEW* of its kind: what the descriptor must be.
     pub(crate) kind: u32,
@@ -117,12 +119,19 @@ pub struct IdRange {
     pub size: u32,
 }
 
-/// An operation of the parent lane.
+impl IdRange {
+    /// The text of uid_map or gid_map (user_namespaces(7)).
+    pub(crate) fn lines(ranges: &[IdRange]) -> String {
+        ranges.iter().map(|range| format!("{} {} {}\n", range.container, range.host, range.size)).collect()
+    }
+}
+
+/// An operation of the caller's lane.
 #[derive(Debug, Clone)]
 pub(crate) enum ParentOp {
     /// Has systemd make the unit around the init, and opens its cgroup.
     StartUnit,
-    /// Puts the init into the cgroups that clone3 could not.
+    /// Puts the process into cgroups that a service manager keeps: it can neither be cloned into them nor enter them.
     JoinCgroup,
     /// Writes the limits of the cgroup.
     ApplyLimits,
@@ -130,28 +139,6 @@ pub(crate) enum ParentOp {
     AttachDevices,
     /// Puts the process into its class of service (resctrl).
     JoinResctrl,
-    /// Makes a network namespace, and with `sysfs` (MOUNT_ATTR_* of the mount) its sysfs, and sends both to
-    /// the child, which receives `NETWORK` and, if asked, `SYSFS`. Then it brings the loopback interface up.
-    MakeNetwork {
-        /// MOUNT_ATTR_* of a sysfs to make in the namespace.
-        sysfs: Option<u64>,
-    },
-    /// Clones a tree of the host, gives it the id map, and sends it to the child's next `Receive`.
-    SendTree {
-        /// Path on the host.
-        source: String,
-        /// With the mounts below.
-        recursive: bool,
-        /// Do not follow a final symbolic link.
-        nofollow: bool,
-        /// The tree is one of those that the child has mounted: the path is taken in its mount
-        /// namespace.
-        mounted_by_child: bool,
-        /// The id map of an idmapped mount.
-        idmap: Option<MountIdMap>,
-        /// JSON path of the mount.
-        origin: String,
-    },
     /// prlimit(2) of the init, for which a child in a user namespace has no right.
     Rlimit {
         /// RLIMIT_*.

@@ -1,9 +1,9 @@
-//! Namespaces: which clone3 makes, which the child joins or makes, and in which order.
+//! Namespaces: which the clone makes, which stage 0 makes, which the init joins or makes, and in which order.
 
 use super::lanes::{Context, Lanes};
 use super::{Join, ParentOp};
 use crate::cgroup::Mode;
-use crate::child::ops::{Op, Point, Slice, Slot};
+use crate::child::ops::{Maps, Op, Point, Slice, Slot};
 use crate::spec::{Kind, Namespace};
 
 /// How the namespaces of a container come to be.
@@ -15,8 +15,8 @@ pub(super) struct Layout {
     unshare: u32,
     /// The namespaces to join, in order.
     pub(super) joins: Vec<Join>,
-    /// The parent makes the network namespace.
-    pub(super) parent_makes_network: bool,
+    /// Stage 0 makes the network namespace, beside the init.
+    pub(super) stage_makes_network: bool,
     /// The child makes the user namespace, after it joined others as what it was before.
     own_user_namespace: bool,
 }
@@ -29,9 +29,8 @@ impl Layout {
         // ones are made by the child; and who enters a new one loses the right to join others.
         let own_user_namespace = namespaces.makes(Kind::User) && !joins.is_empty();
         let child_makes = own_user_namespace || namespaces.joins(Kind::User);
-        // The parent enters the new namespace for a moment: in a user namespace it might not be
-        // allowed back into the old one. With one CPU two lanes are only slower.
-        let parent_makes_network = namespaces.makes(Kind::Network)
+        // In a user namespace only the init could make one that belongs there. With one CPU two lanes are only slower.
+        let stage_makes_network = namespaces.makes(Kind::Network)
             && !namespaces.has(Kind::User)
             && context.host.is_privileged()
             && context.host.cpus() >= 2;
@@ -40,14 +39,32 @@ impl Layout {
             .filter(|namespace| namespace.path.is_none())
             // These two are made where their state is known: in the final cgroup, with offsets.
             .filter(|namespace| !matches!(namespace.kind, Kind::Cgroup | Kind::Time))
-            .filter(|namespace| !(parent_makes_network && namespace.kind == Kind::Network))
+            .filter(|namespace| !(stage_makes_network && namespace.kind == Kind::Network))
             .fold(0, |flags, namespace| flags | namespace.kind.flag());
         Self {
             clone_flags: if child_makes { 0 } else { new.into() },
             unshare: if child_makes { new & !Kind::User.flag() } else { 0 },
             joins,
-            parent_makes_network,
+            stage_makes_network,
             own_user_namespace,
+        }
+    }
+
+    /// Who writes the id maps of a user namespace that the clone makes.
+    fn maps(&self, context: Context<'_>) -> Maps {
+        match (self.clone_flags & u64::from(Kind::User.flag()) != 0, context.host.effective_ids().0) {
+            (false, _) => Maps::None,
+            (true, 0) => Maps::ByRoot,
+            (true, _) => Maps::ByUser,
+        }
+    }
+
+    /// Stage 0's part: it clones the init, and makes the network namespace.
+    pub(super) fn stage(&self, lanes: &mut Lanes, context: Context<'_>, sysfs: bool) {
+        let maps = self.maps(context);
+        lanes.stage_from(Op::CloneInit { flags: self.clone_flags, maps }, "linux.namespaces");
+        if self.stage_makes_network {
+            lanes.stage_from(Op::MakeNetwork { sysfs }, "linux.namespaces");
         }
     }
 
@@ -107,7 +124,7 @@ pub(super) fn enter(lanes: &mut Lanes, context: Context<'_>, layout: &Layout) {
     if layout.forks() {
         lanes.push(Op::ForkIntoPidNamespace);
     }
-    if context.namespaces().makes(Kind::Network) && !layout.parent_makes_network {
+    if context.namespaces().makes(Kind::Network) && !layout.stage_makes_network {
         lanes.push(Op::LoopbackUp);
     }
 }
@@ -125,37 +142,25 @@ fn cgroup(lanes: &mut Lanes, context: Context<'_>) {
     }
 }
 
-/// clone3 puts the child into its v2 cgroup only; into others the parent puts it. What depends on
-/// the child's place, its cgroup namespace and its own child, comes after that.
+/// The clone puts the init into its cgroup of v2, and the init enters those of v1 itself. The caller has to put it into
+/// those of a service manager, and into its class of service; what depends on the init's place, its cgroup
+/// namespace and its own child, comes after that.
 fn join_cgroup(lanes: &mut Lanes, context: Context<'_>, layout: &Layout) {
-    let (mode, by_systemd) = (context.host.cgroup_mode(), context.options.by_systemd);
+    lanes.push(Op::JoinCgroups);
     // What it forks begins in the class that it is in.
     let class = context.spec.intel_rdt.is_some() && layout.forks();
-    if mode == Mode::Unified && !context.options.joins_cgroup {
-        if class {
-            lanes.parent.push(ParentOp::JoinResctrl);
-            lanes.sync(Point::CgroupJoined);
-        }
-        return;
-    }
-    if by_systemd {
+    if context.options.by_systemd {
         lanes.parent.push(ParentOp::StartUnit);
+        // v1 denies all devices before it allows some, and a cpuset takes no process before it has CPUs.
+        if context.host.cgroup_mode() != Mode::Unified {
+            lanes.parent.push(ParentOp::ApplyLimits);
+        }
+        lanes.parent.push(ParentOp::JoinCgroup);
     }
-    // v1 denies all devices before it allows some, and a cpuset takes no process before it has CPUs.
-    if mode != Mode::Unified {
-        lanes.parent.push(ParentOp::ApplyLimits);
-    }
-    lanes.parent.push(ParentOp::JoinCgroup);
     if class {
         lanes.parent.push(ParentOp::JoinResctrl);
     }
-    // Nor does the cpu controller take a realtime process into a cgroup without time for it.
-    let scheduled = context.spec.process.as_ref().is_some_and(|process| process.scheduler.is_some());
-    // systemd has put it into the cgroup of the devices before they are allowed.
-    let waits = by_systemd && mode != Mode::Unified;
-    // Without a clone into the cgroup, what the mounts copy into memory is still the container's.
-    let waits = waits || mode == Mode::Unified;
-    if context.namespaces().makes(Kind::Cgroup) || layout.forks() || scheduled || waits {
+    if context.options.by_systemd || class {
         lanes.sync(Point::CgroupJoined);
     }
 }

@@ -4,13 +4,13 @@ use super::caps::{self, SYS_ADMIN};
 use super::lanes::{Context, Lanes};
 use super::namespaces::{self, Layout};
 use super::rlimits::{self, By};
-use super::rootfs::{self, Deferred};
+use super::rootfs;
 use super::{
     CreateOptions, ExecOptions, LaunchPlan, ParentOp, devices, hooks, idmap, io, lsm, process, scheduler,
     seccomp, sysctl,
 };
 use crate::cgroup::Mode;
-use crate::child::ops::{Op, Point, RootSwitch, Slot};
+use crate::child::ops::{Maps, Op, Point, RootSwitch, Slot};
 use crate::error::{Error, Result};
 use crate::host::Host;
 use crate::spec::{Kind, ValidProcess, ValidSpec};
@@ -26,6 +26,7 @@ pub(super) fn create(spec: &ValidSpec, host: &Host, options: &CreateOptions) -> 
     let mut made = Lanes::default();
     let lanes = &mut made;
 
+    layout.stage(lanes, context, rootfs::first_sysfs(&spec.mounts).is_some());
     enter(lanes, context, process, &layout, limits_by);
     make_root(lanes, context, &layout)?;
     limit(lanes, context, process, limits_by, layout.forks());
@@ -56,7 +57,8 @@ pub(super) fn create(spec: &ValidSpec, host: &Host, options: &CreateOptions) -> 
 
     let id_maps = idmap::id_maps(context)?;
     Ok(LaunchPlan {
-        child: made.child,
+        child: made.finish(),
+        limits_first: limits_first(context),
         parent: made.parent,
         clone_flags: layout.clone_flags,
         joins: layout.joins,
@@ -80,13 +82,11 @@ pub(super) fn exec(
     let enters_user_namespace = spec.namespaces.has(Kind::User);
     let by = if enters_user_namespace { By::EarlyChild } else { By::Child };
 
+    scheduler::initial_affinity(lanes, process);
+    lanes.stage(Op::CloneInit { flags: 0, maps: Maps::None });
+    lanes.push(Op::JoinCgroups);
     lanes.push(Op::OpenProc);
-    scheduler::affinity(
-        lanes,
-        &process.affinity_initial,
-        format!("{}execCPUAffinity.initial", process.origin),
-    );
-    join_groups(lanes, spec, host.cgroup_mode() != Mode::Unified || options.joins_cgroup);
+    join_groups(lanes, spec, options.joins_cgroup);
     match (process.affinity_initial.is_empty(), process.affinity_final.is_empty()) {
         (true, true) => scheduler::all_cpus(lanes),
         _ => scheduler::affinity(
@@ -117,7 +117,8 @@ pub(super) fn exec(
     };
     become_program(lanes, &run)?;
     Ok(LaunchPlan {
-        child: made.child,
+        child: made.finish(),
+        limits_first: false,
         parent: made.parent,
         clone_flags: 0,
         joins: Vec::new(),
@@ -158,38 +159,41 @@ fn enter(lanes: &mut Lanes, context: Context<'_>, process: &ValidProcess, layout
     }
 }
 
-/// The root file system, with all that depends on the parent's network namespace at the end.
+/// The root file system. mountinfo(5) has the mounts in the order of the configuration, so a sysfs waits at its turn for
+/// the network namespace that it shows.
 fn make_root(lanes: &mut Lanes, context: Context<'_>, layout: &Layout) -> Result<()> {
     let spec = context.spec;
-    let waits = match layout.parent_makes_network {
-        true => Deferred::new(&spec.mounts),
-        false => Deferred::none(),
-    };
+    let has_devices =
+        spec.namespaces.has(Kind::Mount) || spec.mounts.iter().any(|mount| mount.destination == "/dev");
+    let sysfs = rootfs::first_sysfs(&spec.mounts).filter(|_| layout.stage_makes_network);
+    // Nodes are made while the network namespace is, if no later mount is among them.
+    let early = sysfs.filter(|at| rootfs::devices_fit_before(&spec.mounts, *at));
     rootfs::open_root(lanes, context);
-    for mount in spec.mounts.iter().filter(|mount| !waits.has(mount)) {
-        rootfs::mount(lanes, context, mount, None)?;
+    for (at, mount) in spec.mounts.iter().enumerate() {
+        if early == Some(at) && has_devices {
+            devices::devices(lanes, context);
+        }
+        if sysfs == Some(at) {
+            lanes.receive_network(true);
+        }
+        rootfs::mount(lanes, context, mount, if sysfs == Some(at) { Some(Slot::SYSFS) } else { None })?;
     }
     if spec.namespaces.has(Kind::Mount) {
         io::notify_mount(lanes, context)?;
     }
-    if spec.namespaces.has(Kind::Mount) || spec.mounts.iter().any(|mount| mount.destination == "/dev") {
+    if has_devices && early.is_none() {
         devices::devices(lanes, context);
     }
-    rootfs::restrict(lanes, context, &waits, false);
-    if layout.parent_makes_network {
-        lanes.receive_network(waits.sysfs.map(|(_, attributes)| attributes));
-        lanes.push(Op::JoinNamespaces { slot: Slot::NETWORK, flags: Kind::Network.flag() });
-        for mount in spec.mounts.iter().filter(|mount| waits.has(mount)) {
-            let ready = waits.sysfs.filter(|(index, _)| *index == mount.index).map(|_| Slot::SYSFS);
-            rootfs::mount(lanes, context, mount, ready)?;
-        }
-        rootfs::restrict(lanes, context, &waits, true);
+    rootfs::restrict(lanes, context);
+    if layout.stage_makes_network && sysfs.is_none() {
+        lanes.receive_network(false);
     }
     Ok(())
 }
 
 /// What the parent does while the child makes its root.
 fn limit(lanes: &mut Lanes, context: Context<'_>, process: &ValidProcess, by: By, forks: bool) {
+    // With systemd and v1 they are written before the init joins what systemd does not know.
     if context.host.cgroup_mode() == Mode::Unified {
         lanes.parent.push(ParentOp::ApplyLimits);
     }
@@ -201,6 +205,12 @@ fn limit(lanes: &mut Lanes, context: Context<'_>, process: &ValidProcess, by: By
         rlimits::oom_score_adj(lanes, process, by);
         rlimits::rlimits(lanes, process, by);
     }
+}
+
+/// Whether the limits are to be there before the init is: v1 denies all devices before it allows some, a cpuset takes no
+/// process before it has CPUs, and the cpu controller takes no realtime process without time for it.
+fn limits_first(context: Context<'_>) -> bool {
+    context.host.cgroup_mode() != Mode::Unified && !context.options.by_systemd
 }
 
 /// What a process has to be put into before it forks: its child begins there.

@@ -73,58 +73,26 @@ fn slave(lanes: &mut Lanes, origin: &str) {
     lanes.push_from(op, origin);
 }
 
-/// Which mounts wait for the network namespace of the parent lane: every sysfs, whose view is that of
-/// its maker's network, and whatever is below or above one of them and comes later.
-pub(super) struct Deferred {
-    destinations: Vec<String>,
-    mounts: Vec<usize>,
-    /// The one sysfs that the parent can make, with its MOUNT_ATTR_*.
-    pub(super) sysfs: Option<(usize, u64)>,
+/// The place of the first sysfs among the mounts, if stage 0 can configure it: its view is that of its maker's network
+/// namespace.
+pub(super) fn first_sysfs(mounts: &[Mount]) -> Option<usize> {
+    let first = mounts.iter().position(is_sysfs)?;
+    let options = &mounts.get(first)?.options;
+    (options.data.is_empty() && options.superblock.is_empty()).then_some(first)
 }
 
-impl Deferred {
-    /// Nothing waits.
-    pub(super) fn none() -> Self {
-        Self { destinations: Vec::new(), mounts: Vec::new(), sysfs: None }
-    }
-
-    pub(super) fn new(mounts: &[Mount]) -> Self {
-        let mut deferred = Self::none();
-        for mount in mounts {
-            if is_sysfs(mount) || deferred.has_path(&mount.destination) {
-                deferred.destinations.push(mount.destination.clone());
-                deferred.mounts.push(mount.index);
-            }
-        }
-        let mut sysfs = mounts.iter().filter(|mount| is_sysfs(mount));
-        if let (Some(mount), None) = (sysfs.next(), sysfs.next())
-            && mount.options.data.is_empty()
-            && mount.options.superblock.is_empty()
-        {
-            deferred.sysfs = Some((mount.index, mount.options.attributes()));
-        }
-        deferred
-    }
-
-    /// True if the mount waits.
-    pub(super) fn has(&self, mount: &Mount) -> bool {
-        self.mounts.contains(&mount.index)
-    }
-
-    /// True if what is at `path` depends on a mount that waits.
-    pub(super) fn has_path(&self, path: &str) -> bool {
-        let below = |path: &str, parent: &str| {
-            path.strip_prefix(parent).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-        };
-        self.destinations.iter().any(|other| below(path, other) || below(other, path))
-    }
+/// Whether the nodes of /dev may be made before the mount at `at`: /dev is there, and nothing comes into it later.
+pub(super) fn devices_fit_before(mounts: &[Mount], at: usize) -> bool {
+    let in_devices = |mount: &Mount| mount.destination == "/dev" || mount.destination.starts_with("/dev/");
+    let (before, after) = mounts.split_at(at.min(mounts.len()));
+    before.iter().any(|mount| mount.destination == "/dev") && !after.iter().any(in_devices)
 }
 
 fn is_sysfs(mount: &Mount) -> bool {
     mount.kind == "sysfs" && !mount.options.remount
 }
 
-/// Makes one mount. `ready` is a mount of the parent lane that takes its place.
+/// Makes one mount. `ready` has its configured context.
 pub(super) fn mount(
     lanes: &mut Lanes,
     context: Context<'_>,
@@ -137,7 +105,7 @@ pub(super) fn mount(
         return Ok(());
     }
     if let Some(slot) = ready {
-        lanes.push_from(Op::TakeMount { slot }, &origin);
+        lanes.push_from(Op::MountContext { slot, attributes: mount.options.attributes() }, &origin);
         return finish(lanes, mount, &origin, Node::RealDirectory);
     }
     match mount.kind.as_str() {
@@ -308,14 +276,13 @@ pub(super) fn late_read_only(lanes: &mut Lanes, context: Context<'_>) {
     }
 }
 
-/// Read-only and masked paths; `deferred` selects those that depend on mounts that waited.
-pub(super) fn restrict(lanes: &mut Lanes, context: Context<'_>, waits: &Deferred, deferred: bool) {
-    let selected = |(_, path): &(usize, &String)| waits.has_path(path) == deferred;
-    for (index, path) in distinct(&context.spec.readonly_paths).filter(selected) {
+/// Read-only and masked paths.
+pub(super) fn restrict(lanes: &mut Lanes, context: Context<'_>) {
+    for (index, path) in distinct(&context.spec.readonly_paths) {
         let path = lanes.child.string(path);
         lanes.push_from(Op::ReadOnly { path }, &format!("linux.readonlyPaths[{index}]"));
     }
-    for (index, path) in distinct(&context.spec.masked_paths).filter(selected) {
+    for (index, path) in distinct(&context.spec.masked_paths) {
         let path = lanes.child.string(path);
         lanes.push_from(Op::Mask { path }, &format!("linux.maskedPaths[{index}]"));
     }

@@ -29,6 +29,16 @@ pub(super) fn affinity(lanes: &mut Lanes, mask: &[u8], origin: String) {
     }
 }
 
+/// The affinity of a process before it is in the container's cgroup (config.md, `execCPUAffinity.initial`): stage 0 has it
+/// when it clones the process.
+pub(super) fn initial_affinity(lanes: &mut Lanes, process: &ValidProcess) {
+    if !process.affinity_initial.is_empty() {
+        let mask = lanes.child.bytes(&process.affinity_initial);
+        let origin = format!("{}execCPUAffinity.initial", process.origin);
+        lanes.stage_from(Op::CpuAffinity { mask }, &origin);
+    }
+}
+
 /// All CPUs of the container's cpuset, whatever the caller was bound to: a container is not to
 /// inherit the affinity of the engine's thread that happened to start it.
 pub(super) fn all_cpus(lanes: &mut Lanes) {

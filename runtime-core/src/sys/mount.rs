@@ -17,8 +17,6 @@ const OPEN_TREE_CLONE: i32 = 1;
 const AT_RECURSIVE: i32 = 0x8000;
 /// Both ends of move_mount(2) are the descriptors themselves.
 const MOVE_BY_DESCRIPTORS: u32 = 0x4 | 0x40;
-/// The mount gets the id map of the user namespace in `userns`.
-const MOUNT_ATTR_IDMAP: u64 = 0x0010_0000;
 
 /// `struct mount_attr`.
 #[repr(C)]
@@ -116,13 +114,6 @@ pub(crate) fn change(
 /// Makes a tree private: mounts on it reach nobody else.
 pub(crate) fn make_private(mount: BorrowedFd<'_>) -> Result<(), Errno> {
     change(mount, 0, 0, libc::MS_PRIVATE, true)
-}
-
-/// Gives a detached mount the id map of a user namespace.
-pub(crate) fn idmap(mount: BorrowedFd<'_>, userns: BorrowedFd<'_>, recursive: bool) -> Result<(), Errno> {
-    let attr =
-        MountAttr { set: MOUNT_ATTR_IDMAP, clear: 0, propagation: 0, userns: userns.as_raw_fd() as u64 };
-    set_attributes(mount, &attr, recursive)
 }
 
 fn set_attributes(mount: BorrowedFd<'_>, attr: &MountAttr, recursive: bool) -> Result<(), Errno> {

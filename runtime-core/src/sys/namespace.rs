@@ -1,6 +1,6 @@
 //! Namespaces of the calling thread and nsfs descriptors.
 
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 use nix::errno::Errno;
 
@@ -8,8 +8,6 @@ use nix::errno::Errno;
 const NS_GET_USERNS: libc::Ioctl = 0xb701;
 /// `_IO(0xb7, 3)`: the kind (CLONE_NEW*) of an nsfs descriptor.
 const NS_GET_NSTYPE: libc::Ioctl = 0xb703;
-/// The network namespace of a socket.
-const SIOCGSKNS: libc::Ioctl = 0x894c;
 
 /// setns(2).
 pub(crate) fn setns(namespace: BorrowedFd<'_>, kind: i32) -> Result<(), Errno> {
@@ -55,35 +53,4 @@ pub(crate) fn owner(namespace: BorrowedFd<'_>) -> Result<OwnedFd, Errno> {
     unsafe {
         Errno::result(libc::ioctl(namespace.as_raw_fd(), NS_GET_USERNS)).map(|fd| OwnedFd::from_raw_fd(fd))
     }
-}
-
-/// An internet socket, the handle for what concerns the thread's network namespace.
-pub(crate) fn inet_socket() -> Result<OwnedFd, Errno> {
-    // SAFETY: plain numbers; a new descriptor that nobody else owns.
-    unsafe {
-        Errno::result(libc::socket(libc::AF_INET, libc::SOCK_DGRAM | libc::SOCK_CLOEXEC, 0))
-            .map(|fd| OwnedFd::from_raw_fd(fd))
-    }
-}
-
-/// The network namespace of a socket.
-pub(crate) fn network_of(socket: &OwnedFd) -> Result<OwnedFd, Errno> {
-    // SAFETY: the request takes no argument and makes a new descriptor.
-    unsafe {
-        Errno::result(libc::ioctl(socket.as_fd().as_raw_fd(), SIOCGSKNS)).map(|fd| OwnedFd::from_raw_fd(fd))
-    }
-}
-
-/// Brings the loopback interface up in the socket's network namespace.
-pub(crate) fn loopback_up(socket: &OwnedFd) -> Result<(), Errno> {
-    // SAFETY: zero is a valid ifreq.
-    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
-    request.ifr_name[0] = b'l' as libc::c_char;
-    request.ifr_name[1] = b'o' as libc::c_char;
-    request.ifr_ifru.ifru_flags = libc::IFF_UP as libc::c_short;
-    // SAFETY: the request reads an ifreq.
-    Errno::result(unsafe {
-        libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS as libc::Ioctl, &raw const request)
-    })
-    .map(drop)
 }

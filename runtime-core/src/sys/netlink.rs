@@ -85,6 +85,11 @@ impl Netlink {
             SockFlag::SOCK_CLOEXEC,
             SockProtocol::NetlinkRoute,
         )?;
+        Self::of(socket)
+    }
+
+    /// With a socket (NETLINK_ROUTE) that may be of another network namespace.
+    pub(crate) fn of(socket: OwnedFd) -> Result<Self, Errno> {
         setsockopt(&socket, sockopt::ReceiveTimeout, &TimeVal::seconds(ANSWER_SECONDS))?;
         Ok(Self { socket, sequence: 0 })
     }

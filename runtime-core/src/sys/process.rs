@@ -1,7 +1,7 @@
 //! Processes as descriptors: pidfds, waiting, clone3(2).
 
 use std::mem::MaybeUninit;
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
@@ -89,6 +89,31 @@ pub(crate) fn wait(pidfd: BorrowedFd<'_>, block: bool) -> Result<Option<(i32, i3
         let (pid, status) = unsafe { (info.si_pid(), info.si_status()) };
         Ok((pid != 0).then_some((info.si_code, status)))
     })
+}
+
+/// Waits for the end of a child and reaps it. One that something else in this program has reaped, or that is no child, is as
+/// good.
+pub(crate) fn reap(pidfd: &OwnedFd) {
+    wait(pidfd.as_fd(), true).ok();
+}
+
+/// The pidfd of a child of this process, that has not been reaped; `None` if that is no pid of one.
+pub(crate) fn own_child(pid: i32) -> Option<OwnedFd> {
+    let pidfd = pidfd_open(pid).ok()?;
+    let flags = libc::WEXITED | libc::__WALL | libc::WNOHANG | libc::WNOWAIT;
+    let mut info = MaybeUninit::<libc::siginfo_t>::zeroed();
+    // SAFETY: `info` is writable; the call leaves an ended child to be waited for.
+    let asked =
+        unsafe { libc::waitid(libc::P_PIDFD, pidfd.as_raw_fd() as libc::id_t, info.as_mut_ptr(), flags) };
+    (asked == 0).then_some(pidfd)
+}
+
+/// Whether this thread has the descriptor table of its process, and not one of its own (unshare(2), CLONE_FILES).
+pub(crate) fn shares_descriptors() -> bool {
+    const KCMP_FILES: i32 = 2;
+    let (process, thread) = (nix::unistd::getpid().as_raw(), nix::unistd::gettid().as_raw());
+    // SAFETY: plain numbers.
+    process == thread || unsafe { libc::syscall(libc::SYS_kcmp, process, thread, KCMP_FILES, 0, 0) } == 0
 }
 
 /// signal(2): SIGCHLD gets its default disposition.

@@ -1,8 +1,8 @@
-//! The tiny init: the first process of every container.
+//! The tiny init: the first process of every container, and stage 0, the process that clones it.
 //!
-//! It is run from a sealed memory file by execveat(2), with its plan in a second one, and becomes
-//! the container by walking the plan's operations: no libc, no allocator, no threads, no strings to
-//! parse. It holds 60 kB of memory while a created container waits for `start`.
+//! It is run from a sealed memory file by execveat(2), with its plan in a second one. As stage 0 it takes the plan from the
+//! caller and clones the init; as the init it becomes the container. Both walk operations of the plan: no libc, no
+//! allocator, no threads, no strings to parse. The init holds 60 kB of memory while a created container waits for `start`.
 //!
 //! A failure goes to the parent as `{step, errno, detail}`; the parent owns the plan and says what
 //! that means. The init exits if its parent is gone before the container is `created` or, for `exec`, before
@@ -32,6 +32,7 @@ mod mount;
 mod namespace;
 mod process;
 mod reveal;
+mod stage;
 mod start;
 mod sync;
 mod times;
@@ -40,7 +41,7 @@ mod view;
 use child::ops::{Op, Point, Slot};
 use child::report::{Detail, Report, STEP_PRELUDE};
 use child::syscall::nr;
-use times::Times;
+use times::Shared;
 use view::View;
 
 /// Why an operation stopped.
@@ -81,17 +82,34 @@ pub mod errno {
     pub const EROFS: i32 = 30;
     pub const ENAMETOOLONG: i32 = 36;
     pub const ENOSYS: i32 = 38;
+    pub const EPIPE: i32 = 32;
     pub const ELOOP: i32 = 40;
     pub const EPROTO: i32 = 71;
     pub const ENOTSUP: i32 = 95;
+    pub const ECONNRESET: i32 = 104;
     pub const ETIMEDOUT: i32 = 110;
+}
+
+/// Whose operations a process walks.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Lane {
+    /// Those of stage 0, up to the init's first one.
+    Stage,
+    /// Those of the init.
+    Init,
 }
 
 /// The state of the walk.
 pub struct Init {
     plan: View,
     fds: [i32; Slot::COUNT],
+    lane: Lane,
     step: u32,
+    /// The next operation, and the first that is not walked.
+    next: usize,
+    end: usize,
+    /// The pid of the init, in stage 0.
+    init_pid: u32,
     /// Index into the candidates of `FindProgram`, as an arena offset.
     program: u32,
     /// Arguments and environment of the program.
@@ -106,29 +124,28 @@ pub struct Init {
     directory: Option<device::Directory>,
     /// How often it looks for a message before it waits.
     looks: u32,
-    /// Where the time of each operation goes, if anybody wants to know.
-    times: Option<Times>,
+    /// Memory that the caller sees too.
+    shared: Shared,
 }
 
 impl Init {
-    fn new(base: i32) -> Step<Self> {
+    /// The process at its start: `inherited` are the slots that are filled, from descriptor `base` on.
+    fn new(base: i32, inherited: u64, lane: Lane) -> Step<Self> {
         let plan = View::map(base)?;
-        let times = Times::map(&plan)?;
+        let shared = Shared::map(base + Slot::SHARED.0 as i32, &plan)?;
         let mut fds = [-1; Slot::COUNT];
-        for (slot, fd) in fds.iter_mut().enumerate().take(Slot::INHERITED) {
-            if plan.inherited >> slot & 1 == 1 && slot != Slot::TIMES.0 as usize {
-                *fd = base + slot as i32;
-            }
+        for slot in (0..Slot::INHERITED as u16).map(Slot).filter(|slot| inherited & slot.bit() != 0) {
+            fds[slot.0 as usize] = base + slot.0 as i32;
         }
-        // Slots survive until the init closes them, never an exec.
-        exec::close_on_exec(base)?;
-        call!(nr::PRCTL, PR_SET_DUMPABLE, 0).at(Detail::Prctl)?;
-        exec::reset_signals()?;
         let umask = call!(nr::UMASK, 0).at(Detail::Prctl)?;
-        Ok(Self {
+        let mut init = Self {
             plan,
             fds,
+            lane,
             step: STEP_PRELUDE,
+            next: 0,
+            end: 0,
+            init_pid: 0,
             program: 0,
             vectors: None,
             umask,
@@ -136,8 +153,30 @@ impl Init {
             in_directory: false,
             directory: None,
             looks: sync::LOOKS,
-            times,
-        })
+            shared,
+        };
+        init.go_on_as(lane);
+        Ok(init)
+    }
+
+    /// Goes on with the operations of a lane.
+    fn go_on_as(&mut self, lane: Lane) {
+        self.lane = lane;
+        (self.next, self.end) = match lane {
+            Lane::Stage => (0, self.plan.first_of_init()),
+            Lane::Init => (self.plan.first_of_init(), self.plan.ops().len()),
+        };
+        if lane == Lane::Init {
+            self.shared.note_begin();
+        }
+    }
+
+    /// The socket over which this process tells of itself.
+    fn socket(&self) -> i32 {
+        match self.lane {
+            Lane::Stage => self.fd(Slot::CONTROL),
+            Lane::Init => self.fd(Slot::SYNC),
+        }
     }
 
     /// The descriptor in a slot, or -1.
@@ -161,16 +200,16 @@ impl Init {
     }
 
     fn run(&mut self) -> Step {
-        for step in 0..self.plan.ops().len() {
+        while self.next < self.end {
+            let step = self.next;
+            self.next += 1;
             self.step = step as u32;
-            let op = self.plan.ops()[step];
+            let Some(op) = self.plan.ops().get(step).copied() else { break };
             if !matches!(op, Op::MakeDevice { .. } | Op::MakeSymlink { .. }) {
                 self.directory = None;
             }
             self.execute(op)?;
-            if let Some(times) = &mut self.times {
-                times.note(step + 1);
-            }
+            self.shared.note(step);
         }
         Ok(())
     }
@@ -178,12 +217,29 @@ impl Init {
     /// One operation. The arms only unpack: each subject has a file.
     fn execute(&mut self, op: Op) -> Step {
         match op {
+            Op::CloneInit { flags, maps } => stage::clone_init(self, flags, maps),
+            Op::MakeNetwork { sysfs } => stage::make_network(self, sysfs),
+            Op::AwaitInit => stage::await_init(self),
+            Op::CloneTreeOfInit { path, recursive, nofollow } => {
+                stage::clone_tree_of_init(self, path, recursive, nofollow)
+            }
+            Op::OpenUserNamespace => stage::open_user_namespace(self),
+            Op::MakeUserNamespace { uid, gid } => stage::make_user_namespace(self, uid, gid),
+            Op::MapIds { recursive } => stage::map_ids(self, recursive),
+            Op::CloneLockedTree { path, recursive, nofollow } => {
+                stage::clone_locked_tree(self, path, recursive, nofollow)
+            }
+            Op::OpenNetlink => stage::open_netlink(self),
+            Op::HandOver { first, count } => stage::hand_over(self, first, count),
+            Op::Deliver { slot } => stage::deliver(self, slot),
+
             Op::NewSession => call!(nr::SETSID).at(Detail::Whole).map(drop),
             Op::OpenProc => namespace::open_host_proc(self),
             Op::JoinNamespaces { slot, flags } => namespace::join(self, slot, flags),
             Op::BecomeRoot => namespace::become_root(),
             Op::Unshare { flags } => call!(nr::UNSHARE, flags).at(Detail::Unshare).map(drop),
             Op::TimeNamespace { offsets } => namespace::time(self, offsets),
+            Op::JoinCgroups => process::join_cgroups(self),
             Op::ForkIntoPidNamespace => namespace::fork_into_pid_namespace(self),
             Op::LoopbackUp => namespace::loopback_up(),
             Op::HostName { name } => namespace::host_name(self, name, nr::SETHOSTNAME),
@@ -193,7 +249,8 @@ impl Init {
             Op::Sync { point: Point::IdMaps } => sync::await_id_maps(self),
             Op::Sync { point: _ } => sync::reach(self),
             Op::AwaitWord => sync::word(self),
-            Op::Receive { into, count } => sync::receive(self, into, count),
+            Op::AskStage => sync::ask_stage(self),
+            Op::Receive { from, into, count } => sync::receive(self, from, into, count),
 
             Op::HostPropagation { flags } => mount::propagation(flags),
             Op::OpenRoot { path, slot, private } => mount::open_root(self, path, slot, private),
@@ -201,11 +258,7 @@ impl Init {
                 mount::new_filesystem(self, kind, source, parameters, attributes)
             }
             Op::CloneTree { path, recursive, nofollow } => mount::clone_tree(self, path, recursive, nofollow),
-            Op::TakeMount { slot } => {
-                let fd = self.take(slot);
-                self.set(Slot::MOUNT, fd);
-                Ok(())
-            }
+            Op::MountContext { slot, attributes } => mount::mount_context(self, slot, attributes),
             Op::MountAttributes { set, clear, recursive } => {
                 mount::attributes(self.fd(Slot::MOUNT), set, clear, 0, recursive)
             }
@@ -285,19 +338,41 @@ const PR_SET_NO_NEW_PRIVS: usize = 38;
 /// The status of an init that could not become its container.
 const EXIT_FAILED: usize = 1;
 
-/// Runs the plan whose descriptors begin at `base`; comes back only by exit.
-fn main(base: i32) -> ! {
-    let socket = base + Slot::SYNC.0 as i32;
-    let (step, failure, socket) = match Init::new(base) {
-        Err(failure) => (STEP_PRELUDE, failure, socket),
+/// Walks a lane; the descriptors begin at `base`. It comes back only by exit.
+fn main(base: i32, lane: Lane) -> ! {
+    let socket = match lane {
+        Lane::Stage => Slot::CONTROL,
+        Lane::Init => Slot::SYNC,
+    };
+    let (step, failure, socket) = match begin(base, lane) {
+        Err(failure) => (STEP_PRELUDE, failure, base + socket.0 as i32),
         Ok(mut init) => match init.run() {
-            Ok(()) => (init.step, Failure { errno: errno::ENOEXEC, detail: Detail::Execve as u32 }, init.fd(Slot::SYNC)),
-            Err(failure) => (init.step, failure, init.fd(Slot::SYNC)),
+            Ok(()) if init.lane == Lane::Stage => exit(0),
+            Ok(()) => (init.step, Failure { errno: errno::ENOEXEC, detail: Detail::Execve as u32 }, init.socket()),
+            Err(failure) => (init.step, failure, init.socket()),
         },
     };
     // Without a parent there is nobody to tell; its end of the socket closes with this process.
     sync::send(socket, Report { step, errno: failure.errno, detail: failure.detail }, -1).ok();
     exit(EXIT_FAILED)
+}
+
+/// What comes before the first operation.
+fn begin(base: i32, lane: Lane) -> Step<Init> {
+    // Slots survive until they are closed, never an exec.
+    exec::close_on_exec(base)?;
+    call!(nr::PRCTL, PR_SET_DUMPABLE, 0).at(Detail::Prctl)?;
+    exec::reset_signals()?;
+    let inherited = match lane {
+        // It is what the plan says, which is in one of them.
+        Lane::Init => View::map(base)?.inherited | Slot::LANES.bit(),
+        Lane::Stage => match stage::receive_slots(base + Slot::CONTROL.0 as i32, base)? {
+            Some(slots) => slots | Slot::CONTROL.bit() | Slot::IMAGE.bit(),
+            // The caller has given up.
+            None => exit(0),
+        },
+    };
+    Init::new(base, inherited, lane)
 }
 
 /// exit_group(2).

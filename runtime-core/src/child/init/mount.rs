@@ -137,6 +137,32 @@ fn configured(
     call!(common::FSMOUNT, context, FSMOUNT_CLOEXEC, attributes).at(Detail::Fsmount).map(|fd| fd as i32)
 }
 
+/// The configured context of a new sysfs, which shows the network namespace that this process is in now.
+pub fn sysfs_context() -> Step<i32> {
+    let context = call!(common::FSOPEN, c"sysfs".as_ptr(), CLOEXEC).at(Detail::Fsopen)? as i32;
+    set(context, c"source", c"sysfs")?;
+    call!(common::FSCONFIG, context, FSCONFIG_CMD_CREATE, 0, 0, 0).at(Detail::FsconfigCreate)?;
+    Ok(context)
+}
+
+/// `MountContext`.
+pub fn mount_context(init: &mut Init, slot: Slot, attributes: u64) -> Step {
+    let mount = call!(common::FSMOUNT, init.fd(slot), FSMOUNT_CLOEXEC, attributes).at(Detail::Fsmount)?;
+    init.set(slot, -1);
+    init.set(Slot::MOUNT, mount as i32);
+    Ok(())
+}
+
+/// Gives a mount, or its whole tree, the id map of a user namespace.
+pub fn id_map(mount: i32, user: i32, recursive: bool) -> Step {
+    const MOUNT_ATTR_IDMAP: u64 = 0x10_0000;
+    let attr = MountAttr { set: MOUNT_ATTR_IDMAP, clear: 0, propagation: 0, userns: user as u64 };
+    let flags = AT_EMPTY_PATH | if recursive { AT_RECURSIVE } else { 0 };
+    call!(common::MOUNT_SETATTR, mount, c"".as_ptr(), flags, &raw const attr, size_of::<MountAttr>())
+        .at(Detail::MountSetattr)
+        .map(drop)
+}
+
 /// One option of a context: a string, or a flag when it has no value.
 fn set(context: i32, key: &CStr, value: &CStr) -> Step {
     let (command, value) = match value.is_empty() {

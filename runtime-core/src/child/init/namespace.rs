@@ -11,6 +11,7 @@ use crate::{At, Failure, Init, Step, call, errno, process, sync};
 pub const PROC_SUPER_MAGIC: usize = 0x9fa0;
 const PROC_ROOT_INODE: u64 = 1;
 const CLONE_PARENT: usize = 0x8000;
+const CLONE_PARENT_SETTID: usize = 0x10_0000;
 const CLONE_NEWTIME: usize = 0x80;
 const SIGCHLD: usize = 17;
 
@@ -104,7 +105,8 @@ pub fn fork_into_pid_namespace(init: &mut Init) -> Step {
     for slot in Slot::JOIN.0..Slot::INHERITED as u16 {
         init.set(Slot(slot), -1);
     }
-    if call!(nr::CLONE, CLONE_PARENT | SIGCHLD, 0, 0, 0, 0).at(Detail::Fork)? != 0 {
+    const FLAGS: usize = CLONE_PARENT | CLONE_PARENT_SETTID | SIGCHLD;
+    if call!(nr::CLONE, FLAGS, 0, init.shared.forked(), 0, 0).at(Detail::Fork)? != 0 {
         crate::exit(0);
     }
     // Descriptors and the mapping are shared with or copied from the process that ended; only
@@ -112,16 +114,30 @@ pub fn fork_into_pid_namespace(init: &mut Init) -> Step {
     sync::send(init.fd(Slot::SYNC), Report { step: init.step, errno: 0, detail: 0 }, -1)
 }
 
-/// `LoopbackUp`.
-pub fn loopback_up() -> Step {
+/// The network namespace that this process is in.
+pub fn own_network() -> Step<i32> {
+    const SIOCGSKNS: usize = 0x894c;
+    let socket = inet_socket()?;
+    let network = call!(nr::IOCTL, socket, SIOCGSKNS, 0).at(Detail::Ioctl);
+    file::close(socket);
+    network.map(|fd| fd as i32)
+}
+
+/// An internet socket: the handle for what concerns the network namespace.
+fn inet_socket() -> Step<i32> {
     const AF_INET: usize = 2;
     const SOCK_DGRAM_CLOEXEC: usize = 2 | O_CLOEXEC;
+    call!(nr::SOCKET, AF_INET, SOCK_DGRAM_CLOEXEC, 0).at(Detail::Socket).map(|fd| fd as i32)
+}
+
+/// `LoopbackUp`.
+pub fn loopback_up() -> Step {
     const SIOCSIFFLAGS: usize = 0x8914;
     const IFF_UP: u8 = 1;
     let mut request = [0u8; 40];
     request[..2].copy_from_slice(b"lo");
     request[16] = IFF_UP;
-    let socket = call!(nr::SOCKET, AF_INET, SOCK_DGRAM_CLOEXEC, 0).at(Detail::Socket)? as i32;
+    let socket = inet_socket()?;
     let up = call!(nr::IOCTL, socket, SIOCSIFFLAGS, request.as_mut_ptr()).at(Detail::Ioctl);
     file::close(socket);
     up.map(drop)

@@ -36,6 +36,18 @@ pub fn sysctl(init: &mut Init, path: Str, value: Slice) -> Step {
     written
 }
 
+/// `JoinCgroups`. The kernel asks for the rights of who has opened the files, and a process that moves itself need
+/// not wait for others.
+pub fn join_cgroups(init: &mut Init) -> Step {
+    for slot in (0..Slot::TASKS_COUNT).map(|at| Slot(Slot::TASKS.0 + at)) {
+        if init.fd(slot) >= 0 {
+            file::write_once(init.fd(slot), b"0")?;
+            init.set(slot, -1);
+        }
+    }
+    Ok(())
+}
+
 /// `Rlimit`.
 pub fn rlimit(resource: u32, soft: u64, hard: u64) -> Step {
     let limit = [soft, hard];

@@ -3,7 +3,7 @@
 use core::ffi::c_void;
 
 use crate::child::ops::Slot;
-use crate::child::report::{Detail, GO, REPORT_BYTES, Report};
+use crate::child::report::{Detail, GO, Report};
 use crate::child::syscall::nr;
 use crate::file;
 use crate::{At, Failure, Init, Step, call, errno};
@@ -13,6 +13,8 @@ const SCM_RIGHTS: i32 = 1;
 const MSG_NOSIGNAL: usize = 0x4000;
 const MSG_CMSG_CLOEXEC: usize = 0x4000_0000;
 const MSG_DONTWAIT: usize = 0x40;
+const AF_UNIX: usize = 1;
+const SOCK_SEQPACKET_CLOEXEC: usize = 5 | file::O_CLOEXEC;
 
 /// How often a message is looked for before the wait for it. Most of the parent's answers take it a few
 /// microseconds, on another CPU; to sleep and be woken takes longer than that.
@@ -37,8 +39,8 @@ struct Message {
     flags: i32,
 }
 
-/// How many descriptors one message of the parent carries at most.
-const DESCRIPTORS: usize = 4;
+/// How many descriptors one message carries at most, but for the first one to stage 0.
+pub const DESCRIPTORS: usize = 4;
 
 /// A control message with descriptors: `struct cmsghdr` and its data.
 #[repr(C)]
@@ -54,23 +56,82 @@ const fn rights_len(count: usize) -> usize {
     16 + 4 * count
 }
 
+/// A connected pair that keeps message borders.
+pub fn pair() -> Step<(i32, i32)> {
+    let mut ends = [-1i32; 2];
+    call!(nr::SOCKETPAIR, AF_UNIX, SOCK_SEQPACKET_CLOEXEC, 0, ends.as_mut_ptr()).at(Detail::Socket)?;
+    Ok((ends[0], ends[1]))
+}
+
 /// Sends a report, with a descriptor unless that is -1. A report that did not go out must not be
 /// waited for: the parent waits as well.
 pub fn send(socket: i32, report: Report, fd: i32) -> Step {
-    let mut bytes = report.to_bytes();
-    let mut vector = IoVec { base: bytes.as_mut_ptr().cast(), len: REPORT_BYTES };
-    let mut rights = Rights { len: rights_len(1), level: SOL_SOCKET, kind: SCM_RIGHTS, fds: [fd; DESCRIPTORS] };
-    let with_rights = fd >= 0;
+    let fds = [fd];
+    send_bytes(socket, &report.to_bytes(), if fd >= 0 { &fds } else { &[] })
+}
+
+/// Sends the word to go on, with descriptors.
+pub fn send_word(socket: i32, fds: &[i32]) -> Step {
+    send_bytes(socket, &[GO], fds)
+}
+
+fn send_bytes(socket: i32, bytes: &[u8], fds: &[i32]) -> Step {
+    let mut vector = IoVec { base: bytes.as_ptr().cast_mut().cast(), len: bytes.len() };
+    let count = fds.len().min(DESCRIPTORS);
+    let mut rights = Rights { len: rights_len(count), level: SOL_SOCKET, kind: SCM_RIGHTS, fds: [-1; DESCRIPTORS] };
+    rights.fds[..count].copy_from_slice(&fds[..count]);
     let message = Message {
         name: core::ptr::null_mut(),
         name_len: 0,
         vectors: &raw mut vector,
         vector_count: 1,
-        control: if with_rights { (&raw mut rights).cast() } else { core::ptr::null_mut() },
-        control_len: if with_rights { size_of::<Rights>() - 4 * (DESCRIPTORS - 2) } else { 0 },
+        control: if count > 0 { (&raw mut rights).cast() } else { core::ptr::null_mut() },
+        // As CMSG_SPACE(3): the data takes whole words.
+        control_len: if count > 0 { 16 + (4 * count).next_multiple_of(8) } else { 0 },
         flags: 0,
     };
     call!(nr::SENDMSG, socket, &raw const message, MSG_NOSIGNAL).at(Detail::Send).map(drop)
+}
+
+/// The first message to stage 0: a set of slots, and their descriptors in order. `None` at the end of the stream.
+pub fn receive_many(socket: i32, fds: &mut [i32; Slot::INHERITED]) -> Step<Option<(u64, usize)>> {
+    /// As [`Rights`].
+    #[repr(C)]
+    struct Many {
+        len: usize,
+        level: i32,
+        kind: i32,
+        fds: [i32; Slot::INHERITED],
+    }
+    let mut bits = 0u64;
+    let mut vector = IoVec { base: (&raw mut bits).cast(), len: size_of::<u64>() };
+    let mut rights = Many { len: 0, level: 0, kind: 0, fds: [-1; Slot::INHERITED] };
+    let mut message = Message {
+        name: core::ptr::null_mut(),
+        name_len: 0,
+        vectors: &raw mut vector,
+        vector_count: 1,
+        control: (&raw mut rights).cast(),
+        control_len: size_of::<Many>(),
+        flags: 0,
+    };
+    let received = loop {
+        match call!(nr::RECVMSG, socket, &raw mut message, MSG_CMSG_CLOEXEC) {
+            Err(errno::EINTR) => {}
+            // It was closed with something unread: the caller is gone.
+            Err(errno::ECONNRESET) => break 0,
+            other => break other.at(Detail::Receive)?,
+        }
+    };
+    if received == 0 {
+        return Ok(None);
+    }
+    let count = rights.len.saturating_sub(16) / 4;
+    if received != size_of::<u64>() || rights.kind != SCM_RIGHTS || count > Slot::INHERITED {
+        return Err(Failure { errno: errno::EPROTO, detail: Detail::Receive as u32 });
+    }
+    *fds = rights.fds;
+    Ok(Some((bits, count)))
 }
 
 /// Receives one byte and up to [`DESCRIPTORS`] descriptors; `None` at the end of the stream.
@@ -90,6 +151,8 @@ fn receive_message(socket: i32, mut looks: u32) -> Step<Option<(u8, Rights)>> {
     loop {
         let wait = if looks > 0 { MSG_DONTWAIT } else { 0 };
         match call!(nr::RECVMSG, socket, &raw mut message, MSG_CMSG_CLOEXEC | wait) {
+            // The other side has ended without reading all that was sent to it.
+            Err(errno::ECONNRESET) => return Ok(None),
             Err(errno::EAGAIN) if looks > 0 => {
                 looks -= 1;
                 // With one CPU for both it is the parent's turn. (For a deadline task it would be that until
@@ -104,8 +167,8 @@ fn receive_message(socket: i32, mut looks: u32) -> Step<Option<(u8, Rights)>> {
     }
 }
 
-/// Waits for the parent's word; without a parent there is nothing to live for.
-fn await_word(socket: i32, looks: u32) -> Step {
+/// Waits for the other side's word; without that side there is nothing to live for.
+pub fn await_word(socket: i32, looks: u32) -> Step {
     match receive_message(socket, looks)? {
         Some((GO, _)) => Ok(()),
         _ => crate::exit(crate::EXIT_FAILED),
@@ -145,9 +208,17 @@ pub fn await_id_maps(init: &Init) -> Step {
     reached
 }
 
-/// `Receive`.
-pub fn receive(init: &mut Init, into: Slot, count: u32) -> Step {
-    let Some((_, rights)) = receive_message(init.fd(Slot::SYNC), init.looks)? else { crate::exit(crate::EXIT_FAILED) };
+/// `AskStage`. Without stage 0 the message that comes next does not come.
+pub fn ask_stage(init: &Init) -> Step {
+    send_word(init.fd(Slot::LANES), &[]).or_else(|failure| match failure.errno {
+        errno::EPIPE | errno::ECONNRESET => Ok(()),
+        _ => Err(failure),
+    })
+}
+
+/// `Receive`. Without the other side there is nothing to live for: it has told the caller why.
+pub fn receive(init: &mut Init, from: Slot, into: Slot, count: u32) -> Step {
+    let Some((_, rights)) = receive_message(init.fd(from), init.looks)? else { crate::exit(crate::EXIT_FAILED) };
     let malformed = Failure { errno: errno::EPROTO, detail: Detail::Receive as u32 };
     if count as usize > DESCRIPTORS || rights.len != rights_len(count as usize) || rights.kind != SCM_RIGHTS {
         return Err(malformed);

@@ -1,40 +1,62 @@
-//! Writes when each operation ended, if the caller gave memory for that.
+//! The memory that the caller sees too: pids that the kernel writes, and when each operation ended.
 
-use crate::child::ops::Slot;
+use crate::child::ops::Shared as Layout;
 use crate::child::report::Detail;
 use crate::child::syscall::nr;
 use crate::view::View;
-use crate::{At, Step, call, file};
+use crate::{At, Failure, Step, call, errno};
 
-/// One number for the beginning, and one for each operation: nanoseconds of CLOCK_MONOTONIC.
-pub struct Times(&'static mut [u64]);
+/// The mapping. The caller has made the file as long as [`Layout`] says.
+pub struct Shared {
+    words: &'static mut [u64],
+    timed: bool,
+}
 
-impl Times {
-    /// Maps the memory, closes its descriptor, and notes the beginning; `None` without.
-    pub fn map(plan: &View) -> Step<Option<Self>> {
+impl Shared {
+    /// Maps the memory file.
+    pub fn map(fd: i32, plan: &View) -> Step<Self> {
         const PROT_READ_WRITE: usize = 3;
         const MAP_SHARED: usize = 1;
-        if plan.inherited >> Slot::TIMES.0 & 1 == 0 {
-            return Ok(None);
+        const SEEK_END: usize = 2;
+        let bytes = Layout::bytes(if plan.timed { plan.ops().len() } else { 0 });
+        if call!(nr::LSEEK, fd, 0, SEEK_END).at(Detail::Open)? < bytes {
+            return Err(Failure { errno: errno::EPROTO, detail: Detail::Memory as u32 });
         }
-        let fd = plan.base + Slot::TIMES.0 as i32;
-        let count = plan.ops().len() + 1;
-        let start = call!(nr::MMAP, 0, count * size_of::<u64>(), PROT_READ_WRITE, MAP_SHARED, fd, 0)
-            .at(Detail::Memory)?;
-        file::close(fd);
-        // SAFETY: a fresh mapping of a file that the library has made as long; it stays until the end of the
-        // process. Nobody reads it before the init has ended or waits.
-        let mut times = Self(unsafe { core::slice::from_raw_parts_mut(start as *mut u64, count) });
-        times.note(0);
-        Ok(Some(times))
+        let start = call!(nr::MMAP, 0, bytes, PROT_READ_WRITE, MAP_SHARED, fd, 0).at(Detail::Memory)?;
+        // SAFETY: a fresh mapping of a file that is as long, by the check above; it stays until the end of the
+        // process. The kernel writes the first word on behalf of this process alone, and nobody reads it here.
+        let words = unsafe { core::slice::from_raw_parts_mut(start as *mut u64, bytes / size_of::<u64>()) };
+        Ok(Self { words, timed: plan.timed })
     }
 
-    /// Operation `step` - 1 has ended.
+    /// Where the kernel puts the pid of the init.
+    pub fn pid(&self) -> *const i32 {
+        self.words.as_ptr().cast()
+    }
+
+    /// Where the kernel puts the pid of the process that the init forks.
+    pub fn forked(&self) -> *const i32 {
+        self.pid().wrapping_add(1)
+    }
+
+    /// The init begins.
+    pub fn note_begin(&mut self) {
+        self.put(Layout::BEGIN);
+    }
+
+    /// Operation `step` has ended.
     pub fn note(&mut self, step: usize) {
+        self.put(Layout::TIMES + step);
+    }
+
+    fn put(&mut self, word: usize) {
         const CLOCK_MONOTONIC: usize = 1;
+        if !self.timed {
+            return;
+        }
         let mut time = [0u64; 2];
         call!(nr::CLOCK_GETTIME, CLOCK_MONOTONIC, time.as_mut_ptr()).ok();
-        if let Some(place) = self.0.get_mut(step) {
+        if let Some(place) = self.words.get_mut(word) {
             *place = time[0] * 1_000_000_000 + time[1];
         }
     }

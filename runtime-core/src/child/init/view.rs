@@ -14,12 +14,15 @@ pub struct View {
     arena: &'static [u8],
     /// Number of the first inherited descriptor.
     pub base: i32,
-    /// Bit n is set if slot n is inherited.
-    pub inherited: u32,
+    /// Bit n is set if slot n is filled from outside.
+    pub inherited: u64,
+    /// The times of the operations are wanted.
+    pub timed: bool,
+    first_of_init: usize,
 }
 
 impl View {
-    /// Maps the memory file in the first inherited descriptor, and closes it.
+    /// Maps the memory file in the first slot.
     pub fn map(base: i32) -> Step<Self> {
         const SEEK_END: usize = 2;
         const PROT_READ: usize = 1;
@@ -36,7 +39,7 @@ impl View {
         let header = unsafe { *(start as *const Header) };
         let arena = image.get(header.arena as usize..).ok_or(malformed)?;
         let end = size_of::<Header>() + header.ops as usize * size_of::<Op>();
-        if header.magic != MAGIC || end > header.arena as usize || header.base != base {
+        if header.magic != MAGIC || end > header.arena as usize || header.base != base || header.init > header.ops {
             return Err(malformed);
         }
         // SAFETY: in bounds by the check above; the header's size keeps the alignment; the library
@@ -44,7 +47,19 @@ impl View {
         let ops = unsafe {
             core::slice::from_raw_parts((start + size_of::<Header>()) as *const Op, header.ops as usize)
         };
-        Ok(Self { ops, arena, base, inherited: header.inherited })
+        Ok(Self {
+            ops,
+            arena,
+            base,
+            inherited: header.inherited,
+            timed: header.timed != 0,
+            first_of_init: header.init as usize,
+        })
+    }
+
+    /// Index of the init's first operation.
+    pub fn first_of_init(&self) -> usize {
+        self.first_of_init
     }
 
     /// The operations.

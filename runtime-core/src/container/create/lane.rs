@@ -8,7 +8,7 @@ use crate::cgroup::systemd::Unit;
 use crate::cgroup::{Cgroup, Directory, Mode};
 use crate::child::ops::Point;
 use crate::error::Result;
-use crate::launch::{self, Child, Moved, ParentLane};
+use crate::launch::{self, Moved, ParentLane};
 use crate::resctrl::Place;
 use crate::spec::Kind;
 use crate::state::{Entry, Identity, Record, State, Status};
@@ -47,15 +47,13 @@ impl ParentLane for Lane<'_> {
     fn join_cgroup(&mut self, pid: i32) -> Result<()> {
         match &self.starting {
             Some(starting) => starting.enter(self.cgroup, pid),
-            None if self.plan.options.joins_cgroup => self.cgroup.attach(pid),
-            None => self.cgroup.join(pid),
+            // It has entered its cgroups itself.
+            None => Ok(()),
         }
     }
 
     fn apply_limits(&mut self) -> Result<()> {
-        let Some(plan) = &self.plan.cgroup else { return Ok(()) };
-        self.cgroup.apply(plan)?;
-        if self.cgroup.is_none() { Ok(()) } else { self.plan.delegation.make(self.cgroup) }
+        self.plan.apply_limits(self.cgroup)
     }
 
     fn attach_devices(&mut self) -> Result<()> {
@@ -71,35 +69,35 @@ impl ParentLane for Lane<'_> {
     }
 
     /// The child still mounts, and waits when it is done: the state with its pid is written meanwhile.
-    fn prepare(&mut self, point: Point, child: &Child<'_>) -> Result<()> {
+    fn prepare(&mut self, point: Point, pid: i32) -> Result<()> {
         if point != Point::Created {
             return Ok(());
         }
         // Why a child is gone is in what it has sent, which is read first.
-        let Ok(init) = Identity::of(child.pid()) else { return Ok(()) };
+        let Ok(init) = Identity::of(pid) else { return Ok(()) };
         self.record.init = Some(init);
         self.entry.prepare_record(self.record)?;
         self.prepared = Some(init.pid);
         Ok(())
     }
 
-    fn reached(&mut self, point: Point, child: &Child<'_>) -> Result<Vec<OwnedFd>> {
+    fn reached(&mut self, point: Point, pid: i32) -> Result<Vec<OwnedFd>> {
         match point {
-            Point::CgroupJoined | Point::IdMaps | Point::Mounts => Ok(Vec::new()),
+            Point::CgroupJoined | Point::IdMaps => Ok(Vec::new()),
             Point::NetworkDevices => {
                 let spec = &self.plan.spec;
                 let joined = spec.namespaces.joins(Kind::Network);
-                launch::give_net_devices(child.pid(), joined, &spec.net_devices, self.devices)?;
+                launch::give_net_devices(pid, joined, &spec.net_devices, self.devices)?;
                 Ok(Vec::new())
             }
-            Point::RuntimeHooks => self.run_hooks(child),
+            Point::RuntimeHooks => self.run_hooks(pid),
             Point::Created => {
                 if !self.cgroup.is_none() {
-                    self.plan.delegation.enter(self.cgroup, child.pid())?;
+                    self.plan.delegation.enter(self.cgroup, pid)?;
                 }
                 // On the way into a PID namespace that it joined, the child has become another process.
-                if self.prepared != Some(child.pid()) {
-                    self.record.init = Some(Identity::of(child.pid())?);
+                if self.prepared != Some(pid) {
+                    self.record.init = Some(Identity::of(pid)?);
                     self.entry.prepare_record(self.record)?;
                 }
                 self.entry.publish_record()?;
@@ -114,8 +112,8 @@ impl ParentLane for Lane<'_> {
 
 impl Lane<'_> {
     /// prestart and createRuntime; hooks of the child lane get the state, and files for what they print.
-    fn run_hooks(&mut self, child: &Child<'_>) -> Result<Vec<OwnedFd>> {
-        self.record.init = Some(Identity::of(child.pid())?);
+    fn run_hooks(&mut self, pid: i32) -> Result<Vec<OwnedFd>> {
+        self.record.init = Some(Identity::of(pid)?);
         let hooks = &self.plan.spec.hooks;
         let state = State::new(self.record, Status::Creating);
         launch::run_hooks(&hooks.prestart, &state)?;

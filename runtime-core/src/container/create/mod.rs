@@ -33,6 +33,9 @@ use crate::sys::process;
 /// runc's words before whatever fails while a process is started.
 pub(super) const START_FRAME: &str = "unable to start container process";
 
+/// runc's words for a limit that cannot be set.
+const LIMITS_FRAME: &str = "error during container init: error setting cgroup config for procHooks process";
+
 /// Everything that the creation of one container takes, computed from its bundle. Its `Display` is
 /// the sequence of steps, one a line.
 #[derive(Debug)]
@@ -209,12 +212,20 @@ impl CreatePlan {
         record.resctrl = resctrl.as_ref().map(|(_, place)| place.clone());
         let mut devices = Guard::new(Moved::default(), Moved::undo);
 
+        if launch.limits_first {
+            self.apply_limits(&cgroup).map_err(|error| error.frame(LIMITS_FRAME))?;
+        }
         shared.mark("make the cgroup");
         let gate = if self.options.gate { Some(entry.make_gate()?) } else { None };
         let inputs = Inputs {
             stdio: [None; 3],
             preserved: launch.preserved,
             cgroup: cgroup.clone_target().filter(|_| !self.options.joins_cgroup),
+            tasks: if self.unit.is_some() {
+                Vec::new()
+            } else {
+                cgroup.entrances(self.options.joins_cgroup)?
+            },
             gate: gate.as_ref().map(AsFd::as_fd),
             target: None,
             privileged: shared.host.is_privileged(),
@@ -222,6 +233,7 @@ impl CreatePlan {
         };
         let mut child = launch::spawn(launch, &inputs).map_err(|error| cgroup.explain_clone(error))?;
         let privileged = inputs.privileged;
+        drop(inputs);
         let mut lane = Lane {
             plan: self,
             privileged,
@@ -237,7 +249,8 @@ impl CreatePlan {
             record: &mut record,
             prepared: None,
         };
-        launch::run(launch, &mut child, &mut lane)?;
+        let done = launch::run(launch, &mut child, &mut lane);
+        done.map_err(|error| cgroup.explain_clone(error))?;
         if !self.options.gate {
             // Other runtimes load the filter earlier: agents know an init by this status.
             let receiver = Receiver::new(&self.spec, || State::new(&record, Status::Creating));
@@ -331,6 +344,13 @@ impl CreatePlan {
             added_mounts: Vec::new(),
             start_steps: Vec::new(),
         }
+    }
+
+    /// Writes the limits, and makes the inner cgroup of a delegated one.
+    fn apply_limits(&self, cgroup: &Cgroup) -> Result<()> {
+        let Some(plan) = &self.cgroup else { return Ok(()) };
+        cgroup.apply(plan)?;
+        if cgroup.is_none() { Ok(()) } else { self.delegation.make(cgroup) }
     }
 
     /// With the devices controller of v1 the limits have had the rules already. Without privilege

@@ -2,8 +2,8 @@
 
 use std::fmt::{self, Display, Write as _};
 
-use super::text::{changes, namespaces, point_text, rlimit_text};
-use crate::plan::{LaunchPlan, MountIdMap, ParentOp};
+use super::text::{namespaces, point_text, rlimit_text};
+use crate::plan::{LaunchPlan, ParentOp};
 
 impl ParentOp {
     /// The operation with its arguments.
@@ -14,21 +14,6 @@ impl ParentOp {
             ParentOp::ApplyLimits => "write the limits of the cgroup".to_owned(),
             ParentOp::AttachDevices => "attach the device filter to the cgroup".to_owned(),
             ParentOp::JoinResctrl => "join the class of service of resctrl".to_owned(),
-            ParentOp::MakeNetwork { sysfs: None } => "make a network namespace".to_owned(),
-            ParentOp::MakeNetwork { sysfs: Some(attributes) } => {
-                format!("make a network namespace and its sysfs{}", changes(*attributes, 0))
-            }
-            ParentOp::SendTree { source, recursive, nofollow, mounted_by_child, idmap, .. } => {
-                let call = if *recursive { "bind recursively" } else { "bind" };
-                let follow = if *nofollow { " (not following links)" } else { "" };
-                let map = match idmap {
-                    None => "",
-                    Some(MountIdMap::Container { .. }) => " with the container's id map",
-                    Some(MountIdMap::Own { .. }) => " with an id map",
-                };
-                let place = if *mounted_by_child { " as the child sees it" } else { "" };
-                format!("{call} {source:?}{place}{map}{follow}")
-            }
             ParentOp::Rlimit { resource, soft, hard, .. } => rlimit_text(*resource, *soft, *hard),
             ParentOp::OomScoreAdj { value, .. } => format!("set oom_score_adj to \"{value}\""),
             ParentOp::LetRun => "let the process run".to_owned(),
@@ -38,7 +23,7 @@ impl ParentOp {
 }
 
 impl Display for LaunchPlan {
-    /// The plan, one operation a line: first the namespaces, then the parent's lane, then the child's.
+    /// The plan, one operation a line: first the namespaces, then the lanes of the caller, of stage 0 and of the init.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "clone: {}", namespaces(self.clone_flags as u32))?;
         for join in &self.joins {
@@ -53,11 +38,15 @@ impl Display for LaunchPlan {
             }
             writeln!(f, "map:{text}")?;
         }
+        if self.limits_first {
+            writeln!(f, "first: {}", ParentOp::ApplyLimits.explain())?;
+        }
         for op in &self.parent {
             writeln!(f, "parent: {}", op.explain())?;
         }
         for step in 0..self.child.ops().len() {
-            write!(f, "child: {}", self.child.explain(step))?;
+            let lane = if step < self.child.first_of_init() { "stage" } else { "child" };
+            write!(f, "{lane}: {}", self.child.explain(step))?;
             match self.child.origin(step) {
                 Some(origin) => writeln!(f, " ({origin})")?,
                 None => writeln!(f)?,

@@ -35,7 +35,20 @@ impl ChildPlan {
             | Op::AwaitStart
             | Op::CloseDescriptors
             | Op::AnnounceListener
-            | Op::AwaitHandover => plain(op).to_owned(),
+            | Op::AwaitHandover
+            | Op::AwaitInit
+            | Op::OpenUserNamespace
+            | Op::OpenNetlink
+            | Op::JoinCgroups
+            | Op::AskStage => plain(op).to_owned(),
+            Op::CloneInit { .. }
+            | Op::MakeNetwork { .. }
+            | Op::CloneTreeOfInit { .. }
+            | Op::MakeUserNamespace { .. }
+            | Op::MapIds { .. }
+            | Op::CloneLockedTree { .. }
+            | Op::HandOver { .. }
+            | Op::Deliver { .. } => self.stage(op),
             Op::JoinNamespaces { .. }
             | Op::Unshare { .. }
             | Op::TimeNamespace { .. }
@@ -48,7 +61,7 @@ impl ChildPlan {
             | Op::OpenRoot { .. }
             | Op::NewFilesystem { .. }
             | Op::CloneTree { .. }
-            | Op::TakeMount { .. }
+            | Op::MountContext { .. }
             | Op::MountAttributes { .. }
             | Op::MountPropagation { .. }
             | Op::CopyMode { .. }
@@ -90,6 +103,36 @@ impl ChildPlan {
         }
     }
 
+    fn stage(&self, op: &Op) -> String {
+        let tree = |path: Str, recursive: bool, nofollow: bool| {
+            let call = if recursive { "bind recursively" } else { "bind" };
+            let follow = if nofollow { " (not following links)" } else { "" };
+            format!("{call} {}{follow}", self.quote(path))
+        };
+        match *op {
+            Op::CloneInit { .. } => "clone3 of the container's init".to_owned(),
+            Op::MakeNetwork { sysfs: false } => "make a network namespace".to_owned(),
+            Op::MakeNetwork { sysfs: true } => "make a network namespace and its sysfs".to_owned(),
+            Op::CloneTreeOfInit { path, recursive, nofollow } => {
+                format!("{} as the init sees it", tree(path, recursive, nofollow))
+            }
+            Op::CloneLockedTree { path, recursive, nofollow } => {
+                format!("{} with its attributes locked", tree(path, recursive, nofollow))
+            }
+            Op::MakeUserNamespace { uid, gid } => format!(
+                "make a user namespace with uids {} and gids {}",
+                self.bytes_text(uid),
+                self.bytes_text(gid)
+            ),
+            Op::MapIds { recursive } => {
+                format!("give the tree an id map{}", if recursive { ", recursively" } else { "" })
+            }
+            Op::HandOver { first, .. } => format!("hand over {}", slot_text(first)),
+            Op::Deliver { slot } => format!("deliver {}", slot_text(slot)),
+            _ => String::new(),
+        }
+    }
+
     fn namespace(&self, op: &Op) -> String {
         match *op {
             Op::JoinNamespaces { slot: Slot::NETWORK, .. } => "join the new network namespace".to_owned(),
@@ -108,7 +151,7 @@ impl ChildPlan {
                 format!("set sysctl {} to {}", self.quote(path), self.bytes_text(value))
             }
             Op::Sync { point } => format!("wait for {}", point_text(point)),
-            Op::Receive { into, count } => format!("receive {count} of {}", slot_text(into)),
+            Op::Receive { into, count, .. } => format!("receive {count} of {}", slot_text(into)),
             _ => String::new(),
         }
     }
@@ -133,7 +176,9 @@ impl ChildPlan {
                 let follow = if nofollow { " (not following links)" } else { "" };
                 format!("{call} {}{}{follow}", self.quote(path), self.target(step))
             }
-            Op::TakeMount { slot } => format!("take {}{}", slot_text(slot), self.target(step)),
+            Op::MountContext { attributes, .. } => {
+                format!("mount \"sysfs\"{}{}", self.target(step), in_brackets(&attribute_texts(attributes)))
+            }
             Op::MountAttributes { set, clear, recursive } => {
                 format!("change {}attributes{}{}", all(recursive), changes(set, clear), self.target(step))
             }

@@ -10,6 +10,11 @@ pub(super) fn plain(op: &Op) -> &'static str {
         Op::NewSession => "make a session",
         Op::OpenProc => "open procfs",
         Op::BecomeRoot => "become root of the user namespace",
+        Op::AwaitInit => "wait until the init asks",
+        Op::OpenUserNamespace => "open the user namespace of the init",
+        Op::OpenNetlink => "open a netlink socket",
+        Op::JoinCgroups => "join the cgroups",
+        Op::AskStage => "ask stage 0",
         Op::ForkIntoPidNamespace => "fork into the pid namespace",
         Op::LoopbackUp => "bring the loopback interface up",
         Op::OpenJoinedRoot => "open the root of the container",
@@ -41,14 +46,13 @@ pub(super) fn point_text(point: Point) -> &'static str {
         Point::Created => "the runtime, created",
         Point::IdMaps => "the id maps",
         Point::NetworkDevices => "the network devices",
-        Point::Mounts => "a clone of what is mounted here",
     }
 }
 
 pub(super) fn slot_text(slot: Slot) -> &'static str {
     match slot {
         Slot::NETWORK => "the network namespace",
-        Slot::SYSFS => "the sysfs",
+        Slot::SYSFS => "the sysfs of the network namespace",
         Slot::STATE => "the state",
         Slot::HOOK_STDOUT => "the file for the standard output of hooks",
         Slot::HOOK_STDERR => "the file for the standard error output of hooks",

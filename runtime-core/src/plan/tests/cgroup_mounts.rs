@@ -39,10 +39,9 @@ fn cgroups_v1_in_a_cgroup_namespace() {
     in_order(
         &lines,
         &[
-            "parent: join the cgroups",
-            "parent: let go on from the cgroups",
-            "parent: make a network namespace",
-            "child: wait for the cgroups",
+            "first: write the limits of the cgroup",
+            "stage: make a network namespace",
+            "child: join the cgroups",
             "child: make the namespaces cgroup",
             "child: mount \"tmpfs\" on \"/sys/fs/cgroup\" (nosuid,nodev,noexec,mode=755)",
             "child: mount \"cgroup\" on \"/sys/fs/cgroup/cpu,cpuacct\" (ro,nosuid,nodev,noexec,cpu,cpuacct)",

@@ -78,7 +78,7 @@ fn compiling_is_pure() {
     let one = plan_on(&default(), &Host::for_tests()).unwrap();
     let two = plan_on(&default(), &Host::for_tests()).unwrap();
     assert_eq!(one.to_string(), two.to_string());
-    assert_eq!(one.child.image(3, 0).len(), two.child.image(3, 0).len());
+    assert_eq!(one.child.image(3, 0, false).len(), two.child.image(3, 0, false).len());
 }
 
 #[test]
@@ -86,7 +86,7 @@ fn one_lane_on_one_cpu() {
     let lines = lines_on(&default(), &Host::for_tests().with_cpus(1));
     assert!(lines[0].contains("network"));
     assert!(has(&lines, "child: bring the loopback interface up"));
-    assert!(!has(&lines, "parent: make a network namespace"));
+    assert!(!has(&lines, "stage: make a network namespace"));
     in_order(&lines, &["child: mount \"sysfs\" on \"/sys\"", "child: mount \"cgroup2\""]);
 }
 
@@ -138,9 +138,8 @@ fn exec_joins_what_the_container_has() {
     in_order(
         &lines,
         &[
-            "parent: join the cgroups",
-            "child: set cpu affinity 0",
-            "child: wait for the cgroups",
+            "stage: set cpu affinity 0",
+            "child: join the cgroups",
             "child: set cpu affinity 1",
             "child: join the container's namespaces user, mount",
             "child: become root",

@@ -8,7 +8,7 @@ mod process;
 
 use serde_json::{Value, json};
 
-use crate::child::ops::Op;
+use crate::child::ops::{Op, Slot};
 use crate::error::Result;
 use crate::host::Host;
 use crate::plan::{CreateOptions, LaunchPlan, ParentOp};
@@ -40,28 +40,32 @@ fn lines(spec: &Value) -> Vec<String> {
     lines_on(spec, &Host::for_tests())
 }
 
-/// Both lanes name the same points in the same order.
+/// The lanes name the same points in the same order: the init and the caller, and the init and stage 0.
 fn waits_match(plan: &LaunchPlan) {
-    let child = plan.child.ops().iter().filter_map(|op| match op {
+    let (stage, init) = plan.child.ops().split_at(plan.child.first_of_init());
+    let waits = init.iter().filter_map(|op| match op {
         Op::Sync { point } => Some(format!("{point:?}")),
         Op::AwaitWord => Some("word".to_owned()),
-        Op::Receive { into, .. } => Some(match *into {
-            crate::child::ops::Slot::NETWORK => "network".to_owned(),
-            crate::child::ops::Slot::MOUNT => "tree".to_owned(),
-            _ => "state".to_owned(),
-        }),
         _ => None,
     });
-    let parent = plan.parent.iter().filter_map(|op| match op {
+    let answers = plan.parent.iter().filter_map(|op| match op {
         ParentOp::Answer(point) => Some(format!("{point:?}")),
         ParentOp::LetRun => Some("word".to_owned()),
-        ParentOp::MakeNetwork { .. } => Some("network".to_owned()),
-        ParentOp::SendTree { .. } => Some("tree".to_owned()),
         _ => None,
     });
-    // The state comes with the answer to the hooks.
-    let child: Vec<String> = child.filter(|wait| wait != "state").collect();
-    assert_eq!(child, parent.collect::<Vec<_>>());
+    assert_eq!(waits.collect::<Vec<_>>(), answers.collect::<Vec<_>>());
+    let wants = init.iter().filter_map(|op| match *op {
+        Op::AskStage => Some("ask".to_owned()),
+        Op::Receive { from: Slot::LANES, into, count } => Some(format!("{into:?} {count}")),
+        _ => None,
+    });
+    let gives = stage.iter().filter_map(|op| match *op {
+        Op::AwaitInit => Some("ask".to_owned()),
+        Op::HandOver { first, count } => Some(format!("{first:?} {count}")),
+        _ => None,
+    });
+    assert_eq!(wants.collect::<Vec<_>>(), gives.collect::<Vec<_>>());
+    assert_eq!(stage.iter().filter(|op| matches!(op, Op::CloneInit { .. })).count(), 1);
 }
 
 #[track_caller]

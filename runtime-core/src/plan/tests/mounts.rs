@@ -129,7 +129,7 @@ fn no_mount_namespace_is_a_chroot() {
 }
 
 #[test]
-fn mounts_below_a_deferred_one_wait_for_it() {
+fn mounts_are_in_the_order_of_the_configuration() {
     let mut spec = default();
     let mounts = spec["mounts"].as_array_mut().unwrap();
     mounts.push(json!({"destination": "/sys/fs/bpf", "type": "bpf", "source": "bpf"}));
@@ -138,11 +138,13 @@ fn mounts_below_a_deferred_one_wait_for_it() {
     in_order(
         &lines,
         &[
-            "child: bind \"/h\" on \"/etc/hosts\"",
+            "child: mount \"mqueue\"",
+            "child: make character device \"/dev/null\"",
             "child: receive 2 of the network namespace",
-            "child: take the sysfs on \"/sys\"",
+            "child: mount \"sysfs\" on \"/sys\"",
             "child: mount \"cgroup2\"",
             "child: mount \"bpf\" on \"/sys/fs/bpf\"",
+            "child: bind \"/h\" on \"/etc/hosts\"",
             "child: mask \"/sys/firmware\"",
         ],
     );

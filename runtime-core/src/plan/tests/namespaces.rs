@@ -9,7 +9,7 @@ use crate::error::ErrorKind;
 use crate::host::{Host, OwnCapabilities};
 
 #[test]
-fn a_new_user_namespace_gets_its_trees_from_the_parent() {
+fn a_new_user_namespace_gets_its_trees_from_stage_0() {
     let mut spec = with_user_namespace();
     spec["mounts"]
         .as_array_mut()
@@ -22,12 +22,17 @@ fn a_new_user_namespace_gets_its_trees_from_the_parent() {
         &lines,
         &[
             "map: uid 0=100000+65536 gid 0=100000+65536",
-            "parent: bind recursively \"/bundle/rootfs\" as the child sees it",
-            "parent: bind recursively \"/s\" as the child sees it with the container's id map",
             "parent: write the limits",
             "parent: set oom_score_adj to \"-500\"",
             "parent: set RLIMIT_NOFILE",
             "parent: let go on from the runtime, created",
+            "stage: clone3 of the container's init",
+            "stage: wait until the init asks",
+            "stage: bind recursively \"/bundle/rootfs\" as the init sees it",
+            "stage: hand over the mount",
+            "stage: bind recursively \"/s\" as the init sees it",
+            "stage: open the user namespace of the init",
+            "stage: give the tree an id map",
             "child: become root of the user namespace",
             "child: open the root file system",
         ],
@@ -47,11 +52,11 @@ fn the_mounts_of_others_are_cloned_by_the_child() {
         .push(json!({"destination": "/data", "type": "bind", "source": "/srv", "options": ["rbind"]}));
     let host = || Host::for_tests().with_user(0, 0, true);
     let lines = lines_on(&spec, &host().with_own_mounts(false));
-    assert!(!has(&lines, "parent: bind recursively"), "{}", lines.join("\n"));
+    assert!(!has(&lines, "stage: bind recursively"), "{}", lines.join("\n"));
     assert!(has(&lines, "child: bind recursively \"/srv\" on \"/data\""), "{}", lines.join("\n"));
     let lines = lines_on(&spec, &host());
     assert!(
-        lines.iter().filter(|line| line.starts_with("parent: bind recursively")).count() == 2,
+        lines.iter().filter(|line| line.starts_with("stage: bind recursively")).count() == 2,
         "{}",
         lines.join("\n")
     );
@@ -64,7 +69,7 @@ fn root_without_the_capabilities_leaves_the_mounts_to_the_child() {
     let sends = |permitted: u64| {
         let own = OwnCapabilities { permitted, bounding: permitted, inheritable: 0 };
         let lines = lines_on(&spec, &Host::for_tests().with_capabilities(own));
-        lines.iter().any(|line| line.starts_with("parent: ") && line.contains("rootfs"))
+        lines.iter().any(|line| line.starts_with("stage: ") && line.contains("rootfs"))
     };
     let all = (1 << 41) - 1;
     assert!(sends(all));

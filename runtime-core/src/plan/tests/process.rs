@@ -68,7 +68,7 @@ fn sockets_that_the_program_is_told_of() {
     assert_eq!(plan.preserved, 3);
     let text = plan.to_string();
     assert!(text.contains("child: bind \"/run/c1/notify\" on \"/run/notify\""));
-    let image = plan.child.image(6, 0);
+    let image = plan.child.image(6, 0, false);
     for variable in ["LISTEN_FDS=2\0", "LISTEN_PID=1\0", "NOTIFY_SOCKET=/run/notify/n.sock\0"] {
         assert!(image.windows(variable.len()).any(|window| window == variable.as_bytes()), "{variable}");
     }

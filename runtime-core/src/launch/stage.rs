@@ -1,0 +1,113 @@
+//! Stage 0, from the side of the caller.
+
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+
+use super::clone::{self, Request};
+use super::image::InitImage;
+use super::wait::await_readable;
+use crate::child::ops::Slot;
+use crate::child::report::{REPORT_BYTES, Report};
+use crate::error::{Error, ErrorKind, Result};
+use crate::sys::{process, socket};
+
+/// How long the end of a process is waited for that ends by itself, or has been killed.
+pub(super) const END_LIMIT: Duration = Duration::from_secs(10);
+
+/// Stage 0, which waits for its plan or walks it. Dropping it kills and reaps it.
+#[derive(Debug)]
+pub(super) struct Stage {
+    pidfd: OwnedFd,
+    control: OwnedFd,
+    base: i32,
+}
+
+/// What stage 0 says.
+pub(super) enum Said {
+    /// A report, and the descriptor that came with it.
+    Report(Report, Option<OwnedFd>),
+    /// It has come to its end.
+    End,
+}
+
+impl Stage {
+    /// Clones stage 0 with these standard streams (numbers of the caller's) and the caller's descriptors from 3 up to
+    /// `base`.
+    pub(super) fn spawn(stdio: [i32; 3], base: i32) -> Result<Self> {
+        let program = InitImage::new()?;
+        let (control, theirs) = socket::pair(false).map_err(|errno| Error::system("socketpair", errno))?;
+        let cloned =
+            clone::clone(&Request { program: program.as_fd(), control: theirs.as_fd(), stdio, base })?;
+        Ok(Self { pidfd: cloned.pidfd, control, base })
+    }
+
+    /// Number of the first slot's descriptor.
+    pub(super) fn base(&self) -> i32 {
+        self.base
+    }
+
+    /// The socket, readable when stage 0 says something.
+    pub(super) fn socket(&self) -> BorrowedFd<'_> {
+        self.control.as_fd()
+    }
+
+    /// Sends the plan with all descriptors that the launch takes.
+    pub(super) fn send(&self, mut gives: Vec<(Slot, BorrowedFd<'_>)>) -> Result<()> {
+        gives.sort_by_key(|(slot, _)| slot.0);
+        let bits = gives.iter().fold(0, |bits, (slot, _)| bits | slot.bit());
+        let fds: Vec<_> = gives.iter().map(|(_, fd)| fd.as_raw_fd()).collect();
+        match socket::send(self.control.as_fd(), &bits.to_ne_bytes(), &fds) {
+            Ok(()) => Ok(()),
+            // It has ended: what it said last tells why.
+            Err(Errno::EPIPE | Errno::ECONNRESET) => Ok(()),
+            Err(errno) => Err(Error::system("send the plan", errno)),
+        }
+    }
+
+    /// Waits for what it says next.
+    pub(super) fn hear(&self, deadline: Option<Instant>) -> Result<Said> {
+        await_readable(&[self.control.as_fd()], deadline)?;
+        let mut bytes = [0; REPORT_BYTES];
+        match socket::receive(self.control.as_fd(), &mut bytes) {
+            // It has ended without reading the plan.
+            Err(Errno::ECONNRESET) => Ok(Said::End),
+            Err(errno) => Err(Error::system("receive from the init's first stage", errno)),
+            Ok(received) if received.len == 0 => Ok(Said::End),
+            Ok(mut received) if received.len == REPORT_BYTES => {
+                Ok(Said::Report(Report::from_bytes(&bytes), received.fds.pop()))
+            }
+            Ok(_) => Err(Error::system("understand the init's first stage", Errno::EPROTO)),
+        }
+    }
+
+    /// How it ended, for one that has said nothing.
+    pub(super) fn ended(&self) -> Error {
+        let error = Error::new(ErrorKind::System, "start the init's first stage");
+        await_readable(&[self.pidfd.as_fd()], Some(Instant::now() + END_LIMIT)).ok();
+        match process::wait(self.pidfd.as_fd(), false) {
+            Ok(Some((libc::CLD_EXITED, status))) => error.reason(format!("it exited with status {status}")),
+            Ok(Some((_, signal))) => error.reason(format!("it was killed by signal {signal}")),
+            Ok(None) | Err(_) => error.reason("it ended"),
+        }
+    }
+
+    /// Reaps it; it has closed its socket, so it is at its end.
+    pub(super) fn reap(self) {
+        drop(self);
+    }
+
+    /// Kills it and waits for its end; what it has said can still be heard.
+    pub(super) fn kill(&self) {
+        // An end that has already come is as good.
+        process::pidfd_send_signal(self.pidfd.as_fd(), libc::SIGKILL).ok();
+        await_readable(&[self.pidfd.as_fd()], Some(Instant::now() + END_LIMIT)).ok();
+    }
+}
+
+impl Drop for Stage {
+    fn drop(&mut self) {
+        process::reap(&self.pidfd);
+    }
+}
