@@ -8,7 +8,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use crate::error::{Error, Result};
 use crate::launch::Kept;
-use crate::sys::process;
+use crate::sys::process::{self, Ended};
 
 /// How a process ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,6 +17,9 @@ pub enum Exit {
     Code(i32),
     /// This signal killed it.
     Signal(i32),
+    /// It has ended, and nobody can tell how: something else in this program, such as a reaper that waits for every child,
+    /// has taken its status, and the kernel (before Linux 6.15) does not keep it.
+    Unknown,
 }
 
 impl Exit {
@@ -25,11 +28,12 @@ impl Exit {
         self == Exit::Code(0)
     }
 
-    /// The status as shells have it: the exit status, or 128 and the signal's number.
+    /// The status as shells have it: the exit status, or 128 and the signal's number; 255 if it is unknown.
     pub fn shell_status(self) -> i32 {
         match self {
             Exit::Code(code) => code,
             Exit::Signal(signal) => 128 + signal,
+            Exit::Unknown => 255,
         }
     }
 }
@@ -83,7 +87,8 @@ impl Process {
             .map_err(|errno| Error::system(format!("send signal {signal} to process {}", self.pid), errno))
     }
 
-    /// Waits for its end and reaps it.
+    /// Waits for its end and reaps it. If a reaper of the caller's own is first, the answer is the same, or
+    /// [`Exit::Unknown`] on older kernels.
     pub fn wait(&self) -> Result<Exit> {
         self.reap(true)?.ok_or_else(|| self.failed(Errno::ECHILD))
     }
@@ -109,10 +114,11 @@ impl Process {
     }
 
     fn reap(&self, block: bool) -> Result<Option<Exit>> {
-        let ended = process::wait(self.pidfd.as_fd(), block).map_err(|errno| self.failed(errno))?;
-        Ok(ended.map(|(code, status)| match code {
-            libc::CLD_EXITED => Exit::Code(status),
-            _ => Exit::Signal(status),
+        let ended = process::ended(self.pidfd.as_fd(), block).map_err(|errno| self.failed(errno))?;
+        Ok(ended.map(|ended| match ended {
+            Ended::Exited(code) => Exit::Code(code),
+            Ended::Killed(signal) => Exit::Signal(signal),
+            Ended::Unknown => Exit::Unknown,
         }))
     }
 

@@ -17,7 +17,8 @@ use crate::child::ops::{Op, Point};
 use crate::child::report::{GO, REPORT_BYTES, Report};
 use crate::error::{Error, ErrorKind, Result};
 use crate::plan::LaunchPlan;
-use crate::sys::{process, socket};
+use crate::sys::process::{self, Ended};
+use crate::sys::socket;
 
 /// A launch under way: stage 0, and the init from when stage 0 has cloned it. Dropping it kills and reaps both, unless
 /// [`Child::keep`] has taken the init out.
@@ -317,7 +318,7 @@ impl<'a> Child<'a> {
         let status = pidfd.map(|pidfd| {
             // One that has only closed its socket is ended by the drop.
             await_readable(&[pidfd.as_fd()], Some(Instant::now() + END_LIMIT)).ok();
-            process::wait(pidfd.as_fd(), false)
+            process::ended(pidfd.as_fd(), false)
         });
         if let (Some(Ok(Some(_))), Some(init)) = (&status, &mut self.init) {
             init.pidfd = None;
@@ -325,12 +326,11 @@ impl<'a> Child<'a> {
         let error = Error::new(ErrorKind::System, "start the container's init");
         let error = error.frame(init_frame(self.plan, None));
         match status {
-            Some(Ok(Some((libc::CLD_EXITED, status)))) => {
-                error.reason(format!("it exited with status {status}"))
+            Some(Ok(Some(Ended::Exited(status)))) => error.reason(format!("it exited with status {status}")),
+            Some(Ok(Some(Ended::Killed(signal)))) => {
+                error.reason(format!("it was killed by signal {signal}"))
             }
-            Some(Ok(Some((_, signal)))) => error.reason(format!("it was killed by signal {signal}")),
-            // Something else in this process has reaped it.
-            Some(Ok(None) | Err(_)) | None => error.reason("it ended"),
+            Some(Ok(Some(Ended::Unknown) | None) | Err(_)) | None => error.reason("it ended"),
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 use std::fs::OpenOptions;
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 use std::process::{Command, Stdio};
 
 use caps::{CapSet, Capability};
@@ -10,6 +10,9 @@ use nix::errno::Errno;
 
 use crate::error::{Error, Result};
 use crate::plan::{IdMaps, IdRange};
+
+/// How much of what a helper prints goes into an error, in bytes.
+const OUTPUT_LIMIT: u64 = 4096;
 
 /// Writes both maps of the process `pid`.
 ///
@@ -105,22 +108,37 @@ fn write_file(pid: i32, file: &str, text: &str, origin: &'static str) -> Result<
 }
 
 fn run_helper(pid: i32, kind: Kind, ranges: &[IdRange]) -> Result<()> {
-    let mut command = Command::new(kind.helper());
-    command.arg(pid.to_string()).stdin(Stdio::null());
-    for range in ranges {
-        command.args([range.container, range.host, range.size].map(|number| number.to_string()));
-    }
-    let output = command.output().map_err(|error| {
+    let failed = |error: std::io::Error| {
         Error::io(kind.helper(), &error)
             .origin(kind.origin())
             .hint("unprivileged id maps need newuidmap and newgidmap (package uidmap)")
-    })?;
-    if output.status.success() {
-        return Ok(());
+    };
+    let mut command = Command::new(kind.helper());
+    command.arg(pid.to_string()).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+    for range in ranges {
+        command.args([range.container, range.host, range.size].map(|number| number.to_string()));
     }
-    let text = String::from_utf8_lossy(&output.stderr).trim().replace('\n', "; ");
+    let mut helper = command.spawn().map_err(failed)?;
+    let mut text = Vec::new();
+    if let Some(stderr) = helper.stderr.take() {
+        stderr.take(OUTPUT_LIMIT).read_to_end(&mut text).map_err(failed)?;
+    }
+    match helper.wait() {
+        Ok(status) if status.success() => return Ok(()),
+        Ok(_) => {}
+        // A reaper of the caller's own was first: the map tells.
+        Err(error) if error.raw_os_error() == Some(libc::ECHILD) && is_mapped(pid, kind) => return Ok(()),
+        Err(error) if error.raw_os_error() == Some(libc::ECHILD) => {}
+        Err(error) => return Err(failed(error)),
+    }
+    let text = String::from_utf8_lossy(&text).trim().replace('\n', "; ");
     Err(Error::system(kind.helper(), Errno::EPERM)
         .reason(text)
         .origin(kind.origin())
         .hint("the ranges must be granted to this user in /etc/subuid and /etc/subgid"))
+}
+
+/// Whether the map of a process has been written: before, it is empty.
+fn is_mapped(pid: i32, kind: Kind) -> bool {
+    std::fs::read(format!("/proc/{pid}/{}", kind.file())).is_ok_and(|map| !map.is_empty())
 }

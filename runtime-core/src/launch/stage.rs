@@ -11,7 +11,8 @@ use super::wait::await_readable;
 use crate::child::ops::Slot;
 use crate::child::report::{REPORT_BYTES, Report};
 use crate::error::{Error, ErrorKind, Result};
-use crate::sys::{process, socket};
+use crate::sys::process::{self, Ended};
+use crate::sys::socket;
 
 /// How long the end of a process is waited for that ends by itself, or has been killed.
 pub(super) const END_LIMIT: Duration = Duration::from_secs(10);
@@ -86,10 +87,10 @@ impl Stage {
     pub(super) fn ended(&self) -> Error {
         let error = Error::new(ErrorKind::System, "start the init's first stage");
         await_readable(&[self.pidfd.as_fd()], Some(Instant::now() + END_LIMIT)).ok();
-        match process::wait(self.pidfd.as_fd(), false) {
-            Ok(Some((libc::CLD_EXITED, status))) => error.reason(format!("it exited with status {status}")),
-            Ok(Some((_, signal))) => error.reason(format!("it was killed by signal {signal}")),
-            Ok(None) | Err(_) => error.reason("it ended"),
+        match process::ended(self.pidfd.as_fd(), false) {
+            Ok(Some(Ended::Exited(status))) => error.reason(format!("it exited with status {status}")),
+            Ok(Some(Ended::Killed(signal))) => error.reason(format!("it was killed by signal {signal}")),
+            Ok(Some(Ended::Unknown) | None) | Err(_) => error.reason("it ended"),
         }
     }
 

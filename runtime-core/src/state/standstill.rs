@@ -4,7 +4,6 @@
 //! A file in the container's state says so, with a lock on it for as long as somebody works. Who finds
 //! a container frozen and the file without a lock lets the container go on.
 
-use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
@@ -14,7 +13,7 @@ use nix::unistd::write;
 
 use super::Entry;
 use crate::error::{Error, ErrorKind, Result};
-use crate::sys::file;
+use crate::sys::file::LockFile;
 
 pub(super) const MARK: &str = "standstill";
 
@@ -24,7 +23,7 @@ const CLEAR_LIMIT: Duration = Duration::from_secs(15);
 /// A mark that says: frozen, but not paused.
 #[derive(Debug)]
 pub(crate) struct Standstill {
-    file: OwnedFd,
+    file: LockFile,
     /// Whether who made it is still at work.
     pub(crate) going_on: bool,
 }
@@ -37,8 +36,9 @@ impl Entry {
         loop {
             let file = self
                 .below(MARK, OFlag::O_RDWR | OFlag::O_CREAT, Mode::S_IRUSR | Mode::S_IWUSR)
+                .map(LockFile::new)
                 .map_err(self.call("make", MARK))?;
-            match file::try_lock(file.as_fd()) {
+            match file.try_lock() {
                 Ok(()) if fstat(&file).map_err(self.call("stat", MARK))?.st_nlink > 0 => {
                     // Before that it means nothing: it has to be made before it can be locked.
                     write(&file, b"frozen").map_err(self.call("write", MARK))?;
@@ -62,9 +62,9 @@ impl Entry {
     pub(crate) fn standstill(&self) -> Result<Option<Standstill>> {
         let file = match self.below(MARK, OFlag::O_RDONLY, Mode::empty()) {
             Err(Errno::ENOENT) => return Ok(None),
-            other => other.map_err(self.call("open", MARK))?,
+            other => LockFile::new(other.map_err(self.call("open", MARK))?),
         };
-        match file::try_lock(file.as_fd()) {
+        match file.try_lock() {
             Err(Errno::EWOULDBLOCK) => return Ok(Some(Standstill { file, going_on: true })),
             other => other.map_err(self.call("lock", MARK))?,
         }
@@ -76,7 +76,7 @@ impl Entry {
 
     /// Takes the mark away, unless it is another's.
     pub(crate) fn end_standstill(&self, mark: Standstill) -> Result<()> {
-        match file::try_lock(mark.file.as_fd()) {
+        match mark.file.try_lock() {
             Ok(()) => self.unlink(MARK),
             Err(Errno::EWOULDBLOCK) => Ok(()),
             Err(errno) => Err(self.call("lock", MARK)(errno)),

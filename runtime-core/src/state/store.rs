@@ -19,7 +19,7 @@ use super::standstill::MARK;
 use super::{Record, holder};
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::ContainerId;
-use crate::sys::file;
+use crate::sys::file::LockFile;
 
 const STATE: &str = "state.json";
 const NEW_STATE: &str = "state.json.new";
@@ -54,7 +54,7 @@ pub(crate) struct Entry {
 
 /// The lock of a container, held until dropped.
 #[derive(Debug)]
-pub(crate) struct Lock(#[expect(dead_code, reason = "held, not used")] OwnedFd);
+pub(crate) struct Lock(#[expect(dead_code, reason = "held, not used")] LockFile);
 
 impl Store {
     /// A store at `path`, which is made when the first container is.
@@ -220,10 +220,11 @@ impl Entry {
         let begin = Instant::now();
         // A lock belongs to an open file description: a new one for each.
         let file = below(self.directory.as_fd(), ".", OFlag::O_DIRECTORY | OFlag::O_RDONLY, Mode::empty())
+            .map(LockFile::new)
             .map_err(self.call("open", ""))?;
         let mut told = false;
         loop {
-            match file::try_lock(file.as_fd()) {
+            match file.try_lock() {
                 Ok(()) => return Ok(Lock(file)),
                 Err(Errno::EWOULDBLOCK) => {}
                 Err(errno) => return Err(self.call("lock", "")(errno)),
@@ -248,8 +249,9 @@ impl Entry {
     /// Whether another call holds the lock now.
     pub(crate) fn is_locked(&self) -> Result<bool> {
         let file = below(self.directory.as_fd(), ".", OFlag::O_DIRECTORY | OFlag::O_RDONLY, Mode::empty())
+            .map(LockFile::new)
             .map_err(self.call("open", ""))?;
-        match file::try_lock(file.as_fd()) {
+        match file.try_lock() {
             Ok(()) => Ok(false),
             Err(Errno::EWOULDBLOCK) => Ok(true),
             Err(errno) => Err(self.call("lock", "")(errno)),

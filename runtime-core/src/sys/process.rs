@@ -6,6 +6,7 @@ use std::os::unix::process::CommandExt;
 use std::process::Command;
 
 use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::retry;
 use crate::error::Error;
@@ -89,6 +90,66 @@ pub(crate) fn wait(pidfd: BorrowedFd<'_>, block: bool) -> Result<Option<(i32, i3
         let (pid, status) = unsafe { (info.si_pid(), info.si_status()) };
         Ok((pid != 0).then_some((info.si_code, status)))
     })
+}
+
+/// How a process ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ended {
+    /// With this exit status.
+    Exited(i32),
+    /// By this signal.
+    Killed(i32),
+    /// Something else in this program has reaped it, and the kernel keeps no status after that (before Linux 6.15).
+    Unknown,
+}
+
+/// How a child ended, and reaps it; `None` if it still runs and `block` is false.
+///
+/// A program may have a reaper of its own, which waits for every child (waitpid(-1), as each containerd shim does) and may be
+/// first: then the end is known by the pidfd, and the status by what the kernel keeps for it.
+pub(crate) fn ended(pidfd: BorrowedFd<'_>, block: bool) -> Result<Option<Ended>, Errno> {
+    match wait(pidfd, block) {
+        Ok(Some((libc::CLD_EXITED, status))) => Ok(Some(Ended::Exited(status))),
+        Ok(Some((_, signal))) => Ok(Some(Ended::Killed(signal))),
+        Ok(None) => Ok(None),
+        Err(Errno::ECHILD) => ended_elsewhere(pidfd, block),
+        Err(errno) => Err(errno),
+    }
+}
+
+/// The same for a process that cannot be waited for.
+fn ended_elsewhere(pidfd: BorrowedFd<'_>, block: bool) -> Result<Option<Ended>, Errno> {
+    let limit = if block { PollTimeout::NONE } else { PollTimeout::ZERO };
+    let ready = retry(|| poll(&mut [PollFd::new(pidfd, PollFlags::POLLIN)], limit))?;
+    Ok((ready > 0).then(|| kept_status(pidfd)))
+}
+
+/// `struct pidfd_info` (linux/pidfd.h) in its first size, which has the exit status.
+#[repr(C)]
+#[derive(Default)]
+struct PidfdInfo {
+    mask: u64,
+    cgroup: u64,
+    ids: [u32; 11],
+    exit_code: i32,
+}
+
+/// The kernel takes the size of the structure from the number of the request.
+const _: () = assert!(size_of::<PidfdInfo>() == 64);
+
+/// What the kernel keeps of a process that has been reaped, as long as there is a pidfd of it (Linux 6.15).
+fn kept_status(pidfd: BorrowedFd<'_>) -> Ended {
+    /// `_IOWR(0xff, 11, struct pidfd_info)`.
+    const PIDFD_GET_INFO: libc::Ioctl = 0xc040_ff0b;
+    const PIDFD_INFO_EXIT: u64 = 1 << 3;
+    let mut info = PidfdInfo { mask: PIDFD_INFO_EXIT, ..PidfdInfo::default() };
+    // SAFETY: the request reads and writes a structure of this size.
+    let asked = unsafe { libc::ioctl(pidfd.as_raw_fd(), PIDFD_GET_INFO, &raw mut info) };
+    match info.exit_code & 0x7f {
+        _ if asked != 0 || info.mask & PIDFD_INFO_EXIT == 0 => Ended::Unknown,
+        0 => Ended::Exited(info.exit_code >> 8 & 0xff),
+        signal => Ended::Killed(signal),
+    }
 }
 
 /// Waits for the end of a child and reaps it. One that something else in this program has reaped, or that is no child, is as
