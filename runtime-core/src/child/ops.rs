@@ -350,8 +350,10 @@ pub enum Op {
     /// Makes a path read-only, with all below it. A missing path is ignored.
     ReadOnly { path: Str },
     /// Allocates the terminal of the container, sends its master to the parent, and makes the
-    /// slave the standard streams; `mount` puts it on /dev/console too.
-    Console { rows: u16, columns: u16, uid: u32, mount: bool },
+    /// slave the standard streams; `mount` puts it on /dev/console too, `control` makes it the controlling terminal.
+    Console { rows: u16, columns: u16, uid: u32, mount: bool, control: bool },
+    /// Makes standard input, the terminal, the controlling terminal of the session.
+    TakeTerminal,
     /// Gives the standard streams to the user, so that it may reopen them by name (/dev/stdout);
     /// /dev/null and what cannot be given away are left.
     StdioOwner { uid: u32 },

@@ -201,9 +201,7 @@ pub(crate) fn describe(report: Report, step: Option<&StepText>, output: Option<O
         StepKind::RealDirectory if matches!(errno, Errno::ELOOP | Errno::ENOTDIR) => {
             Error::system(operation, errno).reason("must be mounted on ordinary directory")
         }
-        // sched_setattr(2), EPERM: a deadline wants all CPUs of the system.
-        StepKind::Scheduler if errno == Errno::EPERM => Error::system(operation, errno)
-            .hint("process scheduler can't be used together with AllowedCPUs, and may take CAP_SYS_NICE"),
+        StepKind::Scheduler => scheduler_error(Error::system(operation, errno), errno),
         StepKind::Sysfs | StepKind::Call if is_covered(report) => {
             Error::system(operation, errno).reason(part).hint(COVERED)
         }
@@ -222,7 +220,6 @@ pub(crate) fn describe(report: Report, step: Option<&StepText>, output: Option<O
             .hint("the file system may not support idmapped mounts"),
         _ if part.is_empty() => Error::system(operation, errno),
         StepKind::RealDirectory
-        | StepKind::Scheduler
         | StepKind::Call
         | StepKind::Sysfs
         | StepKind::Listener
@@ -234,6 +231,16 @@ pub(crate) fn describe(report: Report, step: Option<&StepText>, output: Option<O
     match &step.origin {
         Some(origin) => error.origin(origin.clone()),
         None => error,
+    }
+}
+
+/// sched_setattr(2), EPERM: a deadline wants all CPUs of the system.
+pub(super) fn scheduler_error(error: Error, errno: Errno) -> Error {
+    match errno {
+        Errno::EPERM => {
+            error.hint("process scheduler can't be used together with AllowedCPUs, and may take CAP_SYS_NICE")
+        }
+        _ => error,
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::os::fd::{AsRawFd, OwnedFd};
 
-use super::failure::{NETWORK_FRAME, init_frame};
+use super::failure::{NETWORK_FRAME, init_frame, scheduler_error};
 use super::{Child, idmap};
 use crate::child::ops::Point;
 use crate::error::{Error, Result};
@@ -56,9 +56,11 @@ fn frame(plan: &LaunchPlan, op: &ParentOp) -> Option<String> {
         }
         ParentOp::JoinResctrl => Some("unable to apply Intel RDT configuration".to_owned()),
         ParentOp::Answer(Point::NetworkDevices) => Some(NETWORK_FRAME.to_owned()),
-        ParentOp::Rlimit { origin, .. } => Some(init_frame(plan, Some(origin))),
+        ParentOp::Rlimit { origin, .. } | ParentOp::Scheduler { origin, .. } => {
+            Some(init_frame(plan, Some(origin)))
+        }
         ParentOp::OomScoreAdj { .. } => None,
-        ParentOp::LetRun | ParentOp::Answer(_) => Some(init_frame(plan, None)),
+        ParentOp::Follow | ParentOp::LetRun | ParentOp::Answer(_) => Some(init_frame(plan, None)),
     }
 }
 
@@ -79,6 +81,12 @@ fn step(plan: &LaunchPlan, op: &ParentOp, child: &mut Child<'_>, lane: &mut dyn 
             let path = format!("/proc/{}/oom_score_adj", child.pid()?);
             std::fs::write(&path, value.to_string()).map_err(|error| {
                 Error::io(format!("write {value} to {path}"), &error).origin(origin.clone())
+            })?;
+        }
+        ParentOp::Follow => child.expect_reports()?,
+        ParentOp::Scheduler { attributes, origin } => {
+            process::set_scheduler(child.pid()?, attributes).map_err(|errno| {
+                scheduler_error(Error::system(op.explain(), errno), errno).origin(origin.clone())
             })?;
         }
         ParentOp::LetRun => {

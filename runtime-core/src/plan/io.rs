@@ -9,8 +9,9 @@ use crate::spec::{Mount, MountOptions, ValidProcess, set_variable};
 /// Where the directory of the notify socket is in the container.
 const NOTIFY: &str = "/run/notify";
 
-/// The terminal, if the process asks for one; `mount` puts it on /dev/console too.
-pub(super) fn console(lanes: &mut Lanes, process: &ValidProcess, mount: bool) {
+/// The terminal, if the process asks for one; `mount` puts it on /dev/console too. Without `control` another process of the
+/// launch takes it as its controlling terminal ([`take_terminal`]).
+pub(super) fn console(lanes: &mut Lanes, process: &ValidProcess, mount: bool, control: bool) {
     if !process.terminal {
         return;
     }
@@ -19,8 +20,16 @@ pub(super) fn console(lanes: &mut Lanes, process: &ValidProcess, mount: bool) {
         columns: process.console_size.1,
         uid: process.uid,
         mount,
+        control,
     };
     lanes.push_from(op, &format!("{}terminal", process.origin));
+}
+
+/// The terminal that was made before becomes the controlling one.
+pub(super) fn take_terminal(lanes: &mut Lanes, process: &ValidProcess) {
+    if process.terminal {
+        lanes.push_from(Op::TakeTerminal, &format!("{}terminal", process.origin));
+    }
 }
 
 /// Variables that tell the program of sockets which wait from descriptor 3 on (sd_listen_fds(3)).

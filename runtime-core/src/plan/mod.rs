@@ -157,6 +157,16 @@ pub(crate) enum ParentOp {
         /// JSON path.
         origin: String,
     },
+    /// Takes from the init what it reports on its way: the process that goes on behind `Op::ForkIntoPidNamespace` is known
+    /// then.
+    Follow,
+    /// sched_setattr(2) of the process with this `struct sched_attr`.
+    Scheduler {
+        /// The structure.
+        attributes: Vec<u8>,
+        /// JSON path.
+        origin: String,
+    },
     /// Takes from the child what it reports on its way, the process that goes on behind
     /// `Op::ForkIntoPidNamespace` and the terminal, and then sends the word for its `Op::AwaitWord`.
     LetRun,

@@ -35,13 +35,13 @@ pub(super) fn create(spec: &ValidSpec, host: &Host, options: &CreateOptions) -> 
     }
     hooks::runtime_hooks(lanes, context);
     hooks::create_container(lanes, context);
-    io::console(lanes, process, spec.namespaces.has(Kind::Mount));
+    io::console(lanes, process, spec.namespaces.has(Kind::Mount), true);
     process::make_working_directory(lanes, process);
     rootfs::late_read_only(lanes, context);
     rootfs::switch_root(lanes, context)?;
     sysctl::names_and_sysctls(lanes, context);
     if limits_by == By::Child {
-        rlimits::rlimits(lanes, process, By::Child);
+        rlimits::rlimits(lanes, process, By::Child, false);
     }
     process::keyring(lanes, &options.id, options.no_new_keyring);
     let run = Run {
@@ -50,6 +50,7 @@ pub(super) fn create(spec: &ValidSpec, host: &Host, options: &CreateOptions) -> 
         host,
         enters_user_namespace: context.changes_user_namespace(),
         gate: options.gate,
+        forks: false,
         hooks: Some(context),
         listen_fds: options.listen_fds,
     };
@@ -81,6 +82,7 @@ pub(super) fn exec(
     let lanes = &mut made;
     let enters_user_namespace = spec.namespaces.has(Kind::User);
     let by = if enters_user_namespace { By::EarlyChild } else { By::Child };
+    let forks = spec.namespaces.has(Kind::Pid);
 
     scheduler::initial_affinity(lanes, process);
     lanes.stage(Op::CloneInit { flags: 0, maps: Maps::None });
@@ -97,13 +99,13 @@ pub(super) fn exec(
     }
     rlimits::oom_score_adj(lanes, process, by);
     if by == By::EarlyChild {
-        rlimits::rlimits(lanes, process, by);
+        rlimits::rlimits(lanes, process, by, forks);
     }
     join_container(lanes, spec, enters_user_namespace);
     exec_root(lanes, spec, options);
-    io::console(lanes, process, false);
+    io::console(lanes, process, false, !forks);
     if by == By::Child {
-        rlimits::rlimits(lanes, process, by);
+        rlimits::rlimits(lanes, process, by, forks);
     }
     process::keyring(lanes, &options.id, options.no_new_keyring);
     let run = Run {
@@ -112,6 +114,7 @@ pub(super) fn exec(
         host,
         enters_user_namespace,
         gate: false,
+        forks,
         hooks: None,
         listen_fds: options.listen_fds,
     };
@@ -149,7 +152,7 @@ fn enter(lanes: &mut Lanes, context: Context<'_>, process: &ValidProcess, layout
         rlimits::oom_score_adj(lanes, process, by);
     }
     if by == By::EarlyChild {
-        rlimits::rlimits(lanes, process, by);
+        rlimits::rlimits(lanes, process, by, false);
     }
     scheduler::all_cpus(lanes);
     namespaces::enter(lanes, context, layout);
@@ -203,7 +206,7 @@ fn limit(lanes: &mut Lanes, context: Context<'_>, process: &ValidProcess, by: By
     }
     if by == By::Parent {
         rlimits::oom_score_adj(lanes, process, by);
-        rlimits::rlimits(lanes, process, by);
+        rlimits::rlimits(lanes, process, by, false);
     }
 }
 
@@ -226,7 +229,7 @@ fn join_groups(lanes: &mut Lanes, spec: &ValidSpec, joins_cgroup: bool) {
     }
 }
 
-/// Joins all namespaces that the container has of its own.
+/// Joins all namespaces that the container has of its own. This process itself does not enter the PID namespace.
 fn join_container(lanes: &mut Lanes, spec: &ValidSpec, enters_user_namespace: bool) {
     let flags = spec.namespaces.iter().fold(0, |flags, namespace| flags | namespace.kind.flag());
     if flags != 0 {
@@ -235,10 +238,9 @@ fn join_container(lanes: &mut Lanes, spec: &ValidSpec, enters_user_namespace: bo
     if enters_user_namespace {
         lanes.push(Op::BecomeRoot);
     }
-    if spec.namespaces.has(Kind::Pid) {
-        lanes.push(Op::ForkIntoPidNamespace);
+    if !spec.namespaces.has(Kind::Pid) {
+        lanes.push(Op::NewSession);
     }
-    lanes.push(Op::NewSession);
 }
 
 fn exec_root(lanes: &mut Lanes, spec: &ValidSpec, options: &ExecOptions) {
@@ -262,6 +264,9 @@ struct Run<'a> {
     host: &'a Host,
     enters_user_namespace: bool,
     gate: bool,
+    /// For `exec`: the program is run by a process that is forked last, into the PID namespace. The container sees that
+    /// one alone, and it has nothing more than the program.
+    forks: bool,
     /// For `create`: its hooks and its notify socket.
     hooks: Option<Context<'a>>,
     listen_fds: Option<u32>,
@@ -282,6 +287,17 @@ impl Run<'_> {
     }
 }
 
+/// Into the PID namespace. What is left for the other side of the fork takes no privilege.
+fn fork(lanes: &mut Lanes, process: &ValidProcess) {
+    lanes.push(Op::ForkIntoPidNamespace);
+    // A session, and its terminal, are those of the process that made it.
+    lanes.push(Op::NewSession);
+    io::take_terminal(lanes, process);
+    lanes.parent.push(ParentOp::Follow);
+    rlimits::processes_of_forked(lanes, process);
+    scheduler::scheduler_of_forked(lanes, process);
+}
+
 /// From root of the container to its program.
 fn become_program(lanes: &mut Lanes, run: &Run<'_>) -> Result<()> {
     let (spec, process) = (run.spec, run.process);
@@ -296,7 +312,7 @@ fn become_program(lanes: &mut Lanes, run: &Run<'_>) -> Result<()> {
     let set_groups = idmap::set_groups(spec, run.host, run.enters_user_namespace);
     idmap::check_user(spec, process, set_groups)?;
 
-    scheduler::scheduler(lanes, process);
+    scheduler::scheduler(lanes, process, run.forks);
     if let Some(persona) = spec.personality {
         lanes.push_from(Op::Personality { persona }, "linux.personality");
     }
@@ -307,10 +323,11 @@ fn become_program(lanes: &mut Lanes, run: &Run<'_>) -> Result<()> {
     process::change_directory(lanes, process, true);
     process::change_user(lanes, process, &granted, set_groups);
     process::change_directory(lanes, process, false);
+    let filter = seccomp::filter(lanes, spec)?;
     // Without no_new_privs, loading a filter takes a privilege until the end. It cannot be dropped
     // after that, where the filter may deny the call, and need not be: execve(2) computes the new sets
     // from the inheritable, bounding and ambient ones, which do not have it.
-    let late_filter = seccomp::is_filtered(spec) && !process.no_new_privileges;
+    let late_filter = filter.is_some() && !process.no_new_privileges;
     let extra = if late_filter { SYS_ADMIN & own.permitted } else { 0 };
     process::set_capabilities(lanes, process, &granted.sets, extra);
     process::set_ambient(lanes, process, &granted.sets);
@@ -327,15 +344,26 @@ fn become_program(lanes: &mut Lanes, run: &Run<'_>) -> Result<()> {
     }
     lanes.push(Op::CloseDescriptors);
     process::prepare(lanes, process, &env);
-    if run.hooks.is_none() {
-        lanes.await_word();
-    }
     if process.no_new_privileges {
         lanes.push_from(Op::NoNewPrivileges, &format!("{}noNewPrivileges", process.origin));
     }
+    let mut filter = filter.as_ref();
+    if run.forks {
+        // The process that is seen in the container is to have no privilege for the filter.
+        if let Some(early) = filter.take_if(|filter| extra != 0 && seccomp::allows_fork(filter)) {
+            seccomp::load(lanes, early)?;
+            process::set_capabilities(lanes, process, &granted.sets, 0);
+        }
+        fork(lanes, process);
+    }
+    if run.hooks.is_none() {
+        lanes.await_word();
+    }
     // From the filter on, each call may be denied or wait for somebody: nothing but the hooks and
     // execve(2) follows.
-    seccomp::seccomp(lanes, spec)?;
+    if let Some(filter) = filter {
+        seccomp::load(lanes, filter)?;
+    }
     // The hooks have no more rights than the program, and its filter.
     if let Some(context) = run.hooks {
         hooks::start_container(lanes, context, &env);

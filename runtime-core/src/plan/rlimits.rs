@@ -19,15 +19,25 @@ pub(super) enum By {
     Parent,
 }
 
-/// RLIMIT_*.
-pub(super) fn rlimits(lanes: &mut Lanes, process: &ValidProcess, by: By) {
-    for limit in &process.rlimits {
+/// RLIMIT_*. A process that `forks` leaves that of the number of processes to the caller ([`processes_of_forked`]): it would
+/// be one too many for its own.
+pub(super) fn rlimits(lanes: &mut Lanes, process: &ValidProcess, by: By, forks: bool) {
+    for limit in process.rlimits.iter().filter(|limit| !forks || limit.resource != libc::RLIMIT_NPROC) {
         let origin = format!("{}rlimits[{}]", process.origin, limit.index);
         let (resource, soft, hard) = (limit.resource, limit.soft, limit.hard);
         match by {
             By::Parent => lanes.parent.push(ParentOp::Rlimit { resource, soft, hard, origin }),
             By::Child | By::EarlyChild => lanes.push_from(Op::Rlimit { resource, soft, hard }, &origin),
         }
+    }
+}
+
+/// The limit of the number of processes, set by the caller once the process has been forked.
+pub(super) fn processes_of_forked(lanes: &mut Lanes, process: &ValidProcess) {
+    for limit in process.rlimits.iter().filter(|limit| limit.resource == libc::RLIMIT_NPROC) {
+        let origin = format!("{}rlimits[{}]", process.origin, limit.index);
+        let (resource, soft, hard) = (limit.resource, limit.soft, limit.hard);
+        lanes.parent.push(ParentOp::Rlimit { resource, soft, hard, origin });
     }
 }
 

@@ -1,5 +1,6 @@
 //! Scheduling: policy, affinity, priority of input and output, memory policy.
 
+use super::ParentOp;
 use super::lanes::Lanes;
 use crate::child::ops::{Op, Slice};
 use crate::spec::{MemoryPolicy, Scheduler, ValidProcess};
@@ -7,10 +8,11 @@ use crate::spec::{MemoryPolicy, Scheduler, ValidProcess};
 /// Size of `struct sched_attr` with its clamps (linux/sched/types.h).
 const SCHED_ATTR_BYTES: u32 = 56;
 
-/// Policy, then the priority of input and output.
-pub(super) fn scheduler(lanes: &mut Lanes, process: &ValidProcess) {
+/// Policy, then the priority of input and output. A process that `forks` leaves the policy to the caller: not every one is
+/// inherited, and with some there is no fork.
+pub(super) fn scheduler(lanes: &mut Lanes, process: &ValidProcess, forks: bool) {
     let origin = process.origin;
-    if let Some(scheduler) = &process.scheduler {
+    if let Some(scheduler) = process.scheduler.as_ref().filter(|_| !forks) {
         let attributes = lanes.child.bytes(&attributes(scheduler));
         lanes.push_from(Op::Scheduler { attributes }, &format!("{origin}scheduler"));
     }
@@ -18,6 +20,14 @@ pub(super) fn scheduler(lanes: &mut Lanes, process: &ValidProcess) {
         // IOPRIO_PRIO_VALUE: the class is above the 13 bits of the level.
         let value = priority.class << 13 | priority.level;
         lanes.push_from(Op::IoPriority { value }, &format!("{origin}ioPriority"));
+    }
+}
+
+/// The policy of a process that has been forked, set by the caller.
+pub(super) fn scheduler_of_forked(lanes: &mut Lanes, process: &ValidProcess) {
+    if let Some(scheduler) = &process.scheduler {
+        let origin = format!("{}scheduler", process.origin);
+        lanes.parent.push(ParentOp::Scheduler { attributes: attributes(scheduler), origin });
     }
 }
 

@@ -3,25 +3,25 @@
 use super::lanes::Lanes;
 use crate::child::ops::Op;
 use crate::error::Result;
-use crate::seccomp::{FLAG_TSYNC, Filter};
+use crate::seccomp::{Architecture, Call, FLAG_TSYNC, Filter};
 use crate::spec::ValidSpec;
 
 const ORIGIN: &str = "linux.seccomp";
 const LISTENER: &str = "linux.seccomp.listenerPath";
 
-/// True if the container has a filter.
-pub(super) fn is_filtered(spec: &ValidSpec) -> bool {
-    spec.seccomp.is_some()
-}
-
-/// Loads the filter. With a listener, the parent takes that from the init's descriptor table and hands it
-/// to the agent before the program runs; see [`crate::seccomp::handover`].
-pub(super) fn seccomp(lanes: &mut Lanes, spec: &ValidSpec) -> Result<()> {
-    let Some(profile) = &spec.seccomp else { return Ok(()) };
+/// The filter of a container, compiled.
+pub(super) fn filter(lanes: &mut Lanes, spec: &ValidSpec) -> Result<Option<Filter>> {
+    let Some(profile) = &spec.seccomp else { return Ok(None) };
     let filter = Filter::from_profile(profile).map_err(|error| error.origin(ORIGIN))?;
     lanes.notes.extend(filter.warnings().iter().map(|warning| format!("{ORIGIN}: {warning}")));
     // runc's words; TSYNC says nothing where there is one thread.
     lanes.notes.push(format!("seccomp filter flags: {}", filter.flags() & !FLAG_TSYNC));
+    Ok(Some(filter))
+}
+
+/// Loads the filter. With a listener, the parent takes that from the init's descriptor table and hands it
+/// to the agent before the program runs; see [`crate::seccomp::handover`].
+pub(super) fn load(lanes: &mut Lanes, filter: &Filter) -> Result<()> {
     if !filter.needs_listener() {
         let program = lanes.child.instructions(&filter.to_bytes());
         lanes.push_from(Op::Seccomp { flags: filter.flags(), program }, ORIGIN);
@@ -33,4 +33,35 @@ pub(super) fn seccomp(lanes: &mut Lanes, spec: &ValidSpec) -> Result<()> {
     lanes.push_from(Op::Seccomp { flags: filter.flags(), program }, ORIGIN);
     lanes.push_from(Op::AwaitHandover, LISTENER);
     Ok(())
+}
+
+/// Whether the filter lets through, unconditionally, all that a process does between the load of the filter and
+/// execve(2) if it forks into a PID namespace in between. Then it can be loaded by the process outside, which loses
+/// the privilege for that before the other one is seen.
+pub(super) fn allows_fork(filter: &Filter) -> bool {
+    const ALLOWED: [u32; 2] = [libc::SECCOMP_RET_ALLOW, libc::SECCOMP_RET_LOG];
+    let Some(native) = Architecture::native() else { return false };
+    let allows = |(number, arguments): (libc::c_long, [u64; 6])| {
+        let call = Call { number: number as u32, arch: native.audit_token(), arguments };
+        ALLOWED.contains(&(filter.verdict(&call) & libc::SECCOMP_RET_ACTION_FULL))
+    };
+    !filter.needs_listener() && calls_around_fork().into_iter().all(allows)
+}
+
+/// Those calls with the arguments that are known; a condition on another one is met by chance only, so such an argument has a
+/// value that no condition allows on purpose.
+fn calls_around_fork() -> Vec<(libc::c_long, [u64; 6])> {
+    /// No flag, pointer or number that a profile would name.
+    const ANY: u64 = 0x5a5a_5a5a_5a5a_5a50;
+    let flags = (libc::CLONE_PARENT | libc::CLONE_PARENT_SETTID | libc::SIGCHLD) as u64;
+    let any = [ANY; 6];
+    let (get, set) = (libc::SYS_capget, libc::SYS_capset);
+    let terminal = [0, libc::TIOCSCTTY, 0, ANY, ANY, ANY];
+    let mut calls: Vec<_> = [get, set, libc::SYS_exit_group, libc::SYS_sendmsg, libc::SYS_recvmsg]
+        .into_iter()
+        .chain([libc::SYS_setsid, libc::SYS_sched_yield, libc::SYS_clock_gettime, libc::SYS_execve])
+        .map(|number| (number, any))
+        .collect();
+    calls.extend([(libc::SYS_clone, [flags, 0, ANY, 0, 0, ANY]), (libc::SYS_ioctl, terminal)]);
+    calls
 }

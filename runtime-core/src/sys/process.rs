@@ -207,3 +207,10 @@ pub(crate) fn set_limit(pid: i32, resource: u32, limit: (u64, u64)) -> Result<()
     let set = unsafe { libc::syscall(libc::SYS_prlimit64, pid, resource, &raw const limit, 0usize) };
     Errno::result(set).map(drop)
 }
+
+/// sched_setattr(2) of another process, with a `struct sched_attr`.
+pub(crate) fn set_scheduler(pid: i32, attributes: &[u8]) -> Result<(), Errno> {
+    // SAFETY: the structure begins with its size, and outlives the call, which only reads it.
+    let set = unsafe { libc::syscall(libc::SYS_sched_setattr, pid, attributes.as_ptr(), 0) };
+    Errno::result(set).map(drop)
+}

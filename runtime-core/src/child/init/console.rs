@@ -43,6 +43,11 @@ pub fn make(init: &Init, size: Size, uid: u32, mount: bool) -> Step {
         call!(nr::DUP3, slave, stream, 0).at(Detail::Dup)?;
     }
     file::close(slave);
+    Ok(())
+}
+
+/// `TakeTerminal`.
+pub fn take() -> Step {
     call!(nr::IOCTL, 0, TIOCSCTTY, 0).at(Detail::Ioctl).map(drop)
 }
 

@@ -278,9 +278,11 @@ impl Init {
             Op::MakeSymlink { path, target, keep } => device::symlink(self, path, target, keep),
             Op::Mask { path } => mount::mask(self, path),
             Op::ReadOnly { path } => mount::read_only(self, path),
-            Op::Console { rows, columns, uid, mount } => {
-                console::make(self, console::Size { rows, columns }, uid, mount)
+            Op::Console { rows, columns, uid, mount, control } => {
+                console::make(self, console::Size { rows, columns }, uid, mount)?;
+                if control { console::take() } else { Ok(()) }
             }
+            Op::TakeTerminal => console::take(),
             Op::StdioOwner { uid } => process::stdio_owner(uid),
             Op::SwitchRoot { how } => mount::switch_root(self, how),
             Op::OpenJoinedRoot => mount::open_joined_root(self),

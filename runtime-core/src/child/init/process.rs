@@ -193,6 +193,8 @@ pub fn change_directory(init: &mut Init, path: Str, first: bool) -> Step {
     if init.in_directory {
         return Ok(());
     }
+    // The one directory of the host that is still open: no name such as /proc/self/fd/N may lead there.
+    init.set(Slot::PROC, -1);
     match call!(nr::CHDIR, init.plan.text(path).as_ptr()) {
         Err(errno::EPERM | errno::EACCES) if first => return Ok(()),
         other => other.at(Detail::Chdir)?,

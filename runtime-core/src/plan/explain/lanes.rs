@@ -2,7 +2,7 @@
 
 use std::fmt::{self, Display, Write as _};
 
-use super::text::{namespaces, point_text, rlimit_text};
+use super::text::{namespaces, point_text, rlimit_text, scheduler_text};
 use crate::plan::{LaunchPlan, ParentOp};
 
 impl ParentOp {
@@ -16,6 +16,8 @@ impl ParentOp {
             ParentOp::JoinResctrl => "join the class of service of resctrl".to_owned(),
             ParentOp::Rlimit { resource, soft, hard, .. } => rlimit_text(*resource, *soft, *hard),
             ParentOp::OomScoreAdj { value, .. } => format!("set oom_score_adj to \"{value}\""),
+            ParentOp::Follow => "follow the fork".to_owned(),
+            ParentOp::Scheduler { attributes, .. } => scheduler_text(attributes),
             ParentOp::LetRun => "let the process run".to_owned(),
             ParentOp::Answer(point) => format!("let go on from {}", point_text(*point)),
         }

@@ -7,7 +7,7 @@ use super::{ChildPlan, caps};
 use crate::child::ops::{Op, Parameter, RootSwitch, Slice, Slot, Str};
 use text::{
     all, attribute_texts, bits, changes, in_brackets, namespaces, node_text, plain, point_text, propagation,
-    rlimit_text, set_text, slot_text,
+    rlimit_text, scheduler_text, set_text, slot_text,
 };
 
 impl ChildPlan {
@@ -40,6 +40,7 @@ impl ChildPlan {
             | Op::OpenUserNamespace
             | Op::OpenNetlink
             | Op::JoinCgroups
+            | Op::TakeTerminal
             | Op::AskStage => plain(op).to_owned(),
             Op::CloneInit { .. }
             | Op::MakeNetwork { .. }
@@ -233,10 +234,7 @@ impl ChildPlan {
             Op::Rlimit { resource, soft, hard } => rlimit_text(resource, soft, hard),
             Op::OomScoreAdj { value } => format!("set oom_score_adj to {}", self.bytes_text(value)),
             Op::Personality { persona } => format!("set personality {persona:#x}"),
-            Op::Scheduler { attributes } => {
-                let policy = self.slice(attributes).get(4).copied().unwrap_or_default();
-                format!("set scheduling policy {policy}")
-            }
+            Op::Scheduler { attributes } => scheduler_text(self.slice(attributes)),
             Op::IoPriority { value } => {
                 format!("set io priority class {} level {}", value >> 13, value & 0x1fff)
             }

@@ -15,6 +15,7 @@ pub(super) fn plain(op: &Op) -> &'static str {
         Op::OpenNetlink => "open a netlink socket",
         Op::JoinCgroups => "join the cgroups",
         Op::AskStage => "ask stage 0",
+        Op::TakeTerminal => "take the terminal as the controlling one",
         Op::ForkIntoPidNamespace => "fork into the pid namespace",
         Op::LoopbackUp => "bring the loopback interface up",
         Op::OpenJoinedRoot => "open the root of the container",
@@ -118,6 +119,11 @@ pub(super) fn bits(mask: &[u8]) -> String {
     let set = (0..mask.len() * 8).filter(|bit| mask[bit / 8] & 1 << (bit % 8) != 0);
     let texts: Vec<String> = set.map(|bit| bit.to_string()).collect();
     texts.join(",")
+}
+
+/// A `struct sched_attr`.
+pub(super) fn scheduler_text(attributes: &[u8]) -> String {
+    format!("set scheduling policy {}", attributes.get(4).copied().unwrap_or_default())
 }
 
 pub(super) fn set_text(mask: u64) -> String {

@@ -143,12 +143,39 @@ fn exec_joins_what_the_container_has() {
             "child: set cpu affinity 1",
             "child: join the container's namespaces user, mount",
             "child: become root",
-            "child: fork",
-            "child: make a session",
             "child: open the root of the container",
             "child: set user 5:6 with groups 7",
+            "child: set capabilities",
+            "child: fork",
+            "child: make a session",
+            "child: wait for the word",
         ],
     );
+}
+
+/// The process that the container sees has no privilege for the filter, unless the filter forbids what the fork takes.
+#[test]
+fn the_filter_of_an_exec_is_loaded_outside_if_it_allows_the_fork() {
+    let process = br#"{"cwd": "/", "args": ["id"], "user": {"uid": 0, "gid": 0}, "env": ["PATH=/bin"]}"#;
+    let process = ValidProcess::parse(process).unwrap();
+    let lines = |profile: Value| {
+        let mut spec = default();
+        spec["linux"]["seccomp"] = profile;
+        let options = ExecOptions::new("c1", "/bundle");
+        let plan = LaunchPlan::exec(&valid(&spec), &process, &Host::for_tests(), &options).unwrap();
+        waits_match(&plan);
+        plan.to_string().lines().map(str::to_owned).collect::<Vec<_>>()
+    };
+    let denying = |name: &str| {
+        json!({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{"names": [name], "action": "SCMP_ACT_ERRNO"}]})
+    };
+    let privileged = "child: set capabilities: effective CAP_SYS_ADMIN";
+    let (filter, fork) = ("child: load a seccomp filter", "child: fork");
+    let early = lines(denying("mount"));
+    in_order(&early, &[privileged, filter, "child: set capabilities: effective none", fork, "child: execute"]);
+    for needed in ["clone", "capset", "sendmsg", "setsid"] {
+        in_order(&lines(denying(needed)), &[privileged, fork, filter, "child: execute"]);
+    }
 }
 
 #[test]
