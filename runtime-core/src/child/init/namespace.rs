@@ -100,15 +100,19 @@ pub fn time(init: &mut Init, offsets: Slice) -> Step {
 /// From here on processes of the container can see the init, and one that may trace it could take
 /// its descriptors (CVE-2016-9962): what leads to the host is closed first.
 pub fn fork_into_pid_namespace(init: &mut Init) -> Step {
-    init.set(Slot::PROC, -1);
-    init.set(Slot::TARGET, -1);
-    for slot in Slot::JOIN.0..Slot::INHERITED as u16 {
+    for slot in [Slot::PROC, Slot::TARGET, Slot::SHARED, Slot::PLAN] {
+        init.set(slot, -1);
+    }
+    // Of each type of namespaces one.
+    for slot in Slot::JOIN.0..Slot::SHARED.0 {
         init.set(Slot(slot), -1);
     }
     const FLAGS: usize = CLONE_PARENT | CLONE_PARENT_SETTID | SIGCHLD;
+    init.shared.keep_from_fork()?;
     if call!(nr::CLONE, FLAGS, 0, init.shared.forked(), 0, 0).at(Detail::Fork)? != 0 {
         crate::exit(0);
     }
+    init.shared.forget();
     // Descriptors and the mapping are shared with or copied from the process that ended; only
     // "dumpable" is worth a second word: it is inherited by fork.
     sync::send(init.fd(Slot::SYNC), Report { step: init.step, errno: 0, detail: 0 }, -1)

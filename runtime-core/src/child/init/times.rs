@@ -39,6 +39,23 @@ impl Shared {
         self.pid().wrapping_add(1)
     }
 
+    /// Keeps the memory out of the process that is forked next: the container sees that one, and who traced it could have
+    /// the caller believe in any pid. With times, which are for people, it keeps it.
+    pub fn keep_from_fork(&self) -> Step {
+        const MADV_DONTFORK: usize = 10;
+        if self.timed {
+            return Ok(());
+        }
+        call!(nr::MADVISE, self.words.as_ptr(), size_of_val(self.words), MADV_DONTFORK).at(Detail::Memory).map(drop)
+    }
+
+    /// In the forked process: the memory is not there.
+    pub fn forget(&mut self) {
+        if !self.timed {
+            self.words = &mut [];
+        }
+    }
+
     /// The init begins.
     pub fn note_begin(&mut self) {
         self.put(Layout::BEGIN);
