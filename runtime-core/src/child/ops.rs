@@ -63,6 +63,8 @@ impl Slot {
     pub const PLACE: Slot = Slot(15);
     /// The socket between stage 0 and the init; stage 0 makes it.
     pub const LANES: Slot = Slot(16);
+    /// What an errand of stage 0 is about.
+    pub const GIVEN: Slot = Slot(17);
     /// First of the files by which the init puts itself into cgroups, by writing "0".
     pub const TASKS: Slot = Slot(18);
     /// Number of slots from [`Slot::TASKS`] on that are for cgroups.
@@ -92,10 +94,8 @@ impl Slot {
     pub const SYSFS: Slot = Slot(45);
     /// The cgroup file system, opened before the root changes.
     pub const CGROUP: Slot = Slot(46);
-    /// The pidfd of the init, in stage 0.
-    pub const INIT: Slot = Slot(47);
     /// The user namespace whose id map a mount gets, in stage 0.
-    pub const USER: Slot = Slot(48);
+    pub const USER: Slot = Slot(47);
     /// Number of slots.
     pub const COUNT: usize = 52;
 
@@ -253,6 +253,14 @@ pub enum Op {
     CloneLockedTree { path: Str, recursive: bool, nofollow: bool },
     /// A netlink socket (NETLINK_ROUTE) of the network namespace that stage 0 is in, in [`Slot::NETWORK`].
     OpenNetlink,
+    /// Opens what is at `path` below [`Slot::ROOT`] (O_PATH) as [`Slot::MOUNT`].
+    OpenInRoot { path: Str },
+    /// Puts [`Slot::GIVEN`], a detached mount, into [`Slot::MOUNT`].
+    TakeGiven,
+    /// Enters the mount namespace of the process in [`Slot::TARGET`] and unmounts, detached, what [`Slot::GIVEN`] is on.
+    UnmountGiven,
+    /// Sends the caller a report.
+    Tell,
     /// Sends the init the descriptors of `count` slots from `first` on.
     HandOver { first: Slot, count: u32 },
     /// Sends the caller the descriptor of a slot.

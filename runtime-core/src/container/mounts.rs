@@ -1,19 +1,15 @@
 //! Mounts that are added to a running container, and removed again.
 //!
-//! A mount is made detached, outside. A thread of its own visits the container's mount namespace and
-//! puts it onto a descriptor that openat2(2) resolved below the container's root; no path of the host
+//! A mount is made detached, outside. An errand, a process that shares nothing with the caller, visits the container's mount
+//! namespace and puts it onto a descriptor that openat2(2) resolved below the container's root; no path of the host
 //! is looked up inside, and nothing of the container is executed. The visit has a limit of time: a file
 //! system of the container may never answer.
 
 use std::ffi::CString;
-use std::fs::File;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
-use std::sync::mpsc;
-use std::time::Duration;
 
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, open};
-use nix::sys::stat::{Mode, SFlag, fstat};
+use nix::sys::stat::fstat;
 use nix::sys::statfs::{PROC_SUPER_MAGIC, fstatfs};
 
 use super::Container;
@@ -22,10 +18,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::launch;
 use crate::spec::{Mount, mount_options as attribute, parse_mounts};
 use crate::state::{AddedMount, Record, Status, status_of};
-use crate::sys::{fs, mount, namespace};
-
-/// How long a visit of the container's mount namespace may take.
-const VISIT_LIMIT: Duration = Duration::from_secs(30);
+use crate::sys::mount;
 
 impl Container {
     /// Adds mounts to the running container: `mounts` is a JSON array in the form of `mounts` in
@@ -36,9 +29,9 @@ impl Container {
     /// The list is malformed; the container does not run; a mount fails: those before it stay.
     pub fn add_mounts(&self, mounts: &[u8]) -> Result<()> {
         self.change_mounts(mounts, |visit, record, wanted| {
-            let (tree, directory) = detached(wanted, visit.locked)?;
+            let tree = detached(wanted, visit.locked)?;
             let id = mount_id(&tree).map_err(|error| error.origin(wanted.origin()))?;
-            visit.attach(tree, wanted, directory)?;
+            visit.attach(&tree, wanted)?;
             record.added_mounts.push(AddedMount { destination: wanted.destination.clone(), id });
             Ok(())
         })
@@ -67,7 +60,7 @@ impl Container {
             if Some(mount_id(&target)?) != expected {
                 return Err(refused("what is mounted there is not what was added"));
             }
-            visit.detach(target, wanted)?;
+            visit.detach(&target, wanted)?;
             record.added_mounts.remove(position);
             Ok(())
         })
@@ -133,9 +126,9 @@ fn check(wanted: &Mount) -> Result<()> {
     Ok(())
 }
 
-/// The mount, attached nowhere, and whether its root is a directory. With `locked` the attributes of the
+/// The mount, attached nowhere. With `locked` the attributes of the
 /// host's mounts stay as they are, whatever the container's capabilities in its user namespace.
-fn detached(wanted: &Mount, locked: bool) -> Result<(OwnedFd, bool)> {
+fn detached(wanted: &Mount, locked: bool) -> Result<OwnedFd> {
     let failed = |errno| {
         Error::system(format!("mount {:?} for {:?}", wanted.source, wanted.destination), errno)
             .origin(wanted.origin())
@@ -158,8 +151,7 @@ fn detached(wanted: &Mount, locked: bool) -> Result<(OwnedFd, bool)> {
     if options.set_all != 0 || options.clear_all != 0 {
         mount::change(tree.as_fd(), options.set_all, options.clear_all, 0, true).map_err(failed)?;
     }
-    let stat = fstat(&tree).map_err(failed)?;
-    Ok((tree, SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT == SFlag::S_IFDIR))
+    Ok(tree)
 }
 
 /// A bind mount has the attributes that its options name, if they name any, as at create. Of a locked one
@@ -210,62 +202,28 @@ struct Visit {
 }
 
 impl Visit {
-    /// Runs `work` in a thread inside, with the container's root.
-    fn run<T: Send + 'static>(
-        &self,
-        wanted: &Mount,
-        verb: &str,
-        work: impl FnOnce(OwnedFd) -> Result<T, Errno> + Send + 'static,
-    ) -> Result<T> {
-        let operation = format!("{verb} {:?} in the container", wanted.destination);
-        let failed = |errno| Error::system(operation.clone(), errno).origin(wanted.origin());
-        let init = self.init.try_clone().map_err(|error| Error::io(operation.clone(), &error))?;
-        let (sender, receiver) = mpsc::channel();
-        let inside = move || {
-            let result = enter(&init).and_then(work);
-            // The receiver has gone if this took too long: then nobody is left to tell.
-            sender.send(result).ok();
-        };
-        let thread = std::thread::Builder::new().spawn(inside);
-        thread.map_err(|error| Error::io("start a thread", &error))?;
-        match receiver.recv_timeout(VISIT_LIMIT) {
-            Ok(result) => result.map_err(failed),
-            Err(_) => Err(Error::new(ErrorKind::Timeout, operation.clone())
-                .reason(format!("not done after {} s", VISIT_LIMIT.as_secs()))
-                .hint("a file system of the container may not answer")),
-        }
-    }
-
     fn open(&self, wanted: &Mount) -> Result<OwnedFd> {
-        let path = wanted.destination.clone();
-        self.run(wanted, "open", move |root| fs::open_in_root(root.as_fd(), &path, OFlag::O_PATH))
+        launch::open_in(self.init.as_fd(), &wanted.destination).map_err(failed(wanted, "open"))
     }
 
-    fn attach(&self, tree: OwnedFd, wanted: &Mount, directory: bool) -> Result<()> {
-        let path = wanted.destination.clone();
-        self.run(wanted, "mount on", move |root| {
-            let target = fs::open_or_make(root.as_fd(), &path, directory)?;
-            verify(&root, &target)?;
-            mount::attach(tree.as_fd(), target.as_fd())
-        })
+    fn attach(&self, tree: &OwnedFd, wanted: &Mount) -> Result<()> {
+        launch::attach_in(self.init.as_fd(), tree.as_fd(), &wanted.destination)
+            .map_err(failed(wanted, "mount on"))
     }
 
-    fn detach(&self, target: OwnedFd, wanted: &Mount) -> Result<()> {
-        let path = "/proc/self/fd";
-        // The host's, opened here: the container's /proc has no say in what is unmounted.
-        let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
-        let descriptors = open(path, flags, Mode::empty())
-            .map_err(|errno| Error::system(format!("open {path:?}"), errno))?;
-        self.run(wanted, "unmount", move |_| {
-            namespace::unmount_descriptor(descriptors.as_fd(), target.as_fd())
-        })
+    fn detach(&self, target: &OwnedFd, wanted: &Mount) -> Result<()> {
+        launch::unmount_in(self.init.as_fd(), target.as_fd()).map_err(failed(wanted, "unmount"))
     }
 }
 
-/// Leads the calling thread into the container's mount namespace; the result is its root.
-fn enter(init: &OwnedFd) -> Result<OwnedFd, Errno> {
-    namespace::enter_mount_namespace(init.as_fd())?;
-    File::open("/").map(OwnedFd::from).map_err(|error| Errno::from_raw(error.raw_os_error().unwrap_or(0)))
+/// The errand that failed as what it was for.
+fn failed(wanted: &Mount, verb: &str) -> impl FnOnce(Error) -> Error {
+    let operation = format!("{verb} {:?} in the container", wanted.destination);
+    let origin = wanted.origin();
+    move |error| match error.raw_errno() {
+        Some(errno) => Error::system(operation, errno).origin(origin),
+        None => error.context(operation).origin(origin),
+    }
 }
 
 /// Where a link of the container leads is known only here: not to the root, which a mount would cover,

@@ -198,9 +198,8 @@ impl<'a> Child<'a> {
             Said::End => {
                 let error = self.init.is_none().then(|| stage.ended());
                 self.find_init();
-                if let Some(stage) = self.stage.take() {
-                    stage.reap();
-                }
+                // It has closed its socket, so it is at its end.
+                self.stage = None;
                 error.map_or(Ok(()), Err)
             }
             Said::Report(report, _) if report.errno != 0 => Err(self.failed(report, None)),

@@ -4,33 +4,45 @@
 //! that shares nothing with the caller does, and hands over a descriptor.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 
 use super::failure::{StepText, describe};
 use super::stage::{Said, Stage};
-use super::wait::STEP_LIMIT;
 use super::{sealed, times};
-use crate::child::ops::{Op, Slot};
-use crate::error::Result;
+use crate::child::ops::{Node, Op, Slot};
+use crate::error::{Error, Result};
 use crate::plan::ChildPlan;
 use crate::sys::memfd::Purpose;
 
-/// Runs the operations of `plan`, with a namespace in [`Slot::TARGET`] if they need one, and takes the descriptor that the
-/// last of them delivers.
-fn run(mut plan: ChildPlan, ops: Vec<Op>, target: Option<BorrowedFd<'_>>) -> Result<OwnedFd> {
+/// How long an errand may take: a file system of a container may never answer.
+const LIMIT: Duration = Duration::from_secs(30);
+
+/// What stage 0 gets for an errand.
+#[derive(Default)]
+struct Gives<'a> {
+    /// A namespace, or a process whose namespaces are to be entered.
+    target: Option<BorrowedFd<'a>>,
+    /// What the errand is about.
+    given: Option<BorrowedFd<'a>>,
+}
+
+/// Runs the operations, of which the last tells the end or delivers a descriptor.
+fn run(mut plan: ChildPlan, ops: Vec<Op>, gives: &Gives<'_>) -> Result<Option<OwnedFd>> {
     plan.put_stage(ops.into_iter().map(|op| (op, None)).collect());
     // It needs no streams: its slots begin at the first descriptor.
     let stage = Stage::spawn([-1; 3], 0)?;
     let shared = times::memory(0)?;
-    let filled = Slot::PLAN.bit() | Slot::SHARED.bit() | target.map_or(0, |_| Slot::TARGET.bit());
+    let given = [(Slot::TARGET, gives.target), (Slot::GIVEN, gives.given)];
+    let mut slots = vec![(Slot::SHARED, shared.as_fd())];
+    slots.extend(given.into_iter().filter_map(|(slot, fd)| fd.map(|fd| (slot, fd))));
+    let filled = slots.iter().fold(Slot::PLAN.bit(), |bits, (slot, _)| bits | slot.bit());
     let image = sealed(&plan.image(0, filled, false), Purpose::Data)?;
-    let mut gives = vec![(Slot::PLAN, image.as_fd()), (Slot::SHARED, shared.as_fd())];
-    gives.extend(target.map(|fd| (Slot::TARGET, fd)));
-    stage.send(gives)?;
-    match stage.hear(Some(Instant::now() + STEP_LIMIT)) {
-        Ok(Said::Report(report, Some(fd))) if report.errno == 0 => Ok(fd),
+    slots.push((Slot::PLAN, image.as_fd()));
+    stage.send(slots)?;
+    match stage.hear(Some(Instant::now() + LIMIT)) {
+        Ok(Said::Report(report, fd)) if report.errno == 0 => Ok(fd),
         Ok(Said::Report(report, fd)) => {
             let step = StepText::in_plan(&plan, report.step as usize);
             Err(describe(report, step.as_ref(), fd))
@@ -43,14 +55,45 @@ fn run(mut plan: ChildPlan, ops: Vec<Op>, target: Option<BorrowedFd<'_>>) -> Res
     }
 }
 
+/// As [`run`], for a descriptor.
+fn fetch(plan: ChildPlan, ops: Vec<Op>, gives: &Gives<'_>) -> Result<OwnedFd> {
+    run(plan, ops, gives)?.ok_or_else(|| Error::system("take what was delivered", Errno::EPROTO))
+}
+
+/// Opens `path` (O_PATH) in the mount namespace of a process, below the root of that.
+pub(crate) fn open_in(process: BorrowedFd<'_>, path: &str) -> Result<OwnedFd> {
+    let mut plan = ChildPlan::default();
+    let path = plan.string(path);
+    let ops = enter([Op::OpenInRoot { path }, Op::Deliver { slot: Slot::MOUNT }]);
+    fetch(plan, ops, &Gives { target: Some(process), given: None })
+}
+
+/// Puts a detached mount to `path` in the mount namespace of a process; the place is made if it is missing.
+pub(crate) fn attach_in(process: BorrowedFd<'_>, mount: BorrowedFd<'_>, path: &str) -> Result<()> {
+    let mut plan = ChildPlan::default();
+    let destination = plan.string(path);
+    let attach = Op::Attach { destination, node: Node::LikeMount };
+    let ops = enter([Op::TakeGiven, attach, Op::Tell]);
+    run(plan, ops, &Gives { target: Some(process), given: Some(mount) }).map(drop)
+}
+
+/// Unmounts, detached, what `mount` is on, in the mount namespace of a process.
+pub(crate) fn unmount_in(process: BorrowedFd<'_>, mount: BorrowedFd<'_>) -> Result<()> {
+    let gives = Gives { target: Some(process), given: Some(mount) };
+    run(ChildPlan::default(), vec![Op::UnmountGiven, Op::Tell], &gives).map(drop)
+}
+
+/// Operations in the mount namespace of a process.
+fn enter<const N: usize>(then: [Op; N]) -> Vec<Op> {
+    let join = Op::JoinNamespaces { slot: Slot::TARGET, flags: libc::CLONE_NEWNS as u32 };
+    [join, Op::OpenJoinedRoot].into_iter().chain(then).collect()
+}
+
 /// A netlink socket (NETLINK_ROUTE) of a network namespace.
 pub(crate) fn netlink_socket(namespace: BorrowedFd<'_>) -> Result<OwnedFd> {
     let join = Op::JoinNamespaces { slot: Slot::TARGET, flags: libc::CLONE_NEWNET as u32 };
-    run(
-        ChildPlan::default(),
-        vec![join, Op::OpenNetlink, Op::Deliver { slot: Slot::NETWORK }],
-        Some(namespace),
-    )
+    let ops = vec![join, Op::OpenNetlink, Op::Deliver { slot: Slot::NETWORK }];
+    fetch(ChildPlan::default(), ops, &Gives { target: Some(namespace), given: None })
 }
 
 /// Clones a tree of the host for a container that is in a user namespace: from a copy of the mount
@@ -65,7 +108,7 @@ pub(crate) fn locked_tree(
     let mut plan = ChildPlan::default();
     let path = plan.string(source);
     let clone = Op::CloneLockedTree { path, recursive, nofollow };
-    match run(plan, vec![clone, Op::Deliver { slot: Slot::MOUNT }], None) {
+    match fetch(plan, vec![clone, Op::Deliver { slot: Slot::MOUNT }], &Gives::default()) {
         Ok(tree) => Ok(Ok(tree)),
         Err(error) => error.raw_errno().map_or(Err(error), |errno| Ok(Err(errno))),
     }

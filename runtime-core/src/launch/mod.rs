@@ -30,7 +30,7 @@ use nix::fcntl::{FcntlArg, FdFlag, OFlag, fcntl, open};
 use nix::sys::stat::Mode;
 
 pub(crate) use child::{Child, Kept};
-pub(crate) use errand::locked_tree;
+pub(crate) use errand::{attach_in, locked_tree, open_in, unmount_in};
 pub(crate) use failure::StepText;
 pub(crate) use gate::{Handover, open_gate};
 pub(crate) use hooks::{hook_files, run_hooks, run_poststop};

@@ -94,11 +94,6 @@ impl Stage {
         }
     }
 
-    /// Reaps it; it has closed its socket, so it is at its end.
-    pub(super) fn reap(self) {
-        drop(self);
-    }
-
     /// Kills it and waits for its end; what it has said can still be heard.
     pub(super) fn kill(&self) {
         // An end that has already come is as good.
@@ -109,6 +104,8 @@ impl Stage {
 
 impl Drop for Stage {
     fn drop(&mut self) {
+        // It may still wait for its plan.
+        self.kill();
         process::reap(&self.pidfd);
     }
 }

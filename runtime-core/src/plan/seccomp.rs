@@ -59,7 +59,13 @@ fn calls_around_fork() -> Vec<(libc::c_long, [u64; 6])> {
     let terminal = [0, libc::TIOCSCTTY, 0, ANY, ANY, ANY];
     let mut calls: Vec<_> = [get, set, libc::SYS_exit_group, libc::SYS_sendmsg, libc::SYS_recvmsg]
         .into_iter()
-        .chain([libc::SYS_madvise, libc::SYS_setsid, libc::SYS_sched_yield, libc::SYS_clock_gettime, libc::SYS_execve])
+        .chain([
+            libc::SYS_madvise,
+            libc::SYS_setsid,
+            libc::SYS_sched_yield,
+            libc::SYS_clock_gettime,
+            libc::SYS_execve,
+        ])
         .map(|number| (number, any))
         .collect();
     calls.extend([(libc::SYS_clone, [flags, 0, ANY, 0, 0, ANY]), (libc::SYS_ioctl, terminal)]);

@@ -230,6 +230,14 @@ impl Init {
                 stage::clone_locked_tree(self, path, recursive, nofollow)
             }
             Op::OpenNetlink => stage::open_netlink(self),
+            Op::OpenInRoot { path } => stage::open_in_root(self, path),
+            Op::TakeGiven => {
+                let given = self.take(Slot::GIVEN);
+                self.set(Slot::MOUNT, given);
+                Ok(())
+            }
+            Op::UnmountGiven => stage::unmount_given(self),
+            Op::Tell => stage::tell(self),
             Op::HandOver { first, count } => stage::hand_over(self, first, count),
             Op::Deliver { slot } => stage::deliver(self, slot),
 

@@ -61,9 +61,11 @@ pub fn clone_init(init: &mut Init, flags: u64, maps: Maps) -> Step {
     for slot in 0..Slot::TASKS_COUNT {
         init.set(Slot(Slot::TASKS.0 + slot), -1);
     }
-    sync::send(init.fd(Slot::CONTROL), Report { step: init.step, errno: 0, detail: pid as u32 }, pidfd)?;
-    init.set(Slot::INIT, pidfd);
-    Ok(())
+    let told = sync::send(init.fd(Slot::CONTROL), Report { step: init.step, errno: 0, detail: pid as u32 }, pidfd);
+    if pidfd >= 0 {
+        file::close(pidfd);
+    }
+    told
 }
 
 /// clone3(2), or clone(2) where a filter denies that and the init need not be cloned into a cgroup.
@@ -180,16 +182,16 @@ pub fn deliver(init: &mut Init, slot: Slot) -> Step {
 
 /// `CloneTreeOfInit`.
 pub fn clone_tree_of_init(init: &mut Init, path: Str, recursive: bool, nofollow: bool) -> Step {
-    let pidfd = init.fd(Slot::INIT);
-    let namespace = match pidfd {
-        -1 => open_namespace(init, init.init_pid, c"mnt")?,
-        known => known,
-    };
-    let tree = in_mounts_of(init, namespace, |init| mount::clone_tree(init, path, recursive, nofollow));
-    if namespace != pidfd {
-        file::close(namespace);
+    let namespace = open_namespace(init, pid_of_init(init), c"mnt")?;
+    in_mounts_of(init, namespace, |init| mount::clone_tree(init, path, recursive, nofollow))
+}
+
+/// The pid of the process that goes on as the init: one that it has forked, if it has.
+fn pid_of_init(init: &Init) -> u32 {
+    match init.shared.forked_pid() {
+        0 => init.init_pid,
+        forked => forked,
     }
-    tree
 }
 
 /// `CloneLockedTree`.
@@ -198,7 +200,7 @@ pub fn clone_locked_tree(init: &mut Init, path: Str, recursive: bool, nofollow: 
     in_mounts_of(init, namespace, |init| mount::clone_tree(init, path, recursive, nofollow))
 }
 
-/// Does something in another mount namespace, and comes back to the same root.
+/// Does something in another mount namespace, whose descriptor it closes, and comes back to the same root.
 fn in_mounts_of(init: &mut Init, namespace: i32, act: impl FnOnce(&mut Init) -> Step) -> Step {
     let root = open_directory(c"/")?;
     let directory = open_directory(c".")?;
@@ -212,7 +214,7 @@ fn in_mounts_of(init: &mut Init, namespace: i32, act: impl FnOnce(&mut Init) -> 
     call!(nr::FCHDIR, root).at(Detail::Fchdir)?;
     call!(nr::CHROOT, c".".as_ptr()).at(Detail::Chroot)?;
     call!(nr::FCHDIR, directory).at(Detail::Fchdir)?;
-    [root, directory, own, mounts].into_iter().for_each(file::close);
+    [root, directory, own, mounts, namespace].into_iter().for_each(file::close);
     done
 }
 
@@ -222,7 +224,7 @@ fn open_directory(path: &core::ffi::CStr) -> Step<i32> {
 
 /// `OpenUserNamespace`.
 pub fn open_user_namespace(init: &mut Init) -> Step {
-    let user = open_namespace(init, init.init_pid, c"user")?;
+    let user = open_namespace(init, pid_of_init(init), c"user")?;
     init.set(Slot::USER, user);
     Ok(())
 }
@@ -254,6 +256,32 @@ pub fn open_netlink(init: &mut Init) -> Step {
     let socket = call!(nr::SOCKET, AF_NETLINK, SOCK_RAW_CLOEXEC, NETLINK_ROUTE).at(Detail::Socket)?;
     init.set(Slot::NETWORK, socket as i32);
     Ok(())
+}
+
+/// `OpenInRoot`.
+pub fn open_in_root(init: &mut Init, path: Str) -> Step {
+    let path = file::relative(init.plan.text(path));
+    let found = file::in_root(init.fd(Slot::ROOT), path, 0).at(Detail::Open)?;
+    init.set(Slot::MOUNT, found);
+    Ok(())
+}
+
+/// `UnmountGiven`. umount2(2) takes a path: the name of the descriptor in this process's own directory of them, which the
+/// host's procfs has. The container's has no say in what is unmounted.
+pub fn unmount_given(init: &mut Init) -> Step {
+    const MNT_DETACH: usize = 2;
+    namespace::open_host_proc(init)?;
+    let descriptors = namespace::open_own(init, c"fd", O_PATH | O_DIRECTORY)?;
+    call!(nr::SETNS, init.fd(Slot::TARGET), CLONE_NEWNS).at(Detail::Setns)?;
+    call!(nr::FCHDIR, descriptors).at(Detail::Fchdir)?;
+    let mut digits = [0u8; 12];
+    let name = decimal(init.fd(Slot::GIVEN), &mut digits);
+    call!(nr::UMOUNT2, name, MNT_DETACH).at(Detail::Umount).map(drop)
+}
+
+/// `Tell`.
+pub fn tell(init: &Init) -> Step {
+    sync::send(init.fd(Slot::CONTROL), Report { step: init.step, errno: 0, detail: 0 }, -1)
 }
 
 /// What `take` gets of a process in new namespaces, which does nothing and ends then.

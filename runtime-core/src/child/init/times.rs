@@ -39,6 +39,12 @@ impl Shared {
         self.pid().wrapping_add(1)
     }
 
+    /// The pid of the process that the init has forked, or 0.
+    pub fn forked_pid(&self) -> u32 {
+        // SAFETY: it is in the mapping; volatile, as the kernel writes it on behalf of another process.
+        unsafe { self.forked().read_volatile() as u32 }
+    }
+
     /// Keeps the memory out of the process that is forked next: the container sees that one, and who traced it could have
     /// the caller believe in any pid. With times, which are for people, it keeps it.
     pub fn keep_from_fork(&self) -> Step {

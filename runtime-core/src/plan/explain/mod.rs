@@ -41,6 +41,9 @@ impl ChildPlan {
             | Op::OpenNetlink
             | Op::JoinCgroups
             | Op::TakeTerminal
+            | Op::TakeGiven
+            | Op::UnmountGiven
+            | Op::Tell
             | Op::AskStage => plain(op).to_owned(),
             Op::CloneInit { .. }
             | Op::MakeNetwork { .. }
@@ -48,6 +51,7 @@ impl ChildPlan {
             | Op::MakeUserNamespace { .. }
             | Op::MapIds { .. }
             | Op::CloneLockedTree { .. }
+            | Op::OpenInRoot { .. }
             | Op::HandOver { .. }
             | Op::Deliver { .. } => self.stage(op),
             Op::JoinNamespaces { .. }
@@ -128,6 +132,7 @@ impl ChildPlan {
             Op::MapIds { recursive } => {
                 format!("give the tree an id map{}", if recursive { ", recursively" } else { "" })
             }
+            Op::OpenInRoot { path } => format!("open {} in the container", self.quote(path)),
             Op::HandOver { first, .. } => format!("hand over {}", slot_text(first)),
             Op::Deliver { slot } => format!("deliver {}", slot_text(slot)),
             _ => String::new(),

@@ -166,13 +166,14 @@ fn the_filter_of_an_exec_is_loaded_outside_if_it_allows_the_fork() {
         waits_match(&plan);
         plan.to_string().lines().map(str::to_owned).collect::<Vec<_>>()
     };
-    let denying = |name: &str| {
-        json!({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{"names": [name], "action": "SCMP_ACT_ERRNO"}]})
-    };
+    let denying = |name: &str| json!({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{"names": [name], "action": "SCMP_ACT_ERRNO"}]});
     let privileged = "child: set capabilities: effective CAP_SYS_ADMIN";
     let (filter, fork) = ("child: load a seccomp filter", "child: fork");
     let early = lines(denying("mount"));
-    in_order(&early, &[privileged, filter, "child: set capabilities: effective none", fork, "child: execute"]);
+    in_order(
+        &early,
+        &[privileged, filter, "child: set capabilities: effective none", fork, "child: execute"],
+    );
     for needed in ["clone", "capset", "sendmsg", "setsid"] {
         in_order(&lines(denying(needed)), &[privileged, fork, filter, "child: execute"]);
     }
