@@ -257,9 +257,10 @@ pub enum Op {
     /// `keep` is set, is left.
     MakeSymlink { path: Str, target: Str, keep: bool },
     /// Covers a path with nothing: a file by [`Slot::NULL`], a directory by
-    /// [`Slot::EMPTY_DIRECTORY`]. A missing path is ignored.
+    /// [`Slot::EMPTY_DIRECTORY`]. A missing path is ignored; the root cannot be covered.
     Mask { path: Str },
-    /// Makes a path read-only, with all below it. A missing path is ignored.
+    /// Makes a path read-only, with all below it. A missing path is ignored; the root becomes read-only
+    /// with [`Op::SwitchRoot`], after all that is written below it.
     ReadOnly { path: Str },
     /// Allocates the terminal of the container, sends its master to the parent, and makes the
     /// slave the standard streams; `mount` puts it on /dev/console too.

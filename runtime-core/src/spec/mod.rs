@@ -232,7 +232,7 @@ impl ValidSpec {
             seccomp_agent: seccomp::agent(seccomp.as_ref(), findings),
             seccomp,
             root_propagation: linux::root_propagation(&linux, findings),
-            masked_paths: linux::paths("linux.maskedPaths", linux.masked_paths(), &namespaces, findings),
+            masked_paths: linux::masked_paths(&linux, &namespaces, findings),
             readonly_paths: linux::paths(
                 "linux.readonlyPaths",
                 linux.readonly_paths(),

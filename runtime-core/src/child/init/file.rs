@@ -71,7 +71,8 @@ pub struct Stat {
     pub device_major: u32,
     pub device_minor: u32,
     filesystem: [u32; 2],
-    rest: [u64; 14],
+    mount: u64,
+    rest: [u64; 13],
 }
 
 /// The kernel writes this much.
@@ -86,6 +87,11 @@ impl Stat {
     /// Whether both are of the same file.
     pub fn is_same_file(&self, other: &Stat) -> bool {
         (self.inode, self.filesystem) == (other.inode, other.filesystem)
+    }
+
+    /// Whether both are of the same file, on the same mount.
+    pub fn is_same_place(&self, other: &Stat) -> bool {
+        self.is_same_file(other) && self.mount == other.mount
     }
 }
 
@@ -109,8 +115,9 @@ pub fn open(dir: i32, path: &CStr, flags: usize, mode: u32, resolve: u64) -> Res
 /// statx(2) of a descriptor, or of `path` in it, without following.
 pub fn stat(fd: i32, path: &CStr) -> Result<Stat, i32> {
     const STATX_BASIC_STATS: usize = 0x7ff;
+    const STATX_MNT_ID: usize = 0x1000;
     let mut stat = core::mem::MaybeUninit::<Stat>::zeroed();
-    call!(nr::STATX, fd, path.as_ptr(), AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW, STATX_BASIC_STATS, stat.as_mut_ptr())?;
+    call!(nr::STATX, fd, path.as_ptr(), AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW, STATX_BASIC_STATS | STATX_MNT_ID, stat.as_mut_ptr())?;
     // SAFETY: zeroed, and any bits are a Stat.
     Ok(unsafe { stat.assume_init() })
 }

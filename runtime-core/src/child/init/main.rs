@@ -100,6 +100,8 @@ pub struct Init {
     umask: usize,
     /// What `CopyMode` found, for the next `NewFilesystem`.
     mode: Option<u32>,
+    /// `ReadOnly` named the root itself: it becomes read-only when the root changes.
+    read_only_root: bool,
     /// The working directory is the container's.
     in_directory: bool,
     /// The directory that the next node may be in, too.
@@ -133,6 +135,7 @@ impl Init {
             vectors: None,
             umask,
             mode: None,
+            read_only_root: false,
             in_directory: false,
             directory: None,
             looks: sync::LOOKS,

@@ -262,11 +262,16 @@ fn stays_out_of_proc(path: &CStr, target: i32) -> Step {
 /// Refuses a destination that a link of the image leads to the root itself: the mount would cover the
 /// root for who joins the container, and not for its own processes.
 fn is_not_the_root(root: i32, target: i32) -> Step {
-    let (root, target) = (file::stat(root, c"").at(Detail::Stat)?, file::stat(target, c"").at(Detail::Stat)?);
-    match root.is_same_file(&target) {
+    match is_the_root(root, target)? {
         true => Err(Failure { errno: errno::EINVAL, detail: Detail::LinkToRoot as u32 }),
         false => Ok(()),
     }
+}
+
+/// Whether a path led to the root itself; another mount of the same directory is another place.
+fn is_the_root(root: i32, target: i32) -> Step<bool> {
+    let (root, target) = (file::stat(root, c"").at(Detail::Stat)?, file::stat(target, c"").at(Detail::Stat)?);
+    Ok(root.is_same_place(&target))
 }
 
 /// `CopyMode`: kept for the file system that comes next.
@@ -330,6 +335,7 @@ pub fn mask(init: &mut Init, path: Str) -> Step {
         Err(errno::ENOENT | errno::ENOTDIR) => return Ok(()),
         other => other.at(Detail::Open)?,
     };
+    is_not_the_root(init.fd(Slot::ROOT), target)?;
     let stat = file::stat(target, c"").at(Detail::Stat)?;
     let covered = match stat.kind() {
         file::S_IFDIR => cover_directory(init, target),
@@ -377,12 +383,19 @@ fn cover_file(init: &mut Init, target: i32) -> Step {
 }
 
 /// `ReadOnly`.
-pub fn read_only(init: &Init, path: Str) -> Step {
+pub fn read_only(init: &mut Init, path: Str) -> Step {
     let path = file::relative(init.plan.text(path));
     let target = match file::in_root(init.fd(Slot::ROOT), path, 0) {
         Err(errno::ENOENT | errno::ENOTDIR) => return Ok(()),
         other => other.at(Detail::Open)?,
     };
+    if is_the_root(init.fd(Slot::ROOT), target)? {
+        file::close(target);
+        // A mount on the root would be seen only by processes that join the container, and the
+        // operations that follow still write below the root: the root itself changes, at its switch.
+        init.read_only_root = true;
+        return Ok(());
+    }
     let tree = clone_descriptor(target, true)?;
     let result = attributes(tree, MOUNT_ATTR_RDONLY, 0, 0, true).and_then(|()| move_to(tree, target));
     file::close(tree);
@@ -413,5 +426,9 @@ pub fn switch_root(init: &mut Init, how: RootSwitch) -> Step {
             call!(nr::CHROOT, c".".as_ptr()).at(Detail::Chroot)?;
         }
     }
-    call!(nr::CHDIR, c"/".as_ptr()).at(Detail::Chdir).map(drop)
+    call!(nr::CHDIR, c"/".as_ptr()).at(Detail::Chdir)?;
+    match init.read_only_root {
+        true => attributes(init.fd(Slot::ROOT), MOUNT_ATTR_RDONLY, 0, 0, true),
+        false => Ok(()),
+    }
 }
