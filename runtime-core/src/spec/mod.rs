@@ -174,6 +174,9 @@ impl ValidSpec {
         let text = Canonical::of::<Spec>(bytes);
         let (mut spec, mut parsed) = parse::parse::<Spec>(&text, "config.json")?;
         parsed.require::<required::Required>(&text.bytes);
+        if spec.process().as_ref().is_some_and(has_terminal) {
+            parsed.require::<required::RequiredWithTerminal>(&text.bytes);
+        }
         let mut findings = Findings::default();
         parsed.warn(&mut findings);
         let mut valid = Self::convert(&mut spec, &mut findings);
@@ -260,7 +263,10 @@ impl ValidProcess {
     /// Parses and checks the bytes of a process alone, as `exec --process` takes it.
     pub fn parse(bytes: &[u8]) -> Result<Self> {
         let text = Canonical::of::<oci_spec::runtime::Process>(bytes);
-        let (process, parsed) = parse::parse::<oci_spec::runtime::Process>(&text, "process")?;
+        let (process, mut parsed) = parse::parse::<oci_spec::runtime::Process>(&text, "process")?;
+        if has_terminal(&process) {
+            parsed.require::<required::ProcessWithTerminal>(&text.bytes);
+        }
         let mut findings = Findings::default();
         parsed.warn(&mut findings);
         let mut valid = process::convert(&process, "", &mut findings);
@@ -283,6 +289,10 @@ impl ValidProcess {
     pub fn warnings(&self) -> &[String] {
         &self.warnings
     }
+}
+
+fn has_terminal(process: &oci_spec::runtime::Process) -> bool {
+    process.terminal() == Some(true)
 }
 
 /// Any 1.x is accepted, with or without a pre-release: engines write what they were built with.

@@ -107,6 +107,7 @@ pub(super) fn convert(process: &oci::Process, origin: &'static str, findings: &m
     }
 }
 
+/// Rows and columns, or 0 where nothing is asked.
 fn console_size(process: &oci::Process) -> (u16, u16) {
     let cells = |count: u64| u16::try_from(count).unwrap_or(u16::MAX);
     process.console_size().map_or((0, 0), |size| (cells(size.height()), cells(size.width())))
