@@ -188,7 +188,7 @@ fn a_masked_path_that_is_the_root() {
 }
 
 /// A user namespace that maps all ids to themselves.
-fn own_user_namespace(config: &mut Value) {
+pub(crate) fn own_user_namespace(config: &mut Value) {
     let namespaces = config["linux"]["namespaces"].as_array_mut().expect("namespaces");
     namespaces.push(json!({"type": "user"}));
     let map = json!([{"containerID": 0, "hostID": 0, "size": 65_536}]);

@@ -221,7 +221,7 @@ pub enum Op {
     /// pivot_root(2) meets a peer of the host's.
     OpenRoot { path: Str, slot: Slot, private: bool },
     /// fsopen, fsconfig, fsmount: a new detached file system in [`Slot::MOUNT`]. Values that
-    /// fsconfig cannot carry take mount(2) on a private directory instead.
+    /// fsconfig cannot carry take mount(2) in a mount namespace of its own instead.
     NewFilesystem { kind: Str, source: Str, parameters: Slice, attributes: u64 },
     /// open_tree(OPEN_TREE_CLONE) of a path of the host (absolute) into [`Slot::MOUNT`].
     /// `nofollow` does not follow a final symbolic link.

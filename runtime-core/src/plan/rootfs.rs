@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use super::MountIdMap;
 use super::cgroup_mount;
 use super::lanes::{Context, Lanes, Tree};
+use super::overlay;
 use crate::child::ops::{Node, Op, RootSwitch, Slot};
 use crate::error::{Error, ErrorKind, Result};
 use crate::spec::{Kind, Mount, mount_options as attribute};
@@ -241,11 +242,8 @@ fn filesystem(lanes: &mut Lanes, context: Context<'_>, mount: &Mount, origin: &s
     if let Some(label) = label.filter(|_| context.host.selinux()) {
         parameters.push(format!("context={label}"));
     }
-    // mount(2) with a long option is made in a place of the mount namespace that nobody else sees.
-    if !context.namespaces().has(Kind::Mount)
-        && parameters.iter().chain([&mount.source]).any(|text| text.len() >= 256)
-    {
-        return Err(Error::invalid(format!("{origin}.options"), "a long option needs a mount namespace"));
+    if mount.kind == "overlay" {
+        parameters = overlay::by_layers(parameters);
     }
     let attributes = options.attributes();
     let destination = lanes.child.string(&mount.destination);
@@ -339,6 +337,11 @@ pub(super) fn switch_root(lanes: &mut Lanes, context: Context<'_>) -> Result<()>
     let propagation = spec.root_propagation.unwrap_or(0);
     if how == RootSwitch::Move && propagation & libc::MS_PRIVATE != 0 {
         let reason = "rootfsPropagation of [r]private is not safe without pivot_root";
+        return Err(Error::invalid("linux.rootfsPropagation", reason));
+    }
+    // The procfs and sysfs of the host leave the namespace: from a shared mount they would leave the host.
+    if how == RootSwitch::Move && propagation & libc::MS_SHARED != 0 {
+        let reason = "rootfsPropagation of [r]shared is not possible without pivot_root";
         return Err(Error::invalid("linux.rootfsPropagation", reason));
     }
     lanes.push_from(Op::SwitchRoot { how }, "root");

@@ -16,8 +16,10 @@ const MNT_DETACH: usize = 2;
 const MS_MOVE: usize = 0x2000;
 const MS_PRIVATE: u64 = 1 << 18;
 const MS_SLAVE: u64 = 1 << 19;
+const MS_REC: u64 = 0x4000;
 const FSCONFIG_SET_FLAG: usize = 0;
 const FSCONFIG_SET_STRING: usize = 1;
+const FSCONFIG_SET_FD: usize = 5;
 const FSCONFIG_CMD_CREATE: usize = 6;
 const CLOEXEC: usize = 1;
 const FSMOUNT_CLOEXEC: usize = 1;
@@ -76,6 +78,8 @@ pub fn open_root(init: &mut Init, path: Str, slot: Slot, private: bool) -> Step 
         given => given,
     };
     let destination = if private {
+        // Of what is mounted below the root on the host: mounts that are made there must not go back to it.
+        attributes(tree, 0, 0, MS_SLAVE, true)?;
         attributes(tree, 0, 0, MS_PRIVATE, false)?;
         propagation(MS_PRIVATE)?;
         open(c"/")? as i32
@@ -102,9 +106,12 @@ pub fn open_joined_root(init: &mut Init) -> Step {
 pub fn new_filesystem(init: &mut Init, kind: Str, source: Str, parameters: Slice, attributes: u64) -> Step {
     let (kind, source, parameters) = (init.plan.text(kind), init.plan.text(source), init.plan.parameters(parameters));
     let long = |parameter: &Parameter| init.plan.text(parameter.value).count_bytes() >= FSCONFIG_VALUE_LIMIT;
+    // Only fsconfig(2) knows this option: each layer of an overlay is an option of its own.
+    let layer = |parameter: &Parameter| init.plan.text(parameter.key) == c"lowerdir+";
+    let by_string = parameters.iter().any(long) && !parameters.iter().any(layer);
     let mode = init.mode.take().map(Octal::new);
     let mode = mode.as_ref().map(Octal::text);
-    let mount = if parameters.iter().any(long) || source.count_bytes() >= FSCONFIG_VALUE_LIMIT {
+    let mount = if by_string || source.count_bytes() >= FSCONFIG_VALUE_LIMIT {
         mounted_by_string(init, kind, source, (parameters, mode), attributes)?
     } else {
         let context = call!(common::FSOPEN, kind.as_ptr(), CLOEXEC).at(Detail::Fsopen)? as i32;
@@ -139,6 +146,9 @@ fn configured(
 
 /// One option of a context: a string, or a flag when it has no value.
 fn set(context: i32, key: &CStr, value: &CStr) -> Step {
+    if value.count_bytes() >= FSCONFIG_VALUE_LIMIT {
+        return set_directory(context, key, value);
+    }
     let (command, value) = match value.is_empty() {
         true => (FSCONFIG_SET_FLAG, core::ptr::null()),
         false => (FSCONFIG_SET_STRING, value.as_ptr()),
@@ -146,11 +156,43 @@ fn set(context: i32, key: &CStr, value: &CStr) -> Step {
     call!(common::FSCONFIG, context, command, key.as_ptr(), value, 0).at(Detail::Fsconfig).map(drop)
 }
 
+/// A directory as the value of an option whose path is too long for a string (overlay, since Linux 6.13).
+fn set_directory(context: i32, key: &CStr, path: &CStr) -> Step {
+    let fd = call!(nr::OPENAT, AT_FDCWD, path.as_ptr(), O_PATH | O_DIRECTORY | O_CLOEXEC).at(Detail::Open)? as i32;
+    let set = call!(common::FSCONFIG, context, FSCONFIG_SET_FD, key.as_ptr(), 0, fd).at(Detail::Fsconfig);
+    file::close(fd);
+    set.map(drop)
+}
+
 /// mount(2) for options that fsconfig(2) cannot carry.
 ///
-/// The constant path is of the init's own copy of the host's mounts, where no container process has
-/// been yet; the mount is taken from there as a detached tree at once.
+/// It needs a place in a mount namespace. Every mount of the init's own may still be a peer of the host's
+/// (rootfsPropagation), or be that of another container that it has joined, and the init may be killed at any
+/// time: so the place is in a namespace that is made for it, private as a whole, and has no other process.
 fn mounted_by_string(
+    init: &mut Init,
+    kind: &CStr,
+    source: &CStr,
+    options: (&[Parameter], Option<&CStr>),
+    attributes: u64,
+) -> Step<i32> {
+    const CLONE_NEWNS: usize = 0x20000;
+    let root = call!(nr::OPENAT, AT_FDCWD, c"/".as_ptr(), O_PATH | O_DIRECTORY | O_CLOEXEC).at(Detail::Open)? as i32;
+    let own = namespace::open_mount_namespace(init)?;
+    call!(nr::UNSHARE, CLONE_NEWNS).at(Detail::Unshare)?;
+    let mount = staged(init, kind, source, options, attributes);
+    call!(nr::SETNS, own, CLONE_NEWNS).at(Detail::Setns)?;
+    file::close(own);
+    // setns(2) has changed both to the root of the namespace.
+    call!(nr::FCHDIR, root).at(Detail::Fchdir)?;
+    call!(nr::CHROOT, c".".as_ptr()).at(Detail::Chroot)?;
+    file::close(root);
+    call!(nr::FCHDIR, init.fd(Slot::ROOT)).at(Detail::Fchdir)?;
+    mount
+}
+
+/// Mounts on a constant path of a mount namespace of its own, and takes the mount from there as a detached tree.
+fn staged(
     init: &Init,
     kind: &CStr,
     source: &CStr,
@@ -158,6 +200,7 @@ fn mounted_by_string(
     attributes: u64,
 ) -> Step<i32> {
     const STAGE: &CStr = c"/proc";
+    propagation(MS_PRIVATE | MS_REC)?;
     let mut data = Data { bytes: [0; MOUNT_DATA_LIMIT], len: 0 };
     for parameter in parameters {
         data.push(init.plan.text(parameter.key), init.plan.text(parameter.value))?;
@@ -166,9 +209,7 @@ fn mounted_by_string(
         data.push(c"mode", mode)?;
     }
     call!(nr::MOUNT, source.as_ptr(), STAGE.as_ptr(), kind.as_ptr(), 0, data.bytes.as_ptr()).at(Detail::Mount)?;
-    let tree = call!(common::OPEN_TREE, AT_FDCWD, STAGE.as_ptr(), OPEN_TREE_CLONE | O_CLOEXEC).at(Detail::OpenTree);
-    call!(nr::UMOUNT2, STAGE.as_ptr(), MNT_DETACH).at(Detail::Umount)?;
-    let tree = tree? as i32;
+    let tree = call!(common::OPEN_TREE, AT_FDCWD, STAGE.as_ptr(), OPEN_TREE_CLONE | O_CLOEXEC).at(Detail::OpenTree)? as i32;
     self::attributes(tree, attributes, 0, 0, false)?;
     Ok(tree)
 }
