@@ -73,7 +73,7 @@ fn sockets_of_a_service_manager() {
     assert!(run.stdout.starts_with("\n1\n"), "{run:?}");
 }
 
-fn accept(listener: &UnixListener) -> UnixStream {
+pub(crate) fn accept(listener: &UnixListener) -> UnixStream {
     listener.set_nonblocking(true).expect("non-blocking");
     let mut stream = None;
     crate::support::until("a connection", || {
@@ -86,7 +86,7 @@ fn accept(listener: &UnixListener) -> UnixStream {
     stream
 }
 
-fn receive(stream: &UnixStream) -> (String, OwnedFd) {
+pub(crate) fn receive(stream: &UnixStream) -> (String, OwnedFd) {
     let mut bytes = [0; 4096];
     let mut data = [IoSliceMut::new(&mut bytes)];
     let mut space = nix::cmsg_space!([RawFd; 1]);

@@ -9,6 +9,7 @@ mod cgroup;
 mod cgroup_mount;
 mod choice;
 mod compatible;
+mod crun;
 mod descriptors;
 mod events;
 mod extras;

@@ -10,7 +10,7 @@
 //! the specification. Only `plan::order` decides their sequence.
 
 /// First word of an image; changes with every change of the layout.
-pub const MAGIC: u32 = 0x7274_6902;
+pub const MAGIC: u32 = 0x7274_6903;
 
 /// Offset of a NUL-terminated string in the arena; 0 is "none" (and the empty string).
 #[repr(transparent)]
@@ -128,6 +128,9 @@ pub enum Node {
     /// A directory that is really one: no symbolic link on the way (procfs and sysfs,
     /// CVE-2019-19921).
     RealDirectory = 2,
+    /// As [`Node::LikeMount`]; when the root of the mount is a symbolic link, an equal link is made instead of the
+    /// mount.
+    LinkOrMount = 3,
 }
 
 /// Whether a process sets its supplementary groups.
@@ -243,8 +246,9 @@ pub enum Op {
     RemountAt { destination: Str, set: u64, clear: u64 },
     /// Copies what is at `destination` in the root into [`Slot::MOUNT`] (tmpcopyup).
     CopyUp { destination: Str },
-    /// Opens or makes `destination` below the root, puts [`Slot::MOUNT`] there, closes the slot.
-    Attach { destination: Str, node: Node },
+    /// Opens or makes `destination` below the root, puts [`Slot::MOUNT`] there, closes the slot. `nofollow` mounts
+    /// on a final symbolic link itself.
+    Attach { destination: Str, node: Node, nofollow: bool },
     /// Opens a path of the host as O_PATH into `slot`, to be cloned after the root has changed.
     OpenHost { path: Str, slot: Slot },
     /// Makes a directory and its parents below the root.

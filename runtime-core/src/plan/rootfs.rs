@@ -168,7 +168,7 @@ fn bind(lanes: &mut Lanes, context: Context<'_>, mount: &Mount, origin: &str) ->
         by_child: context.child_has_mounts() || context.is_in_root(&path),
         path,
         recursive: mount.options.bind == Some(true),
-        nofollow: mount.options.source_nofollow,
+        nofollow: mount.options.source_nofollow || mount.options.copy_symlink,
         idmap,
         origin,
     };
@@ -186,7 +186,8 @@ fn bind(lanes: &mut Lanes, context: Context<'_>, mount: &Mount, origin: &str) ->
     if mount.destination == "/proc" {
         lanes.push_from(Op::VerifyProc, origin);
     }
-    finish(lanes, mount, origin, Node::LikeMount)
+    let node = if mount.options.copy_symlink { Node::LinkOrMount } else { Node::LikeMount };
+    finish(lanes, mount, origin, node)
 }
 
 /// A bind mount has exactly the attributes that its options name, if they name any (as `mount --bind
@@ -240,7 +241,7 @@ fn filesystem(lanes: &mut Lanes, context: Context<'_>, mount: &Mount, origin: &s
     }
     let label = context.spec.mount_label.as_ref().filter(|_| takes_label(&mount.kind));
     if let Some(label) = label.filter(|_| context.host.selinux()) {
-        parameters.push(format!("context={label}"));
+        parameters.push(format!("{}={label}", context.spec.mount_context));
     }
     if mount.kind == "overlay" {
         parameters = overlay::by_layers(parameters);
@@ -286,7 +287,7 @@ pub(super) fn finish(lanes: &mut Lanes, mount: &Mount, origin: &str, node: Node)
         lanes.push_from(Op::MountPropagation { flags: *flags, recursive: *recursive }, origin);
     }
     let destination = lanes.child.string(&mount.destination);
-    lanes.push_from(Op::Attach { destination, node }, origin);
+    lanes.push_from(Op::Attach { destination, node, nofollow: options.destination_nofollow }, origin);
     Ok(())
 }
 

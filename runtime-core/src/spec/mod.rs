@@ -5,6 +5,7 @@
 //! configuration in one error, each part with its JSON path. What a valid configuration needs from
 //! the host is not looked at here: that is the plan's subject.
 
+mod annotations;
 mod default;
 mod delegation;
 mod device;
@@ -54,6 +55,10 @@ pub(crate) use seccomp::Agent;
 use findings::Findings;
 use names::Canonical;
 
+/// crun's annotation for processes that keep the groups of their caller, whatever its value. Podman writes it
+/// for `--group-add keep-groups`: a group that a user namespace does not map still opens the devices of a user.
+const KEEP_GROUPS: &str = "run.oci.keep_original_groups";
+
 /// A configuration that keeps the rules of the runtime specification.
 #[derive(Debug, Clone)]
 pub struct ValidSpec {
@@ -101,6 +106,8 @@ pub struct ValidSpec {
     pub(crate) readonly_paths: Vec<String>,
     /// `linux.mountLabel`, if not empty.
     pub(crate) mount_label: Option<String>,
+    /// The mount option for the label.
+    pub(crate) mount_context: &'static str,
     /// `linux.personality` as personality(2) takes it.
     pub(crate) personality: Option<u64>,
     /// `linux.memoryPolicy`.
@@ -193,6 +200,11 @@ impl ValidSpec {
         &self.warnings
     }
 
+    /// Whether its processes keep the groups of their caller, instead of those of the configuration.
+    pub(crate) fn keeps_groups(&self) -> bool {
+        self.annotations.contains_key(KEEP_GROUPS)
+    }
+
     /// Takes the root out of mount destinations that are written as paths of the host; a relative
     /// `root.path` is one of `bundle`.
     pub(crate) fn strip_root(&mut self, bundle: &Path) -> Result<()> {
@@ -224,7 +236,7 @@ impl ValidSpec {
             domainname: namespace::host_name("domainname", spec.domainname(), &namespaces, findings),
             mounts: mount::mounts(spec, &namespaces, findings),
             hooks: hook::hooks(spec.hooks().as_ref(), findings),
-            annotations: annotations(spec, findings),
+            annotations: annotations::annotations(spec, findings),
             uid_map: namespace::mapping("linux.uidMappings", linux.uid_mappings(), &namespaces, findings),
             gid_map: namespace::mapping("linux.gidMappings", linux.gid_mappings(), &namespaces, findings),
             devices: device::devices(linux.devices(), findings),
@@ -232,7 +244,11 @@ impl ValidSpec {
             time_offsets: namespace::time_offsets(&linux, &namespaces, findings),
             cgroups_path: linux::cgroups_path(&linux, findings),
             resources,
-            seccomp_agent: seccomp::agent(seccomp.as_ref(), findings),
+            seccomp_agent: seccomp::agent(
+                seccomp.as_ref(),
+                annotations::seccomp_receiver(spec, findings),
+                findings,
+            ),
             seccomp,
             root_propagation: linux::root_propagation(&linux, findings),
             masked_paths: linux::masked_paths(&linux, &namespaces, findings),
@@ -243,6 +259,7 @@ impl ValidSpec {
                 findings,
             ),
             mount_label: linux::mount_label(&linux, findings),
+            mount_context: annotations::mount_context(spec, findings),
             personality: linux::personality(&linux, findings),
             memory_policy: linux::memory_policy(&linux, findings),
             net_devices: net_device::net_devices(&linux, &namespaces, findings),
@@ -320,14 +337,6 @@ fn root(spec: &Spec, findings: &mut Findings) -> (String, bool) {
     findings.text("root.path", &path);
     let readonly = root.readonly().unwrap_or(false);
     (path, readonly)
-}
-
-fn annotations(spec: &Spec, findings: &mut Findings) -> BTreeMap<String, String> {
-    let annotations = spec.annotations().iter().flatten();
-    if annotations.clone().any(|(key, _)| key.is_empty()) {
-        findings.error("annotations", "a key is empty");
-    }
-    annotations.map(|(key, value)| (key.clone(), value.clone())).collect()
 }
 
 /// The value, unless it is missing or empty: engines write both for "not set".

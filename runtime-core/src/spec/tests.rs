@@ -268,8 +268,15 @@ fn devices() {
 
 #[test]
 fn of_equal_variables_the_last_counts() {
-    let spec = accepted("/process/env", serde_json::json!(["A=1", "B=2", "A=3", "C"]));
-    assert_eq!(spec.process.unwrap().env, ["A=3", "B=2", "C"]);
+    let spec = accepted("/process/env", serde_json::json!(["A=1", "B=2", "A=3", "C="]));
+    assert_eq!(spec.process.unwrap().env, ["A=3", "B=2", "C="]);
+    let nameless = serde_json::json!(["A=1", "C", "=v"]);
+    refused(
+        "/process/env",
+        nameless.clone(),
+        "process.env[1]: invalid environment variable: \"C\" has no '='",
+    );
+    refused("/process/env", nameless, "process.env[2]: environment variable name can't be empty: \"=v\"");
 }
 
 #[test]

@@ -6,7 +6,7 @@ use crate::child::ops::{Node, Parameter, RootSwitch, Slice, Slot, Str};
 use crate::child::report::Detail;
 use crate::child::syscall::{common, nr};
 use crate::file::{self, AT_EMPTY_PATH, AT_FDCWD, AT_SYMLINK_NOFOLLOW, O_CLOEXEC, O_DIRECTORY, O_NOFOLLOW, O_PATH};
-use crate::{At, Failure, Init, Step, call, errno, namespace};
+use crate::{At, Failure, Init, Step, call, device, errno, namespace};
 
 const OPEN_TREE_CLONE: usize = 1;
 const AT_RECURSIVE: usize = 0x8000;
@@ -266,14 +266,24 @@ pub fn open_host(init: &mut Init, path: Str, slot: Slot) -> Step {
 }
 
 /// `Attach`.
-pub fn attach(init: &mut Init, destination: Str, node: Node) -> Step {
+pub fn attach(init: &mut Init, destination: Str, node: Node, nofollow: bool) -> Step {
     let root = init.fd(Slot::ROOT);
     let path = file::relative(init.plan.text(destination));
     let mount = init.fd(Slot::MOUNT);
-    let target = match node {
-        Node::Directory => file::directory(root, path.to_bytes(), 0o755)?,
-        Node::RealDirectory => real_directory(root, path)?,
-        Node::LikeMount => {
+    if node == Node::LinkOrMount && file::stat(mount, c"").at(Detail::Stat)?.kind() == file::S_IFLNK {
+        device::copy_symlink(root, path, mount)?;
+        init.set(Slot::MOUNT, -1);
+        return Ok(());
+    }
+    let existing = match nofollow {
+        true => file::in_root(root, path, O_NOFOLLOW),
+        false => Err(errno::ENOENT),
+    };
+    let target = match (existing, node) {
+        (Ok(target), _) => target,
+        (_, Node::Directory) => file::directory(root, path.to_bytes(), 0o755)?,
+        (_, Node::RealDirectory) => real_directory(root, path)?,
+        (_, Node::LikeMount | Node::LinkOrMount) => {
             if file::stat(mount, c"").at(Detail::Stat)?.kind() == file::S_IFDIR {
                 file::directory(root, path.to_bytes(), 0o755)?
             } else {
