@@ -95,10 +95,7 @@ fn the_seccomp_listener_goes_to_its_receiver() {
     bundle.container().go(&["run"]).ok();
     assert!(agent.state()["pid"].is_i64());
     let bundle = bundle.with(|config| config["annotations"]["run.oci.seccomp.receiver"] = json!("agent"));
-    bundle
-        .container()
-        .go(&["run"])
-        .fails(1, "annotations.run.oci.seccomp.receiver");
+    bundle.container().go(&["run"]).fails(1, "annotations.run.oci.seccomp.receiver");
 }
 
 /// A sub-cgroup of crun's is not made, and that is said.
