@@ -8,6 +8,7 @@ mod caller;
 mod cgroup;
 mod cgroup_mount;
 mod choice;
+mod chroot;
 mod compatible;
 mod crun;
 mod descriptors;

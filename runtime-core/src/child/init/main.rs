@@ -102,6 +102,8 @@ pub struct Init {
     mode: Option<u32>,
     /// `ReadOnly` named the root itself: it becomes read-only when the root changes.
     read_only_root: bool,
+    /// The root that the process began with is not that of its mount namespace.
+    in_chroot: bool,
     /// The working directory is the container's.
     in_directory: bool,
     /// The directory that the next node may be in, too.
@@ -136,6 +138,7 @@ impl Init {
             umask,
             mode: None,
             read_only_root: false,
+            in_chroot: false,
             in_directory: false,
             directory: None,
             looks: sync::LOOKS,
@@ -198,7 +201,7 @@ impl Init {
             Op::AwaitWord => sync::word(self),
             Op::Receive { into, count } => sync::receive(self, into, count),
 
-            Op::HostPropagation { flags } => mount::propagation(flags),
+            Op::HostPropagation { flags } => mount::host_propagation(self, flags),
             Op::OpenRoot { path, slot, private } => mount::open_root(self, path, slot, private),
             Op::NewFilesystem { kind, source, parameters, attributes } => {
                 mount::new_filesystem(self, kind, source, parameters, attributes)

@@ -13,6 +13,7 @@ const AT_RECURSIVE: usize = 0x8000;
 const MOVE_BY_DESCRIPTORS: usize = 0x4 | 0x40;
 const MOUNT_ATTR_RDONLY: u64 = 1;
 const MNT_DETACH: usize = 2;
+const CLONE_NEWNS: usize = 0x20000;
 const MS_MOVE: usize = 0x2000;
 const MS_PRIVATE: u64 = 1 << 18;
 const MS_SLAVE: u64 = 1 << 19;
@@ -50,6 +51,60 @@ pub fn attributes(mount: i32, set: u64, clear: u64, propagation: u64, recursive:
 /// Propagation of the tree at the process's root.
 pub fn propagation(flags: u64) -> Step {
     call!(nr::MOUNT, 0, c"/".as_ptr(), 0, flags, 0).at(Detail::Mount).map(drop)
+}
+
+/// `HostPropagation`: of the whole mount namespace.
+///
+/// The caller may be in a chroot. What joins the container later begins at the root of the mount namespace, so
+/// that has to become the container's: [`switch_root`] leaves the chroot. Until then the paths of the host
+/// are those that the caller sees.
+pub fn host_propagation(init: &mut Init, flags: u64) -> Step {
+    let root = open_root_directory()?;
+    match leave_chroot(init) {
+        Ok(()) => {}
+        // Filters of unprivileged containers deny the call.
+        Err(Failure { errno: errno::EPERM | errno::ENOSYS, .. }) if !is_elsewhere_than_the_first_process(init, root) => {
+            file::close(root);
+            return propagation(flags);
+        }
+        Err(failure) => return Err(failure),
+    }
+    let top = open_root_directory()?;
+    init.in_chroot = !is_the_root(top, root)?;
+    file::close(top);
+    propagation(flags)?;
+    if init.in_chroot {
+        call!(nr::FCHDIR, root).at(Detail::Fchdir)?;
+        call!(nr::CHROOT, c".".as_ptr()).at(Detail::Chroot)?;
+    }
+    file::close(root);
+    Ok(())
+}
+
+fn open_root_directory() -> Step<i32> {
+    let flags = O_PATH | O_DIRECTORY | O_CLOEXEC;
+    call!(nr::OPENAT, AT_FDCWD, c"/".as_ptr(), flags).at(Detail::Open).map(|fd| fd as i32)
+}
+
+/// Joins the mount namespace that the process is in: its root and its working directory become that of the
+/// namespace.
+fn leave_chroot(init: &mut Init) -> Step {
+    let own = namespace::open_mount_namespace(init)?;
+    let joined = call!(nr::SETNS, own, CLONE_NEWNS).at(Detail::Setns);
+    file::close(own);
+    joined.map(drop)
+}
+
+/// Whether it is certain that the first process has another root.
+fn is_elsewhere_than_the_first_process(init: &Init, root: i32) -> bool {
+    let path = c"1/root".as_ptr();
+    let Ok(first) = call!(nr::OPENAT, init.fd(Slot::PROC), path, O_PATH | O_DIRECTORY | O_CLOEXEC) else { return false };
+    let other = match (file::stat(first as i32, c""), file::stat(root, c"")) {
+        (Ok(first), Ok(root)) => !first.is_same_file(&root),
+        _ => false,
+    };
+    file::close(first as i32);
+    other
 }
 
 /// Clones the mount that a descriptor is on.
@@ -176,8 +231,7 @@ fn mounted_by_string(
     options: (&[Parameter], Option<&CStr>),
     attributes: u64,
 ) -> Step<i32> {
-    const CLONE_NEWNS: usize = 0x20000;
-    let root = call!(nr::OPENAT, AT_FDCWD, c"/".as_ptr(), O_PATH | O_DIRECTORY | O_CLOEXEC).at(Detail::Open)? as i32;
+    let root = open_root_directory()?;
     let own = namespace::open_mount_namespace(init)?;
     call!(nr::UNSHARE, CLONE_NEWNS).at(Detail::Unshare)?;
     let mount = staged(init, kind, source, options, attributes);
@@ -456,10 +510,13 @@ pub fn read_only(init: &mut Init, path: Str) -> Step {
 
 /// `SwitchRoot`.
 pub fn switch_root(init: &mut Init, how: RootSwitch) -> Step {
+    if init.in_chroot {
+        leave_chroot(init)?;
+    }
     call!(nr::FCHDIR, init.fd(Slot::ROOT)).at(Detail::Fchdir)?;
     match how {
         RootSwitch::Pivot => {
-            let old = call!(nr::OPENAT, AT_FDCWD, c"/".as_ptr(), O_PATH | O_DIRECTORY | O_CLOEXEC).at(Detail::Open)? as i32;
+            let old = open_root_directory()?;
             // With both arguments "." the old root is put over the new one, and detached from it.
             call!(nr::PIVOT_ROOT, c".".as_ptr(), c".".as_ptr()).at(Detail::PivotRoot)?;
             // With a propagation that is shared or not recursive, mounts of the host are still peers of
@@ -478,8 +535,23 @@ pub fn switch_root(init: &mut Init, how: RootSwitch) -> Step {
         }
     }
     call!(nr::CHDIR, c"/".as_ptr()).at(Detail::Chdir)?;
+    if init.in_chroot {
+        joins_lead_here(init)?;
+    }
     match init.read_only_root {
         true => attributes(init.fd(Slot::ROOT), MOUNT_ATTR_RDONLY, 0, 0, true),
         false => Ok(()),
+    }
+}
+
+/// Verifies that what joins the mount namespace has the container's root.
+fn joins_lead_here(init: &mut Init) -> Step {
+    leave_chroot(init)?;
+    let joined = open_root_directory()?;
+    let same = is_the_root(init.fd(Slot::ROOT), joined);
+    file::close(joined);
+    match same? {
+        true => Ok(()),
+        false => Err(Failure { errno: errno::EINVAL, detail: Detail::NotInRoot as u32 }),
     }
 }
