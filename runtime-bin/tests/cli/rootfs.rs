@@ -2,10 +2,12 @@
 
 use std::fs;
 use std::os::unix::fs::symlink;
+use std::os::unix::net::UnixListener;
 
 use serde_json::{Value, json};
 
-use crate::support::{Bundle, privileged};
+use crate::descriptors::{accept, receive};
+use crate::support::{Bundle, privileged, read_until};
 
 /// The output of a shell script in a container with a changed configuration.
 #[track_caller]
@@ -160,6 +162,28 @@ fn a_readonly_path_that_is_the_root() {
         let written = fs::read_dir(bundle.path().join("rootfs/etc")).expect("a directory").count();
         assert_eq!(written, 1, "{path}");
     }
+}
+
+/// The runtime writes below a read-only path before it is one.
+#[test]
+fn readonly_paths_hold_what_the_runtime_makes() {
+    if !privileged() {
+        return;
+    }
+    let script = "pwd; for path in /etc/x /etc/new/x /dev/x; do \
+        (touch $path) 2>/dev/null && echo $path is writable; done; tty && echo end";
+    let bundle = Bundle::new(&["sh", "-c", script]).with(|config| {
+        config["linux"]["readonlyPaths"] = json!(["/etc", "/dev"]);
+        config["linux"]["maskedPaths"] = json!(["/etc/passwd"]);
+        config["process"]["cwd"] = json!("/etc/new");
+        config["process"]["terminal"] = json!(true);
+    });
+    let listener = UnixListener::bind(bundle.path().join("console")).expect("a socket");
+    let container = bundle.container();
+    container.go(&["run", "--detach", "--console-socket", "console"]).ok();
+    let (_, master) = receive(&accept(&listener));
+    let text = read_until(&mut fs::File::from(master), "end");
+    assert_eq!(text.replace('\r', ""), "/etc/new\n/dev/pts/0\nend\n");
 }
 
 /// Nothing can be covered by covering the root: that is an error, not a mask that no program of the container

@@ -46,7 +46,7 @@ mod tests {
     #[test]
     fn what_fits_stays_as_it_is() {
         let list = format!("lowerdir={}", "x".repeat(PAGE - 1 - "lowerdir=".len()));
-        assert_eq!(by_layers(vec![list.clone()]), [list.clone()]);
+        assert_eq!(by_layers(vec![list.clone()]), vec![list.clone()]);
         assert_eq!(by_layers(vec![format!("{list}x")]).len(), 1);
         assert!(by_layers(vec![format!("{list}x")])[0].starts_with("lowerdir+=x"));
     }

@@ -311,13 +311,33 @@ pub(super) fn late_read_only(lanes: &mut Lanes, context: Context<'_>) {
 pub(super) fn restrict(lanes: &mut Lanes, context: Context<'_>, waits: &Deferred, deferred: bool) {
     let selected = |(_, path): &(usize, &String)| waits.has_path(path) == deferred;
     for (index, path) in distinct(&context.spec.readonly_paths).filter(selected) {
-        let path = lanes.child.string(path);
-        lanes.push_from(Op::ReadOnly { path }, &format!("linux.readonlyPaths[{index}]"));
+        if is_of_the_kernel(path) {
+            read_only(lanes, index, path);
+        }
     }
     for (index, path) in distinct(&context.spec.masked_paths).filter(selected) {
         let path = lanes.child.string(path);
         lanes.push_from(Op::Mask { path }, &format!("linux.maskedPaths[{index}]"));
     }
+}
+
+/// Read-only paths below which the runtime itself may write until the end: the working directory, /dev/console.
+pub(super) fn late_read_only_paths(lanes: &mut Lanes, context: Context<'_>) {
+    for (index, path) in distinct(&context.spec.readonly_paths) {
+        if !is_of_the_kernel(path) {
+            read_only(lanes, index, path);
+        }
+    }
+}
+
+fn read_only(lanes: &mut Lanes, index: usize, path: &str) {
+    let path = lanes.child.string(path);
+    lanes.push_from(Op::ReadOnly { path }, &format!("linux.readonlyPaths[{index}]"));
+}
+
+/// Paths in which nothing is made: nearly all read-only paths of engines are there.
+fn is_of_the_kernel(path: &str) -> bool {
+    ["/proc/", "/sys/"].iter().any(|root| path.starts_with(root))
 }
 
 /// The paths with their places in the list; one that is named twice is covered once.
