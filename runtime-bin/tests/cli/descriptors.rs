@@ -155,6 +155,26 @@ fn console_socket_of_exec() {
         .fails(255, "cannot use console socket");
 }
 
+/// What `create` ignores without a terminal is no fault of an `exec` that has one.
+#[test]
+fn a_console_size_that_is_ignored() {
+    if !privileged() {
+        return;
+    }
+    for size in [serde_json::json!({"height": 24}), serde_json::json!("large")] {
+        let bundle =
+            Bundle::new(&["sleep", "1000"]).with(|config| config["process"]["consoleSize"] = size.clone());
+        let listener = UnixListener::bind(bundle.path().join("console")).expect("a socket");
+        let container = bundle.container();
+        container.go(&["run", "-d"]).ok();
+        container.go_with(&["exec"], &["true"]).ok();
+        let options = ["exec", "--detach", "--tty", "--console-socket", "console"];
+        container.go_with(&options, &["sh", "-c", "tty && echo ready"]).ok();
+        let (_, master) = receive(&accept(&listener));
+        read_until(&mut std::fs::File::from(master), "ready");
+    }
+}
+
 #[test]
 fn pidfd_socket() {
     if !privileged() {
