@@ -40,6 +40,8 @@ pub(crate) fn document() -> Value {
         "potentiallyUnsafeConfigAnnotations": [
             "bundle", "org.systemd.property.", "org.criu.config",
             "org.runtime.delegate-cgroup", "run.oci.delegate-cgroup", "run.oci.hooks.",
+            "run.oci.keep_original_groups", "run.oci.mount_context_type", "run.oci.pidfd_receiver",
+            "run.oci.seccomp.receiver",
         ],
     })
 }

@@ -2,13 +2,16 @@
 //! caller's descriptors the process gets.
 
 use std::os::fd::OwnedFd;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use runtime_core::{Error, Process, Result};
 
 use crate::args::{Values, options};
 use crate::fd_socket::{self, FdSocket};
 use crate::pid_file;
+
+/// crun's annotation for the path of a socket that the pidfd of a container's first process is sent to.
+pub(crate) const PIDFD_RECEIVER: &str = "run.oci.pidfd_receiver";
 
 /// Where the caller wants what.
 pub(crate) struct Handover {
@@ -36,6 +39,14 @@ impl Handover {
             pidfd: connect(options.path(&options::PIDFD_SOCKET), "--pidfd-socket")?,
             pid_file: options.path(&options::PID_FILE),
         })
+    }
+
+    /// Sends the pidfd to the socket at `path`, unless an option names another one.
+    pub(crate) fn with_receiver(mut self, path: Option<&str>) -> Result<Self> {
+        if let (None, Some(path)) = (&self.pidfd, path.filter(|path| !path.is_empty())) {
+            self.pidfd = Some(FdSocket::connect(Path::new(path), "annotations.run.oci.pidfd_receiver")?);
+        }
+        Ok(self)
     }
 
     /// Gives the caller what it asked for.

@@ -54,6 +54,7 @@ fn read(path: &Path) -> Result<Vec<u8>> {
 
 fn change(process: &mut Value, options: &Values, args: &[OsString]) -> Result<()> {
     *member(process, "args")? = arguments(args)?;
+    drop_ignored_size(process);
     // A terminal of the container's own process is not one for this process.
     *member(process, "terminal")? = json!(options.flag(&options::TTY));
     for (option, field) in [
@@ -72,6 +73,19 @@ fn change(process: &mut Value, options: &Values, args: &[OsString]) -> Result<()
     append(process, "env", options.all(&options::ENV).map(Value::from).collect())?;
     change_user(process, options)?;
     add_capabilities(process, options)
+}
+
+/// The `consoleSize` of a process without a terminal is ignored, so it may hold anything: only a whole one is one
+/// for the terminal of this process.
+fn drop_ignored_size(process: &mut Value) {
+    let whole =
+        |size: &Value| ["height", "width"].iter().all(|name| size.get(name).is_some_and(Value::is_u64));
+    let ignored = process.get("terminal") != Some(&Value::Bool(true));
+    if let Some(fields) = process.as_object_mut().filter(|_| ignored)
+        && !fields.get("consoleSize").is_some_and(whole)
+    {
+        fields.remove("consoleSize");
+    }
 }
 
 fn arguments(args: &[OsString]) -> Result<Value> {

@@ -127,7 +127,7 @@ pub(super) const WORDS: &[Section] = &[
         "config.md#process",
         &[
             ("REQUIRED", "start-needs-process"),
-            ("MUST", "process-console-size"),
+            ("MUST", "process-console-size process-console-size-part"),
             ("REQUIRED", "required-console-height"),
             ("REQUIRED", "required-console-width"),
             ("REQUIRED", "required-cwd"),

@@ -2,10 +2,12 @@
 //! born with.
 
 use super::{Statement, must, should, untestable};
-use crate::case::{Case, must as succeed};
+use crate::call::Call;
+use crate::case::{Case, must as succeed, must_refuse};
 use crate::socket::Listener;
 use crate::verdict::{Outcome, Stop, fail, holds, same, skip};
 use serde_json::{Value, json};
+use std::path::{Path, PathBuf};
 
 const PROCESS: &str = "config.md#process";
 const RLIMITS: &str = "config.md#posix-process";
@@ -125,8 +127,8 @@ pub(super) const STATEMENTS: &[Statement] = &[
     ),
 ];
 
-/// Runs with a terminal; the size of it and the type of /dev/console, as the program sees them.
-fn on_terminal(case: &mut Case) -> Result<Value, Stop> {
+/// Asks for a terminal and a program that reports it; the path for the console socket.
+fn ask_for_terminal(case: &mut Case) -> PathBuf {
     case.set("/process/terminal", json!(true));
     case.bind_share(json!(["bind"]));
     case.push(
@@ -135,24 +137,50 @@ fn on_terminal(case: &mut Case) -> Result<Value, Stop> {
         "options": ["newinstance", "ptmxmode=0666", "mode=0620"]}),
     );
     case.set("/process/args", json!(["/probe", "report=/out/report", "tty:0", "stat:/dev/console"]));
-    let path = case.share().join("console");
-    let listener = Listener::new(&path)?;
+    case.share().join("console")
+}
+
+/// Writes the configuration and calls `create` with a console socket.
+fn create_on_terminal(case: &Case, socket: &Path) -> Result<Call, Stop> {
     case.write_config()?;
     let bundle = case.bundle().display().to_string();
-    let (socket, pid) = (path.display().to_string(), case.pid_file());
-    let mut terminal = None;
+    let (socket, pid) = (socket.display().to_string(), case.pid_file());
+    let id = case.id.as_str();
+    case.raw(&["create", "--bundle", &bundle, "--pid-file", &pid, "--console-socket", &socket, id])
+}
+
+/// Passes if the runtime refuses this configuration for a process with a terminal, at `create` or at
+/// `start`; `process-terminal` shows that it works with a right one.
+pub(super) fn refuses_on_terminal(case: &mut Case) -> Outcome {
+    let path = ask_for_terminal(case);
+    let listener = Listener::new(&path)?;
+    let mut refused = None;
     let heard = listener.hear(|| {
-        succeed(case.raw(&[
-            "create",
-            "--bundle",
-            &bundle,
-            "--pid-file",
-            &pid,
-            "--console-socket",
-            &socket,
-            &case.id,
-        ])?)
-    })?;
+        let create = create_on_terminal(case, &path)?;
+        if create.refused() {
+            refused = Some(create);
+            // An error of the step ends the wait for a connection.
+            return fail("the terminal comes over the console socket", "create generated an error");
+        }
+        succeed(create)
+    });
+    match refused {
+        Some(create) if case.known()? => fail("no container is left by a failed create", create.describe()),
+        Some(create) => Ok(create.describe()),
+        None => {
+            // What came over the socket stays open until `start` has answered.
+            let _terminal = heard?;
+            must_refuse(case.start()?)
+        }
+    }
+}
+
+/// Runs with a terminal; the size of it and the type of /dev/console, as the program sees them.
+fn on_terminal(case: &mut Case) -> Result<Value, Stop> {
+    let path = ask_for_terminal(case);
+    let listener = Listener::new(&path)?;
+    let mut terminal = None;
+    let heard = listener.hear(|| succeed(create_on_terminal(case, &path)?))?;
     if let Some(heard) = heard {
         same("descriptors", &json!(1), &json!(heard.descriptors))?;
         // The terminal's other end stays open while the program runs.

@@ -16,7 +16,15 @@ pub(super) const STATEMENTS: &[Statement] = &[
     must("process-env", PROCESS, "the program gets the configured environment", env),
     must("process-cwd", PROCESS, "the program begins in cwd", cwd),
     must("process-cwd-absolute", PROCESS, "a relative cwd is refused", cwd_relative),
-    must("process-console-size", PROCESS, "consoleSize is ignored without a terminal", console_size),
+    must("process-console-size", PROCESS, "consoleSize is ignored without a terminal", |case| {
+        console_size(case, json!({"height": 10, "width": 20}))
+    }),
+    must(
+        "process-console-size-part",
+        PROCESS,
+        "without a terminal, a consoleSize that lacks its width is ignored too",
+        |case| console_size(case, json!({"height": 10})),
+    ),
     must("process-exec-missing", PROCESS, "a program that is not there is an error", missing_program),
     must("rlimit-soft", POSIX, "the soft limit is the configured one", soft),
     must("rlimit-hard", POSIX, "the hard limit is the configured one", hard),
@@ -76,8 +84,8 @@ fn cwd_relative(case: &mut Case) -> Outcome {
     case.refuses()
 }
 
-fn console_size(case: &mut Case) -> Outcome {
-    case.set("/process/consoleSize", json!({"height": 10, "width": 20}));
+fn console_size(case: &mut Case, size: Value) -> Outcome {
+    case.set("/process/consoleSize", size);
     let report = case.report()?;
     holds(report["pid"].is_u64(), "the container runs", "it ran with a consoleSize and no terminal")
 }

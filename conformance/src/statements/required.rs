@@ -2,6 +2,7 @@
 //!
 //! Each check takes one property out of a configuration that works with it: see `control`.
 
+use super::details::refuses_on_terminal;
 use super::{Statement, must};
 use crate::case::{Case, must as must_succeed, must_refuse};
 use crate::differences::difference;
@@ -41,13 +42,13 @@ pub(super) const STATEMENTS: &[Statement] = &[
     must("required-args-entry", PROCESS, "an empty process.args: an error", |case| {
         with(case, "/process/args", json!([]))
     }),
-    must("required-console-height", PROCESS, "consoleSize without height: an error", |case| {
+    must("required-console-height", PROCESS, "with terminal, consoleSize without height: an error", |case| {
         case.set("/process/consoleSize", json!({"width": 80}));
-        case.refuses()
+        refuses_on_terminal(case)
     }),
-    must("required-console-width", PROCESS, "consoleSize without width: an error", |case| {
+    must("required-console-width", PROCESS, "with terminal, consoleSize without width: an error", |case| {
         case.set("/process/consoleSize", json!({"height": 25}));
-        case.refuses()
+        refuses_on_terminal(case)
     }),
     must("required-rlimit-type", RLIMITS, "a limit without type: an error", |case| {
         lacking(case, "/process/rlimits", rlimit(), "type")

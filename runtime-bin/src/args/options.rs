@@ -180,6 +180,7 @@ options! {
     TCP_CLOSE = "tcp-close", Value::Flag, "restore established TCP connections as closed ones";
     EMPTY_NS = "empty-ns", Value::Text("NAMESPACE"), "make this namespace, which can be network alone, without its content", .repeat();
     AUTO_DEDUP = "auto-dedup", Value::Flag, "drop pages from the image that a later one holds";
+    CRIU_TIMEOUT = "criu-timeout", Value::Text("TIME"), "how long CRIU may take for an answer, such as 90s or 2h; 0 is no limit (default: 30m)";
     LSM_PROFILE = "lsm-profile", Value::Text("TYPE:NAME"), "the security profile to restore with";
     LSM_MOUNT_CONTEXT = "lsm-mount-context", Value::Text("CONTEXT"), "the security context of restored mounts";
 }

@@ -8,6 +8,7 @@ use runtime_core::{CgroupsMode, CheckpointOptions, CriuOptions, Error, NetworkLo
 
 use super::Context;
 use crate::args::{Values, options};
+use crate::duration;
 
 /// Where an image is if the command line does not say.
 const IMAGE: &str = "checkpoint";
@@ -47,7 +48,7 @@ fn checkpoint_options(values: &Values) -> Result<CheckpointOptions> {
     // The library makes the last component only.
     std::fs::create_dir_all(&image).map_err(|error| Error::io(format!("make {image:?}"), &error))?;
     let mut options = CheckpointOptions::new(image);
-    common(values, &mut options.criu);
+    common(values, &mut options.criu)?;
     options.parent_path = values.path(&options::PARENT_PATH);
     options.leave_running = values.flag(&options::LEAVE_RUNNING);
     options.pre_dump = values.flag(&options::PRE_DUMP);
@@ -62,7 +63,12 @@ fn checkpoint_options(values: &Values) -> Result<CheckpointOptions> {
 }
 
 /// The options that a checkpoint and a restore have in common.
-pub(super) fn common(values: &Values, criu: &mut CriuOptions) {
+pub(super) fn common(values: &Values, criu: &mut CriuOptions) -> Result<()> {
+    if let Some(text) = values.text(&options::CRIU_TIMEOUT) {
+        let limit = duration::parse(text)
+            .ok_or_else(|| Error::invalid("--criu-timeout", format!("{text:?} is not a time such as 90s")))?;
+        criu.answer_limit = Some(limit).filter(|limit| !limit.is_zero());
+    }
     criu.work_path = values.path(&options::WORK_PATH);
     criu.tcp_established = values.flag(&options::TCP_ESTABLISHED);
     criu.external_unix_sockets = values.flag(&options::EXT_UNIX_SK);
@@ -83,6 +89,7 @@ pub(super) fn common(values: &Values, criu: &mut CriuOptions) {
         Some("ignore") => CgroupsMode::Ignore,
         _ => CgroupsMode::Default,
     };
+    Ok(())
 }
 
 /// The network namespace is always made without its content: hooks configure it.

@@ -19,7 +19,8 @@ fn create(context: &Context<'_>) -> Result<()> {
     if context.options().flag(&options::DRY_RUN) {
         return print(&format!("{plan}\n"));
     }
-    let handover = Handover::prepare(context.options(), plan.terminal(), true)?;
+    let handover = Handover::prepare(context.options(), plan.terminal(), true)?
+        .with_receiver(plan.annotation(handover::PIDFD_RECEIVER))?;
     notify_directory::make(&runtime, &context.id())?;
     stages::setup(context.log);
     let mut container = runtime.create(plan).inspect_err(|_| forget(context, &runtime))?;

@@ -41,7 +41,7 @@ fn restore(context: &Context<'_>) -> Result<u8> {
 fn restore_options(values: &Values) -> Result<RestoreOptions> {
     check_empty_namespaces(values)?;
     let mut options = RestoreOptions::new(image_path(values));
-    common(values, &mut options.criu);
+    common(values, &mut options.criu)?;
     options.tcp_close = values.flag(&options::TCP_CLOSE);
     options.lsm_profile = values.text(&options::LSM_PROFILE).map(str::to_owned);
     options.lsm_mount_context = values.text(&options::LSM_MOUNT_CONTEXT).map(str::to_owned);

@@ -11,7 +11,7 @@ use crate::args::options;
 use crate::failure::Failure;
 use crate::fd_socket;
 use crate::foreground::{Foreground, Target};
-use crate::handover::Handover;
+use crate::handover::{Handover, PIDFD_RECEIVER};
 use crate::notify::Notify;
 use crate::notify_directory;
 use crate::stages;
@@ -42,7 +42,8 @@ fn start(context: &Context<'_>) -> Result<u8> {
     if options.flag(&options::DRY_RUN) {
         return print(&format!("{plan}\n")).map(|()| 0);
     }
-    let handover = Handover::prepare(options, plan.terminal(), detach)?;
+    let handover = Handover::prepare(options, plan.terminal(), detach)?
+        .with_receiver(plan.annotation(PIDFD_RECEIVER))?;
     let adopt = !options.flag(&options::NO_SUBREAPER);
     // Before the creation: a signal that arrives meanwhile is for the container.
     let foreground = if detach { None } else { Some(Foreground::begin(adopt)?) };

@@ -176,3 +176,40 @@ fn the_help_says_that_checkpoint_is_there() {
         assert!(run.stdout.contains(option), "{option}");
     }
 }
+
+/// CRIU that does not answer is ended, and the container is as it was.
+#[test]
+fn an_answer_has_a_limit() {
+    if !privileged() {
+        return;
+    }
+    let (fake, bundle) = (Fake::new(), Bundle::new(&["sleep", "1000"]));
+    let container = bundle.container();
+    container.go(&["run", "--detach"]).ok();
+    let ended = |fake: &Fake| !std::path::Path::new(&format!("/proc/{}", fake.pid())).exists();
+    for paused in [false, true] {
+        if paused {
+            container.go(&["pause"]).ok();
+        }
+        let words = ["checkpoint", "--criu-timeout", "300ms"];
+        let run = fake.is_silent(&mut bundle.runtime(), "DUMP").args(words).go(&[&container.id]);
+        run.fails(1, "no answer within 0.3 s")
+            .fails(1, "hint: it was ended; --criu-timeout sets another limit");
+        assert!(ended(&fake), "{} still runs", fake.pid());
+        assert_eq!(container.status(), if paused { "paused" } else { "running" });
+    }
+    container.go(&["resume"]).ok();
+    assert_eq!(container.status(), "running");
+    container.go_with(&["exec"], &["true"]).ok();
+
+    let other = bundle.container();
+    let words = ["restore", "--detach", "--criu-timeout", "300ms"];
+    let run = fake.is_silent(&mut bundle.runtime(), "RESTORE").args(words).go(&[&other.id]);
+    run.fails(1, "no answer within 0.3 s");
+    assert!(ended(&fake), "{} still runs", fake.pid());
+    other.go(&["state"]).fails(1, "does not exist");
+    for (limit, text) in [("soon", "is not a time"), ("-1s", "is not a time")] {
+        let limit = format!("--criu-timeout={limit}");
+        fake.found_by(&mut bundle.runtime()).args(["checkpoint", &limit]).go(&[&container.id]).fails(1, text);
+    }
+}

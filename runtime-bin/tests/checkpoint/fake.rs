@@ -14,6 +14,8 @@ const SOCKET: &str = "FAKE_CRIU_SOCKET";
 const NOTES: &str = "FAKE_CRIU_NOTES";
 /// The request that fails.
 const FAILS: &str = "FAKE_CRIU_FAILS";
+/// The request that is never answered.
+const SILENT: &str = "FAKE_CRIU_SILENT";
 /// The version that it claims, as major, minor and sublevel.
 const VERSION: &str = "FAKE_CRIU_VERSION";
 
@@ -44,6 +46,16 @@ impl Fake {
 
     pub(crate) fn fails<'a>(&self, command: &'a mut Command, request: &str) -> &'a mut Command {
         self.found_by(command).env(FAILS, request)
+    }
+
+    pub(crate) fn is_silent<'a>(&self, command: &'a mut Command, request: &str) -> &'a mut Command {
+        self.found_by(command).env(SILENT, request)
+    }
+
+    /// The pid of the program that was asked.
+    pub(crate) fn pid(&self) -> i32 {
+        let text = fs::read_to_string(self.directory.path().join("pid")).expect("a request was made");
+        text.parse().expect("a pid")
     }
 
     pub(crate) fn has_version<'a>(&self, command: &'a mut Command, version: &str) -> &'a mut Command {
@@ -88,6 +100,13 @@ fn answer(socket: i32, notes: &Path, kind: u64, options: &[u8], buffer: &mut [u8
         other => panic!("request {other}"),
     };
     note(notes, name, options);
+    fs::write(notes.join("pid"), std::process::id().to_string()).expect("noted");
+    if std::env::var(SILENT).is_ok_and(|silent| silent == name) {
+        // As CRIU does for a process that does not run what it has put into it.
+        loop {
+            std::thread::park();
+        }
+    }
     if std::env::var(FAILS).is_ok_and(|fails| fails == name) {
         write_log(options);
         return tell(&[response(kind, false), vec![7 << 3, 22]].concat());

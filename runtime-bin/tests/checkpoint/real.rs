@@ -136,6 +136,8 @@ fn in_a_network_that_it_has_joined() {
     };
     let joined = network();
     let (own, ip) = (network(), |words: &str| Command::new("ip").args(words.split(' ')).go::<&str>(&[]));
+    // CRIU tries its sockets in the network of its caller.
+    ip("link set lo up").ok();
     ip("link add here0 mtu 1400 type veth peer name peer0").ok();
     ip("address add 192.0.2.1/24 dev here0").ok();
     let path = format!("/proc/{}/fd/{}", std::process::id(), joined.as_raw_fd());
@@ -163,6 +165,37 @@ fn in_a_network_that_it_has_joined() {
     let code = streams.run(&mut restore(&bundle, &container));
     assert_ne!(code, 0, "its device is gone");
     container.go(&["state"]).fails(1, "does not exist");
+}
+
+/// As engines do it: paused before, and paused after it.
+#[test]
+fn a_paused_container() {
+    if !works() {
+        return;
+    }
+    let bundle = Bundle::new(&["sh", "-c", COUNTING]);
+    let (container, mut streams) = (bundle.container(), Streams::new());
+    assert_eq!(streams.run(bundle.runtime().args(["run", "--detach", &container.id])), 0);
+    writeln!(streams.stdin, "x").expect("written");
+    read_until(&mut streams.stdout, "1 x");
+    container.go(&["pause"]).ok();
+    checkpoint(&bundle, &container, &["--leave-running"]);
+    assert_eq!(container.status(), "paused");
+    writeln!(streams.stdin, "y").expect("written");
+    container.go(&["resume"]).ok();
+    assert_eq!(container.status(), "running");
+    read_until(&mut streams.stdout, "2 y");
+    for round in ["3 z", "4 z"] {
+        container.go(&["pause"]).ok();
+        checkpoint(&bundle, &container, &[]);
+        container.go(&["state"]).fails(1, "does not exist");
+        let code = streams.run(&mut restore(&bundle, &container));
+        assert_eq!(code, 0, "{}", restore_log(&bundle));
+        assert_eq!(container.status(), "running");
+        writeln!(streams.stdin, "z").expect("written");
+        read_until(&mut streams.stdout, round);
+    }
+    container.go(&["delete", "--force"]).ok();
 }
 
 #[test]

@@ -34,7 +34,7 @@ const OPTIONS: &[(&str, &str)] = &[
     ),
     (
         "checkpoint",
-        "--auto-dedup --empty-ns --ext-unix-sk --file-locks --image-path --lazy-pages --leave-running \
+        "--auto-dedup --criu-timeout --empty-ns --ext-unix-sk --file-locks --image-path --lazy-pages --leave-running \
          --link-remap --manage-cgroups-mode --network-lock --page-server --parent-path --pre-dump --shell-job \
          --status-fd --tcp-established --tcp-skip-in-flight --work-path",
     ),
@@ -59,7 +59,7 @@ const OPTIONS: &[(&str, &str)] = &[
     ("ps", "--format -f"),
     (
         "restore",
-        "--auto-dedup --bundle -b --console-socket --detach -d --empty-ns --ext-unix-sk --file-locks \
+        "--auto-dedup --bundle -b --console-socket --criu-timeout --detach -d --empty-ns --ext-unix-sk --file-locks \
          --image-path --lazy-pages --lsm-mount-context --lsm-profile --manage-cgroups-mode --network-lock \
          --no-pivot --no-subreaper --pid-file --shell-job --tcp-close --tcp-established --work-path",
     ),

@@ -73,7 +73,7 @@ fn sockets_of_a_service_manager() {
     assert!(run.stdout.starts_with("\n1\n"), "{run:?}");
 }
 
-fn accept(listener: &UnixListener) -> UnixStream {
+pub(crate) fn accept(listener: &UnixListener) -> UnixStream {
     listener.set_nonblocking(true).expect("non-blocking");
     let mut stream = None;
     crate::support::until("a connection", || {
@@ -86,7 +86,7 @@ fn accept(listener: &UnixListener) -> UnixStream {
     stream
 }
 
-fn receive(stream: &UnixStream) -> (String, OwnedFd) {
+pub(crate) fn receive(stream: &UnixStream) -> (String, OwnedFd) {
     let mut bytes = [0; 4096];
     let mut data = [IoSliceMut::new(&mut bytes)];
     let mut space = nix::cmsg_space!([RawFd; 1]);
@@ -153,6 +153,26 @@ fn console_socket_of_exec() {
     container
         .go_with(&["exec", "--console-socket", "console"], &["true"])
         .fails(255, "cannot use console socket");
+}
+
+/// What `create` ignores without a terminal is no fault of an `exec` that has one.
+#[test]
+fn a_console_size_that_is_ignored() {
+    if !privileged() {
+        return;
+    }
+    for size in [serde_json::json!({"height": 24}), serde_json::json!("large")] {
+        let bundle =
+            Bundle::new(&["sleep", "1000"]).with(|config| config["process"]["consoleSize"] = size.clone());
+        let listener = UnixListener::bind(bundle.path().join("console")).expect("a socket");
+        let container = bundle.container();
+        container.go(&["run", "-d"]).ok();
+        container.go_with(&["exec"], &["true"]).ok();
+        let options = ["exec", "--detach", "--tty", "--console-socket", "console"];
+        container.go_with(&options, &["sh", "-c", "tty && echo ready"]).ok();
+        let (_, master) = receive(&accept(&listener));
+        read_until(&mut std::fs::File::from(master), "ready");
+    }
 }
 
 #[test]

@@ -1,10 +1,13 @@
 //! The root file system as the container sees it: devices, masks, propagation, cgroups.
 
 use std::fs;
+use std::os::unix::fs::symlink;
+use std::os::unix::net::UnixListener;
 
 use serde_json::{Value, json};
 
-use crate::support::{Bundle, privileged};
+use crate::descriptors::{accept, receive};
+use crate::support::{Bundle, privileged, read_until};
 
 /// The output of a shell script in a container with a changed configuration.
 #[track_caller]
@@ -71,11 +74,7 @@ fn devices_in_a_user_namespace() {
     let script = "stat -c '%n %t:%T' /dev/null /dev/zero /dev/urandom /dev/kmsg; \
         echo x > /dev/null; head -c 2 /dev/zero | wc -c; readlink /dev/stdin";
     let output = output(script, |config| {
-        let namespaces = config["linux"]["namespaces"].as_array_mut().expect("namespaces");
-        namespaces.push(json!({"type": "user"}));
-        let map = json!([{"containerID": 0, "hostID": 0, "size": 65_536}]);
-        config["linux"]["uidMappings"] = map.clone();
-        config["linux"]["gidMappings"] = map;
+        own_user_namespace(config);
         config["linux"]["devices"] = json!([{"path": "/dev/kmsg", "type": "c", "major": 1, "minor": 11}]);
     });
     let expected = "/dev/null 1:3\n/dev/zero 1:5\n/dev/urandom 1:9\n/dev/kmsg 1:b\n2\n/proc/self/fd/0\n";
@@ -123,6 +122,102 @@ fn masked_and_readonly_paths() {
     assert_eq!(bundle.container().go(&["run"]).ok().stdout, "0\ncontent\nend\n");
     assert_eq!(fs::read_to_string(root.join("secret/file")).expect("a file"), "content\n");
     assert!(!root.join("not").exists());
+}
+
+/// The root as a read-only path, by its name, by a link and by dots: the root itself is read-only with all
+/// below it, for the program and for who joins it; nothing of that is silent.
+#[test]
+fn a_readonly_path_that_is_the_root() {
+    if !privileged() {
+        return;
+    }
+    let script = "for path in /new /etc/new /dev/new /dev/shm/new; do \
+        (touch $path) 2>/dev/null && echo $path is writable; done; echo x > /dev/null && echo end";
+    for (path, no_pivot, user) in [
+        ("/", false, false),
+        ("/etc/..", false, false),
+        ("/all", false, false),
+        ("/all/.", true, false),
+        ("/relative", false, true),
+        ("/", true, true),
+    ] {
+        let bundle = Bundle::new(&["sh", "-c", &format!("{script}; exec sleep 60")]).with(|config| {
+            config["linux"]["readonlyPaths"] = json!([path]);
+            config["linux"]["maskedPaths"] = json!([]);
+            // Made below the root after its read-only paths are known.
+            config["process"]["cwd"] = json!("/made/late");
+            if user {
+                own_user_namespace(config);
+            }
+        });
+        symlink("/", bundle.path().join("rootfs/all")).expect("a link");
+        symlink("home/../..", bundle.path().join("rootfs/relative")).expect("a link");
+        let container = bundle.container();
+        let how: &[&str] = if no_pivot { &["run", "--detach", "--no-pivot"] } else { &["run", "--detach"] };
+        container.go(how).ok();
+        let output = container.go_with(&["exec"], &["sh", "-c", script]).ok().stdout;
+        assert_eq!(output, "end\n", "{path}, no_pivot {no_pivot}, user {user}");
+        container.go_with(&["kill"], &["KILL"]).ok();
+        container.wait_for("stopped");
+        let written = fs::read_dir(bundle.path().join("rootfs/etc")).expect("a directory").count();
+        assert_eq!(written, 1, "{path}");
+    }
+}
+
+/// The runtime writes below a read-only path before it is one.
+#[test]
+fn readonly_paths_hold_what_the_runtime_makes() {
+    if !privileged() {
+        return;
+    }
+    let script = "pwd; for path in /etc/x /etc/new/x /dev/x; do \
+        (touch $path) 2>/dev/null && echo $path is writable; done; tty && echo end";
+    let bundle = Bundle::new(&["sh", "-c", script]).with(|config| {
+        config["linux"]["readonlyPaths"] = json!(["/etc", "/dev"]);
+        config["linux"]["maskedPaths"] = json!(["/etc/passwd"]);
+        config["process"]["cwd"] = json!("/etc/new");
+        config["process"]["terminal"] = json!(true);
+    });
+    let listener = UnixListener::bind(bundle.path().join("console")).expect("a socket");
+    let container = bundle.container();
+    container.go(&["run", "--detach", "--console-socket", "console"]).ok();
+    let (_, master) = receive(&accept(&listener));
+    let text = read_until(&mut fs::File::from(master), "end");
+    assert_eq!(text.replace('\r', ""), "/etc/new\n/dev/pts/0\nend\n");
+}
+
+/// Nothing can be covered by covering the root: that is an error, not a mask that no program of the container
+/// sees. A directory that is mounted once more in the container is not the root.
+#[test]
+fn a_masked_path_that_is_the_root() {
+    if !privileged() {
+        return;
+    }
+    let bundle = |path: &str| {
+        let bundle = Bundle::new(&["ls", "-A", "/again"]).with(|config| {
+            config["linux"]["maskedPaths"] = json!([path]);
+            let again =
+                json!({"destination": "/again", "type": "bind", "source": "rootfs", "options": ["bind"]});
+            config["mounts"].as_array_mut().expect("mounts").push(again);
+        });
+        symlink("/", bundle.path().join("rootfs/all")).expect("a link");
+        bundle
+    };
+    for path in ["/", "//.", "/etc/.."] {
+        bundle(path).container().go(&["run"]).fails(1, "linux.maskedPaths[0]: is the root of the container");
+    }
+    bundle("/all").container().go(&["run"]).fails(1, "a link of the root file system leads to its root");
+    assert_eq!(bundle("/again").container().go(&["run"]).ok().stdout, "");
+    bundle("/proc/self/root").container().go(&["run"]).fails(1, "linux.maskedPaths[0]");
+}
+
+/// A user namespace that maps all ids to themselves.
+pub(crate) fn own_user_namespace(config: &mut Value) {
+    let namespaces = config["linux"]["namespaces"].as_array_mut().expect("namespaces");
+    namespaces.push(json!({"type": "user"}));
+    let map = json!([{"containerID": 0, "hostID": 0, "size": 65_536}]);
+    config["linux"]["uidMappings"] = map.clone();
+    config["linux"]["gidMappings"] = map;
 }
 
 #[test]

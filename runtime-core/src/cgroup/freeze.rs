@@ -46,6 +46,28 @@ impl Cgroup {
         self.freezers().try_for_each(Member::thaw)
     }
 
+    /// On a hybrid machine, leaves the processes of a frozen cgroup to the freezer of v1 alone; elsewhere nothing
+    /// changes.
+    pub(crate) fn hold_by_v1(&self, limit: Duration) -> Result<()> {
+        let (Some(unified), Some(legacy)) = self.both_freezers() else { return Ok(()) };
+        legacy.freeze_v1(limit)?;
+        unified.thaw()
+    }
+
+    /// Freezes the cgroup again as [`freeze`](Self::freeze) does, whichever freezer holds its processes.
+    pub(crate) fn hold_by_v2(&self, limit: Duration) -> Result<()> {
+        let (Some(unified), Some(legacy)) = self.both_freezers() else { return self.freeze(limit) };
+        // Processes that v1 holds arrive in the freezer of v2 when v1 lets go.
+        unified.write_state("cgroup.freeze", "1")?;
+        legacy.thaw()?;
+        unified.wait_event("frozen 1", Instant::now() + limit)
+    }
+
+    fn both_freezers(&self) -> (Option<&Member>, Option<&Member>) {
+        let unified = self.unified().filter(|member| member.directory.has("cgroup.freeze"));
+        (unified, self.member("freezer").filter(|member| !member.is_unified()))
+    }
+
     /// Whether the cgroup is frozen, or on its way; the state of its ancestors does not count.
     pub fn is_frozen(&self) -> Result<bool> {
         for member in self.freezers() {

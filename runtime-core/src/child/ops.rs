@@ -172,6 +172,9 @@ pub enum Node {
     /// A directory that is really one: no symbolic link on the way (procfs and sysfs,
     /// CVE-2019-19921).
     RealDirectory = 2,
+    /// As [`Node::LikeMount`]; when the root of the mount is a symbolic link, an equal link is made instead of the
+    /// mount.
+    LinkOrMount = 3,
 }
 
 /// Whether a process sets its supplementary groups.
@@ -255,8 +258,9 @@ pub enum Op {
     OpenNetlink,
     /// Opens what is at `path` below [`Slot::ROOT`] (O_PATH) as [`Slot::MOUNT`].
     OpenInRoot { path: Str },
-    /// Puts [`Slot::GIVEN`], a detached mount, into [`Slot::MOUNT`].
-    TakeGiven,
+    /// Puts [`Slot::GIVEN`], a detached mount for `destination` below [`Slot::ROOT`], into [`Slot::MOUNT`]. A link on the way
+    /// that leads to nothing is refused.
+    TakeGiven { destination: Str },
     /// Enters the mount namespace of the process in [`Slot::TARGET`] and unmounts, detached, what [`Slot::GIVEN`] is on.
     UnmountGiven,
     /// Sends the caller a report.
@@ -314,7 +318,7 @@ pub enum Op {
     /// pivot_root(2) meets a peer of the host's.
     OpenRoot { path: Str, slot: Slot, private: bool },
     /// fsopen, fsconfig, fsmount: a new detached file system in [`Slot::MOUNT`]. Values that
-    /// fsconfig cannot carry take mount(2) on a private directory instead.
+    /// fsconfig cannot carry take mount(2) in a mount namespace of its own instead.
     NewFilesystem { kind: Str, source: Str, parameters: Slice, attributes: u64 },
     /// open_tree(OPEN_TREE_CLONE) of a path of the host (absolute) into [`Slot::MOUNT`].
     /// `nofollow` does not follow a final symbolic link.
@@ -339,8 +343,9 @@ pub enum Op {
     RemountAt { destination: Str, set: u64, clear: u64 },
     /// Copies what is at `destination` in the root into [`Slot::MOUNT`] (tmpcopyup).
     CopyUp { destination: Str },
-    /// Opens or makes `destination` below the root, puts [`Slot::MOUNT`] there, closes the slot.
-    Attach { destination: Str, node: Node },
+    /// Opens or makes `destination` below the root, puts [`Slot::MOUNT`] there, closes the slot. `nofollow` mounts
+    /// on a final symbolic link itself.
+    Attach { destination: Str, node: Node, nofollow: bool },
     /// Opens a path of the host as O_PATH into `slot`, to be cloned after the root has changed.
     OpenHost { path: Str, slot: Slot },
     /// Makes a directory and its parents below the root.
@@ -353,9 +358,10 @@ pub enum Op {
     /// `keep` is set, is left.
     MakeSymlink { path: Str, target: Str, keep: bool },
     /// Covers a path with nothing: a file by [`Slot::NULL`], a directory by
-    /// [`Slot::EMPTY_DIRECTORY`]. A missing path is ignored.
+    /// [`Slot::EMPTY_DIRECTORY`]. A missing path is ignored; the root cannot be covered.
     Mask { path: Str },
-    /// Makes a path read-only, with all below it. A missing path is ignored.
+    /// Makes a path read-only, with all below it. A missing path is ignored; the root becomes read-only
+    /// with [`Op::SwitchRoot`], after all that is written below it.
     ReadOnly { path: Str },
     /// Allocates the terminal of the container, sends its master to the parent, and makes the
     /// slave the standard streams; `mount` puts it on /dev/console too, `control` makes it the controlling terminal.

@@ -114,6 +114,9 @@ fn check(wanted: &Mount) -> Result<()> {
     if options.remount || options.idmap.is_some() || !wanted.uid_map.is_empty() || options.copy_up {
         return refused("remounts, id-mapped mounts and tmpcopyup are not possible in a running container");
     }
+    if options.copy_symlink || options.destination_nofollow {
+        return refused("copy-symlink and dest-nofollow are not possible in a running container");
+    }
     if options.bind.is_none() && wanted.kind != "tmpfs" {
         return refused("only bind mounts and tmpfs can be added to a running container");
     }

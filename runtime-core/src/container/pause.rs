@@ -8,7 +8,7 @@ use crate::error::Result;
 use crate::state::{Status, status_of};
 
 /// How long the freezer may take. A process in an uninterruptible call delays it.
-const FREEZE_LIMIT: Duration = Duration::from_secs(10);
+pub(super) const FREEZE_LIMIT: Duration = Duration::from_secs(10);
 
 impl Container {
     /// Freezes all processes.

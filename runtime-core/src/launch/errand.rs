@@ -72,8 +72,8 @@ pub(crate) fn open_in(process: BorrowedFd<'_>, path: &str) -> Result<OwnedFd> {
 pub(crate) fn attach_in(process: BorrowedFd<'_>, mount: BorrowedFd<'_>, path: &str) -> Result<()> {
     let mut plan = ChildPlan::default();
     let destination = plan.string(path);
-    let attach = Op::Attach { destination, node: Node::LikeMount };
-    let ops = enter([Op::TakeGiven, attach, Op::Tell]);
+    let attach = Op::Attach { destination, node: Node::LikeMount, nofollow: false };
+    let ops = enter([Op::TakeGiven { destination }, attach, Op::Tell]);
     run(plan, ops, &Gives { target: Some(process), given: Some(mount) }).map(drop)
 }
 

@@ -100,7 +100,7 @@ fn hierarchy_mount(lanes: &mut Lanes, context: Context<'_>, mount: &Mount, place
         lanes.push_from(Op::MountAttributes { set: attributes, clear: 0, recursive: false }, origin);
     }
     let destination = lanes.child.string(format!("{}/{}", mount.destination, directory_name(place)));
-    lanes.push_from(Op::Attach { destination, node: Node::Directory }, origin);
+    lanes.push_from(Op::Attach { destination, node: Node::Directory, nofollow: false }, origin);
 }
 
 /// The name of a hierarchy's directory: `cpu,cpuacct`, `memory`, `systemd`.

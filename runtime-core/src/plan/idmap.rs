@@ -33,8 +33,11 @@ fn maps_only_own_group(spec: &ValidSpec, host: &Host) -> bool {
     uid != 0 && matches!(spec.gid_map.as_slice(), [range] if range.size == 1 && range.host == gid)
 }
 
-/// Whether the process can set its groups.
+/// Whether the process can set its groups, and is to.
 pub(super) fn set_groups(spec: &ValidSpec, host: &Host, enters_user_namespace: bool) -> SetGroups {
+    if spec.keeps_groups() {
+        return SetGroups::Never;
+    }
     // A new user namespace inherits "deny" from the one it is made in.
     let allowed = host.may_set_groups()
         && if enters_user_namespace { !maps_only_own_group(spec, host) } else { host.effective_ids().0 == 0 };
@@ -49,14 +52,15 @@ pub(super) fn set_groups(spec: &ValidSpec, host: &Host, enters_user_namespace: b
 /// Refuses a user that the container's user namespace does not have.
 pub(super) fn check_user(spec: &ValidSpec, process: &ValidProcess, set_groups: SetGroups) -> Result<()> {
     let origin = process.origin;
-    if set_groups == SetGroups::Never && !process.groups.is_empty() {
+    let groups = if spec.keeps_groups() { &[][..] } else { process.groups.as_slice() };
+    if set_groups == SetGroups::Never && !groups.is_empty() {
         let field = format!("{origin}user.additionalGids");
         return Err(Error::invalid(field, "cannot set any additional groups in a rootless container"));
     }
     if !spec.namespaces.makes(Kind::User) {
         return Ok(());
     }
-    let groups = process.groups.iter().map(|gid| ("additionalGids", &spec.gid_map, *gid));
+    let groups = groups.iter().map(|gid| ("additionalGids", &spec.gid_map, *gid));
     let ids = [("uid", &spec.uid_map, process.uid), ("gid", &spec.gid_map, process.gid)];
     match ids.into_iter().chain(groups).find(|(_, map, id)| !is_mapped(map, *id)) {
         Some((field, _, id)) => Err(Error::invalid(

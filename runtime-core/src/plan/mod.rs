@@ -17,6 +17,7 @@ mod lsm;
 mod namespaces;
 mod options;
 mod order;
+mod overlay;
 mod process;
 mod rlimits;
 mod rootfs;

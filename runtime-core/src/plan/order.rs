@@ -38,6 +38,7 @@ pub(super) fn create(spec: &ValidSpec, host: &Host, options: &CreateOptions) -> 
     io::console(lanes, process, spec.namespaces.has(Kind::Mount), true);
     process::make_working_directory(lanes, process);
     rootfs::late_read_only(lanes, context);
+    rootfs::late_read_only_paths(lanes, context);
     rootfs::switch_root(lanes, context)?;
     sysctl::names_and_sysctls(lanes, context);
     if limits_by == By::Child {

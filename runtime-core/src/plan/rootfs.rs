@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use super::MountIdMap;
 use super::cgroup_mount;
 use super::lanes::{Context, Lanes, Tree};
+use super::overlay;
 use crate::child::ops::{Node, Op, RootSwitch, Slot};
 use crate::error::{Error, ErrorKind, Result};
 use crate::spec::{Kind, Mount, mount_options as attribute};
@@ -135,7 +136,7 @@ fn bind(lanes: &mut Lanes, context: Context<'_>, mount: &Mount, origin: &str) ->
         by_child: context.child_has_mounts() || context.is_in_root(&path),
         path,
         recursive: mount.options.bind == Some(true),
-        nofollow: mount.options.source_nofollow,
+        nofollow: mount.options.source_nofollow || mount.options.copy_symlink,
         idmap,
         origin,
     };
@@ -153,7 +154,8 @@ fn bind(lanes: &mut Lanes, context: Context<'_>, mount: &Mount, origin: &str) ->
     if mount.destination == "/proc" {
         lanes.push_from(Op::VerifyProc, origin);
     }
-    finish(lanes, mount, origin, Node::LikeMount)
+    let node = if mount.options.copy_symlink { Node::LinkOrMount } else { Node::LikeMount };
+    finish(lanes, mount, origin, node)
 }
 
 /// A bind mount has exactly the attributes that its options name, if they name any (as `mount --bind
@@ -207,13 +209,10 @@ fn filesystem(lanes: &mut Lanes, context: Context<'_>, mount: &Mount, origin: &s
     }
     let label = context.spec.mount_label.as_ref().filter(|_| takes_label(&mount.kind));
     if let Some(label) = label.filter(|_| context.host.selinux()) {
-        parameters.push(format!("context={label}"));
+        parameters.push(format!("{}={label}", context.spec.mount_context));
     }
-    // mount(2) with a long option is made in a place of the mount namespace that nobody else sees.
-    if !context.namespaces().has(Kind::Mount)
-        && parameters.iter().chain([&mount.source]).any(|text| text.len() >= 256)
-    {
-        return Err(Error::invalid(format!("{origin}.options"), "a long option needs a mount namespace"));
+    if mount.kind == "overlay" {
+        parameters = overlay::by_layers(parameters);
     }
     let attributes = options.attributes();
     let destination = lanes.child.string(&mount.destination);
@@ -256,7 +255,7 @@ pub(super) fn finish(lanes: &mut Lanes, mount: &Mount, origin: &str, node: Node)
         lanes.push_from(Op::MountPropagation { flags: *flags, recursive: *recursive }, origin);
     }
     let destination = lanes.child.string(&mount.destination);
-    lanes.push_from(Op::Attach { destination, node }, origin);
+    lanes.push_from(Op::Attach { destination, node, nofollow: options.destination_nofollow }, origin);
     Ok(())
 }
 
@@ -276,16 +275,36 @@ pub(super) fn late_read_only(lanes: &mut Lanes, context: Context<'_>) {
     }
 }
 
-/// Read-only and masked paths.
+/// Masked paths, and read-only ones of the kernel's file systems.
 pub(super) fn restrict(lanes: &mut Lanes, context: Context<'_>) {
     for (index, path) in distinct(&context.spec.readonly_paths) {
-        let path = lanes.child.string(path);
-        lanes.push_from(Op::ReadOnly { path }, &format!("linux.readonlyPaths[{index}]"));
+        if is_of_the_kernel(path) {
+            read_only(lanes, index, path);
+        }
     }
     for (index, path) in distinct(&context.spec.masked_paths) {
         let path = lanes.child.string(path);
         lanes.push_from(Op::Mask { path }, &format!("linux.maskedPaths[{index}]"));
     }
+}
+
+/// Read-only paths below which the runtime itself may write until the end: the working directory, /dev/console.
+pub(super) fn late_read_only_paths(lanes: &mut Lanes, context: Context<'_>) {
+    for (index, path) in distinct(&context.spec.readonly_paths) {
+        if !is_of_the_kernel(path) {
+            read_only(lanes, index, path);
+        }
+    }
+}
+
+fn read_only(lanes: &mut Lanes, index: usize, path: &str) {
+    let path = lanes.child.string(path);
+    lanes.push_from(Op::ReadOnly { path }, &format!("linux.readonlyPaths[{index}]"));
+}
+
+/// Paths in which nothing is made: nearly all read-only paths of engines are there.
+fn is_of_the_kernel(path: &str) -> bool {
+    ["/proc/", "/sys/"].iter().any(|root| path.starts_with(root))
 }
 
 /// The paths with their places in the list; one that is named twice is covered once.
@@ -306,6 +325,11 @@ pub(super) fn switch_root(lanes: &mut Lanes, context: Context<'_>) -> Result<()>
     let propagation = spec.root_propagation.unwrap_or(0);
     if how == RootSwitch::Move && propagation & libc::MS_PRIVATE != 0 {
         let reason = "rootfsPropagation of [r]private is not safe without pivot_root";
+        return Err(Error::invalid("linux.rootfsPropagation", reason));
+    }
+    // The procfs and sysfs of the host leave the namespace: from a shared mount they would leave the host.
+    if how == RootSwitch::Move && propagation & libc::MS_SHARED != 0 {
+        let reason = "rootfsPropagation of [r]shared is not possible without pivot_root";
         return Err(Error::invalid("linux.rootfsPropagation", reason));
     }
     lanes.push_from(Op::SwitchRoot { how }, "root");

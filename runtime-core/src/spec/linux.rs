@@ -78,6 +78,20 @@ pub(super) fn paths(
     paths.iter().map(|path| super::mount::clean(path)).collect()
 }
 
+/// `maskedPaths`: the root cannot be covered, since a container without any file runs nothing.
+pub(super) fn masked_paths(
+    linux: &Parts<'_>,
+    namespaces: &Namespaces,
+    findings: &mut Findings,
+) -> Vec<String> {
+    for (index, path) in linux.masked_paths().iter().enumerate() {
+        if path.starts_with('/') && super::mount::clean(path) == "/" {
+            findings.error(format_args!("linux.maskedPaths[{index}]"), "is the root of the container");
+        }
+    }
+    paths("linux.maskedPaths", linux.masked_paths(), namespaces, findings)
+}
+
 pub(super) fn root_propagation(linux: &Parts<'_>, findings: &mut Findings) -> Option<u64> {
     let text = non_empty(linux.get(|linux| linux.rootfs_propagation().as_ref()))?;
     let flags = mount_options::propagation(&text);

@@ -5,6 +5,7 @@
 //! configuration in one error, each part with its JSON path. What a valid configuration needs from
 //! the host is not looked at here: that is the plan's subject.
 
+mod annotations;
 mod default;
 mod delegation;
 mod device;
@@ -54,6 +55,10 @@ pub(crate) use seccomp::Agent;
 use findings::Findings;
 use names::Canonical;
 
+/// crun's annotation for processes that keep the groups of their caller, whatever its value. Podman writes it
+/// for `--group-add keep-groups`: a group that a user namespace does not map still opens the devices of a user.
+const KEEP_GROUPS: &str = "run.oci.keep_original_groups";
+
 /// A configuration that keeps the rules of the runtime specification.
 #[derive(Debug, Clone)]
 pub struct ValidSpec {
@@ -101,6 +106,8 @@ pub struct ValidSpec {
     pub(crate) readonly_paths: Vec<String>,
     /// `linux.mountLabel`, if not empty.
     pub(crate) mount_label: Option<String>,
+    /// The mount option for the label.
+    pub(crate) mount_context: &'static str,
     /// `linux.personality` as personality(2) takes it.
     pub(crate) personality: Option<u64>,
     /// `linux.memoryPolicy`.
@@ -174,6 +181,9 @@ impl ValidSpec {
         let text = Canonical::of::<Spec>(bytes);
         let (mut spec, mut parsed) = parse::parse::<Spec>(&text, "config.json")?;
         parsed.require::<required::Required>(&text.bytes);
+        if spec.process().as_ref().is_some_and(has_terminal) {
+            parsed.require::<required::RequiredWithTerminal>(&text.bytes);
+        }
         let mut findings = Findings::default();
         parsed.warn(&mut findings);
         let mut valid = Self::convert(&mut spec, &mut findings);
@@ -188,6 +198,11 @@ impl ValidSpec {
     /// What a user should know: things that are left out or used in another way than written.
     pub fn warnings(&self) -> &[String] {
         &self.warnings
+    }
+
+    /// Whether its processes keep the groups of their caller, instead of those of the configuration.
+    pub(crate) fn keeps_groups(&self) -> bool {
+        self.annotations.contains_key(KEEP_GROUPS)
     }
 
     /// Takes the root out of mount destinations that are written as paths of the host; a relative
@@ -221,7 +236,7 @@ impl ValidSpec {
             domainname: namespace::host_name("domainname", spec.domainname(), &namespaces, findings),
             mounts: mount::mounts(spec, &namespaces, findings),
             hooks: hook::hooks(spec.hooks().as_ref(), findings),
-            annotations: annotations(spec, findings),
+            annotations: annotations::annotations(spec, findings),
             uid_map: namespace::mapping("linux.uidMappings", linux.uid_mappings(), &namespaces, findings),
             gid_map: namespace::mapping("linux.gidMappings", linux.gid_mappings(), &namespaces, findings),
             devices: device::devices(linux.devices(), findings),
@@ -229,10 +244,14 @@ impl ValidSpec {
             time_offsets: namespace::time_offsets(&linux, &namespaces, findings),
             cgroups_path: linux::cgroups_path(&linux, findings),
             resources,
-            seccomp_agent: seccomp::agent(seccomp.as_ref(), findings),
+            seccomp_agent: seccomp::agent(
+                seccomp.as_ref(),
+                annotations::seccomp_receiver(spec, findings),
+                findings,
+            ),
             seccomp,
             root_propagation: linux::root_propagation(&linux, findings),
-            masked_paths: linux::paths("linux.maskedPaths", linux.masked_paths(), &namespaces, findings),
+            masked_paths: linux::masked_paths(&linux, &namespaces, findings),
             readonly_paths: linux::paths(
                 "linux.readonlyPaths",
                 linux.readonly_paths(),
@@ -240,6 +259,7 @@ impl ValidSpec {
                 findings,
             ),
             mount_label: linux::mount_label(&linux, findings),
+            mount_context: annotations::mount_context(spec, findings),
             personality: linux::personality(&linux, findings),
             memory_policy: linux::memory_policy(&linux, findings),
             net_devices: net_device::net_devices(&linux, &namespaces, findings),
@@ -260,7 +280,10 @@ impl ValidProcess {
     /// Parses and checks the bytes of a process alone, as `exec --process` takes it.
     pub fn parse(bytes: &[u8]) -> Result<Self> {
         let text = Canonical::of::<oci_spec::runtime::Process>(bytes);
-        let (process, parsed) = parse::parse::<oci_spec::runtime::Process>(&text, "process")?;
+        let (process, mut parsed) = parse::parse::<oci_spec::runtime::Process>(&text, "process")?;
+        if has_terminal(&process) {
+            parsed.require::<required::ProcessWithTerminal>(&text.bytes);
+        }
         let mut findings = Findings::default();
         parsed.warn(&mut findings);
         let mut valid = process::convert(&process, "", &mut findings);
@@ -283,6 +306,10 @@ impl ValidProcess {
     pub fn warnings(&self) -> &[String] {
         &self.warnings
     }
+}
+
+fn has_terminal(process: &oci_spec::runtime::Process) -> bool {
+    process.terminal() == Some(true)
 }
 
 /// Any 1.x is accepted, with or without a pre-release: engines write what they were built with.
@@ -310,14 +337,6 @@ fn root(spec: &Spec, findings: &mut Findings) -> (String, bool) {
     findings.text("root.path", &path);
     let readonly = root.readonly().unwrap_or(false);
     (path, readonly)
-}
-
-fn annotations(spec: &Spec, findings: &mut Findings) -> BTreeMap<String, String> {
-    let annotations = spec.annotations().iter().flatten();
-    if annotations.clone().any(|(key, _)| key.is_empty()) {
-        findings.error("annotations", "a key is empty");
-    }
-    annotations.map(|(key, value)| (key.clone(), value.clone())).collect()
 }
 
 /// The value, unless it is missing or empty: engines write both for "not set".

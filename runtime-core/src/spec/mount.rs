@@ -191,8 +191,12 @@ fn check(origin: &str, mount: &Mount, namespaces: &Namespaces, findings: &mut Fi
     if options.copy_up && mount.kind != "tmpfs" {
         findings.error(format_args!("{origin}.options"), "\"tmpcopyup\" is only possible for tmpfs");
     }
-    if options.source_nofollow && !bind {
-        findings.error(format_args!("{origin}.options"), "\"src-nofollow\" is only possible for bind mounts");
+    for (named, option) in [(options.source_nofollow, "src-nofollow"), (options.copy_symlink, "copy-symlink")]
+    {
+        if named && !bind {
+            let reason = format!("{option:?} is only possible for bind mounts");
+            findings.error(format_args!("{origin}.options"), reason);
+        }
     }
     check_idmap(origin, mount, namespaces, findings);
     check_proc(origin, mount, findings);

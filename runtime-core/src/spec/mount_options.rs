@@ -57,6 +57,10 @@ enum Effect {
     IdMap(bool),
     /// Does not follow a symbolic link at the end of the source.
     SourceNoFollow,
+    /// Does not follow a symbolic link at the end of the destination.
+    DestinationNoFollow,
+    /// Makes a symbolic link of a source that is one.
+    CopySymlink,
     /// Has no effect that a caller can see.
     Nothing,
 }
@@ -68,7 +72,9 @@ const TABLE: &[(&str, Effect)] = &[
     ("async", Superblock("async")),
     ("atime", NotAtime(NOATIME)),
     ("bind", Bind(false)),
+    ("copy-symlink", CopySymlink),
     ("defaults", Nothing),
+    ("dest-nofollow", DestinationNoFollow),
     ("dev", Clear(NODEV)),
     ("diratime", Clear(NODIRATIME)),
     ("dirsync", Superblock("dirsync")),
@@ -157,6 +163,10 @@ pub(crate) struct MountOptions {
     pub(crate) idmap: Option<bool>,
     /// Do not follow a final symbolic link of the source.
     pub(crate) source_nofollow: bool,
+    /// Mount on a final symbolic link of the destination, not on what it leads to.
+    pub(crate) destination_nofollow: bool,
+    /// If the source is a symbolic link, make an equal one instead of a mount.
+    pub(crate) copy_symlink: bool,
     /// Flags of the file system, as fsconfig(2) names them.
     pub(crate) superblock: Vec<&'static str>,
     /// Parameters of the file system: `key` or `key=value`.
@@ -167,14 +177,14 @@ impl MountOptions {
     /// Resolves the texts of `mounts[].options`.
     pub(crate) fn parse<T: AsRef<str>>(texts: &[T]) -> Self {
         let mut options = Self::default();
-        texts.iter().for_each(|text| options.apply(text.as_ref()));
+        texts.iter().flat_map(|text| split(text.as_ref())).for_each(|text| options.apply(text));
         options
     }
 
     fn apply(&mut self, text: &str) {
         match lookup(text) {
             None if text.is_empty() => {}
-            None => self.data.push(text.to_owned()),
+            None => self.data.push(unquoted(text)),
             Some(effect) => self.apply_effect(effect),
         }
     }
@@ -203,6 +213,8 @@ impl MountOptions {
             CopyUp => self.copy_up = true,
             IdMap(all) => self.idmap = Some(all || self.idmap == Some(true)),
             SourceNoFollow => self.source_nofollow = true,
+            DestinationNoFollow => self.destination_nofollow = true,
+            CopySymlink => self.copy_symlink = true,
             Nothing => {}
         }
     }
@@ -230,6 +242,26 @@ impl MountOptions {
     /// True if the mount is to be read-only.
     pub(crate) fn read_only(&self) -> bool {
         self.set & RDONLY != 0
+    }
+}
+
+/// The options of a text with several, as the kernel takes it from mount(2): commas are between them, but for
+/// those within quotation marks (labels of SELinux) and behind a backslash (paths of an overlay).
+fn split(text: &str) -> impl Iterator<Item = &str> {
+    let (mut quoted, mut escaped) = (false, false);
+    text.split(move |character| {
+        let ends = character == ',' && !quoted && !escaped;
+        quoted ^= character == '"';
+        escaped = character == '\\' && !escaped;
+        ends
+    })
+}
+
+/// A label of SELinux without the quotation marks, which fsconfig(2) does not know.
+fn unquoted(text: &str) -> String {
+    match text.split_once('=') {
+        Some((key, value)) if key.ends_with("context") => format!("{key}={}", value.trim_matches('"')),
+        _ => text.to_owned(),
     }
 }
 
@@ -298,6 +330,15 @@ mod tests {
         assert_eq!(options.bind, Some(true));
         assert_eq!((options.set_all, options.clear_all), (RDONLY | NOATIME, NOSUID | ATIME));
         assert!(!options.names_attributes());
+    }
+
+    #[test]
+    fn one_text_may_have_several_options() {
+        let options = MountOptions::parse(&["size=1g,mode=700,ro", "lowerdir=/a\\,b:/c,upperdir=/d"]);
+        assert_eq!(options.data, ["size=1g", "mode=700", "lowerdir=/a\\,b:/c", "upperdir=/d"]);
+        assert!(options.read_only());
+        let options = MountOptions::parse(&["context=\"u:r:t:s0:c1,c2\",size=1g,"]);
+        assert_eq!(options.data, ["context=u:r:t:s0:c1,c2", "size=1g"]);
     }
 
     #[test]

@@ -160,6 +160,10 @@ pub(super) fn repair(value: &mut Value, warnings: &mut Vec<(String, String)>) {
     if process.get("user").is_none_or(Value::is_null) {
         process.insert("user".to_owned(), serde_json::json!({}));
     }
+    // "runtimes MUST ignore consoleSize if terminal is false or unset" (config.md), whatever it holds.
+    if process.get("terminal") != Some(&Value::Bool(true)) {
+        process.remove("consoleSize");
+    }
     if let Some(Value::Object(sets)) = process.get_mut("capabilities") {
         for (set, names) in sets {
             capabilities(&format!("{origin}capabilities.{set}"), names, warnings);

@@ -107,6 +107,7 @@ pub(super) fn convert(process: &oci::Process, origin: &'static str, findings: &m
     }
 }
 
+/// Rows and columns, or 0 where nothing is asked.
 fn console_size(process: &oci::Process) -> (u16, u16) {
     let cells = |count: u64| u16::try_from(count).unwrap_or(u16::MAX);
     process.console_size().map_or((0, 0), |size| (cells(size.height()), cells(size.width())))
@@ -144,8 +145,8 @@ fn args(process: &oci::Process, origin: &str, findings: &mut Findings) -> Vec<St
     args
 }
 
-/// Entries without `=` are passed on as they are, as runc does; of equal names the last stays, at
-/// the place of the first.
+/// Of equal names the last entry stays, at the place of the first. An entry without a name is an error, in
+/// runc's words.
 fn env(process: &oci::Process, origin: &str, findings: &mut Findings) -> Vec<String> {
     let mut env: Vec<String> = Vec::new();
     // An image may bring a million of them: no search through all for each.
@@ -155,8 +156,15 @@ fn env(process: &oci::Process, origin: &str, findings: &mut Findings) -> Vec<Str
         findings.text(origin, text);
         string_limit(origin, text, findings);
         let place = match text.split_once('=') {
+            Some(("", _)) => {
+                findings.error(origin, format!("environment variable name can't be empty: {text:?}"));
+                continue;
+            }
             Some((name, _)) => *places.entry(name).or_insert(env.len()),
-            None => env.len(),
+            None => {
+                findings.error(origin, format!("invalid environment variable: {text:?} has no '='"));
+                continue;
+            }
         };
         match env.get_mut(place) {
             Some(known) => known.clone_from(text),

@@ -20,12 +20,25 @@ pub(super) struct Required {
 
 #[derive(Deserialize)]
 struct Process {
-    #[serde(rename = "consoleSize")]
-    _console: Option<ConsoleSize>,
     #[serde(rename = "rlimits")]
     _rlimits: Option<Vec<Rlimit>>,
     #[serde(rename = "ioPriority")]
     _io_priority: Option<IoPriority>,
+}
+
+/// What a `config.json` must have besides when its process has a terminal: without one, `consoleSize` is
+/// ignored.
+#[derive(Deserialize)]
+pub(super) struct RequiredWithTerminal {
+    #[serde(rename = "process")]
+    _process: Option<ProcessWithTerminal>,
+}
+
+/// What a process of `exec` must have when it has a terminal.
+#[derive(Deserialize)]
+pub(super) struct ProcessWithTerminal {
+    #[serde(rename = "consoleSize")]
+    _console: Option<ConsoleSize>,
 }
 
 #[derive(Deserialize)]

@@ -13,8 +13,13 @@ pub(crate) struct Agent {
     pub(crate) metadata: String,
 }
 
-/// Checks the profile; the agent if the profile needs one.
-pub(super) fn agent(profile: Option<&LinuxSeccomp>, findings: &mut Findings) -> Option<Agent> {
+/// Checks the profile; the agent if the profile needs one, which may listen at `receiver` instead of
+/// `listenerPath`.
+pub(super) fn agent(
+    profile: Option<&LinuxSeccomp>,
+    receiver: Option<&str>,
+    findings: &mut Findings,
+) -> Option<Agent> {
     let profile = profile?;
     errno("linux.seccomp.defaultErrnoRet", profile.default_action(), profile.default_errno_ret(), findings);
     for (index, rule) in profile.syscalls().iter().flatten().enumerate() {
@@ -25,7 +30,7 @@ pub(super) fn agent(profile: Option<&LinuxSeccomp>, findings: &mut Findings) -> 
         errno(&origin, rule.action(), rule.errno_ret(), findings);
     }
     let path = profile.listener_path().as_ref().map(|path| path.to_string_lossy().into_owned());
-    let path = super::non_empty(path.as_ref());
+    let path = super::non_empty(path.as_ref()).or(receiver.map(str::to_owned));
     let metadata = profile.listener_metadata().clone().unwrap_or_default();
     if path.is_none() && !metadata.is_empty() {
         findings.error("linux.seccomp.listenerMetadata", "must not be set without listenerPath");
@@ -61,7 +66,7 @@ mod tests {
 
     fn found(profile: &str) -> (Option<Agent>, String) {
         let mut findings = Findings::default();
-        let agent = agent(Some(&serde_json::from_str(profile).unwrap()), &mut findings);
+        let agent = agent(Some(&serde_json::from_str(profile).unwrap()), None, &mut findings);
         let error = findings.finish("config.json", Vec::new()).err().map(|error| error.to_string());
         (agent, error.unwrap_or_default())
     }

@@ -47,6 +47,32 @@ fn accepted(pointer: &str, value: serde_json::Value) -> ValidSpec {
     with(pointer, value).unwrap()
 }
 
+/// config.md: "ignore consoleSize if terminal is false or unset", whatever it holds.
+#[test]
+fn a_console_size_without_terminal_is_ignored() {
+    for size in [
+        serde_json::json!({"height": 24}),
+        serde_json::json!({"width": -1, "height": "x"}),
+        serde_json::json!("large"),
+        serde_json::json!(null),
+    ] {
+        accepted("/process/consoleSize", size.clone());
+        let mut process = minimal()["process"].clone();
+        process["consoleSize"] = size.clone();
+        ValidProcess::parse(&serde_json::to_vec(&process).unwrap()).unwrap();
+        process["terminal"] = false.into();
+        ValidProcess::parse(&serde_json::to_vec(&process).unwrap()).unwrap();
+        accepted("/process", process.clone());
+        process["terminal"] = true.into();
+        let refused = |result: Result<()>| {
+            let text = result.map_err(|error| error.to_string()).err().unwrap_or_default();
+            assert_eq!(text.contains("consoleSize"), !size.is_null(), "{size}: {text:?}");
+        };
+        refused(ValidProcess::parse(&serde_json::to_vec(&process).unwrap()).map(drop));
+        refused(with("/process", process.clone()).map(drop));
+    }
+}
+
 #[test]
 fn all_errors_come_at_once() {
     let spec = serde_json::json!({
@@ -242,8 +268,15 @@ fn devices() {
 
 #[test]
 fn of_equal_variables_the_last_counts() {
-    let spec = accepted("/process/env", serde_json::json!(["A=1", "B=2", "A=3", "C"]));
-    assert_eq!(spec.process.unwrap().env, ["A=3", "B=2", "C"]);
+    let spec = accepted("/process/env", serde_json::json!(["A=1", "B=2", "A=3", "C="]));
+    assert_eq!(spec.process.unwrap().env, ["A=3", "B=2", "C="]);
+    let nameless = serde_json::json!(["A=1", "C", "=v"]);
+    refused(
+        "/process/env",
+        nameless.clone(),
+        "process.env[1]: invalid environment variable: \"C\" has no '='",
+    );
+    refused("/process/env", nameless, "process.env[2]: environment variable name can't be empty: \"=v\"");
 }
 
 #[test]

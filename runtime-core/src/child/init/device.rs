@@ -125,6 +125,24 @@ pub fn symlink(init: &mut Init, path: Str, target: Str, keep: bool) -> Step {
     }
 }
 
+/// Makes a link below the root that is equal to `link`, a descriptor of one; an equal one is left.
+pub fn copy_symlink(root: i32, path: &'static core::ffi::CStr, link: i32) -> Step {
+    let mut text = [0u8; 512];
+    // The last byte stays NUL.
+    let len = call!(nr::READLINKAT, link, c"".as_ptr(), text.as_mut_ptr(), text.len() - 1).at(Detail::Read)?;
+    if len == text.len() - 1 {
+        return Err(Failure { errno: errno::ENAMETOOLONG, detail: Detail::TooLong as u32 });
+    }
+    let (head, name) = file::split(path)?;
+    let parent = file::directory(root, head, 0o755)?;
+    let made = match call!(nr::SYMLINKAT, text.as_ptr(), parent, name.as_ptr()) {
+        Err(errno::EEXIST) if links_to(parent, name, &text[..len]) => Ok(()),
+        other => other.at(Detail::Symlink).map(drop),
+    };
+    file::close(parent);
+    made
+}
+
 /// Whether `name` is a link to `target`.
 fn links_to(parent: i32, name: &core::ffi::CStr, target: &[u8]) -> bool {
     let mut text = [0u8; 512];

@@ -71,7 +71,8 @@ pub struct Stat {
     pub device_major: u32,
     pub device_minor: u32,
     filesystem: [u32; 2],
-    rest: [u64; 14],
+    mount: u64,
+    rest: [u64; 13],
 }
 
 /// The kernel writes this much.
@@ -86,6 +87,11 @@ impl Stat {
     /// Whether both are of the same file.
     pub fn is_same_file(&self, other: &Stat) -> bool {
         (self.inode, self.filesystem) == (other.inode, other.filesystem)
+    }
+
+    /// Whether both are of the same file, on the same mount.
+    pub fn is_same_place(&self, other: &Stat) -> bool {
+        self.is_same_file(other) && self.mount == other.mount
     }
 }
 
@@ -109,8 +115,9 @@ pub fn open(dir: i32, path: &CStr, flags: usize, mode: u32, resolve: u64) -> Res
 /// statx(2) of a descriptor, or of `path` in it, without following.
 pub fn stat(fd: i32, path: &CStr) -> Result<Stat, i32> {
     const STATX_BASIC_STATS: usize = 0x7ff;
+    const STATX_MNT_ID: usize = 0x1000;
     let mut stat = core::mem::MaybeUninit::<Stat>::zeroed();
-    call!(nr::STATX, fd, path.as_ptr(), AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW, STATX_BASIC_STATS, stat.as_mut_ptr())?;
+    call!(nr::STATX, fd, path.as_ptr(), AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW, STATX_BASIC_STATS | STATX_MNT_ID, stat.as_mut_ptr())?;
     // SAFETY: zeroed, and any bits are a Stat.
     Ok(unsafe { stat.assume_init() })
 }
@@ -198,6 +205,27 @@ pub fn directory(root: i32, path: &[u8], mode: u32) -> Step<i32> {
         },
         other => other.at(Detail::Open),
     }
+}
+
+/// Refuses a path on which a link of the container leads to nothing: what is missing would be made where the link says.
+pub fn refuse_dangling(root: i32, path: &[u8]) -> Step {
+    let ends = path.iter().enumerate().filter(|(_, byte)| **byte == b'/').map(|(at, _)| at).chain([path.len()]);
+    for end in ends.filter(|end| *end > 0) {
+        let mut buffer = Buffer::new();
+        let so_far = buffer.hold(&path[..end])?;
+        let found = match in_root(root, so_far, O_NOFOLLOW) {
+            Err(errno::ENOENT) => return Ok(()),
+            other => other.at(Detail::Open)?,
+        };
+        let is_link = stat(found, c"").is_ok_and(|stat| stat.kind() == S_IFLNK);
+        close(found);
+        match in_root(root, so_far, 0) {
+            Err(errno::ENOENT) if is_link => return Err(errno::EEXIST).at(Detail::Mkdir),
+            Ok(target) => close(target),
+            Err(_) => {}
+        }
+    }
+    Ok(())
 }
 
 /// Makes the last component of a path whose other components exist, as most mount points of /dev are:

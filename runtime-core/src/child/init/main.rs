@@ -118,6 +118,10 @@ pub struct Init {
     umask: usize,
     /// What `CopyMode` found, for the next `NewFilesystem`.
     mode: Option<u32>,
+    /// `ReadOnly` named the root itself: it becomes read-only when the root changes.
+    read_only_root: bool,
+    /// The root that the process began with is not that of its mount namespace.
+    in_chroot: bool,
     /// The working directory is the container's.
     in_directory: bool,
     /// The directory that the next node may be in, too.
@@ -150,6 +154,8 @@ impl Init {
             vectors: None,
             umask,
             mode: None,
+            read_only_root: false,
+            in_chroot: false,
             in_directory: false,
             directory: None,
             looks: sync::LOOKS,
@@ -231,11 +237,7 @@ impl Init {
             }
             Op::OpenNetlink => stage::open_netlink(self),
             Op::OpenInRoot { path } => stage::open_in_root(self, path),
-            Op::TakeGiven => {
-                let given = self.take(Slot::GIVEN);
-                self.set(Slot::MOUNT, given);
-                Ok(())
-            }
+            Op::TakeGiven { destination } => stage::take_given(self, destination),
             Op::UnmountGiven => stage::unmount_given(self),
             Op::Tell => stage::tell(self),
             Op::HandOver { first, count } => stage::hand_over(self, first, count),
@@ -260,7 +262,7 @@ impl Init {
             Op::AskStage => sync::ask_stage(self),
             Op::Receive { from, into, count } => sync::receive(self, from, into, count),
 
-            Op::HostPropagation { flags } => mount::propagation(flags),
+            Op::HostPropagation { flags } => mount::host_propagation(self, flags),
             Op::OpenRoot { path, slot, private } => mount::open_root(self, path, slot, private),
             Op::NewFilesystem { kind, source, parameters, attributes } => {
                 mount::new_filesystem(self, kind, source, parameters, attributes)
@@ -277,7 +279,7 @@ impl Init {
             Op::VerifyProc => mount::verify_proc(self),
             Op::RemountAt { destination, set, clear } => mount::remount_at(self, destination, set, clear),
             Op::CopyUp { destination } => copyup::copy_up(self, destination),
-            Op::Attach { destination, node } => mount::attach(self, destination, node),
+            Op::Attach { destination, node, nofollow } => mount::attach(self, destination, node, nofollow),
             Op::OpenHost { path, slot } => mount::open_host(self, path, slot),
             Op::MakeDirectory { path, mode } => file::make_directory(self, path, mode),
             Op::MakeDevice { path, mode, device, uid, gid, bind } => {

@@ -6,18 +6,21 @@ use crate::child::ops::{Node, Parameter, RootSwitch, Slice, Slot, Str};
 use crate::child::report::Detail;
 use crate::child::syscall::{common, nr};
 use crate::file::{self, AT_EMPTY_PATH, AT_FDCWD, AT_SYMLINK_NOFOLLOW, O_CLOEXEC, O_DIRECTORY, O_NOFOLLOW, O_PATH};
-use crate::{At, Failure, Init, Step, call, errno, namespace};
+use crate::{At, Failure, Init, Step, call, device, errno, namespace};
 
 const OPEN_TREE_CLONE: usize = 1;
 const AT_RECURSIVE: usize = 0x8000;
 const MOVE_BY_DESCRIPTORS: usize = 0x4 | 0x40;
 const MOUNT_ATTR_RDONLY: u64 = 1;
 const MNT_DETACH: usize = 2;
+const CLONE_NEWNS: usize = 0x20000;
 const MS_MOVE: usize = 0x2000;
 const MS_PRIVATE: u64 = 1 << 18;
 const MS_SLAVE: u64 = 1 << 19;
+const MS_REC: u64 = 0x4000;
 const FSCONFIG_SET_FLAG: usize = 0;
 const FSCONFIG_SET_STRING: usize = 1;
+const FSCONFIG_SET_FD: usize = 5;
 const FSCONFIG_CMD_CREATE: usize = 6;
 const CLOEXEC: usize = 1;
 const FSMOUNT_CLOEXEC: usize = 1;
@@ -50,6 +53,60 @@ pub fn propagation(flags: u64) -> Step {
     call!(nr::MOUNT, 0, c"/".as_ptr(), 0, flags, 0).at(Detail::Mount).map(drop)
 }
 
+/// `HostPropagation`: of the whole mount namespace.
+///
+/// The caller may be in a chroot. What joins the container later begins at the root of the mount namespace, so
+/// that has to become the container's: [`switch_root`] leaves the chroot. Until then the paths of the host
+/// are those that the caller sees.
+pub fn host_propagation(init: &mut Init, flags: u64) -> Step {
+    let root = open_root_directory()?;
+    match leave_chroot(init) {
+        Ok(()) => {}
+        // Filters of unprivileged containers deny the call.
+        Err(Failure { errno: errno::EPERM | errno::ENOSYS, .. }) if !is_elsewhere_than_the_first_process(init, root) => {
+            file::close(root);
+            return propagation(flags);
+        }
+        Err(failure) => return Err(failure),
+    }
+    let top = open_root_directory()?;
+    init.in_chroot = !is_the_root(top, root)?;
+    file::close(top);
+    propagation(flags)?;
+    if init.in_chroot {
+        call!(nr::FCHDIR, root).at(Detail::Fchdir)?;
+        call!(nr::CHROOT, c".".as_ptr()).at(Detail::Chroot)?;
+    }
+    file::close(root);
+    Ok(())
+}
+
+fn open_root_directory() -> Step<i32> {
+    let flags = O_PATH | O_DIRECTORY | O_CLOEXEC;
+    call!(nr::OPENAT, AT_FDCWD, c"/".as_ptr(), flags).at(Detail::Open).map(|fd| fd as i32)
+}
+
+/// Joins the mount namespace that the process is in: its root and its working directory become that of the
+/// namespace.
+fn leave_chroot(init: &mut Init) -> Step {
+    let own = namespace::open_mount_namespace(init)?;
+    let joined = call!(nr::SETNS, own, CLONE_NEWNS).at(Detail::Setns);
+    file::close(own);
+    joined.map(drop)
+}
+
+/// Whether it is certain that the first process has another root.
+fn is_elsewhere_than_the_first_process(init: &Init, root: i32) -> bool {
+    let path = c"1/root".as_ptr();
+    let Ok(first) = call!(nr::OPENAT, init.fd(Slot::PROC), path, O_PATH | O_DIRECTORY | O_CLOEXEC) else { return false };
+    let other = match (file::stat(first as i32, c""), file::stat(root, c"")) {
+        (Ok(first), Ok(root)) => !first.is_same_file(&root),
+        _ => false,
+    };
+    file::close(first as i32);
+    other
+}
+
 /// Clones the mount that a descriptor is on.
 fn clone_descriptor(fd: i32, recursive: bool) -> Step<i32> {
     let flags = OPEN_TREE_CLONE | O_CLOEXEC | AT_EMPTY_PATH | if recursive { AT_RECURSIVE } else { 0 };
@@ -76,6 +133,8 @@ pub fn open_root(init: &mut Init, path: Str, slot: Slot, private: bool) -> Step 
         given => given,
     };
     let destination = if private {
+        // Of what is mounted below the root on the host: mounts that are made there must not go back to it.
+        attributes(tree, 0, 0, MS_SLAVE, true)?;
         attributes(tree, 0, 0, MS_PRIVATE, false)?;
         propagation(MS_PRIVATE)?;
         open(c"/")? as i32
@@ -102,9 +161,12 @@ pub fn open_joined_root(init: &mut Init) -> Step {
 pub fn new_filesystem(init: &mut Init, kind: Str, source: Str, parameters: Slice, attributes: u64) -> Step {
     let (kind, source, parameters) = (init.plan.text(kind), init.plan.text(source), init.plan.parameters(parameters));
     let long = |parameter: &Parameter| init.plan.text(parameter.value).count_bytes() >= FSCONFIG_VALUE_LIMIT;
+    // Only fsconfig(2) knows this option: each layer of an overlay is an option of its own.
+    let layer = |parameter: &Parameter| init.plan.text(parameter.key) == c"lowerdir+";
+    let by_string = parameters.iter().any(long) && !parameters.iter().any(layer);
     let mode = init.mode.take().map(Octal::new);
     let mode = mode.as_ref().map(Octal::text);
-    let mount = if parameters.iter().any(long) || source.count_bytes() >= FSCONFIG_VALUE_LIMIT {
+    let mount = if by_string || source.count_bytes() >= FSCONFIG_VALUE_LIMIT {
         mounted_by_string(init, kind, source, (parameters, mode), attributes)?
     } else {
         let context = call!(common::FSOPEN, kind.as_ptr(), CLOEXEC).at(Detail::Fsopen)? as i32;
@@ -165,6 +227,9 @@ pub fn id_map(mount: i32, user: i32, recursive: bool) -> Step {
 
 /// One option of a context: a string, or a flag when it has no value.
 fn set(context: i32, key: &CStr, value: &CStr) -> Step {
+    if value.count_bytes() >= FSCONFIG_VALUE_LIMIT {
+        return set_directory(context, key, value);
+    }
     let (command, value) = match value.is_empty() {
         true => (FSCONFIG_SET_FLAG, core::ptr::null()),
         false => (FSCONFIG_SET_STRING, value.as_ptr()),
@@ -172,11 +237,42 @@ fn set(context: i32, key: &CStr, value: &CStr) -> Step {
     call!(common::FSCONFIG, context, command, key.as_ptr(), value, 0).at(Detail::Fsconfig).map(drop)
 }
 
+/// A directory as the value of an option whose path is too long for a string (overlay, since Linux 6.13).
+fn set_directory(context: i32, key: &CStr, path: &CStr) -> Step {
+    let fd = call!(nr::OPENAT, AT_FDCWD, path.as_ptr(), O_PATH | O_DIRECTORY | O_CLOEXEC).at(Detail::Open)? as i32;
+    let set = call!(common::FSCONFIG, context, FSCONFIG_SET_FD, key.as_ptr(), 0, fd).at(Detail::Fsconfig);
+    file::close(fd);
+    set.map(drop)
+}
+
 /// mount(2) for options that fsconfig(2) cannot carry.
 ///
-/// The constant path is of the init's own copy of the host's mounts, where no container process has
-/// been yet; the mount is taken from there as a detached tree at once.
+/// It needs a place in a mount namespace. Every mount of the init's own may still be a peer of the host's
+/// (rootfsPropagation), or be that of another container that it has joined, and the init may be killed at any
+/// time: so the place is in a namespace that is made for it, private as a whole, and has no other process.
 fn mounted_by_string(
+    init: &mut Init,
+    kind: &CStr,
+    source: &CStr,
+    options: (&[Parameter], Option<&CStr>),
+    attributes: u64,
+) -> Step<i32> {
+    let root = open_root_directory()?;
+    let own = namespace::open_mount_namespace(init)?;
+    call!(nr::UNSHARE, CLONE_NEWNS).at(Detail::Unshare)?;
+    let mount = staged(init, kind, source, options, attributes);
+    call!(nr::SETNS, own, CLONE_NEWNS).at(Detail::Setns)?;
+    file::close(own);
+    // setns(2) has changed both to the root of the namespace.
+    call!(nr::FCHDIR, root).at(Detail::Fchdir)?;
+    call!(nr::CHROOT, c".".as_ptr()).at(Detail::Chroot)?;
+    file::close(root);
+    call!(nr::FCHDIR, init.fd(Slot::ROOT)).at(Detail::Fchdir)?;
+    mount
+}
+
+/// Mounts on a constant path of a mount namespace of its own, and takes the mount from there as a detached tree.
+fn staged(
     init: &Init,
     kind: &CStr,
     source: &CStr,
@@ -184,6 +280,7 @@ fn mounted_by_string(
     attributes: u64,
 ) -> Step<i32> {
     const STAGE: &CStr = c"/proc";
+    propagation(MS_PRIVATE | MS_REC)?;
     let mut data = Data { bytes: [0; MOUNT_DATA_LIMIT], len: 0 };
     for parameter in parameters {
         data.push(init.plan.text(parameter.key), init.plan.text(parameter.value))?;
@@ -192,9 +289,7 @@ fn mounted_by_string(
         data.push(c"mode", mode)?;
     }
     call!(nr::MOUNT, source.as_ptr(), STAGE.as_ptr(), kind.as_ptr(), 0, data.bytes.as_ptr()).at(Detail::Mount)?;
-    let tree = call!(common::OPEN_TREE, AT_FDCWD, STAGE.as_ptr(), OPEN_TREE_CLONE | O_CLOEXEC).at(Detail::OpenTree);
-    call!(nr::UMOUNT2, STAGE.as_ptr(), MNT_DETACH).at(Detail::Umount)?;
-    let tree = tree? as i32;
+    let tree = call!(common::OPEN_TREE, AT_FDCWD, STAGE.as_ptr(), OPEN_TREE_CLONE | O_CLOEXEC).at(Detail::OpenTree)? as i32;
     self::attributes(tree, attributes, 0, 0, false)?;
     Ok(tree)
 }
@@ -251,14 +346,24 @@ pub fn open_host(init: &mut Init, path: Str, slot: Slot) -> Step {
 }
 
 /// `Attach`.
-pub fn attach(init: &mut Init, destination: Str, node: Node) -> Step {
+pub fn attach(init: &mut Init, destination: Str, node: Node, nofollow: bool) -> Step {
     let root = init.fd(Slot::ROOT);
     let path = file::relative(init.plan.text(destination));
     let mount = init.fd(Slot::MOUNT);
-    let target = match node {
-        Node::Directory => file::directory(root, path.to_bytes(), 0o755)?,
-        Node::RealDirectory => real_directory(root, path)?,
-        Node::LikeMount => {
+    if node == Node::LinkOrMount && file::stat(mount, c"").at(Detail::Stat)?.kind() == file::S_IFLNK {
+        device::copy_symlink(root, path, mount)?;
+        init.set(Slot::MOUNT, -1);
+        return Ok(());
+    }
+    let existing = match nofollow {
+        true => file::in_root(root, path, O_NOFOLLOW),
+        false => Err(errno::ENOENT),
+    };
+    let target = match (existing, node) {
+        (Ok(target), _) => target,
+        (_, Node::Directory) => file::directory(root, path.to_bytes(), 0o755)?,
+        (_, Node::RealDirectory) => real_directory(root, path)?,
+        (_, Node::LikeMount | Node::LinkOrMount) => {
             if file::stat(mount, c"").at(Detail::Stat)?.kind() == file::S_IFDIR {
                 file::directory(root, path.to_bytes(), 0o755)?
             } else {
@@ -288,11 +393,16 @@ fn stays_out_of_proc(path: &CStr, target: i32) -> Step {
 /// Refuses a destination that a link of the image leads to the root itself: the mount would cover the
 /// root for who joins the container, and not for its own processes.
 fn is_not_the_root(root: i32, target: i32) -> Step {
-    let (root, target) = (file::stat(root, c"").at(Detail::Stat)?, file::stat(target, c"").at(Detail::Stat)?);
-    match root.is_same_file(&target) {
+    match is_the_root(root, target)? {
         true => Err(Failure { errno: errno::EINVAL, detail: Detail::LinkToRoot as u32 }),
         false => Ok(()),
     }
+}
+
+/// Whether a path led to the root itself; another mount of the same directory is another place.
+fn is_the_root(root: i32, target: i32) -> Step<bool> {
+    let (root, target) = (file::stat(root, c"").at(Detail::Stat)?, file::stat(target, c"").at(Detail::Stat)?);
+    Ok(root.is_same_place(&target))
 }
 
 /// `CopyMode`: kept for the file system that comes next.
@@ -356,6 +466,7 @@ pub fn mask(init: &mut Init, path: Str) -> Step {
         Err(errno::ENOENT | errno::ENOTDIR) => return Ok(()),
         other => other.at(Detail::Open)?,
     };
+    is_not_the_root(init.fd(Slot::ROOT), target)?;
     let stat = file::stat(target, c"").at(Detail::Stat)?;
     let covered = match stat.kind() {
         file::S_IFDIR => cover_directory(init, target),
@@ -403,12 +514,19 @@ fn cover_file(init: &mut Init, target: i32) -> Step {
 }
 
 /// `ReadOnly`.
-pub fn read_only(init: &Init, path: Str) -> Step {
+pub fn read_only(init: &mut Init, path: Str) -> Step {
     let path = file::relative(init.plan.text(path));
     let target = match file::in_root(init.fd(Slot::ROOT), path, 0) {
         Err(errno::ENOENT | errno::ENOTDIR) => return Ok(()),
         other => other.at(Detail::Open)?,
     };
+    if is_the_root(init.fd(Slot::ROOT), target)? {
+        file::close(target);
+        // A mount on the root would be seen only by processes that join the container, and the
+        // operations that follow still write below the root: the root itself changes, at its switch.
+        init.read_only_root = true;
+        return Ok(());
+    }
     let tree = clone_descriptor(target, true)?;
     let result = attributes(tree, MOUNT_ATTR_RDONLY, 0, 0, true).and_then(|()| move_to(tree, target));
     file::close(tree);
@@ -418,10 +536,13 @@ pub fn read_only(init: &Init, path: Str) -> Step {
 
 /// `SwitchRoot`.
 pub fn switch_root(init: &mut Init, how: RootSwitch) -> Step {
+    if init.in_chroot {
+        leave_chroot(init)?;
+    }
     call!(nr::FCHDIR, init.fd(Slot::ROOT)).at(Detail::Fchdir)?;
     match how {
         RootSwitch::Pivot => {
-            let old = call!(nr::OPENAT, AT_FDCWD, c"/".as_ptr(), O_PATH | O_DIRECTORY | O_CLOEXEC).at(Detail::Open)? as i32;
+            let old = open_root_directory()?;
             // With both arguments "." the old root is put over the new one, and detached from it.
             call!(nr::PIVOT_ROOT, c".".as_ptr(), c".".as_ptr()).at(Detail::PivotRoot)?;
             // With a propagation that is shared or not recursive, mounts of the host are still peers of
@@ -439,5 +560,24 @@ pub fn switch_root(init: &mut Init, how: RootSwitch) -> Step {
             call!(nr::CHROOT, c".".as_ptr()).at(Detail::Chroot)?;
         }
     }
-    call!(nr::CHDIR, c"/".as_ptr()).at(Detail::Chdir).map(drop)
+    call!(nr::CHDIR, c"/".as_ptr()).at(Detail::Chdir)?;
+    if init.in_chroot {
+        joins_lead_here(init)?;
+    }
+    match init.read_only_root {
+        true => attributes(init.fd(Slot::ROOT), MOUNT_ATTR_RDONLY, 0, 0, true),
+        false => Ok(()),
+    }
+}
+
+/// Verifies that what joins the mount namespace has the container's root.
+fn joins_lead_here(init: &mut Init) -> Step {
+    leave_chroot(init)?;
+    let joined = open_root_directory()?;
+    let same = is_the_root(init.fd(Slot::ROOT), joined);
+    file::close(joined);
+    match same? {
+        true => Ok(()),
+        false => Err(Failure { errno: errno::EINVAL, detail: Detail::NotInRoot as u32 }),
+    }
 }

@@ -86,13 +86,24 @@ pub fn time(init: &mut Init, offsets: Slice) -> Step {
         file::close(file);
         written?;
     }
-    let directory = open_own(init, c"ns", O_PATH | O_DIRECTORY)?;
-    // An nsfs file is reached by a magic link, of a directory that is verified to be procfs.
-    let namespace = call!(nr::OPENAT, directory, c"time_for_children".as_ptr(), O_CLOEXEC).at(Detail::Open)? as i32;
-    file::close(directory);
+    let namespace = open_namespace(init, c"time_for_children")?;
     let joined = call!(nr::SETNS, namespace, CLONE_NEWTIME).at(Detail::Setns);
     file::close(namespace);
     joined.map(drop)
+}
+
+/// The mount namespace of this process.
+pub fn open_mount_namespace(init: &mut Init) -> Step<i32> {
+    open_namespace(init, c"mnt")
+}
+
+/// Opens a namespace of this process: an nsfs file is reached by a magic link, of a directory that is verified
+/// to be procfs.
+fn open_namespace(init: &mut Init, name: &core::ffi::CStr) -> Step<i32> {
+    let directory = open_own(init, c"ns", O_PATH | O_DIRECTORY)?;
+    let namespace = call!(nr::OPENAT, directory, name.as_ptr(), O_CLOEXEC).at(Detail::Open);
+    file::close(directory);
+    namespace.map(|fd| fd as i32)
 }
 
 /// `ForkIntoPidNamespace`: the child goes on, with the same parent; this process ends.

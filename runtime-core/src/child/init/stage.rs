@@ -266,6 +266,14 @@ pub fn open_in_root(init: &mut Init, path: Str) -> Step {
     Ok(())
 }
 
+/// `TakeGiven`.
+pub fn take_given(init: &mut Init, destination: Str) -> Step {
+    file::refuse_dangling(init.fd(Slot::ROOT), file::relative(init.plan.text(destination)).to_bytes())?;
+    let given = init.take(Slot::GIVEN);
+    init.set(Slot::MOUNT, given);
+    Ok(())
+}
+
 /// `UnmountGiven`. umount2(2) takes a path: the name of the descriptor in this process's own directory of them, which the
 /// host's procfs has. The container's has no say in what is unmounted.
 pub fn unmount_given(init: &mut Init) -> Step {

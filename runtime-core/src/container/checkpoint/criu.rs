@@ -3,8 +3,10 @@
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::request::{self, Feature, Notification, Response, kind};
 use super::{MINIMUM_VERSION, log};
@@ -13,6 +15,8 @@ use crate::sys::{process, socket};
 
 /// A response is never longer.
 const RESPONSE_LIMIT: usize = 64 << 10;
+/// How long CRIU may take to say what it can.
+const QUESTION_LIMIT: Duration = Duration::from_secs(60);
 
 /// What hears CRIU's notifications; descriptors may come with them.
 pub(super) type Listener<'a> = dyn FnMut(&Notification, Vec<OwnedFd>) -> Result<()> + 'a;
@@ -23,12 +27,18 @@ pub(super) struct Criu {
     program: PathBuf,
     child: Child,
     socket: Option<OwnedFd>,
+    limit: Option<Duration>,
 }
 
 impl Criu {
     /// Starts CRIU. It gets the descriptors of `inherit` under their own numbers, and the caller's
-    /// standard streams unless `quiet`.
-    pub(super) fn start(program: &Path, inherit: &[BorrowedFd<'_>], quiet: bool) -> Result<Self> {
+    /// standard streams unless `quiet`. Each of its answers has to come within `limit`.
+    pub(super) fn start(
+        program: &Path,
+        inherit: &[BorrowedFd<'_>],
+        quiet: bool,
+        limit: Option<Duration>,
+    ) -> Result<Self> {
         let failed = |errno| Error::system(format!("start {program:?}"), errno);
         let (ours, theirs) = socket::pair(false).map_err(failed)?;
         let mut command = Command::new(program);
@@ -49,7 +59,7 @@ impl Criu {
                 false => error,
             }
         })?;
-        Ok(Self { program: program.to_owned(), child, socket: Some(ours) })
+        Ok(Self { program: program.to_owned(), child, socket: Some(ours), limit })
     }
 
     /// Its pid.
@@ -59,8 +69,7 @@ impl Criu {
 
     /// Sends a request and hears notifications until its response comes.
     ///
-    /// It waits for as long as CRIU takes: a dump writes all memory, and lazy pages wait for the other
-    /// side. CRIU itself has limits on what it does with the container's processes.
+    /// CRIU has limits of its own, but not for a process that does not run what CRIU has put into it.
     pub(super) fn ask(&self, request: &[u8], listener: &mut Listener<'_>) -> Result<Response> {
         self.send(request)?;
         loop {
@@ -84,6 +93,7 @@ impl Criu {
     fn receive(&self) -> Result<(Response, Vec<OwnedFd>)> {
         let socket = self.socket.as_ref().ok_or_else(|| self.broken(Errno::ENOTCONN))?;
         let mut buffer = vec![0; RESPONSE_LIMIT];
+        self.await_end_of_silence(socket.as_fd())?;
         let received = socket::receive(socket.as_fd(), &mut buffer).map_err(|errno| self.broken(errno))?;
         if received.len == 0 {
             return Err(self.broken(Errno::EPIPE).hint("it ended in the middle of the request"));
@@ -91,6 +101,26 @@ impl Criu {
         let bytes = buffer.get(..received.len).filter(|bytes| bytes.len() < RESPONSE_LIMIT);
         let response = bytes.and_then(Response::parse).ok_or_else(|| self.broken(Errno::EBADMSG))?;
         Ok((response, received.fds))
+    }
+
+    /// Waits until there is something to read, or the limit has passed.
+    fn await_end_of_silence(&self, file: BorrowedFd<'_>) -> Result<()> {
+        let Some(limit) = self.limit else { return Ok(()) };
+        let deadline = Instant::now() + limit;
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Err(Error::new(ErrorKind::Timeout, format!("wait for {:?}", self.program))
+                    .reason(format!("no answer within {} s", limit.as_secs_f64()))
+                    .hint("it was ended; --criu-timeout sets another limit"));
+            }
+            let timeout = PollTimeout::try_from(left.max(Duration::from_millis(1)));
+            match poll(&mut [PollFd::new(file, PollFlags::POLLIN)], timeout.unwrap_or(PollTimeout::MAX)) {
+                Ok(0) | Err(Errno::EINTR) => {}
+                Ok(_) => return Ok(()),
+                Err(errno) => return Err(self.broken(errno)),
+            }
+        }
     }
 
     fn broken(&self, errno: Errno) -> Error {
@@ -110,6 +140,8 @@ impl Criu {
     /// Waits for its end, and returns whether it succeeded.
     pub(super) fn finish(mut self) -> Result<bool> {
         self.socket = None;
+        let pidfd = process::pidfd_open(self.pid()).map_err(|errno| self.broken(errno))?;
+        self.await_end_of_silence(pidfd.as_fd())?;
         let ended = self.child.wait();
         ended
             .map(|status| status.success())
@@ -134,7 +166,7 @@ impl Drop for Criu {
 ///
 /// It is older than `least`, which `wanted` needs.
 pub(super) fn require_version(program: &Path, least: u32, wanted: &'static str) -> Result<u32> {
-    let criu = Criu::start(program, &[], true)?;
+    let criu = Criu::start(program, &[], true, Some(QUESTION_LIMIT))?;
     let version = criu.ask(&request::version(), &mut |_, _| Ok(()))?.version;
     criu.finish()?;
     match version >= least.max(MINIMUM_VERSION) {
@@ -146,7 +178,7 @@ pub(super) fn require_version(program: &Path, least: u32, wanted: &'static str) 
 
 /// Refuses what CRIU or the kernel cannot do.
 pub(super) fn require_feature(program: &Path, feature: Feature, wanted: &'static str) -> Result<()> {
-    let criu = Criu::start(program, &[], true)?;
+    let criu = Criu::start(program, &[], true, Some(QUESTION_LIMIT))?;
     let features = criu.ask(&request::feature_check(feature), &mut |_, _| Ok(()))?.features;
     criu.finish()?;
     match features & (1 << feature as u32) {

@@ -13,8 +13,9 @@ use super::external::{at_dump, namespace_key};
 use super::options::CheckpointOptions;
 use super::request::{self, Feature, Fields, Notification, field, kind};
 use super::{DESCRIPTORS, Directories, config_file};
-use crate::cgroup::{Location, Mode};
+use crate::cgroup::{Cgroup, Location, Mode};
 use crate::container::Container;
+use crate::container::pause::FREEZE_LIMIT;
 use crate::error::{Error, ErrorKind, Result};
 use crate::spec::ValidSpec;
 use crate::state::{Record, Status, status_of};
@@ -45,7 +46,34 @@ impl Container {
         }
         self.clear_standstill()?;
         let dump = Dump { options, record: &record, spec: self.spec()? };
-        dump.run().map_err(|error| error.context(format_args!("checkpoint container {}", self.id)))
+        let held = Held { cgroup: self.cgroup(&record)?, paused: status == Status::Paused };
+        let saved = held.prepare().and_then(|()| dump.run());
+        let runs_on = saved.is_err() || options.leave_running || options.pre_dump;
+        let left = if runs_on { held.leave() } else { Ok(()) };
+        // Of two errors the first one says what is wrong.
+        saved.and(left).map_err(|error| error.context(format_args!("checkpoint container {}", self.id)))
+    }
+}
+
+/// How the processes were held before, and are held again afterwards, whatever CRIU does.
+struct Held {
+    cgroup: Cgroup,
+    paused: bool,
+}
+
+impl Held {
+    /// CRIU is told of the freezer of v1 where there is one. A process that v2 holds as well would never run
+    /// what CRIU puts into it.
+    fn prepare(&self) -> Result<()> {
+        if self.paused { self.cgroup.hold_by_v1(FREEZE_LIMIT) } else { Ok(()) }
+    }
+
+    /// CRIU may have been killed before it put back what it found.
+    fn leave(&self) -> Result<()> {
+        match self.paused {
+            true => self.cgroup.hold_by_v2(FREEZE_LIMIT),
+            false => self.cgroup.thaw(),
+        }
     }
 }
 
@@ -76,7 +104,7 @@ impl Dump<'_> {
             "status-ready" => status.take().map_or(Ok(()), tell_ready),
             _ => Ok(()),
         };
-        let criu = Criu::start(program, &[], true)?;
+        let criu = Criu::start(program, &[], true, self.options.criu.limit())?;
         let answer = criu.ask(&request::request(kind, &fields), &mut listener);
         answer.map_err(|error| criu::explain(error, &directories.log))?;
         // After a pre-dump CRIU waits for the dump, which is a call of its own here.

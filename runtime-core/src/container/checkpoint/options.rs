@@ -2,6 +2,7 @@
 
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// How CRIU treats cgroups (criu(8), `--manage-cgroups`).
 #[repr(i32)]
@@ -32,6 +33,9 @@ pub enum NetworkLock {
     Skip = 3,
 }
 
+/// How long CRIU may take for an answer if the caller says nothing: it writes all memory meanwhile.
+const ANSWER_LIMIT: Duration = Duration::from_secs(30 * 60);
+
 /// What a checkpoint and a restore have in common.
 #[derive(Debug)]
 #[non_exhaustive]
@@ -58,6 +62,9 @@ pub struct CriuOptions {
     pub cgroups: CgroupsMode,
     /// How the network is locked; CRIU decides if nothing is said.
     pub network_lock: Option<NetworkLock>,
+    /// How long CRIU may take for each of its answers before it is killed; `None` waits for ever, and so do
+    /// lazy pages, which the other side fetches when it wants to. Default: 30 minutes.
+    pub answer_limit: Option<Duration>,
 }
 
 impl CriuOptions {
@@ -74,7 +81,13 @@ impl CriuOptions {
             lazy_pages: false,
             cgroups: CgroupsMode::Default,
             network_lock: None,
+            answer_limit: Some(ANSWER_LIMIT),
         }
+    }
+
+    /// How long an answer may take.
+    pub(super) fn limit(&self) -> Option<Duration> {
+        self.answer_limit.filter(|_| !self.lazy_pages)
     }
 }
 

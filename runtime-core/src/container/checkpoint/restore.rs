@@ -166,7 +166,12 @@ impl Restore<'_> {
             let place = place::prepare(&rootfs, &self.plan.bundle, &self.plan.spec.mounts)?;
             // After the change: CRIU makes mounts in its work directory, so that has to be in its namespace.
             let directories = Directories::open(&self.options.criu, false, LOG)?;
-            let criu = Criu::start(&self.options.criu.program, &inherit, self.plan.terminal())?;
+            let criu = Criu::start(
+                &self.options.criu.program,
+                &inherit,
+                self.plan.terminal(),
+                self.options.criu.limit(),
+            )?;
             Ok((criu, place, directories))
         };
         std::thread::scope(|scope| {

@@ -130,6 +130,11 @@ impl CreatePlan {
         &self.spec
     }
 
+    /// The value of an annotation of the configuration.
+    pub fn annotation(&self, key: &str) -> Option<&str> {
+        self.spec.annotations.get(key).map(String::as_str)
+    }
+
     /// Whether the container gets a terminal.
     pub fn terminal(&self) -> bool {
         self.launch.terminal

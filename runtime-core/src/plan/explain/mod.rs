@@ -41,7 +41,6 @@ impl ChildPlan {
             | Op::OpenNetlink
             | Op::JoinCgroups
             | Op::TakeTerminal
-            | Op::TakeGiven
             | Op::UnmountGiven
             | Op::Tell
             | Op::AskStage => plain(op).to_owned(),
@@ -52,6 +51,7 @@ impl ChildPlan {
             | Op::MapIds { .. }
             | Op::CloneLockedTree { .. }
             | Op::OpenInRoot { .. }
+            | Op::TakeGiven { .. }
             | Op::HandOver { .. }
             | Op::Deliver { .. } => self.stage(op),
             Op::JoinNamespaces { .. }
@@ -133,6 +133,7 @@ impl ChildPlan {
                 format!("give the tree an id map{}", if recursive { ", recursively" } else { "" })
             }
             Op::OpenInRoot { path } => format!("open {} in the container", self.quote(path)),
+            Op::TakeGiven { destination } => format!("take the mount for {}", self.quote(destination)),
             Op::HandOver { first, .. } => format!("hand over {}", slot_text(first)),
             Op::Deliver { slot } => format!("deliver {}", slot_text(slot)),
             _ => String::new(),

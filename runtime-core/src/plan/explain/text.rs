@@ -15,7 +15,6 @@ pub(super) fn plain(op: &Op) -> &'static str {
         Op::OpenNetlink => "open a netlink socket",
         Op::JoinCgroups => "join the cgroups",
         Op::AskStage => "ask stage 0",
-        Op::TakeGiven => "take the mount",
         Op::UnmountGiven => "unmount in the container",
         Op::Tell => "tell the end",
         Op::TakeTerminal => "take the terminal as the controlling one",

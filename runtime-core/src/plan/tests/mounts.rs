@@ -2,10 +2,10 @@
 
 use serde_json::{Value, json};
 
-use super::{default, has, in_order, lines, options, valid, with_mount, with_namespaces};
+use super::{default, has, in_order, lines, lines_on, options, valid, with_mount, with_namespaces};
 use crate::host::Host;
 use crate::plan::LaunchPlan;
-use crate::spec::known_mount_options;
+use crate::spec::{ValidSpec, known_mount_options};
 
 #[test]
 fn every_mount_option_compiles() {
@@ -89,6 +89,25 @@ fn a_tmpfs_has_the_mode_of_its_place_and_is_read_only_at_last() {
         ],
     );
     assert!(!has(&tmpfs(json!(["mode=1777"])), "child: copy the mode of \"/t\""));
+}
+
+/// The option for labels of SELinux, which crun's annotation chooses.
+#[test]
+fn the_label_of_mounts_has_a_kind() {
+    let tmpfs = json!({"destination": "/t", "type": "tmpfs", "source": "tmpfs", "options": ["mode=755"]});
+    let mut spec = with_mount(tmpfs);
+    spec["linux"]["mountLabel"] = json!("u:r:t:s0");
+    let host = Host::for_tests().with_security_modules(false, true);
+    for (kind, option) in [(None, "context"), (Some("rootcontext"), "rootcontext")] {
+        if let Some(kind) = kind {
+            spec["annotations"] = json!({"run.oci.mount_context_type": kind});
+        }
+        let mounted = format!("child: mount \"tmpfs\" on \"/t\" (mode=755,{option}=u:r:t:s0)");
+        assert!(has(&lines_on(&spec, &host), &mounted), "{:#?}", lines_on(&spec, &host));
+    }
+    spec["annotations"] = json!({"run.oci.mount_context_type": "sideways"});
+    let error = ValidSpec::parse(&serde_json::to_vec(&spec).unwrap()).unwrap_err().to_string();
+    assert!(error.contains("annotations.run.oci.mount_context_type: \"sideways\" is not one of"), "{error}");
 }
 
 #[test]
