@@ -121,3 +121,10 @@ pub(crate) fn set_limit(pid: i32, resource: u32, limit: (u64, u64)) -> Result<()
     let set = unsafe { libc::syscall(libc::SYS_prlimit64, pid, resource, &raw const limit, 0usize) };
     Errno::result(set).map(drop)
 }
+
+/// The numbers of the descriptors that this process has open, and that of the list itself.
+pub(crate) fn open_descriptors() -> std::io::Result<Vec<RawFd>> {
+    let entries = std::fs::read_dir("/proc/self/fd")?;
+    let numbers = entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    Ok(numbers.collect())
+}
