@@ -51,34 +51,18 @@ impl Handover {
     }
 }
 
-/// The number of descriptors that `--preserve-fds` passes on, after those of the service manager.
-/// Each one must have come from the caller.
-pub(crate) fn preserved(options: &Values, listening: u32) -> Result<u32> {
+/// The number of descriptors that `--preserve-fds` passes on, after those of the service manager. Some of
+/// them may be closed.
+pub(crate) fn preserved(options: &Values) -> Result<u32> {
     let number = options.number(&options::PRESERVE_FDS).unwrap_or(0);
-    let count = u32::try_from(number).ok().filter(|count| *count <= MOST).ok_or_else(|| {
-        Error::invalid("--preserve-fds", format!("{number} is not a number of descriptors"))
-    })?;
-    let first = FIRST.saturating_add(listening);
-    match (first..first.saturating_add(count)).find(|descriptor| !inherited(*descriptor)) {
-        None => Ok(count),
-        Some(missing) => Err(Error::invalid("--preserve-fds", format!("descriptor {missing} is not open"))
-            .hint(format!("{count} descriptors from {first} on are passed on"))),
-    }
+    u32::try_from(number)
+        .ok()
+        .filter(|count| *count <= MOST)
+        .ok_or_else(|| Error::invalid("--preserve-fds", format!("{number} is not a number of descriptors")))
 }
 
-/// The first descriptor after the standard ones.
-const FIRST: u32 = 3;
 /// More descriptors than any process may have open (fs.nr_open's default).
 const MOST: u32 = 1 << 20;
-
-/// Whether a descriptor is open and the caller's: one that the program has opened itself is
-/// close-on-exec, and one with that flag cannot have been inherited.
-fn inherited(descriptor: u32) -> bool {
-    let info = std::fs::read_to_string(format!("/proc/self/fdinfo/{descriptor}")).unwrap_or_default();
-    let flags = info.lines().find_map(|line| line.strip_prefix("flags:"));
-    let flags = flags.and_then(|flags| i64::from_str_radix(flags.trim(), 8).ok());
-    flags.is_some_and(|flags| flags & i64::from(libc::O_CLOEXEC) == 0)
-}
 
 /// The number of sockets that a service manager has opened for this very process
 /// (sd_listen_fds(3)).
@@ -86,17 +70,4 @@ pub(crate) fn listening() -> Option<u32> {
     let variable = |name| std::env::var(name).ok()?.parse::<u32>().ok();
     let meant = variable("LISTEN_PID") == Some(std::process::id());
     variable("LISTEN_FDS").filter(|count| meant && *count > 0)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn own_descriptors_are_not_inherited() {
-        let file = std::fs::File::open("/").expect("a directory");
-        let number = std::os::fd::AsRawFd::as_raw_fd(&file).unsigned_abs();
-        assert!(!inherited(number));
-        assert!(!inherited(999_999));
-    }
 }

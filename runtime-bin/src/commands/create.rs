@@ -39,7 +39,7 @@ pub(super) fn plan(context: &Context<'_>) -> Result<(Runtime, CreatePlan)> {
     let options = context.options();
     let id = context.id();
     let listening = handover::listening();
-    let preserved = handover::preserved(options, listening.unwrap_or(0))?;
+    let preserved = handover::preserved(options)?;
     let runtime = creating_runtime(context)?;
     let directory = options.path(&options::BUNDLE).unwrap_or_else(|| ".".into());
     let bundle = match options.path(&options::CONFIG) {

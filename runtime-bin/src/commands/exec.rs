@@ -50,7 +50,7 @@ pub(super) fn run(context: &Context<'_>) -> Result<u8> {
 fn exec_options(context: &Context<'_>, bundle: &str) -> Result<ExecOptions> {
     let options = context.options();
     Ok(ExecOptions::new(context.id(), bundle)
-        .preserve_fds(handover::preserved(options, 0)?)
+        .preserve_fds(handover::preserved(options)?)
         .ignore_paused(options.flag(&options::IGNORE_PAUSED))
         .cgroups(sub_cgroup::check(options.all(&options::CGROUP))?))
 }

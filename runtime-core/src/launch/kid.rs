@@ -6,7 +6,8 @@ use crate::child::report::{Detail, REPORT_BYTES, Report, STEP_CLONE};
 use crate::child::syscall::{common, nr};
 
 const F_DUPFD_CLOEXEC: usize = 1030;
-const F_SETFD: usize = 2;
+const F_GETFD: usize = 1;
+const FD_CLOEXEC: usize = 1;
 const O_CLOEXEC: usize = 0o2000000;
 const O_DIRECTORY_CLOEXEC: usize = libc::O_DIRECTORY as usize | O_CLOEXEC;
 const AT_FDCWD: i32 = -100;
@@ -93,9 +94,11 @@ fn follow(orders: &Orders, socket: &mut i32) -> Step {
     let program = call!(nr::FCNTL, orders.program, F_DUPFD_CLOEXEC, above).map_err(at(Detail::Dup))?;
     call!(nr::DUP3, program, orders.top, O_CLOEXEC).map_err(at(Detail::Dup))?;
     close_between(orders.base, orders.top - 1).map_err(at(Detail::CloseRange))?;
-    // Preserved descriptors keep their numbers, and survive the execs.
+    // Preserved descriptors keep their numbers. Between them may be closed ones, and the caller's own.
     for number in 3..orders.base {
-        call!(nr::FCNTL, number, F_SETFD, 0).map_err(at(Detail::Dup))?;
+        if call!(nr::FCNTL, number, F_GETFD).is_ok_and(|flags| flags & FD_CLOEXEC != 0) {
+            call!(nr::CLOSE, number).map_err(at(Detail::Dup))?;
+        }
     }
     for (from, give) in held.iter().zip(&orders.gives).take(orders.given) {
         call!(nr::DUP3, *from, give.to, 0).map_err(at(Detail::Dup))?;
