@@ -27,6 +27,7 @@ mod run;
 mod running_mounts;
 mod seccomp_agent;
 mod seccomp_notify;
+mod streams;
 mod terminal;
 mod timings;
 mod update;

@@ -275,6 +275,9 @@ pub enum Op {
     RootAttributes { set: u64 },
     /// Propagation of the new root.
     RootPropagation { flags: u64 },
+    /// Standard streams that are on a memory device of the host (/dev/null and its kind) are opened anew on
+    /// the node of that device below the root, if it has one.
+    OwnStreams,
 
     // ---- process ------------------------------------------------------------------------------
     /// setrlimit(2).

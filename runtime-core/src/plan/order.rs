@@ -38,6 +38,7 @@ pub(super) fn create(spec: &ValidSpec, host: &Host, options: &CreateOptions) -> 
     process::make_working_directory(lanes, process);
     rootfs::late_read_only(lanes, context);
     rootfs::switch_root(lanes, context)?;
+    io::own_streams(lanes, process);
     sysctl::names_and_sysctls(lanes, context);
     if limits_by == By::Child {
         rlimits::rlimits(lanes, process, By::Child);
@@ -102,6 +103,7 @@ pub(super) fn exec(
     join_container(lanes, spec, enters_user_namespace);
     exec_root(lanes, spec, options);
     io::console(lanes, process, false);
+    io::own_streams(lanes, process);
     if by == By::Child {
         rlimits::rlimits(lanes, process, by);
     }

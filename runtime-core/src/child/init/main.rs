@@ -33,6 +33,7 @@ mod namespace;
 mod process;
 mod reveal;
 mod start;
+mod streams;
 mod sync;
 mod times;
 mod view;
@@ -233,6 +234,7 @@ impl Init {
             Op::OpenJoinedRoot => mount::open_joined_root(self),
             Op::RootAttributes { set } => mount::attributes(self.fd(Slot::ROOT), set, 0, 0, false),
             Op::RootPropagation { flags } => mount::propagation(flags),
+            Op::OwnStreams => streams::own(self),
 
             Op::Rlimit { resource, soft, hard } => process::rlimit(resource, soft, hard),
             Op::OomScoreAdj { value } => process::oom_score_adj(self, value),

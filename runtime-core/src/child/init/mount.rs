@@ -11,7 +11,7 @@ use crate::{At, Failure, Init, Step, call, errno, namespace};
 const OPEN_TREE_CLONE: usize = 1;
 const AT_RECURSIVE: usize = 0x8000;
 const MOVE_BY_DESCRIPTORS: usize = 0x4 | 0x40;
-const MOUNT_ATTR_RDONLY: u64 = 1;
+pub const MOUNT_ATTR_RDONLY: u64 = 1;
 const MNT_DETACH: usize = 2;
 const MS_MOVE: usize = 0x2000;
 const MS_PRIVATE: u64 = 1 << 18;

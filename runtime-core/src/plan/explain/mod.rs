@@ -28,6 +28,7 @@ impl ChildPlan {
             | Op::LoopbackUp
             | Op::OpenJoinedRoot
             | Op::VerifyProc
+            | Op::OwnStreams
             | Op::KeepCapabilities
             | Op::NoNewPrivileges
             | Op::AwaitWord
