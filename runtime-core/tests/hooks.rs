@@ -293,8 +293,8 @@ fn a_failure_at_start_stops() {
         for part in ["/bin/sh", "7", "why it fails", &format!("hooks.{kind}[0]")] {
             assert!(text.contains(part), "{kind}: no {part:?} in {text:?}");
         }
+        assert_eq!(container.status().unwrap(), Status::Stopped, "when the error is told");
         exit(&init);
-        assert_eq!(container.status().unwrap(), Status::Stopped);
         assert_eq!(hooks.log.join("program").exists(), kind == "poststart", "whether the program ran");
         assert!(hooks.order().is_empty(), "poststop before delete");
         container.delete().unwrap();

@@ -1,6 +1,6 @@
 //! `create`, and what it shares with `run`.
 
-use runtime_core::plan::CreateOptions;
+use runtime_core::plan::{CreateOptions, ExecveFailure};
 use runtime_core::{Bundle, Container, CreatePlan, Error, Result, Runtime};
 
 use super::{Context, creating_runtime, print};
@@ -52,6 +52,7 @@ pub(super) fn plan(context: &Context<'_>) -> Result<(Runtime, CreatePlan)> {
         .no_new_keyring(options.flag(&options::NO_NEW_KEYRING))
         .preserve_fds(preserved)
         .listen_fds(listening)
+        .on_execve_failure(ExecveFailure::Exit)
         .notify_socket(notify_directory::socket(&runtime, &id))
         .rootless(context.globals.rootless == Some(true));
     let plan = runtime.plan(&id, bundle, create)?;

@@ -2,7 +2,7 @@
 
 use std::os::fd::OwnedFd;
 
-use runtime_core::plan::ExecOptions;
+use runtime_core::plan::{ExecOptions, ExecveFailure};
 use runtime_core::spec::ValidProcess;
 use runtime_core::{Error, Process, Result};
 
@@ -51,6 +51,7 @@ fn exec_options(context: &Context<'_>, bundle: &str) -> Result<ExecOptions> {
     let options = context.options();
     Ok(ExecOptions::new(context.id(), bundle)
         .preserve_fds(handover::preserved(options)?)
+        .on_execve_failure(ExecveFailure::Exit)
         .ignore_paused(options.flag(&options::IGNORE_PAUSED))
         .cgroups(sub_cgroup::check(options.all(&options::CGROUP))?))
 }

@@ -32,7 +32,7 @@ impl Target for Process {
 }
 
 pub(super) fn run(context: &Context<'_>) -> Result<u8, Failure> {
-    start(context).map_err(Failure::run)
+    start(context).map_err(|error| Failure::of("run", error))
 }
 
 fn start(context: &Context<'_>) -> Result<u8> {

@@ -21,6 +21,7 @@ mod namespaces;
 mod no_exec_memory;
 mod notify;
 mod process;
+mod refused;
 mod rootfs;
 mod rootless;
 mod run;

@@ -75,10 +75,7 @@ impl Container {
     fn end(&self, record: &Record) -> Result<()> {
         let init = self.live_init(record)?;
         if let Some(init) = &init {
-            match signal_process(init, libc::SIGKILL) {
-                Err(error) if error.kind() != ErrorKind::WrongState => return Err(error),
-                _ => {}
-            }
+            kill(init)?;
         }
         let cgroup = self.cgroup(record)?;
         if !cgroup.is_none() {
@@ -120,6 +117,19 @@ impl Container {
             Err(error) => Err(error),
         }
     }
+}
+
+/// Kills a process; one that has ended meanwhile is as good.
+fn kill(init: &OwnedFd) -> Result<()> {
+    match signal_process(init, libc::SIGKILL) {
+        Err(error) if error.kind() == ErrorKind::WrongState => Ok(()),
+        other => other,
+    }
+}
+
+/// Kills a process and waits for its end.
+pub(super) fn end_process(init: &OwnedFd) -> Result<()> {
+    kill(init).and_then(|()| await_end(init))
 }
 
 fn await_end(init: &OwnedFd) -> Result<()> {

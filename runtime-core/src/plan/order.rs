@@ -6,8 +6,8 @@ use super::namespaces::{self, Layout};
 use super::rlimits::{self, By};
 use super::rootfs::{self, Deferred};
 use super::{
-    CreateOptions, ExecOptions, LaunchPlan, ParentOp, devices, hooks, idmap, io, lsm, process, scheduler,
-    seccomp, sysctl,
+    CreateOptions, ExecOptions, ExecveFailure, LaunchPlan, ParentOp, devices, hooks, idmap, io, lsm, process,
+    scheduler, seccomp, sysctl,
 };
 use crate::cgroup::Mode;
 use crate::child::ops::{Op, Point, RootSwitch, Slot};
@@ -52,6 +52,7 @@ pub(super) fn create(spec: &ValidSpec, host: &Host, options: &CreateOptions) -> 
         gate: options.gate,
         hooks: Some(context),
         listen_fds: options.listen_fds,
+        execve_failure: options.execve_failure,
     };
     become_program(lanes, &run)?;
 
@@ -116,6 +117,7 @@ pub(super) fn exec(
         gate: false,
         hooks: None,
         listen_fds: options.listen_fds,
+        execve_failure: options.execve_failure,
     };
     become_program(lanes, &run)?;
     Ok(LaunchPlan {
@@ -257,6 +259,7 @@ struct Run<'a> {
     /// For `create`: its hooks and its notify socket.
     hooks: Option<Context<'a>>,
     listen_fds: Option<u32>,
+    execve_failure: ExecveFailure,
 }
 
 impl Run<'_> {
@@ -297,6 +300,7 @@ fn become_program(lanes: &mut Lanes, run: &Run<'_>) -> Result<()> {
     // They take effect with the next execve(2); the user's process may not be allowed to write them.
     lsm::labels(lanes, process, run.host)?;
     process::change_directory(lanes, process, true);
+    process::find_home(lanes, &env);
     process::change_user(lanes, process, &granted, set_groups);
     process::change_directory(lanes, process, false);
     // Without no_new_privs, loading a filter takes a privilege until the end. It cannot be dropped
@@ -332,6 +336,6 @@ fn become_program(lanes: &mut Lanes, run: &Run<'_>) -> Result<()> {
     if let Some(context) = run.hooks {
         hooks::start_container(lanes, context, &env);
     }
-    process::execute(lanes, process);
+    process::execute(lanes, process, run.execve_failure);
     Ok(())
 }
