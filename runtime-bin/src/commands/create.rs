@@ -1,7 +1,7 @@
 //! `create`, and what it shares with `run`.
 
 use runtime_core::plan::{CreateOptions, ExecveFailure};
-use runtime_core::{Bundle, Container, CreatePlan, Error, Result, Runtime};
+use runtime_core::{Bundle, Container, CreatePlan, Error, ErrorKind, Result, Runtime};
 
 use super::{Context, creating_runtime, print};
 use crate::args::options;
@@ -22,7 +22,7 @@ fn create(context: &Context<'_>) -> Result<()> {
     let handover = Handover::prepare(context.options(), plan.terminal(), true)?;
     notify_directory::make(&runtime, &context.id())?;
     stages::setup(context.log);
-    let mut container = runtime.create(plan).inspect_err(|_| forget(context, &runtime))?;
+    let mut container = runtime.create(plan).inspect_err(|error| forget_failed(context, &runtime, error))?;
     stages::init_done(context.log);
     container.init().into_iter().for_each(|init| context.warn(init.warnings()));
     hand_over(&handover, &mut container).map_err(|error| undo(error, context, &runtime, container))
@@ -65,6 +65,13 @@ pub(super) fn plan(context: &Context<'_>) -> Result<(Runtime, CreatePlan)> {
 pub(super) fn forget(context: &Context<'_>, runtime: &Runtime) {
     if let Err(error) = notify_directory::remove(runtime, &context.id()) {
         context.log.debug(|| error.to_string());
+    }
+}
+
+/// The same after a creation that failed; what is there when the id is taken is another container's.
+pub(super) fn forget_failed(context: &Context<'_>, runtime: &Runtime, error: &Error) {
+    if error.kind() != ErrorKind::AlreadyExists {
+        forget(context, runtime);
     }
 }
 
