@@ -18,31 +18,42 @@ pub(crate) struct Handover {
 }
 
 impl Handover {
-    /// Checks the options against each other and connects the sockets; done before anything is
-    /// made.
-    pub(crate) fn prepare(options: &Values, terminal: bool, detach: bool) -> Result<Self> {
-        let console = options.path(&options::CONSOLE_SOCKET);
-        let refused = |reason| Err(Error::invalid("--console-socket", reason));
-        if detach && terminal && console.is_none() {
-            return refused("cannot allocate tty if runtime will detach without setting console socket");
-        }
-        if !(detach && terminal) && console.is_some() {
-            return refused("cannot use console socket if runtime will not detach or allocate tty");
-        }
-        let connect =
-            |path: Option<PathBuf>, option| path.map(|path| FdSocket::connect(&path, option)).transpose();
+    /// Connects the sockets: the first thing that a command does. Whoever waits at one sees the end of the connection
+    /// then, whatever fails.
+    pub(crate) fn connect(options: &Values) -> Result<Self> {
+        // With --dry-run there is nothing to hand over.
+        let dry = options.flag(&options::DRY_RUN);
+        let connect = |option, name| {
+            options.path(option).filter(|_| !dry).map(|path| FdSocket::connect(&path, name)).transpose()
+        };
         Ok(Self {
-            console: connect(console, "--console-socket")?,
-            pidfd: connect(options.path(&options::PIDFD_SOCKET), "--pidfd-socket")?,
+            console: connect(&options::CONSOLE_SOCKET, "--console-socket")?,
+            pidfd: connect(&options::PIDFD_SOCKET, "--pidfd-socket")?,
             pid_file: options.path(&options::PID_FILE),
         })
     }
 
-    /// Gives the caller what it asked for.
-    pub(crate) fn give(&self, process: &Process, console: Option<OwnedFd>, kind: &str) -> Result<()> {
-        if let (Some(socket), Some(console)) = (&self.console, console) {
-            socket.send(fd_socket::CONSOLE, console)?;
+    /// Checks the options against each other, before anything is made.
+    pub(crate) fn check(&self, terminal: bool, detach: bool) -> Result<()> {
+        let refused = |reason| Err(Error::invalid("--console-socket", reason));
+        match (detach && terminal, &self.console) {
+            (true, None) => {
+                refused("cannot allocate tty if runtime will detach without setting console socket")
+            }
+            (false, Some(_)) => {
+                refused("cannot use console socket if runtime will not detach or allocate tty")
+            }
+            (true, Some(_)) | (false, None) => Ok(()),
         }
+    }
+
+    /// Gives the caller the terminal.
+    pub(crate) fn give_console(&self, console: OwnedFd) -> Result<()> {
+        self.console.as_ref().map_or(Ok(()), |socket| socket.send(fd_socket::CONSOLE, console))
+    }
+
+    /// Gives the caller the rest of what it asked for.
+    pub(crate) fn give(&self, process: &Process, kind: &str) -> Result<()> {
         if let Some(socket) = &self.pidfd {
             socket.send(kind, process)?;
         }

@@ -15,11 +15,12 @@ pub(super) fn run(context: &Context<'_>) -> Result<u8, Failure> {
 }
 
 fn create(context: &Context<'_>) -> Result<()> {
+    let handover = Handover::connect(context.options())?;
     let (runtime, plan) = plan(context)?;
     if context.options().flag(&options::DRY_RUN) {
         return print(&format!("{plan}\n"));
     }
-    let handover = Handover::prepare(context.options(), plan.terminal(), true)?;
+    handover.check(plan.terminal(), true)?;
     notify_directory::make(&runtime, &context.id())?;
     stages::setup(context.log);
     let mut container = runtime.create(plan).inspect_err(|error| forget_failed(context, &runtime, error))?;
@@ -29,9 +30,9 @@ fn create(context: &Context<'_>) -> Result<()> {
 }
 
 fn hand_over(handover: &Handover, container: &mut Container) -> Result<()> {
-    let console = container.take_console();
+    container.take_console().map_or(Ok(()), |console| handover.give_console(console))?;
     let init = container.init().ok_or_else(|| Error::invalid("create", "the container has no init"))?;
-    handover.give(init, console, crate::fd_socket::PIDFD_INIT)
+    handover.give(init, crate::fd_socket::PIDFD_INIT)
 }
 
 /// The container's plan; its warnings are logged.

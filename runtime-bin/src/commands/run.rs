@@ -37,16 +37,17 @@ pub(super) fn run(context: &Context<'_>) -> Result<u8, Failure> {
 fn start(context: &Context<'_>) -> Result<u8> {
     let options = context.options();
     let detach = options.flag(&options::DETACH);
+    let handover = Handover::connect(options)?;
     let (runtime, plan) = plan(context)?;
     if options.flag(&options::DRY_RUN) {
         return print(&format!("{plan}\n")).map(|()| 0);
     }
-    let handover = Handover::prepare(options, plan.terminal(), detach)?;
+    handover.check(plan.terminal(), detach)?;
     let adopt = !options.flag(&options::NO_SUBREAPER);
     // Before the creation: a signal that arrives meanwhile is for the container.
     let foreground = if detach { None } else { Some(Foreground::begin(adopt)?) };
     let notify = notify_socket(context, &runtime)?;
-    let gated = plan.terminal() && !detach;
+    let gated = plan.terminal();
     stages::setup(context.log);
     let made = if gated { create(&runtime, plan) } else { runtime.run(plan) };
     let (container, process) = made.inspect_err(|error| forget_failed(context, &runtime, error))?;
@@ -54,7 +55,7 @@ fn start(context: &Context<'_>) -> Result<u8> {
     context.warn(process.warnings());
     let attendance = Attendance { context, handover: &handover, notify: notify.as_ref() };
     let code = match &foreground {
-        None => attendance.detach(process).map(|()| 0),
+        None => attendance.detach(&container, process, gated).map(|()| 0),
         Some(foreground) => attendance.stay(foreground, &container, process, gated),
     };
     match code {
@@ -77,8 +78,8 @@ fn notify_socket(context: &Context<'_>, runtime: &Runtime) -> Result<Option<Noti
     notify_directory::bind(runtime, &context.id()).inspect_err(|_| forget(context, runtime))
 }
 
-/// Creates a container whose program is started later: when its terminal has the right modes and
-/// size, which the program would else see change.
+/// Creates a container whose program is started later: when its terminal has the right modes and size, or has been
+/// given to who sets them. The program would else see them change.
 fn create(runtime: &Runtime, plan: CreatePlan) -> Result<(Container, Process)> {
     let mut container = runtime.create(plan)?;
     let init = container.take_init();
@@ -93,9 +94,12 @@ struct Attendance<'a> {
 }
 
 impl Attendance<'_> {
-    fn detach(&self, mut process: Process) -> Result<()> {
-        let console = process.take_console();
-        self.handover.give(&process, console, fd_socket::PIDFD_INIT)?;
+    fn detach(&self, container: &Container, mut process: Process, gated: bool) -> Result<()> {
+        process.take_console().map_or(Ok(()), |console| self.handover.give_console(console))?;
+        if gated {
+            container.start()?;
+        }
+        self.handover.give(&process, fd_socket::PIDFD_INIT)?;
         self.notify.map_or(Ok(()), |notify| notify.forward(process.pid(), process.as_fd(), self.context.log))
     }
 
@@ -107,7 +111,7 @@ impl Attendance<'_> {
         mut process: Process,
         gated: bool,
     ) -> Result<u8> {
-        self.handover.give(&process, None, fd_socket::PIDFD_INIT)?;
+        self.handover.give(&process, fd_socket::PIDFD_INIT)?;
         let relay = process.take_console().map(Relay::new).transpose()?;
         if gated {
             container.start()?;

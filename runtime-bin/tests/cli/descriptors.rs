@@ -169,6 +169,45 @@ fn console_socket_of_exec() {
         .fails(255, "cannot use console socket");
 }
 
+/// Whoever waits at the console socket sees an end, whatever fails and however early.
+#[test]
+fn a_failed_command_ends_the_wait_at_the_console_socket() {
+    if !privileged() {
+        return;
+    }
+    let good = Bundle::new(&["sleep", "1000"]).with(|config| config["process"]["terminal"] = json!(true));
+    let listener = UnixListener::bind(good.path().join("console")).expect("a socket");
+    listener.set_nonblocking(true).expect("non-blocking");
+    let socket = good.path().join("console");
+    let socket = socket.to_str().expect("a path");
+    let ended = |bundle: &Bundle, words: &[&str], what: &str| {
+        let run = bundle.go(words);
+        assert!(run.code != 0, "{what}: {run:?}");
+        let (mut stream, _) = listener.accept().unwrap_or_else(|error| panic!("{what}: {error}: {run:?}"));
+        let mut rest = Vec::new();
+        std::io::Read::read_to_end(&mut stream, &mut rest).expect("an end");
+        assert!(rest.is_empty(), "{what}");
+    };
+    let faults: [(&str, fn(&mut serde_json::Value)); 4] = [
+        ("an invalid field", |config| config["process"]["cwd"] = json!("relative")),
+        ("a mount of nothing", |config| config["mounts"][0]["source"] = json!("\0")),
+        ("no terminal", |config| config["process"]["terminal"] = json!(false)),
+        ("no program", |config| config["process"]["args"] = json!(["/nosuch"])),
+    ];
+    for (what, fault) in faults {
+        let bundle = Bundle::new(&["true"]).with(|config| {
+            config["process"]["terminal"] = json!(true);
+            fault(config);
+        });
+        let container = bundle.container();
+        ended(&bundle, &["create", "--console-socket", socket, &container.id], what);
+        ended(&bundle, &["run", "-d", "--console-socket", socket, &container.id], what);
+    }
+    let missing = ["create", "--bundle", "/nosuch", "--console-socket", socket, "any"];
+    ended(&good, &missing, "no bundle");
+    ended(&good, &["exec", "-d", "-t", "--console-socket", socket, "none", "true"], "no container");
+}
+
 #[test]
 fn pidfd_socket() {
     if !privileged() {

@@ -83,6 +83,11 @@ impl<'a> Child<'a> {
         }
     }
 
+    /// The master of its terminal, when it has sent one; the first call takes it.
+    pub(crate) fn take_console(&mut self) -> Option<OwnedFd> {
+        self.console.take()
+    }
+
     /// Tells of a step of the parent lane, if anybody wants to know.
     pub(super) fn mark(&self, step: impl FnOnce() -> String) {
         super::mark(self.times.as_ref(), step);
