@@ -81,6 +81,9 @@ pub(super) fn undo(error: Error, context: &Context<'_>, runtime: &Runtime, conta
     forget(context, runtime);
     match container.delete_force() {
         Ok(()) => error,
+        Err(second) if second.kind() == ErrorKind::Hook => {
+            error.hint(format!("a poststop hook failed too: {second}"))
+        }
         Err(second) => error.hint(format!("the container could not be deleted: {second}")),
     }
 }

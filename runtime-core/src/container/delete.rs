@@ -23,7 +23,8 @@ impl Container {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::WrongState`] for a container that runs.
+    /// [`ErrorKind::WrongState`] for a container that runs. [`ErrorKind::Hook`] if poststop hooks failed: the container
+    /// is deleted all the same, and a program should only warn then (runtime.md, "Lifecycle", step 13).
     pub fn delete(self) -> Result<()> {
         self.delete_ended().explained()
     }
@@ -52,7 +53,7 @@ impl Container {
     ///
     /// # Errors
     ///
-    /// Kind [`ErrorKind::Timeout`] if that call goes on for 30 s nevertheless; the text says which process it is in.
+    /// As [`delete`](Self::delete) for poststop hooks. Kind [`ErrorKind::Timeout`] if that other call goes on for 30 s nevertheless; the text says which process it is in.
     pub fn delete_force(self) -> Result<()> {
         self.end_and_delete().explained()
     }

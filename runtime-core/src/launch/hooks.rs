@@ -64,7 +64,7 @@ pub(crate) fn run_poststop(hooks: &[Hook], state: &State) -> Result<()> {
     let mut errors = Vec::new();
     // The container is gone: no other call could run them later.
     let outputs = Outputs::open(state).unwrap_or_else(|error| {
-        errors.push(error);
+        errors.push(error.kind_of(ErrorKind::Hook));
         Outputs { stdout: None, stderr: None }
     });
     errors.extend(hooks.iter().filter_map(|hook| run(hook, &input, &outputs, &place).err()));
