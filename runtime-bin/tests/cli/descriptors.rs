@@ -188,7 +188,8 @@ fn a_failed_command_ends_the_wait_at_the_console_socket() {
         std::io::Read::read_to_end(&mut stream, &mut rest).expect("an end");
         assert!(rest.is_empty(), "{what}");
     };
-    let faults: [(&str, fn(&mut serde_json::Value)); 4] = [
+    type Fault = (&'static str, fn(&mut serde_json::Value));
+    let faults: [Fault; 4] = [
         ("an invalid field", |config| config["process"]["cwd"] = json!("relative")),
         ("a mount of nothing", |config| config["mounts"][0]["source"] = json!("\0")),
         ("no terminal", |config| config["process"]["terminal"] = json!(false)),

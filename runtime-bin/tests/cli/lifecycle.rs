@@ -221,7 +221,7 @@ fn failures_leave_nothing() {
         &["--pidfd-socket", "/nonexistent/socket"],
         &["--console-socket", "/nonexistent/socket"],
         &["--bundle", "/nonexistent"],
-        &["--preserve-fds", "3"],
+        &["--preserve-fds", "2000000"],
     ] {
         for verb in [["create"].as_slice(), &["run", "-d"]] {
             let container = bundle.container();
