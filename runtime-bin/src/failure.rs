@@ -24,26 +24,15 @@ pub(crate) struct Failure {
     pub(crate) code: u8,
     /// What went wrong.
     pub(crate) kind: ErrorKind,
-    /// The text that goes to the standard error output in place of a log line; a log file has the
-    /// message all the same.
-    pub(crate) bare: Option<String>,
 }
 
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
-        Self { message: error.to_string(), code: FAILURE, kind: error.kind(), bare: None }
+        Self { message: error.to_string(), code: FAILURE, kind: error.kind() }
     }
 }
 
 impl Failure {
-    /// A failure of `run`. That of execve(2) itself is told by nothing but its own words, as the
-    /// program's shell would: with runc it comes from the container's process.
-    pub(crate) fn run(error: Error) -> Self {
-        let text = error.to_string();
-        let by_execve = error.kind() == ErrorKind::ProgramNotExecutable && text.starts_with("exec /");
-        Self { bare: by_execve.then_some(text), ..Self::of("run", error) }
-    }
-
     /// A failure of a command that makes a container: runc's words up to the step, then ours.
     pub(crate) fn of(command: &str, error: Error) -> Self {
         Self::from(framed(format!("{} {command} failed", name::program()), error))

@@ -21,22 +21,17 @@ pub(crate) struct Handover {
 }
 
 impl Handover {
-    /// Checks the options against each other and connects the sockets; done before anything is
-    /// made.
-    pub(crate) fn prepare(options: &Values, terminal: bool, detach: bool) -> Result<Self> {
-        let console = options.path(&options::CONSOLE_SOCKET);
-        let refused = |reason| Err(Error::invalid("--console-socket", reason));
-        if detach && terminal && console.is_none() {
-            return refused("cannot allocate tty if runtime will detach without setting console socket");
-        }
-        if !(detach && terminal) && console.is_some() {
-            return refused("cannot use console socket if runtime will not detach or allocate tty");
-        }
-        let connect =
-            |path: Option<PathBuf>, option| path.map(|path| FdSocket::connect(&path, option)).transpose();
+    /// Connects the sockets: the first thing that a command does. Whoever waits at one sees the end of the connection
+    /// then, whatever fails.
+    pub(crate) fn connect(options: &Values) -> Result<Self> {
+        // With --dry-run there is nothing to hand over.
+        let dry = options.flag(&options::DRY_RUN);
+        let connect = |option, name| {
+            options.path(option).filter(|_| !dry).map(|path| FdSocket::connect(&path, name)).transpose()
+        };
         Ok(Self {
-            console: connect(console, "--console-socket")?,
-            pidfd: connect(options.path(&options::PIDFD_SOCKET), "--pidfd-socket")?,
+            console: connect(&options::CONSOLE_SOCKET, "--console-socket")?,
+            pidfd: connect(&options::PIDFD_SOCKET, "--pidfd-socket")?,
             pid_file: options.path(&options::PID_FILE),
         })
     }
@@ -49,11 +44,27 @@ impl Handover {
         Ok(self)
     }
 
-    /// Gives the caller what it asked for.
-    pub(crate) fn give(&self, process: &Process, console: Option<OwnedFd>, kind: &str) -> Result<()> {
-        if let (Some(socket), Some(console)) = (&self.console, console) {
-            socket.send(fd_socket::CONSOLE, console)?;
+    /// Checks the options against each other, before anything is made.
+    pub(crate) fn check(&self, terminal: bool, detach: bool) -> Result<()> {
+        let refused = |reason| Err(Error::invalid("--console-socket", reason));
+        match (detach && terminal, &self.console) {
+            (true, None) => {
+                refused("cannot allocate tty if runtime will detach without setting console socket")
+            }
+            (false, Some(_)) => {
+                refused("cannot use console socket if runtime will not detach or allocate tty")
+            }
+            (true, Some(_)) | (false, None) => Ok(()),
         }
+    }
+
+    /// Gives the caller the terminal.
+    pub(crate) fn give_console(&self, console: OwnedFd) -> Result<()> {
+        self.console.as_ref().map_or(Ok(()), |socket| socket.send(fd_socket::CONSOLE, console))
+    }
+
+    /// Gives the caller the rest of what it asked for.
+    pub(crate) fn give(&self, process: &Process, kind: &str) -> Result<()> {
         if let Some(socket) = &self.pidfd {
             socket.send(kind, process)?;
         }
@@ -62,34 +73,18 @@ impl Handover {
     }
 }
 
-/// The number of descriptors that `--preserve-fds` passes on, after those of the service manager.
-/// Each one must have come from the caller.
-pub(crate) fn preserved(options: &Values, listening: u32) -> Result<u32> {
+/// The number of descriptors that `--preserve-fds` passes on, after those of the service manager. Some of
+/// them may be closed.
+pub(crate) fn preserved(options: &Values) -> Result<u32> {
     let number = options.number(&options::PRESERVE_FDS).unwrap_or(0);
-    let count = u32::try_from(number).ok().filter(|count| *count <= MOST).ok_or_else(|| {
-        Error::invalid("--preserve-fds", format!("{number} is not a number of descriptors"))
-    })?;
-    let first = FIRST.saturating_add(listening);
-    match (first..first.saturating_add(count)).find(|descriptor| !inherited(*descriptor)) {
-        None => Ok(count),
-        Some(missing) => Err(Error::invalid("--preserve-fds", format!("descriptor {missing} is not open"))
-            .hint(format!("{count} descriptors from {first} on are passed on"))),
-    }
+    u32::try_from(number)
+        .ok()
+        .filter(|count| *count <= MOST)
+        .ok_or_else(|| Error::invalid("--preserve-fds", format!("{number} is not a number of descriptors")))
 }
 
-/// The first descriptor after the standard ones.
-const FIRST: u32 = 3;
 /// More descriptors than any process may have open (fs.nr_open's default).
 const MOST: u32 = 1 << 20;
-
-/// Whether a descriptor is open and the caller's: one that the program has opened itself is
-/// close-on-exec, and one with that flag cannot have been inherited.
-fn inherited(descriptor: u32) -> bool {
-    let info = std::fs::read_to_string(format!("/proc/self/fdinfo/{descriptor}")).unwrap_or_default();
-    let flags = info.lines().find_map(|line| line.strip_prefix("flags:"));
-    let flags = flags.and_then(|flags| i64::from_str_radix(flags.trim(), 8).ok());
-    flags.is_some_and(|flags| flags & i64::from(libc::O_CLOEXEC) == 0)
-}
 
 /// The number of sockets that a service manager has opened for this very process
 /// (sd_listen_fds(3)).
@@ -97,17 +92,4 @@ pub(crate) fn listening() -> Option<u32> {
     let variable = |name| std::env::var(name).ok()?.parse::<u32>().ok();
     let meant = variable("LISTEN_PID") == Some(std::process::id());
     variable("LISTEN_FDS").filter(|count| meant && *count > 0)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn own_descriptors_are_not_inherited() {
-        let file = std::fs::File::open("/").expect("a directory");
-        let number = std::os::fd::AsRawFd::as_raw_fd(&file).unsigned_abs();
-        assert!(!inherited(number));
-        assert!(!inherited(999_999));
-    }
 }

@@ -86,10 +86,7 @@ fn run(log: &Log, values: &Values, matches: Matches) -> ExitCode {
 
 fn fail(log: &Log, failure: &Failure) -> ExitCode {
     log.debug(|| format!("failed: {:?}", failure.kind));
-    match &failure.bare {
-        Some(text) => log.error_in_words(&failure.message, text),
-        None => log.error(&failure.message),
-    }
+    log.error(&failure.message);
     ExitCode::from(failure.code)
 }
 

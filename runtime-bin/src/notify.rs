@@ -7,13 +7,13 @@ use std::io::IoSlice;
 use std::os::fd::{AsFd as _, AsRawFd as _};
 use std::os::linux::net::SocketAddrExt as _;
 use std::os::unix::ffi::OsStrExt as _;
-use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
+use nix::sys::stat::{Mode, umask};
 use runtime_core::{Error, Result};
 
 use crate::log::Log;
@@ -29,12 +29,11 @@ pub(crate) struct Notify {
 }
 
 impl Notify {
-    /// Binds the container's socket at `path`; `manager` is the caller's NOTIFY_SOCKET.
+    /// Binds the container's socket at `path`; `manager` is the caller's NOTIFY_SOCKET. What comes before
+    /// [`forward`](Self::forward) is called is kept, so this is done before the program runs.
     pub(crate) fn bind(path: &Path, manager: &Path) -> Result<Self> {
-        let failed = |error: std::io::Error| Error::io(format!("bind notify socket {path:?}"), &error);
-        let socket = UnixDatagram::bind(path).map_err(failed)?;
-        // Any user of the container may say that it is ready.
-        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o777)).map_err(failed)?;
+        let socket = bind_for_everyone(path)
+            .map_err(|error| Error::io(format!("bind notify socket {path:?}"), &error))?;
         let manager = address(manager).map_err(|error| Error::io("use $NOTIFY_SOCKET", &error))?;
         Ok(Self { socket, path: path.to_owned(), manager })
     }
@@ -75,6 +74,15 @@ impl Notify {
         client.send(format!("MAINPID={pid}\n").as_bytes()).map_err(failed)?;
         barrier(&client)
     }
+}
+
+/// Any user of the container may say that it is ready. The socket is made with that mode: a process of the container
+/// can put a link in its place, and a chmod(2) of the name could change a file of the host.
+fn bind_for_everyone(path: &Path) -> std::io::Result<UnixDatagram> {
+    let before = umask(Mode::empty());
+    let socket = UnixDatagram::bind(path);
+    umask(before);
+    socket
 }
 
 /// Waits until the manager has read everything: it closes the pipe that came with BARRIER=1

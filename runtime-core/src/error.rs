@@ -199,9 +199,33 @@ impl Error {
     }
 }
 
+/// The words of strerror(3), where those of nix are others: people search for them, and engines compare with them.
+fn usual_text(errno: Errno) -> &'static str {
+    match errno {
+        Errno::EIO => "input/output error",
+        Errno::EBADF => "bad file descriptor",
+        Errno::EAGAIN => "resource temporarily unavailable",
+        Errno::ENOMEM => "cannot allocate memory",
+        Errno::EXDEV => "invalid cross-device link",
+        Errno::ENFILE => "too many open files in system",
+        Errno::ENOTTY => "inappropriate ioctl for device",
+        Errno::EDOM => "numerical argument out of domain",
+        Errno::ERANGE => "numerical result out of range",
+        Errno::EDEADLK => "resource deadlock avoided",
+        Errno::ENOLCK => "no locks available",
+        Errno::ELOOP => "too many levels of symbolic links",
+        Errno::ENETRESET => "network dropped connection on reset",
+        Errno::EBADMSG => "bad message",
+        Errno::EILSEQ => "invalid or incomplete multibyte or wide character",
+        Errno::EOPNOTSUPP => "operation not supported",
+        Errno::EDQUOT => "disk quota exceeded",
+        other => other.desc(),
+    }
+}
+
 /// The errno's text in the lower case that engines compare with.
 pub(crate) fn errno_text(errno: Errno) -> String {
-    let text = errno.desc();
+    let text = usual_text(errno);
     let mut chars = text.chars();
     match (chars.next(), chars.next()) {
         // "RFS specific error" keeps its capitals.
@@ -267,5 +291,22 @@ mod tests {
         assert_eq!(errno_text(Errno::ENOENT), "no such file or directory");
         assert_eq!(errno_text(Errno::EACCES), "permission denied");
         assert_eq!(errno_text(Errno::EISDIR), "is a directory");
+        assert_eq!(errno_text(Errno::ERANGE), "numerical result out of range");
+        assert_eq!(errno_text(Errno::ENOTTY), "inappropriate ioctl for device");
+    }
+
+    /// The words of the machine's own library, as it has them for each errno, are the usual ones.
+    #[cfg(target_env = "gnu")]
+    #[test]
+    fn errors_have_their_usual_words() {
+        for number in 1..134 {
+            let errno = Errno::from_raw(number);
+            if errno == Errno::UnknownErrno {
+                continue;
+            }
+            let text = std::io::Error::from_raw_os_error(number).to_string();
+            let usual = text.split(" (os error").next().unwrap_or_default();
+            assert!(errno_text(errno).eq_ignore_ascii_case(usual), "{errno:?}: {usual}");
+        }
     }
 }

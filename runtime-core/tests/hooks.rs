@@ -194,6 +194,60 @@ fn without_env() {
     }
 }
 
+in_views!(nothing_of_the_caller: hybrid, v2);
+/// Neither the directory of the caller, nor a descriptor that it left open, nor its blocked signals. Hooks of the
+/// runtime's namespaces begin in the bundle, createContainer hooks in the root file system, and startContainer
+/// hooks where the program does.
+fn nothing_of_the_caller() {
+    let hooks = Hooks::new();
+    let leaked = nix::unistd::dup(std::fs::File::open("/").unwrap()).unwrap();
+    nix::sys::signal::SigSet::all().thread_set_mask().unwrap();
+    let mut config = hooks.config(&["sleep", "600"]);
+    config["process"]["cwd"] = json!("/tmp");
+    for kind in KINDS {
+        // The list has the descriptor of the list.
+        let script = format!(
+            "ls /proc/self/fd > $LOG/{kind}.fds; grep SigBlk /proc/self/status > $LOG/{kind}.mask; \
+             pwd > $LOG/{kind}.pwd"
+        );
+        let script = script.replace("grep ", "/bin/busybox grep ");
+        config["hooks"][kind] = json!([hooks.hook(kind, &script)]);
+    }
+    let id = hooks.scene.id();
+    let mut container = hooks.scene.create(&id, &config).unwrap();
+    let init = container.take_init().unwrap();
+    container.start().unwrap();
+    container.kill(libc::SIGKILL).unwrap();
+    exit(&init);
+    container.delete().unwrap();
+    drop(leaked);
+    let bundle = hooks.scene.path().join(format!("bundle-{id}"));
+    for kind in KINDS {
+        let place = match kind {
+            "createContainer" => hooks.scene.path().join("rootfs"),
+            "startContainer" => PathBuf::from("/tmp"),
+            _ => bundle.clone(),
+        };
+        assert_eq!(hooks.read(&format!("{kind}.pwd")).trim(), place.display().to_string(), "{kind}");
+        assert_eq!(hooks.read(&format!("{kind}.fds")), "0\n1\n2\n3\n", "{kind}");
+        assert_eq!(hooks.read(&format!("{kind}.mask")), "SigBlk:\t0000000000000000\n", "{kind}");
+    }
+}
+
+in_views!(without_the_bundle: v2);
+/// An engine may remove the bundle first.
+fn without_the_bundle() {
+    let hooks = Hooks::new();
+    let mut config = hooks.config(&["true"]);
+    config["hooks"]["poststop"] = json!([hooks.hook("poststop", "pwd > $LOG/pwd")]);
+    let id = hooks.scene.id();
+    let (container, init) = hooks.scene.run(&id, &config).unwrap();
+    exit(&init);
+    std::fs::remove_dir_all(hooks.scene.path().join(format!("bundle-{id}"))).unwrap();
+    container.delete().unwrap();
+    assert_eq!(hooks.read("pwd"), "/\n");
+}
+
 in_views!(a_failure_at_create_destroys: hybrid, v2);
 fn a_failure_at_create_destroys() {
     for kind in ["prestart", "createRuntime", "createContainer"] {
@@ -239,8 +293,8 @@ fn a_failure_at_start_stops() {
         for part in ["/bin/sh", "7", "why it fails", &format!("hooks.{kind}[0]")] {
             assert!(text.contains(part), "{kind}: no {part:?} in {text:?}");
         }
+        assert_eq!(container.status().unwrap(), Status::Stopped, "when the error is told");
         exit(&init);
-        assert_eq!(container.status().unwrap(), Status::Stopped);
         assert_eq!(hooks.log.join("program").exists(), kind == "poststart", "whether the program ran");
         assert!(hooks.order().is_empty(), "poststop before delete");
         container.delete().unwrap();

@@ -2,9 +2,12 @@
 
 mod support;
 
+use std::os::unix::fs::PermissionsExt as _;
 use std::time::{Duration, Instant};
 
-use runtime_core::{ErrorKind, Exit, Status};
+use runtime_core::plan::{CreateOptions, ExecOptions, ExecveFailure};
+use runtime_core::spec::ValidProcess;
+use runtime_core::{Bundle, Error, ErrorKind, Exit, Status};
 use support::leftovers::descendants;
 use support::scene::{self, LIMIT, Scene, end, exit};
 use support::views::{self, eventually, in_views};
@@ -130,6 +133,40 @@ fn exits_of_run_and_exec() {
     let error = scene.run(&scene.id(), &scene.config(&["missing"])).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::ProgramNotFound, "{error}");
     scene.assert_clean("all programs");
+}
+
+in_views!(a_refused_program_is_what_the_caller_wants: hybrid, v2);
+/// A file that execve(2) refuses is an error of the call, or the end of the process.
+fn a_refused_program_is_what_the_caller_wants() {
+    let scene = Scene::new();
+    let program = scene.path().join("rootfs/bad");
+    std::fs::write(&program, "echo x\n").unwrap();
+    std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let refused = |error: Error| assert_eq!(error.kind(), ErrorKind::ProgramNotExecutable, "{error}");
+    let config = scene.config(&["/bad"]);
+    refused(scene.run(&scene.id(), &config).map(drop).unwrap_err());
+    let mut container = scene.create(&scene.id(), &config).unwrap();
+    let init = container.take_init().unwrap();
+    refused(container.start().unwrap_err());
+    assert_eq!(container.status().unwrap(), Status::Stopped, "when the error is told");
+    exit(&init);
+    container.delete().unwrap();
+    let container = scene.started(&["sleep", "600"]);
+    refused(scene::exec(&container, &["/bad"]).unwrap_err());
+
+    let process = ValidProcess::parse(br#"{"args": ["/bad"], "cwd": "/"}"#).unwrap();
+    let bundle = container.state().unwrap().bundle;
+    let options = ExecOptions::new(container.id().as_str(), bundle).on_execve_failure(ExecveFailure::Exit);
+    assert_eq!(exit(&container.exec(&process, &options).unwrap()), Exit::Code(255));
+    end(container);
+    let id = scene.id();
+    let bundle = scene.bundle(&id, &config);
+    let options = CreateOptions::new(&id, bundle.to_string_lossy()).on_execve_failure(ExecveFailure::Exit);
+    let plan = scene.runtime.plan(&id, Bundle::open(bundle).unwrap(), options).unwrap();
+    let (container, init) = scene.runtime.run(plan).unwrap();
+    assert_eq!(exit(&init), Exit::Code(255));
+    container.delete().unwrap();
+    scene.assert_clean("refused programs");
 }
 
 in_views!(concurrent_execs: hybrid, v2);

@@ -27,8 +27,8 @@ fn program_page() -> String {
     page.section("EXIT STATUS");
     page.text(
         "run and exec: that of the program in the container, or 128 plus the number of the signal \
-         that ended it. exec: 255 if the program could not be started. 1 after other failures, 3 for an \
-         unknown command.",
+         that ended it, or 255 if the kernel refused to execute it. exec: 255 if the program could not be \
+         started. 1 after other failures, 3 for an unknown command.",
     );
     page.0
 }

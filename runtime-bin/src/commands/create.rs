@@ -1,7 +1,7 @@
 //! `create`, and what it shares with `run`.
 
-use runtime_core::plan::CreateOptions;
-use runtime_core::{Bundle, Container, CreatePlan, Error, Result, Runtime};
+use runtime_core::plan::{CreateOptions, ExecveFailure};
+use runtime_core::{Bundle, Container, CreatePlan, Error, ErrorKind, Result, Runtime};
 
 use super::{Context, creating_runtime, print};
 use crate::args::options;
@@ -15,24 +15,25 @@ pub(super) fn run(context: &Context<'_>) -> Result<u8, Failure> {
 }
 
 fn create(context: &Context<'_>) -> Result<()> {
+    let handover = Handover::connect(context.options())?;
     let (runtime, plan) = plan(context)?;
     if context.options().flag(&options::DRY_RUN) {
         return print(&format!("{plan}\n"));
     }
-    let handover = Handover::prepare(context.options(), plan.terminal(), true)?
-        .with_receiver(plan.annotation(handover::PIDFD_RECEIVER))?;
+    handover.check(plan.terminal(), true)?;
+    let handover = handover.with_receiver(plan.annotation(handover::PIDFD_RECEIVER))?;
     notify_directory::make(&runtime, &context.id())?;
     stages::setup(context.log);
-    let mut container = runtime.create(plan).inspect_err(|_| forget(context, &runtime))?;
+    let mut container = runtime.create(plan).inspect_err(|error| forget_failed(context, &runtime, error))?;
     stages::init_done(context.log);
     container.init().into_iter().for_each(|init| context.warn(init.warnings()));
     hand_over(&handover, &mut container).map_err(|error| undo(error, context, &runtime, container))
 }
 
 fn hand_over(handover: &Handover, container: &mut Container) -> Result<()> {
-    let console = container.take_console();
+    container.take_console().map_or(Ok(()), |console| handover.give_console(console))?;
     let init = container.init().ok_or_else(|| Error::invalid("create", "the container has no init"))?;
-    handover.give(init, console, crate::fd_socket::PIDFD_INIT)
+    handover.give(init, crate::fd_socket::PIDFD_INIT)
 }
 
 /// The container's plan; its warnings are logged.
@@ -40,7 +41,7 @@ pub(super) fn plan(context: &Context<'_>) -> Result<(Runtime, CreatePlan)> {
     let options = context.options();
     let id = context.id();
     let listening = handover::listening();
-    let preserved = handover::preserved(options, listening.unwrap_or(0))?;
+    let preserved = handover::preserved(options)?;
     let runtime = creating_runtime(context)?;
     let directory = options.path(&options::BUNDLE).unwrap_or_else(|| ".".into());
     let bundle = match options.path(&options::CONFIG) {
@@ -53,6 +54,7 @@ pub(super) fn plan(context: &Context<'_>) -> Result<(Runtime, CreatePlan)> {
         .no_new_keyring(options.flag(&options::NO_NEW_KEYRING))
         .preserve_fds(preserved)
         .listen_fds(listening)
+        .on_execve_failure(ExecveFailure::Exit)
         .notify_socket(notify_directory::socket(&runtime, &id))
         .rootless(context.globals.rootless == Some(true));
     let plan = runtime.plan(&id, bundle, create)?;
@@ -68,11 +70,21 @@ pub(super) fn forget(context: &Context<'_>, runtime: &Runtime) {
     }
 }
 
+/// The same after a creation that failed; what is there when the id is taken is another container's.
+pub(super) fn forget_failed(context: &Context<'_>, runtime: &Runtime, error: &Error) {
+    if error.kind() != ErrorKind::AlreadyExists {
+        forget(context, runtime);
+    }
+}
+
 /// Deletes a container for which a later step failed; the result is that step's error.
 pub(super) fn undo(error: Error, context: &Context<'_>, runtime: &Runtime, container: Container) -> Error {
     forget(context, runtime);
     match container.delete_force() {
         Ok(()) => error,
+        Err(second) if second.kind() == ErrorKind::Hook => {
+            error.hint(format!("a poststop hook failed too: {second}"))
+        }
         Err(second) => error.hint(format!("the container could not be deleted: {second}")),
     }
 }

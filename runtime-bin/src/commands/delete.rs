@@ -8,14 +8,14 @@ use crate::notify_directory;
 
 pub(super) fn run(context: &Context<'_>) -> Result<()> {
     let force = context.options().flag(&options::FORCE);
-    let delete = |runtime: &Runtime, id: &str| delete(runtime, id, force);
+    let delete = |runtime: &Runtime, id: &str| delete(context, runtime, id, force);
     if context.options().flag(&options::REGEX) {
         return each_matching(context, delete);
     }
     delete(&context.runtime()?, &context.id())
 }
 
-fn delete(runtime: &Runtime, id: &str, force: bool) -> Result<()> {
+fn delete(context: &Context<'_>, runtime: &Runtime, id: &str, force: bool) -> Result<()> {
     let deleted = if force {
         match runtime.delete_force(id) {
             // Engines call it for every container, also for one that is gone already.
@@ -25,5 +25,11 @@ fn delete(runtime: &Runtime, id: &str, force: bool) -> Result<()> {
     } else {
         runtime.container(id).and_then(runtime_core::Container::delete)
     };
-    deleted.and_then(|()| notify_directory::remove(runtime, id))
+    match deleted {
+        // The container is gone, and to fail would say that it is not: "the runtime MUST log a warning" and go on as if
+        // the hook had succeeded (runtime.md, "Lifecycle", step 13).
+        Err(error) if error.kind() == ErrorKind::Hook => context.log.warning(&error.to_string()),
+        other => other?,
+    }
+    notify_directory::remove(runtime, id)
 }

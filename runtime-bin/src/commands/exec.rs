@@ -1,8 +1,6 @@
 //! `exec`.
 
-use std::os::fd::OwnedFd;
-
-use runtime_core::plan::ExecOptions;
+use runtime_core::plan::{ExecOptions, ExecveFailure};
 use runtime_core::spec::ValidProcess;
 use runtime_core::{Error, Process, Result};
 
@@ -17,6 +15,7 @@ use crate::{process_spec, stages, sub_cgroup, terminal};
 
 pub(super) fn run(context: &Context<'_>) -> Result<u8> {
     let options = context.options();
+    let handover = Handover::connect(options)?;
     let container = context.container()?;
     let bundle = container.bundle()?;
     let detach = options.flag(&options::DETACH);
@@ -35,22 +34,29 @@ pub(super) fn run(context: &Context<'_>) -> Result<u8> {
     }
     context.mark("read the state and the process");
     context.warn(spec.warnings());
-    let handover = Handover::prepare(options, spec.terminal(), detach)?;
+    handover.check(spec.terminal(), detach)?;
     let exec = exec_options(context, &bundle)?;
     let foreground = if detach { None } else { Some(Foreground::begin(false)?) };
     stages::setup(context.log);
     stages::affinity(context.log, spec.initial_affinity());
-    let mut process = container.exec(&spec, &exec)?;
+    let mut relay = None;
+    let process = container.exec_on_terminal(&spec, &exec, |console| {
+        if detach {
+            return handover.give_console(console);
+        }
+        relay = Some(Relay::new(console)?);
+        Ok(())
+    })?;
     stages::exec_done(context.log);
     context.warn(process.warnings());
-    let console = process.take_console();
-    attend(context, foreground.as_ref(), &handover, &process, console).map_err(|error| end(error, &process))
+    attend(context, foreground.as_ref(), &handover, &process, relay).map_err(|error| end(error, &process))
 }
 
 fn exec_options(context: &Context<'_>, bundle: &str) -> Result<ExecOptions> {
     let options = context.options();
     Ok(ExecOptions::new(context.id(), bundle)
-        .preserve_fds(handover::preserved(options, 0)?)
+        .preserve_fds(handover::preserved(options)?)
+        .on_execve_failure(ExecveFailure::Exit)
         .ignore_paused(options.flag(&options::IGNORE_PAUSED))
         .cgroups(sub_cgroup::check(options.all(&options::CGROUP))?))
 }
@@ -60,13 +66,12 @@ fn attend(
     foreground: Option<&Foreground>,
     handover: &Handover,
     process: &Process,
-    console: Option<OwnedFd>,
+    relay: Option<Relay>,
 ) -> Result<u8> {
     match foreground {
-        None => handover.give(process, console, fd_socket::PIDFD_EXEC).map(|()| 0),
+        None => handover.give(process, fd_socket::PIDFD_EXEC).map(|()| 0),
         Some(foreground) => {
-            handover.give(process, None, fd_socket::PIDFD_EXEC)?;
-            let relay = console.map(Relay::new).transpose()?;
+            handover.give(process, fd_socket::PIDFD_EXEC)?;
             wait(context, foreground, process, relay)
         }
     }

@@ -22,8 +22,9 @@ fn restore(context: &Context<'_>) -> Result<u8> {
     let options = context.options();
     let detach = options.flag(&options::DETACH);
     let restore = restore_options(options)?;
+    let handover = Handover::connect(options)?;
     let (runtime, plan) = plan(context)?;
-    let handover = Handover::prepare(options, plan.terminal(), detach)?;
+    handover.check(plan.terminal(), detach)?;
     let adopt = !options.flag(&options::NO_SUBREAPER);
     let foreground = if detach { None } else { Some(Foreground::begin(adopt)?) };
     let (container, process) = runtime.restore(plan, &restore)?;
@@ -56,9 +57,12 @@ fn attend(
 ) -> Result<u8> {
     let console = process.take_console();
     match foreground {
-        None => handover.give(&process, console, fd_socket::PIDFD_INIT).map(|()| 0),
+        None => {
+            console.map_or(Ok(()), |console| handover.give_console(console))?;
+            handover.give(&process, fd_socket::PIDFD_INIT).map(|()| 0)
+        }
         Some(foreground) => {
-            handover.give(&process, None, fd_socket::PIDFD_INIT)?;
+            handover.give(&process, fd_socket::PIDFD_INIT)?;
             let relay = console.map(Relay::new).transpose()?;
             wait(context, foreground, &process, relay)
         }

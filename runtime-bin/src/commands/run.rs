@@ -1,11 +1,10 @@
 //! `run`.
 
 use std::os::fd::{AsFd as _, BorrowedFd};
-use std::path::Path;
 
 use runtime_core::{Container, CreatePlan, Error, Process, Result, Runtime};
 
-use super::create::{forget, plan, undo};
+use super::create::{forget, forget_failed, plan, undo};
 use super::{Context, print};
 use crate::args::options;
 use crate::failure::Failure;
@@ -32,31 +31,32 @@ impl Target for Process {
 }
 
 pub(super) fn run(context: &Context<'_>) -> Result<u8, Failure> {
-    start(context).map_err(Failure::run)
+    start(context).map_err(|error| Failure::of("run", error))
 }
 
 fn start(context: &Context<'_>) -> Result<u8> {
     let options = context.options();
     let detach = options.flag(&options::DETACH);
+    let handover = Handover::connect(options)?;
     let (runtime, plan) = plan(context)?;
     if options.flag(&options::DRY_RUN) {
         return print(&format!("{plan}\n")).map(|()| 0);
     }
-    let handover = Handover::prepare(options, plan.terminal(), detach)?
-        .with_receiver(plan.annotation(PIDFD_RECEIVER))?;
+    handover.check(plan.terminal(), detach)?;
+    let handover = handover.with_receiver(plan.annotation(PIDFD_RECEIVER))?;
     let adopt = !options.flag(&options::NO_SUBREAPER);
     // Before the creation: a signal that arrives meanwhile is for the container.
     let foreground = if detach { None } else { Some(Foreground::begin(adopt)?) };
-    notify_directory::make(&runtime, &context.id())?;
-    let gated = plan.terminal() && !detach;
+    let notify = notify_socket(context, &runtime)?;
+    let gated = plan.terminal();
     stages::setup(context.log);
     let made = if gated { create(&runtime, plan) } else { runtime.run(plan) };
-    let (container, process) = made.inspect_err(|_| forget(context, &runtime))?;
+    let (container, process) = made.inspect_err(|error| forget_failed(context, &runtime, error))?;
     stages::init_done(context.log);
     context.warn(process.warnings());
-    let attendance = Attendance { context, runtime: &runtime, handover: &handover };
+    let attendance = Attendance { context, handover: &handover, notify: notify.as_ref() };
     let code = match &foreground {
-        None => attendance.detach(process).map(|()| 0),
+        None => attendance.detach(&container, process, gated).map(|()| 0),
         Some(foreground) => attendance.stay(foreground, &container, process, gated),
     };
     match code {
@@ -70,8 +70,17 @@ fn start(context: &Context<'_>) -> Result<u8> {
     }
 }
 
-/// Creates a container whose program is started later: when its terminal has the right modes and
-/// size, which the program would else see change.
+/// The socket on which the container says that it is ready. It is there before the program: that may look for it at
+/// once.
+fn notify_socket(context: &Context<'_>, runtime: &Runtime) -> Result<Option<Notify>> {
+    if !notify_directory::make(runtime, &context.id())? {
+        return Ok(None);
+    }
+    notify_directory::bind(runtime, &context.id()).inspect_err(|_| forget(context, runtime))
+}
+
+/// Creates a container whose program is started later: when its terminal has the right modes and size, or has been
+/// given to who sets them. The program would else see them change.
 fn create(runtime: &Runtime, plan: CreatePlan) -> Result<(Container, Process)> {
     let mut container = runtime.create(plan)?;
     let init = container.take_init();
@@ -81,16 +90,18 @@ fn create(runtime: &Runtime, plan: CreatePlan) -> Result<(Container, Process)> {
 /// What follows the creation.
 struct Attendance<'a> {
     context: &'a Context<'a>,
-    runtime: &'a Runtime,
     handover: &'a Handover,
+    notify: Option<&'a Notify>,
 }
 
 impl Attendance<'_> {
-    fn detach(&self, mut process: Process) -> Result<()> {
-        let notify = bind_notify(self.runtime, &self.context.id())?;
-        let console = process.take_console();
-        self.handover.give(&process, console, fd_socket::PIDFD_INIT)?;
-        notify.map_or(Ok(()), |notify| notify.forward(process.pid(), process.as_fd(), self.context.log))
+    fn detach(&self, container: &Container, mut process: Process, gated: bool) -> Result<()> {
+        process.take_console().map_or(Ok(()), |console| self.handover.give_console(console))?;
+        if gated {
+            container.start()?;
+        }
+        self.handover.give(&process, fd_socket::PIDFD_INIT)?;
+        self.notify.map_or(Ok(()), |notify| notify.forward(process.pid(), process.as_fd(), self.context.log))
     }
 
     /// Waits for the end of the process; the result is its exit code.
@@ -101,14 +112,13 @@ impl Attendance<'_> {
         mut process: Process,
         gated: bool,
     ) -> Result<u8> {
-        let notify = bind_notify(self.runtime, &self.context.id())?;
-        self.handover.give(&process, None, fd_socket::PIDFD_INIT)?;
+        self.handover.give(&process, fd_socket::PIDFD_INIT)?;
         let relay = process.take_console().map(Relay::new).transpose()?;
         if gated {
             container.start()?;
         }
         std::thread::scope(|scope| {
-            if let Some(notify) = &notify {
+            if let Some(notify) = self.notify {
                 let (process, log) = (&process, self.context.log);
                 // The manager watches this program, which stays for as long as the container.
                 scope.spawn(move || {
@@ -136,11 +146,6 @@ pub(super) fn wait(
     context.log.debug(|| format!("process {} ended with exit code {code}", process.pid()));
     // An exit status has eight bits, and 128 and the greatest signal fit.
     Ok(u8::try_from(code).unwrap_or(u8::MAX))
-}
-
-pub(super) fn bind_notify(runtime: &Runtime, id: &str) -> Result<Option<Notify>> {
-    let pair = notify_directory::socket(runtime, id).zip(notify_directory::manager());
-    pair.map(|(path, manager)| Notify::bind(Path::new(&path), &manager)).transpose()
 }
 
 /// Deletes the container of a process that has ended; its exit code is worth more than an error

@@ -2,15 +2,19 @@
 
 use std::os::fd::AsFd as _;
 
-use runtime_core::Result;
+use runtime_core::{Result, Status};
 
 use super::Context;
-use super::run::bind_notify;
+use crate::notify_directory;
 
 pub(super) fn run(context: &Context<'_>) -> Result<()> {
     let runtime = context.runtime()?;
     let container = runtime.container(&context.id())?;
-    let notify = bind_notify(&runtime, &context.id())?;
+    let notify = match notify_directory::manager() {
+        Some(_) if container.status()? == Status::Created => notify_directory::bind(&runtime, &context.id())?,
+        // Whatever the status is, `start` knows the words for it.
+        _ => None,
+    };
     container.start()?;
     let Some(notify) = notify else { return Ok(()) };
     let pid = container.state()?.pid;

@@ -111,14 +111,6 @@ impl Log {
         }
     }
 
-    /// Logs an error to the file, if there is one; the standard error output gets `text` alone.
-    pub(crate) fn error_in_words(&self, message: &str, text: &str) {
-        if self.sink.is_some() {
-            self.write(Level::Error, message);
-        }
-        to_stderr(&format!("{text}\n"));
-    }
-
     /// Logs something that the user should know although the command goes on.
     pub(crate) fn warning(&self, message: &str) {
         if !self.errors_only {

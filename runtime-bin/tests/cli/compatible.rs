@@ -99,19 +99,6 @@ fn a_start_container_hook_has_the_home_of_the_user() {
 }
 
 #[test]
-fn a_script_without_its_interpreter_fails_with_one_line() {
-    if !privileged() {
-        return;
-    }
-    let bundle = Bundle::new(&["/script"]);
-    let script = bundle.path().join("rootfs/script");
-    fs::write(&script, "#!/nowhere\n").expect("a file");
-    fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).expect("a mode");
-    let run = bundle.container().go(&["run"]);
-    assert_eq!((run.code, run.stderr.as_str()), (1, "exec /script: no such file or directory\n"));
-}
-
-#[test]
 fn masked_twice_is_covered_once() {
     if !privileged() {
         return;

@@ -38,17 +38,31 @@ fn only_the_preserved_descriptors() {
     assert_eq!(run.ok().stdout, "from outside\n0\n1\n2\n3\n4\n");
 }
 
+/// Podman passes a count that reaches up to the highest of the descriptors that it wants to pass.
 #[test]
-fn missing_descriptors_are_errors() {
+fn closed_descriptors_between_the_preserved_ones_stay_closed() {
     if !privileged() {
         return;
     }
-    let bundle = Bundle::new(&["true"]);
+    let bundle = Bundle::new(&["sh", "-c", "cat <&5; exec ls /proc/self/fd"]);
+    std::fs::write(bundle.path().join("file"), "from outside\n").expect("a file");
     let container = bundle.container();
-    let run =
-        from_shell(&bundle, &format!("$RUNTIME --root $ROOT run --preserve-fds 2 {} 3</ 4<&-", container.id));
-    assert_eq!(run.code, 1, "{run:?}");
-    container.go(&["state"]).fails(1, "does not exist");
+    let opened = "exec 3<&- 4<&- 5<file 6</ 7<&- 8<&- 9<&-; exec $RUNTIME --root $ROOT";
+    // The directory that ls opens is 3; 7 to 9 are not open.
+    for count in [4, 7] {
+        let run = from_shell(&bundle, &format!("{opened} run --preserve-fds {count} {}", container.id));
+        assert_eq!(run.ok().stdout, "from outside\n0\n1\n2\n3\n5\n6\n");
+    }
+    // What else the environment of the test has open is passed on, too.
+    let all = from_shell(&bundle, &format!("{opened} run --preserve-fds 1048576 {}", container.id)).ok();
+    assert!(all.stdout.starts_with("from outside\n"), "{all:?}");
+    let sleeping = Bundle::new(&["sleep", "1000"]);
+    std::fs::write(sleeping.path().join("file"), "from outside\n").expect("a file");
+    let container = sleeping.container();
+    container.go(&["run", "-d"]).ok();
+    let program = "sh -c 'cat <&5; exec ls /proc/self/fd'";
+    let run = from_shell(&sleeping, &format!("{opened} exec --preserve-fds 4 {} {program}", container.id));
+    assert_eq!(run.ok().stdout, "from outside\n0\n1\n2\n3\n5\n6\n");
 }
 
 #[test]
@@ -173,6 +187,46 @@ fn a_console_size_that_is_ignored() {
         let (_, master) = receive(&accept(&listener));
         read_until(&mut std::fs::File::from(master), "ready");
     }
+}
+
+/// Whoever waits at the console socket sees an end, whatever fails and however early.
+#[test]
+fn a_failed_command_ends_the_wait_at_the_console_socket() {
+    if !privileged() {
+        return;
+    }
+    let good = Bundle::new(&["sleep", "1000"]).with(|config| config["process"]["terminal"] = json!(true));
+    let listener = UnixListener::bind(good.path().join("console")).expect("a socket");
+    listener.set_nonblocking(true).expect("non-blocking");
+    let socket = good.path().join("console");
+    let socket = socket.to_str().expect("a path");
+    let ended = |bundle: &Bundle, words: &[&str], what: &str| {
+        let run = bundle.go(words);
+        assert!(run.code != 0, "{what}: {run:?}");
+        let (mut stream, _) = listener.accept().unwrap_or_else(|error| panic!("{what}: {error}: {run:?}"));
+        let mut rest = Vec::new();
+        std::io::Read::read_to_end(&mut stream, &mut rest).expect("an end");
+        assert!(rest.is_empty(), "{what}");
+    };
+    type Fault = (&'static str, fn(&mut serde_json::Value));
+    let faults: [Fault; 4] = [
+        ("an invalid field", |config| config["process"]["cwd"] = json!("relative")),
+        ("a mount of nothing", |config| config["mounts"][0]["source"] = json!("\0")),
+        ("no terminal", |config| config["process"]["terminal"] = json!(false)),
+        ("no program", |config| config["process"]["args"] = json!(["/nosuch"])),
+    ];
+    for (what, fault) in faults {
+        let bundle = Bundle::new(&["true"]).with(|config| {
+            config["process"]["terminal"] = json!(true);
+            fault(config);
+        });
+        let container = bundle.container();
+        ended(&bundle, &["create", "--console-socket", socket, &container.id], what);
+        ended(&bundle, &["run", "-d", "--console-socket", socket, &container.id], what);
+    }
+    let missing = ["create", "--bundle", "/nosuch", "--console-socket", socket, "any"];
+    ended(&good, &missing, "no bundle");
+    ended(&good, &["exec", "-d", "-t", "--console-socket", socket, "none", "true"], "no container");
 }
 
 #[test]

@@ -221,7 +221,7 @@ fn failures_leave_nothing() {
         &["--pidfd-socket", "/nonexistent/socket"],
         &["--console-socket", "/nonexistent/socket"],
         &["--bundle", "/nonexistent"],
-        &["--preserve-fds", "3"],
+        &["--preserve-fds", "2000000"],
     ] {
         for verb in [["create"].as_slice(), &["run", "-d"]] {
             let container = bundle.container();
@@ -283,4 +283,33 @@ fn a_forced_deletion_tells_who_keeps_it_waiting() {
     assert!(run.stderr.contains(&words), "no {words:?} in {}", run.stderr);
     finish(&mut start);
     container.go(&["state"]).fails(1, "does not exist");
+}
+
+/// runtime.md, "Lifecycle", step 13: a warning, and the next hooks and the deletion go on.
+#[test]
+fn a_poststop_hook_that_fails_is_a_warning_of_delete() {
+    if !privileged() {
+        return;
+    }
+    let bundle = Bundle::new(&["sleep", "1000"]);
+    let made = bundle.path().join("made");
+    let touch = json!({"path": "/bin/busybox", "args": ["touch", made]});
+    let bundle = bundle.with(|config| {
+        config["hooks"] = json!({"poststop": [{"path": "/bin/false"}, touch, {"path": "/missing/hook"}]});
+    });
+    for delete in [&["delete"][..], &["delete", "--force"], &["delete", "--regex"]] {
+        let container = bundle.container();
+        container.go(&["create"]).ok();
+        let run = container.go(delete);
+        assert_eq!(run.code, 0, "{delete:?}: {run:?}");
+        for hook in ["level=warning", "poststop hook #0", "poststop hook #2"] {
+            assert!(run.stderr.contains(hook), "{delete:?}: {run:?}");
+        }
+        container.go(&["state"]).fails(1, "does not exist");
+        std::fs::remove_file(&made).expect("the hook between them ran");
+    }
+    let bundle = bundle.with(|config| config["process"]["args"] = json!(["true"]));
+    let run = bundle.container().go(&["run"]);
+    assert_eq!(run.code, 0, "{run:?}");
+    assert!(run.stderr.contains("level=warning") && made.exists(), "{run:?}");
 }

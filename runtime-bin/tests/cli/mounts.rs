@@ -284,6 +284,47 @@ fn a_missing_source_names_the_mount() {
     container.go(&["state"]).fails(1, "does not exist");
 }
 
+/// Docker knows what to advise by these words.
+#[test]
+fn a_file_does_not_fit_on_a_directory_nor_the_reverse() {
+    if !privileged() {
+        return;
+    }
+    for (source, destination) in [
+        ("src/file", "/tmp"),
+        ("src", "/etc/passwd"),
+        ("src/file", "/link-to-directory"),
+        ("src", "/link-to-file"),
+        ("src/file", "/etc/passwd/below"),
+        ("src", "/etc/passwd/below"),
+        ("tmpfs", "/etc/passwd"),
+    ] {
+        for user_namespace in [false, true] {
+            let kind = if source == "tmpfs" { "tmpfs" } else { "bind" };
+            let options = if source == "tmpfs" { json!([]) } else { json!(["rbind"]) };
+            let mount =
+                json!({"destination": destination, "type": kind, "source": source, "options": options});
+            let bundle = bundle("true", json!([mount])).with(|config| {
+                if user_namespace {
+                    let map = json!([{"containerID": 0, "hostID": 0, "size": 65_536}]);
+                    config["linux"]["uidMappings"] = map.clone();
+                    config["linux"]["gidMappings"] = map;
+                    config["linux"]["namespaces"]
+                        .as_array_mut()
+                        .expect("a list")
+                        .push(json!({"type": "user"}));
+                }
+            });
+            let root = bundle.path().join("rootfs");
+            std::os::unix::fs::symlink("/tmp", root.join("link-to-directory")).expect("a link");
+            std::os::unix::fs::symlink("/etc/passwd", root.join("link-to-file")).expect("a link");
+            let run = run(&bundle);
+            assert_eq!(run.code, 1, "{source} on {destination}: {run:?}");
+            assert!(run.stderr.contains("not a directory"), "{source} on {destination}: {run:?}");
+        }
+    }
+}
+
 #[test]
 fn nested_mounts_keep_their_order() {
     if !privileged() {

@@ -1,5 +1,6 @@
 //! Readiness: the container's notify socket and the service manager's.
 
+use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 use std::process::{Child, Stdio};
@@ -66,6 +67,73 @@ fn start_after_create_binds_the_socket() {
     let mut child = spawn(&bundle, &["start", &container.id]);
     ready(&bundle, &container.id);
     told(&manager, &container.state()["pid"].to_string());
+    assert_eq!(finish(&mut child), 0);
+}
+
+/// The program finds its socket from its first instruction on, and a user who is not root may use it: what it says is
+/// not lost, also when it ends at once.
+#[test]
+fn the_socket_is_there_before_the_program() {
+    if !privileged() {
+        return;
+    }
+    let bundle = Bundle::new(&["sh", "-c", "stat -c %a $NOTIFY_SOCKET > /tmp/mode"]);
+    let (container, _manager) = (bundle.container(), manager(&bundle));
+    let mode = bundle.path().join("rootfs/tmp/mode");
+    let seen = |how: &[&str]| {
+        let text = std::fs::read_to_string(&mode).unwrap_or_default();
+        assert_eq!(text, "777\n", "{how:?}");
+        std::fs::remove_file(&mode).expect("removed");
+    };
+    for _ in 0..10 {
+        for how in [["run"].as_slice(), &["run", "--detach"]] {
+            let mut child = spawn(&bundle, &[how, &[container.id.as_str()]].concat());
+            assert_eq!(finish(&mut child), 0, "{how:?}");
+            seen(how);
+            container.go(&["delete", "--force"]).ok();
+        }
+        assert_eq!(finish(&mut spawn(&bundle, &["create", &container.id])), 0);
+        assert_eq!(finish(&mut spawn(&bundle, &["start", &container.id])), 0);
+        seen(&["start"]);
+        container.go(&["delete", "--force"]).ok();
+    }
+}
+
+/// What is in the place of the socket is not the runtime's to change: a process in a created container could have put
+/// a link there.
+#[test]
+fn a_link_in_place_of_the_socket_leads_nowhere() {
+    if !privileged() {
+        return;
+    }
+    let bundle = Bundle::new(&["sleep", "1000"]);
+    let (container, _manager) = (bundle.container(), manager(&bundle));
+    assert_eq!(finish(&mut spawn(&bundle, &["create", &container.id])), 0);
+    let decoy = bundle.path().join("decoy");
+    std::fs::write(&decoy, "").expect("a file");
+    let mode = || std::fs::metadata(&decoy).expect("the decoy").permissions().mode();
+    let before = mode();
+    let place = bundle.state().join(format!("notify:{}/notify.sock", container.id));
+    std::os::unix::fs::symlink(&decoy, place).expect("a link");
+    assert_eq!(finish(&mut spawn(&bundle, &["start", &container.id])), 1);
+    assert_eq!(mode(), before);
+    assert_eq!(container.status(), "created");
+}
+
+#[test]
+fn a_taken_id_leaves_the_socket_of_its_container() {
+    if !privileged() {
+        return;
+    }
+    let bundle = Bundle::new(&["sleep", "1000"]);
+    let (container, _manager) = (bundle.container(), manager(&bundle));
+    let mut child = spawn(&bundle, &["run", "--detach", "--pid-file", "pid", &container.id]);
+    until("the pid file", || bundle.path().join("pid").exists());
+    for verb in ["create", "run"] {
+        assert_eq!(finish(&mut spawn(&bundle, &[verb, &container.id])), 1, "{verb}");
+    }
+    assert_eq!(finish(&mut spawn(&bundle, &["start", &container.id])), 1);
+    ready(&bundle, &container.id);
     assert_eq!(finish(&mut child), 0);
 }
 

@@ -1,8 +1,12 @@
 //! `process` and what belongs to it: as the container's own process, and again by `exec --process`.
 
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::process::Stdio;
+
 use serde_json::{Value, json};
 
-use crate::support::{Bundle, privileged};
+use crate::support::{Bundle, finish, privileged, until};
 
 /// The default process with these arguments, and fields that are set or (with null) taken out.
 fn process(args: &[&str], fields: Value) -> Value {
@@ -89,6 +93,60 @@ fn environment_and_home() {
     let unknown = json!({"uid": 4321, "gid": 0});
     prints(&["env"], json!({"env": ["PATH=/bin"], "user": unknown}), "PATH=/bin\nHOME=/\n");
     prints(&["env"], json!({"env": ["PATH=/bin", "HOME=/my"]}), "PATH=/bin\nHOME=/my\n");
+}
+
+/// An image that was made with umask 077: its users cannot read /etc/passwd, and have their HOME all the same, as with
+/// runc. So have the hooks that get the program's environment.
+#[test]
+fn home_of_a_passwd_for_root_alone() {
+    if !privileged() {
+        return;
+    }
+    let script = "echo $HOME; cat /tmp/hook; exec sleep 1000";
+    let bundle = Bundle::new(&["sh", "-c", script]).with(|config| {
+        config["process"]["user"] = json!({"uid": 1000, "gid": 1000});
+        config["process"]["env"] = json!(["PATH=/bin"]);
+        let args = ["sh", "-c", "echo $HOME > /tmp/hook"];
+        config["hooks"] = json!({"startContainer": [{"path": "/bin/sh", "args": args}]});
+    });
+    let root = bundle.path().join("rootfs");
+    fs::set_permissions(root.join("tmp"), fs::Permissions::from_mode(0o1777)).expect("a mode");
+    fs::set_permissions(root.join("etc/passwd"), fs::Permissions::from_mode(0o600)).expect("a mode");
+    let container = bundle.container();
+    let output = tempfile::NamedTempFile::new().expect("a file");
+    let stream = || Stdio::from(output.reopen().expect("a descriptor"));
+    let mut run = bundle.runtime();
+    run.args(["run", "-d", &container.id]).stdin(Stdio::null()).stdout(stream()).stderr(stream());
+    assert_eq!(finish(&mut run.spawn().expect("the runtime")), 0);
+    let seen = || fs::read_to_string(output.path()).expect("the output");
+    until("the output", || seen().lines().count() >= 2);
+    assert_eq!(seen(), "/home/user\n/home/user\n");
+    let home =
+        |user: &str| container.go_with(&["exec", "--user", user], &["sh", "-c", "echo $HOME"]).ok().stdout;
+    assert_eq!(home("1000:1000"), "/home/user\n");
+    assert_eq!(home("0:0"), "/root\n");
+    assert_eq!(home("4321:0"), "/\n");
+}
+
+/// What the file of the image is does not matter: a link to a device or a FIFO is no list of users.
+#[test]
+fn home_where_passwd_is_no_file() {
+    if !privileged() {
+        return;
+    }
+    let bundle = Bundle::new(&["sh", "-c", "echo $HOME"]).with(|config| {
+        config["process"]["env"] = json!(["PATH=/bin"]);
+    });
+    let passwd = bundle.path().join("rootfs/etc/passwd");
+    fs::remove_file(&passwd).expect("no passwd");
+    assert_eq!(bundle.container().go(&["run"]).ok().stdout, "/\n");
+    nix::unistd::mkfifo(&passwd, nix::sys::stat::Mode::S_IRWXU).expect("a FIFO");
+    assert_eq!(bundle.container().go(&["run"]).ok().stdout, "/\n");
+    for target in ["/dev/zero", "/proc/self/fd/0", "/missing"] {
+        fs::remove_file(&passwd).expect("removed");
+        std::os::unix::fs::symlink(target, &passwd).expect("a link");
+        assert_eq!(bundle.container().go(&["run"]).ok().stdout, "/\n", "{target}");
+    }
 }
 
 #[test]

@@ -110,6 +110,8 @@ fn what_cannot_be_added() {
         (json!({"options": ["bind", "rshared"]}), "share"),
         (json!({"type": "proc", "options": []}), "only bind mounts and tmpfs"),
         (json!({"destination": "/"}), "root of the container"),
+        (json!({"destination": "/etc/passwd"}), "not a directory"),
+        (json!({"source": "/etc/passwd", "destination": "/tmp"}), "not a directory"),
     ] {
         mounts(&bundle, &container, "add", &one(more)).fails(1, text);
     }

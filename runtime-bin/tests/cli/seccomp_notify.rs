@@ -204,7 +204,7 @@ fn a_program_that_cannot_be_executed() {
     std::fs::set_permissions(&script, std::fs::Permissions::from_mode(0o755)).expect("the mode");
     let agent = agent(&bundle);
     let container = bundle.container();
-    container.go(&["run"]).fails(1, "no such file or directory");
+    container.go(&["run"]).fails(255, "no such file or directory");
     agent.state();
     container.go(&["state"]).fails(1, "does not exist");
 }

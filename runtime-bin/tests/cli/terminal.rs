@@ -85,6 +85,42 @@ fn the_mode_is_restored_after_a_failure() {
     assert!(!session.raw(), "the mode is restored");
 }
 
+/// Size and modes are set before the program runs: it sees no change of them, and its first line ends as all others do.
+#[test]
+fn a_program_of_exec_finds_its_terminal_ready() {
+    if !privileged() {
+        return;
+    }
+    let bundle = Bundle::new(&["sleep", "1000"]);
+    let container = bundle.container();
+    container.go(&["run", "-d"]).ok();
+    for _ in 0..10 {
+        let script = "stty -a; stty size; echo end";
+        let mut command = bundle.runtime();
+        command.args(["exec", "-t", &container.id, "sh", "-c", script]);
+        let mut session = Session::start(&mut command);
+        let text = read_until(&mut session.master, "end");
+        assert!(text.contains(" -onlcr"), "{text:?}");
+        assert!(text.contains("33 44\r\n") && !text.contains("\r\r\n"), "{text:?}");
+        assert_eq!(finish(&mut session.child), 0);
+        assert!(!session.raw(), "the mode is restored");
+    }
+}
+
+#[test]
+fn the_mode_is_restored_after_a_failure_of_exec() {
+    if !privileged() {
+        return;
+    }
+    let bundle = Bundle::new(&["sleep", "1000"]);
+    let container = bundle.container();
+    container.go(&["run", "-d"]).ok();
+    let mut session = Session::start(bundle.runtime().args(["exec", "-t", &container.id, "/nosuch"]));
+    read_until(&mut session.master, "no such file or directory");
+    assert_eq!(finish(&mut session.child), 255);
+    assert!(!session.raw(), "the mode is restored");
+}
+
 #[test]
 fn control_c_reaches_the_container() {
     if !privileged() {

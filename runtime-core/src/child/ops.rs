@@ -379,6 +379,9 @@ pub enum Op {
     RootAttributes { set: u64 },
     /// Propagation of the new root.
     RootPropagation { flags: u64 },
+    /// Standard streams that are on a memory device of the host (/dev/null and its kind) are opened anew on
+    /// the node of that device below the root, if it has one.
+    OwnStreams,
 
     // ---- process ------------------------------------------------------------------------------
     /// setrlimit(2).
@@ -434,7 +437,7 @@ pub enum Op {
     /// `$PATH`) as the final user, so that `create` can report a missing one.
     FindProgram { candidates: Slice },
     /// Runs a hook to its end: `args` and `env` are arrays of [`Str`]; `timeout` in milliseconds,
-    /// 0 for none; standard input is [`Slot::STATE`]. `home_uid` as with `Execute`.
+    /// 0 for none; standard input is [`Slot::STATE`]. `home_uid` as with `PrepareProgram`.
     Hook { path: Str, args: Slice, env: Slice, timeout: u32, home_uid: u32 },
     /// Closes what leads to the host: all slots but those that the end of the lane needs ([`Slot::SYNC`],
     /// [`Slot::GATE`], [`Slot::STATE`]). Who hears of the process then may bring others of the container here.
@@ -445,9 +448,12 @@ pub enum Op {
     /// Makes every descriptor from the header's `base` on close-on-exec.
     CloseDescriptors,
     /// Makes all that [`Op::Execute`] needs: pointers to arguments and environment, the umask. With
-    /// `home_uid` other than `u32::MAX`, HOME is added from /etc/passwd.
+    /// `home_uid` other than `u32::MAX`, HOME is added from /etc/passwd, as `FindHome` has found it.
     PrepareProgram { args: Slice, env: Slice, home_uid: u32 },
     /// execve(2) of the program that `FindProgram` found, and no other call: a filter may be loaded.
-    /// The arguments are those of `PrepareProgram`.
-    Execute { args: Slice },
+    /// The arguments are those of `PrepareProgram`. With `exits` a refusal is the process's own: it says why on its
+    /// standard error output and exits; otherwise the parent is told.
+    Execute { args: Slice, exits: bool },
+    /// Looks up the user's home directory in /etc/passwd, which the user may not be able to read.
+    FindHome { uid: u32 },
 }

@@ -93,7 +93,7 @@ pub mod nr {
     pub const SCHED_SETATTR: usize = 314; pub const SECCOMP: usize = 317; pub const EXECVEAT: usize = 322;
     pub const MEMFD_CREATE: usize = 319; pub const FACCESSAT: usize = 269;
     pub const ADD_KEY: usize = 248; pub const REQUEST_KEY: usize = 249; pub const KILL: usize = 62;
-    pub const CLOCK_GETTIME: usize = 228; pub const SCHED_YIELD: usize = 24; pub const SOCKETPAIR: usize = 53; pub const GETPPID: usize = 110; pub const MADVISE: usize = 28;
+    pub const CLOCK_GETTIME: usize = 228; pub const SCHED_YIELD: usize = 24; pub const SOCKETPAIR: usize = 53; pub const GETPPID: usize = 110; pub const MADVISE: usize = 28; pub const EXIT: usize = 60;
 }
 
 /// Call numbers that differ between architectures.
@@ -122,7 +122,7 @@ pub mod nr {
     pub const SCHED_SETATTR: usize = 274; pub const SECCOMP: usize = 277; pub const EXECVEAT: usize = 281;
     pub const MEMFD_CREATE: usize = 279; pub const FACCESSAT: usize = 48;
     pub const ADD_KEY: usize = 217; pub const REQUEST_KEY: usize = 218; pub const KILL: usize = 129; pub const CLOCK_GETTIME: usize = 113;
-    pub const SCHED_YIELD: usize = 124; pub const SOCKETPAIR: usize = 199; pub const GETPPID: usize = 173; pub const MADVISE: usize = 233;
+    pub const SCHED_YIELD: usize = 124; pub const SOCKETPAIR: usize = 199; pub const GETPPID: usize = 173; pub const MADVISE: usize = 233; pub const EXIT: usize = 93;
 }
 
 /// Call numbers that all architectures share.

@@ -23,7 +23,8 @@ impl Container {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::WrongState`] for a container that runs.
+    /// [`ErrorKind::WrongState`] for a container that runs. [`ErrorKind::Hook`] if poststop hooks failed: the container
+    /// is deleted all the same, and a program should only warn then (runtime.md, "Lifecycle", step 13).
     pub fn delete(self) -> Result<()> {
         self.delete_ended().explained()
     }
@@ -52,7 +53,7 @@ impl Container {
     ///
     /// # Errors
     ///
-    /// Kind [`ErrorKind::Timeout`] if that call goes on for 30 s nevertheless; the text says which process it is in.
+    /// As [`delete`](Self::delete) for poststop hooks. Kind [`ErrorKind::Timeout`] if that other call goes on for 30 s nevertheless; the text says which process it is in.
     pub fn delete_force(self) -> Result<()> {
         self.end_and_delete().explained()
     }
@@ -75,10 +76,7 @@ impl Container {
     fn end(&self, record: &Record) -> Result<()> {
         let init = self.live_init(record)?;
         if let Some(init) = &init {
-            match signal_process(init, libc::SIGKILL) {
-                Err(error) if error.kind() != ErrorKind::WrongState => return Err(error),
-                _ => {}
-            }
+            kill(init)?;
         }
         let cgroup = self.cgroup(record)?;
         if !cgroup.is_none() {
@@ -120,6 +118,19 @@ impl Container {
             Err(error) => Err(error),
         }
     }
+}
+
+/// Kills a process; one that has ended meanwhile is as good.
+fn kill(init: &OwnedFd) -> Result<()> {
+    match signal_process(init, libc::SIGKILL) {
+        Err(error) if error.kind() == ErrorKind::WrongState => Ok(()),
+        other => other,
+    }
+}
+
+/// Kills a process and waits for its end.
+pub(super) fn end_process(init: &OwnedFd) -> Result<()> {
+    kill(init).and_then(|()| await_end(init))
 }
 
 fn await_end(init: &OwnedFd) -> Result<()> {

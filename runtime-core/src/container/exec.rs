@@ -10,7 +10,7 @@ use crate::cgroup::Cgroup;
 use crate::child::ops::Point;
 use crate::confinement::Explained;
 use crate::error::{Error, Result};
-use crate::launch::{self, Inputs, ParentLane, Receiver};
+use crate::launch::{self, Child, Inputs, ParentLane, Receiver};
 use crate::plan::{ExecOptions, LaunchPlan};
 use crate::process::Process;
 use crate::resctrl;
@@ -25,10 +25,30 @@ impl Container {
     /// The container has stopped, or is paused and the options do not ignore that; the program does
     /// not exist or may not be executed.
     pub fn exec(&self, process: &ValidProcess, options: &ExecOptions) -> Result<Process> {
-        self.execute(process, options).explained()
+        self.execute(process, options, None).explained()
     }
 
-    fn execute(&self, process: &ValidProcess, options: &ExecOptions) -> Result<Process> {
+    /// As [`exec`](Self::exec), but gives the master of the process's terminal to `prepare` before the program runs: what
+    /// is to be set about a terminal, the program shall not see change. It is not called without a terminal.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`exec`](Self::exec), and that of `prepare`: then no program has run.
+    pub fn exec_on_terminal(
+        &self,
+        process: &ValidProcess,
+        options: &ExecOptions,
+        mut prepare: impl FnMut(OwnedFd) -> Result<()>,
+    ) -> Result<Process> {
+        self.execute(process, options, Some(&mut prepare)).explained()
+    }
+
+    fn execute(
+        &self,
+        process: &ValidProcess,
+        options: &ExecOptions,
+        mut prepare: Option<Prepare<'_>>,
+    ) -> Result<Process> {
         let record = self.entry.record()?;
         let init = match status_and_init(&self.entry, &record)? {
             (Status::Paused, _) if !options.ignore_paused => {
@@ -61,10 +81,14 @@ impl Container {
         };
         let receiver = Receiver::new(&spec, || State::new(&record, Status::Running));
         let receiver = receiver.as_ref();
-        match self.launch(&plan, &init, &cgroup, &record, receiver) {
+        let mut launch = |cgroup: &Cgroup| {
+            let prepare = prepare.as_mut().map(|prepare| &mut **prepare as Prepare<'_>);
+            self.launch(&plan, &init, Lane { cgroup, record: &record, prepare }, receiver)
+        };
+        match launch(&cgroup) {
             // The container has sub-cgroups with controllers: where its init is, a process may be.
             Err(error) if error.raw_errno() == Some(Errno::EBUSY) && options.cgroups.is_empty() => {
-                self.launch(&plan, &init, &own_cgroup(&cgroup, &record)?, &record, receiver)
+                launch(&own_cgroup(&cgroup, &record)?)
             }
             Err(error) if error.raw_errno() == Some(Errno::EBUSY) => {
                 Err(error.context("adding pid of a new process to cgroups"))
@@ -77,22 +101,21 @@ impl Container {
         &self,
         plan: &LaunchPlan,
         init: &OwnedFd,
-        cgroup: &Cgroup,
-        record: &Record,
+        mut lane: Lane<'_>,
         receiver: Option<&Receiver<'_>>,
     ) -> Result<Process> {
-        let (moved, clones) = (unit::mover(record).is_some(), self.shared.host.clone3());
+        let (moved, clones) = (unit::mover(lane.record).is_some(), self.shared.host.clone3());
         let inputs = Inputs {
             stdio: [None; 3],
             preserved: plan.preserved,
-            cgroup: cgroup.clone_target().filter(|_| !moved && clones),
-            tasks: if moved { Vec::new() } else { cgroup.entrances(!clones)? },
+            cgroup: lane.cgroup.clone_target().filter(|_| !moved && clones),
+            tasks: if moved { Vec::new() } else { lane.cgroup.entrances(!clones)? },
             gate: None,
             target: Some(init.as_fd()),
             privileged: self.shared.host.is_privileged(),
             timings: self.shared.timings.as_ref(),
         };
-        self.launched(plan, &inputs, &mut Lane { cgroup, record }, receiver)
+        self.launched(plan, &inputs, &mut lane, receiver)
             // An exec has no init of its own to speak of.
             .map_err(|error| error.framed(START_FRAME))
     }
@@ -132,10 +155,14 @@ fn following_cgroup(record: &Record) -> Result<Cgroup> {
     }
 }
 
+/// What is to be done with the master of a terminal before the program runs.
+type Prepare<'a> = &'a mut dyn FnMut(OwnedFd) -> Result<()>;
+
 /// The parent lane of an exec.
 struct Lane<'a> {
     cgroup: &'a Cgroup,
     record: &'a Record,
+    prepare: Option<Prepare<'a>>,
 }
 
 impl ParentLane for Lane<'_> {
@@ -161,6 +188,13 @@ impl ParentLane for Lane<'_> {
 
     fn privileged(&self) -> bool {
         false
+    }
+
+    fn before_program(&mut self, child: &mut Child<'_>) -> Result<()> {
+        match &mut self.prepare {
+            Some(prepare) => child.take_console().map_or(Ok(()), prepare),
+            None => Ok(()),
+        }
     }
 
     fn reached(&mut self, _: Point, _: i32) -> Result<Vec<OwnedFd>> {

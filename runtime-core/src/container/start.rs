@@ -21,8 +21,8 @@ impl Container {
     ///
     /// # Errors
     ///
-    /// The container is not `created`; a hook fails or the seccomp agent cannot be reached, and the
-    /// container is killed then; the program cannot be executed.
+    /// The container is not `created`; a hook fails, the seccomp agent cannot be reached, or the program cannot be
+    /// executed (see [`ExecveFailure`](crate::plan::ExecveFailure)): the container has stopped then.
     pub fn start(&self) -> Result<()> {
         self.open_and_follow().explained()
     }
@@ -63,14 +63,15 @@ impl Container {
         Ok(())
     }
 
-    /// Lets the init go on to the program. One whose seccomp listener nobody has is killed: each call
-    /// that its filter notifies of would wait for ever.
+    /// Lets the init go on to the program. After an error it has no program, or may wait for ever, such as for
+    /// an agent that has not got the seccomp listener: it is ended, so that the container can be deleted or made again.
     fn open_gate(&self, connection: &OwnedFd, record: &Record, spec: &ValidSpec) -> Result<()> {
         let limit = limit(&spec.hooks.start_container);
         // As the filter is not loaded until now, the agent gets what it gets from other runtimes.
         let receiver = Receiver::new(spec, || State::new(record, Status::Creating));
         let Some((receiver, init)) = receiver.zip(record.init) else {
-            return launch::open_gate(connection, &record.start_steps, limit, None);
+            return launch::open_gate(connection, &record.start_steps, limit, None)
+                .map_err(|error| self.killed(record, error));
         };
         let Some(pidfd) = alive(init)? else {
             return Err(self.wrong_state("cannot start a container that has stopped"));
@@ -80,12 +81,16 @@ impl Container {
             .map_err(|error| self.killed(record, error))
     }
 
-    /// Kills the init after a failure.
+    /// Ends the init after a failure: the status is `stopped` when the error is told.
     fn killed(&self, record: &Record, error: Error) -> Error {
-        match self.kill_init(record) {
+        match self.end_init(record) {
             Ok(()) => error,
             Err(second) => error.hint(format!("the container could not be killed: {second}")),
         }
+    }
+
+    fn end_init(&self, record: &Record) -> Result<()> {
+        self.live_init(record)?.map_or(Ok(()), |init| super::delete::end_process(&init))
     }
 
     pub(super) fn kill_init(&self, record: &Record) -> Result<()> {

@@ -100,6 +100,11 @@ impl<'a> Child<'a> {
         }
     }
 
+    /// The master of its terminal, when it has sent one; the first call takes it.
+    pub(crate) fn take_console(&mut self) -> Option<OwnedFd> {
+        self.console.take()
+    }
+
     /// Tells of a step of the caller's lane, if anybody wants to know.
     pub(super) fn mark(&self, step: impl FnOnce() -> String) {
         self.shared.mark(step);

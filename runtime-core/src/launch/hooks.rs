@@ -2,9 +2,9 @@
 
 use std::fs::File;
 use std::io::{Seek, SeekFrom};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd, RawFd};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus};
 use std::time::Duration;
 
@@ -15,6 +15,8 @@ use nix::sys::stat::{Mode, SFlag, fstat};
 
 use super::failure::{hook_operation, killed_by, printed};
 use super::sealed;
+use crate::call;
+use crate::child::syscall::{common, nr};
 use crate::error::{Error, ErrorKind, Result};
 use crate::spec::{Hook, hook};
 use crate::state::State;
@@ -43,8 +45,9 @@ pub(crate) fn run_hooks(hooks: &[Hook], state: &State) -> Result<()> {
         return Ok(());
     }
     let outputs = Outputs::open(state)?;
+    let place = Place::of(state)?;
     let state = File::from(state_file(state)?);
-    hooks.iter().try_for_each(|hook| run(hook, &state, &outputs))
+    hooks.iter().try_for_each(|hook| run(hook, &state, &outputs, &place))
 }
 
 /// Runs the poststop hooks: all of them, whatever becomes of each (runtime.md, "Lifecycle", step 13).
@@ -57,13 +60,14 @@ pub(crate) fn run_poststop(hooks: &[Hook], state: &State) -> Result<()> {
         return Ok(());
     }
     let input = File::from(state_file(state)?);
+    let place = Place::of(state)?;
     let mut errors = Vec::new();
     // The container is gone: no other call could run them later.
     let outputs = Outputs::open(state).unwrap_or_else(|error| {
-        errors.push(error);
+        errors.push(error.kind_of(ErrorKind::Hook));
         Outputs { stdout: None, stderr: None }
     });
-    errors.extend(hooks.iter().filter_map(|hook| run(hook, &input, &outputs).err()));
+    errors.extend(hooks.iter().filter_map(|hook| run(hook, &input, &outputs, &place).err()));
     if errors.is_empty() { Ok(()) } else { Err(Error::all(errors)) }
 }
 
@@ -120,7 +124,63 @@ fn output_file(path: &Path) -> std::result::Result<File, Errno> {
     Ok(file.into())
 }
 
-fn run(hook: &Hook, state: &File, outputs: &Outputs) -> Result<()> {
+/// Where a hook begins, and which of the caller's descriptors have to be kept from it.
+struct Place {
+    directory: PathBuf,
+    highest: RawFd,
+}
+
+impl Place {
+    fn of(state: &State) -> Result<Self> {
+        let bundle = Path::new(&state.bundle);
+        // An engine may have removed the bundle before it deletes the container: hooks are to run all the same.
+        let directory = if bundle.is_dir() { bundle } else { Path::new("/") };
+        Ok(Self { directory: directory.to_owned(), highest: highest_descriptor()? })
+    }
+
+    /// Makes the hook begin here, with descriptors 0 to 2 alone and with no signal blocked.
+    ///
+    /// The caller may have left descriptors open on purpose, such as those for the container, and may
+    /// wait for its signals with all of them blocked.
+    fn put(&self, command: &mut Command) {
+        let highest = self.highest;
+        command.current_dir(&self.directory);
+        // SAFETY: between fork and execve the closure makes system calls only.
+        unsafe { command.pre_exec(move || close_at_exec(highest).and_then(|()| unblock_signals())) };
+    }
+}
+
+/// The highest descriptor of this process where close_range(2) is denied, else 0.
+fn highest_descriptor() -> Result<RawFd> {
+    const NONE: u32 = i32::MAX as u32;
+    if call!(common::CLOSE_RANGE, NONE, NONE, libc::CLOSE_RANGE_CLOEXEC).is_ok() {
+        return Ok(0);
+    }
+    let open = process::open_descriptors().map_err(|error| Error::io("list \"/proc/self/fd\"", &error))?;
+    Ok(open.into_iter().max().unwrap_or(0))
+}
+
+/// Marks descriptors 3 and up. They are not closed: std tells over one of them why execve failed.
+fn close_at_exec(highest: RawFd) -> std::io::Result<()> {
+    match call!(common::CLOSE_RANGE, 3, u32::MAX, libc::CLOSE_RANGE_CLOEXEC) {
+        Err(libc::ENOSYS | libc::EPERM) => {}
+        other => return other.map(drop).map_err(std::io::Error::from_raw_os_error),
+    }
+    for number in 3..=highest {
+        // Some of them are not open.
+        call!(nr::FCNTL, number, libc::F_SETFD, libc::FD_CLOEXEC).ok();
+    }
+    Ok(())
+}
+
+fn unblock_signals() -> std::io::Result<()> {
+    let none = 0u64;
+    call!(nr::RT_SIGPROCMASK, libc::SIG_SETMASK, &raw const none, 0, size_of::<u64>())
+        .map(drop)
+        .map_err(std::io::Error::from_raw_os_error)
+}
+
+fn run(hook: &Hook, state: &File, outputs: &Outputs, place: &Place) -> Result<()> {
     let call = || hook_operation(&hook.origin, &format!("hook {:?}", hook.path));
     let failed = |error: std::io::Error| {
         Error::io(call(), &error).kind_of(ErrorKind::Hook).origin(hook.origin.clone())
@@ -135,6 +195,7 @@ fn run(hook: &Hook, state: &File, outputs: &Outputs) -> Result<()> {
         .stdin(input)
         .stdout(outputs.stdout.as_ref().unwrap_or(&output).try_clone().map_err(failed)?)
         .stderr(outputs.stderr.as_ref().unwrap_or(&output).try_clone().map_err(failed)?);
+    place.put(&mut command);
     if let Some(name) = hook.args.first() {
         command.arg0(name);
     }

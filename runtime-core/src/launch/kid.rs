@@ -9,14 +9,14 @@ use crate::child::report::Detail;
 use crate::child::syscall::{common, nr};
 
 const F_DUPFD_CLOEXEC: usize = 1030;
-const F_SETFD: usize = 2;
+const F_GETFD: usize = 1;
+const FD_CLOEXEC: usize = 1;
 const O_CLOEXEC: usize = 0o2000000;
 const O_DIRECTORY_CLOEXEC: usize = libc::O_DIRECTORY as usize | O_CLOEXEC;
 const CLOSE_RANGE_UNSHARE: usize = 2;
 const AT_FDCWD: i32 = -100;
 const PROC_SUPER_MAGIC: usize = 0x9fa0;
 const EPERM: i32 = 1;
-const EBADF: i32 = 9;
 const ENOSYS: i32 = 38;
 const AT_EMPTY_PATH: usize = 0x1000;
 
@@ -87,11 +87,10 @@ fn follow(orders: &Orders) -> Step {
     } else {
         hold(orders, above, &mut held)?;
     }
-    // Preserved descriptors keep their numbers, and survive the execs. One that the caller has not opened is none.
+    // Preserved descriptors keep their numbers. Between them may be closed ones, and the caller's own.
     for number in 3..orders.base {
-        match call!(nr::FCNTL, number, F_SETFD, 0) {
-            Err(EBADF) => {}
-            other => other.map(drop).map_err(at(Detail::Dup))?,
+        if call!(nr::FCNTL, number, F_GETFD).is_ok_and(|flags| flags & FD_CLOEXEC != 0) {
+            call!(nr::CLOSE, number).map_err(at(Detail::Dup))?;
         }
     }
     for (from, give) in held.iter().zip(&orders.gives).filter(|(from, _)| **from >= 0) {

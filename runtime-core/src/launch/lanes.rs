@@ -29,6 +29,10 @@ pub(crate) trait ParentLane {
     fn prepare(&mut self, _point: Point, _pid: i32) -> Result<()> {
         Ok(())
     }
+    /// Does what has to be done before the program of an exec runs.
+    fn before_program(&mut self, _child: &mut Child<'_>) -> Result<()> {
+        Ok(())
+    }
     /// Does what belongs to a point (hooks); the descriptors go to the child, one by one.
     fn reached(&mut self, point: Point, pid: i32) -> Result<Vec<OwnedFd>>;
 }
@@ -92,6 +96,7 @@ fn step(plan: &LaunchPlan, op: &ParentOp, child: &mut Child<'_>, lane: &mut dyn 
         ParentOp::LetRun => {
             child.expect_reports()?;
             child.finish_stage()?;
+            lane.before_program(child)?;
             child.release(&[])?;
         }
         ParentOp::Answer(Point::IdMaps) => {

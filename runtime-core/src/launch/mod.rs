@@ -25,7 +25,6 @@ mod wait;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
-use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, FdFlag, OFlag, fcntl, open};
 use nix::sys::stat::Mode;
 
@@ -44,7 +43,7 @@ use crate::child::ops::{Op, Slot};
 use crate::error::{Error, Result};
 use crate::plan::{Join, LaunchPlan};
 use crate::sys::memfd::Purpose;
-use crate::sys::{namespace, socket};
+use crate::sys::{namespace, process, socket};
 use crate::timings::Timings;
 use stage::Stage;
 use times::Shared;
@@ -141,16 +140,16 @@ fn is_inheritable(fd: i32) -> bool {
     fcntl(fd, FcntlArg::F_GETFD).is_ok_and(|flags| flags & closed_on_exec == 0)
 }
 
-/// The first number above the preserved descriptors: the caller promised 3 and up, each must be
-/// there.
+/// The first number above the preserved descriptors. Numbers that are closed stay closed, as with runc and crun:
+/// Podman passes `--preserve-fds 3` for number 5 alone.
 fn base(preserved: u32) -> Result<i32> {
-    // A number beyond every descriptor ends the search as a missing one does.
-    let end = i32::try_from(preserved).ok().and_then(|count| count.checked_add(3)).unwrap_or(i32::MAX);
-    match (3..end).find(|fd| !is_inheritable(*fd)) {
-        None => Ok(end),
-        Some(missing) => Err(Error::system(format!("preserve descriptor {missing}"), Errno::EBADF)
-            .hint("--preserve-fds N needs the descriptors 3 to 2+N to be open, and not close-on-exec")),
+    if preserved == 0 {
+        return Ok(3);
     }
+    let end = i32::try_from(preserved).ok().and_then(|count| count.checked_add(3)).unwrap_or(i32::MAX);
+    let open = process::open_descriptors().map_err(|error| Error::io("list \"/proc/self/fd\"", &error))?;
+    let last = open.into_iter().filter(|fd| (3..end).contains(fd) && is_inheritable(*fd)).max();
+    Ok(last.map_or(3, |last| last + 1))
 }
 
 /// /dev/null, when a standard stream of the caller is needed and closed.

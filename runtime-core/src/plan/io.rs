@@ -32,6 +32,13 @@ pub(super) fn take_terminal(lanes: &mut Lanes, process: &ValidProcess) {
     }
 }
 
+/// Streams of the host's memory devices become those of the container's. A terminal is the container's own.
+pub(super) fn own_streams(lanes: &mut Lanes, process: &ValidProcess) {
+    if !process.terminal {
+        lanes.push(Op::OwnStreams);
+    }
+}
+
 /// Variables that tell the program of sockets which wait from descriptor 3 on (sd_listen_fds(3)).
 pub(super) fn listen_variables(env: &mut Vec<String>, count: Option<u32>) {
     if let Some(count) = count {

@@ -31,7 +31,7 @@ use crate::host::Host;
 use crate::spec::{ValidProcess, ValidSpec};
 
 pub(crate) use image::ChildPlan;
-pub use options::{CreateOptions, ExecOptions};
+pub use options::{CreateOptions, ExecOptions, ExecveFailure};
 
 /// The launch of an init or of an exec, complete and immutable.
 #[derive(Debug)]

@@ -2,6 +2,20 @@
 
 use crate::cgroup::Location;
 
+/// What becomes of a process whose program was found, and is refused by execve(2) all the same: it has no `#!` line, its
+/// interpreter is missing, it is for another architecture, its arguments are too long.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ExecveFailure {
+    /// The call that lets the program run (`run`, `start`, `exec`) returns an error of the kind
+    /// [`ProgramNotExecutable`](crate::ErrorKind::ProgramNotExecutable). Where a seccomp filter denies sendmsg(2) the
+    /// call learns nothing, and the process ends with exit status 1.
+    #[default]
+    Error,
+    /// The call succeeds, and the process ends: it writes why to its standard error output, and exits with 255. This is
+    /// what runc does and what engines rely on.
+    Exit,
+}
+
 /// Choices of `create` and `run`.
 #[derive(Debug, Clone)]
 pub struct CreateOptions {
@@ -11,6 +25,7 @@ pub struct CreateOptions {
     pub(crate) no_new_keyring: bool,
     pub(crate) preserve_fds: u32,
     pub(crate) listen_fds: Option<u32>,
+    pub(crate) execve_failure: ExecveFailure,
     pub(crate) notify_socket: Option<String>,
     pub(crate) gate: bool,
     pub(crate) rootless: bool,
@@ -32,6 +47,7 @@ impl CreateOptions {
             no_new_keyring: false,
             preserve_fds: 0,
             listen_fds: None,
+            execve_failure: ExecveFailure::Error,
             notify_socket: None,
             gate: true,
             rootless: false,
@@ -70,6 +86,13 @@ impl CreateOptions {
         self
     }
 
+    /// What becomes of a program that cannot be executed; without this the call that lets it run fails.
+    #[must_use]
+    pub fn on_execve_failure(mut self, choice: ExecveFailure) -> Self {
+        self.execve_failure = choice;
+        self
+    }
+
     /// Host path of the socket that the program notifies when it is ready (sd_notify(3)). Its
     /// directory is bound to /run/notify in the container: it should hold nothing else.
     #[must_use]
@@ -100,6 +123,7 @@ pub struct ExecOptions {
     pub(crate) no_new_keyring: bool,
     pub(crate) preserve_fds: u32,
     pub(crate) listen_fds: Option<u32>,
+    pub(crate) execve_failure: ExecveFailure,
     pub(crate) ignore_paused: bool,
     pub(crate) cgroups: Vec<String>,
     /// The caller may not clone into the cgroup: somebody else moves the process.
@@ -115,6 +139,7 @@ impl ExecOptions {
             no_new_keyring: false,
             preserve_fds: 0,
             listen_fds: None,
+            execve_failure: ExecveFailure::Error,
             ignore_paused: false,
             cgroups: Vec::new(),
             joins_cgroup: false,
@@ -140,6 +165,13 @@ impl ExecOptions {
     #[must_use]
     pub fn listen_fds(mut self, count: Option<u32>) -> Self {
         self.listen_fds = count;
+        self
+    }
+
+    /// What becomes of a program that cannot be executed; without this `exec` fails.
+    #[must_use]
+    pub fn on_execve_failure(mut self, choice: ExecveFailure) -> Self {
+        self.execve_failure = choice;
         self
     }
 

@@ -6,8 +6,8 @@ use super::namespaces::{self, Layout};
 use super::rlimits::{self, By};
 use super::rootfs;
 use super::{
-    CreateOptions, ExecOptions, LaunchPlan, ParentOp, devices, hooks, idmap, io, lsm, process, scheduler,
-    seccomp, sysctl,
+    CreateOptions, ExecOptions, ExecveFailure, LaunchPlan, ParentOp, devices, hooks, idmap, io, lsm, process,
+    scheduler, seccomp, sysctl,
 };
 use crate::cgroup::Mode;
 use crate::child::ops::{Maps, Op, Point, RootSwitch, Slot};
@@ -40,6 +40,7 @@ pub(super) fn create(spec: &ValidSpec, host: &Host, options: &CreateOptions) -> 
     rootfs::late_read_only(lanes, context);
     rootfs::late_read_only_paths(lanes, context);
     rootfs::switch_root(lanes, context)?;
+    io::own_streams(lanes, process);
     sysctl::names_and_sysctls(lanes, context);
     if limits_by == By::Child {
         rlimits::rlimits(lanes, process, By::Child, false);
@@ -54,6 +55,7 @@ pub(super) fn create(spec: &ValidSpec, host: &Host, options: &CreateOptions) -> 
         forks: false,
         hooks: Some(context),
         listen_fds: options.listen_fds,
+        execve_failure: options.execve_failure,
     };
     become_program(lanes, &run)?;
 
@@ -105,6 +107,7 @@ pub(super) fn exec(
     join_container(lanes, spec, enters_user_namespace);
     exec_root(lanes, spec, options);
     io::console(lanes, process, false, !forks);
+    io::own_streams(lanes, process);
     if by == By::Child {
         rlimits::rlimits(lanes, process, by, forks);
     }
@@ -118,6 +121,7 @@ pub(super) fn exec(
         forks,
         hooks: None,
         listen_fds: options.listen_fds,
+        execve_failure: options.execve_failure,
     };
     become_program(lanes, &run)?;
     Ok(LaunchPlan {
@@ -271,6 +275,7 @@ struct Run<'a> {
     /// For `create`: its hooks and its notify socket.
     hooks: Option<Context<'a>>,
     listen_fds: Option<u32>,
+    execve_failure: ExecveFailure,
 }
 
 impl Run<'_> {
@@ -322,6 +327,7 @@ fn become_program(lanes: &mut Lanes, run: &Run<'_>) -> Result<()> {
     // They take effect with the next execve(2); the user's process may not be allowed to write them.
     lsm::labels(lanes, process, run.host)?;
     process::change_directory(lanes, process, true);
+    process::find_home(lanes, &env);
     process::change_user(lanes, process, &granted, set_groups);
     process::change_directory(lanes, process, false);
     let filter = seccomp::filter(lanes, spec)?;
@@ -369,6 +375,6 @@ fn become_program(lanes: &mut Lanes, run: &Run<'_>) -> Result<()> {
     if let Some(context) = run.hooks {
         hooks::start_container(lanes, context, &env);
     }
-    process::execute(lanes, process);
+    process::execute(lanes, process, run.execve_failure);
     Ok(())
 }

@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 
+use super::ExecveFailure;
 use super::caps::Granted;
 use super::lanes::Lanes;
 use crate::child::ops::{Op, SetGroups};
@@ -135,6 +136,13 @@ pub(super) fn environment<'a>(process: &ValidProcess, env: &'a [String]) -> Envi
     }
 }
 
+/// The home directory, while it is root that looks: /etc/passwd of an image may be for root alone.
+pub(super) fn find_home(lanes: &mut Lanes, env: &Environment<'_>) {
+    if env.home_uid != u32::MAX {
+        lanes.push(Op::FindHome { uid: env.home_uid });
+    }
+}
+
 /// All that comes before execve(2).
 pub(super) fn prepare(lanes: &mut Lanes, process: &ValidProcess, env: &Environment<'_>) {
     let op = Op::PrepareProgram {
@@ -146,7 +154,8 @@ pub(super) fn prepare(lanes: &mut Lanes, process: &ValidProcess, env: &Environme
 }
 
 /// execve(2).
-pub(super) fn execute(lanes: &mut Lanes, process: &ValidProcess) {
+pub(super) fn execute(lanes: &mut Lanes, process: &ValidProcess, failure: ExecveFailure) {
     let args = lanes.child.strings(&process.args);
-    lanes.push_from(Op::Execute { args }, &format!("{}args", process.origin));
+    let exits = failure == ExecveFailure::Exit;
+    lanes.push_from(Op::Execute { args, exits }, &format!("{}args", process.origin));
 }

@@ -4,8 +4,9 @@
 //! `allow` would turn around: what is missing must be said. A user without `uid` or `gid` is root of the
 //! container, as with runc, whose tests rely on it.
 
-use serde::Deserialize;
-use serde::de::IgnoredAny;
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{Error as _, IgnoredAny, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 
 /// What a `config.json` must have where it has the objects around it.
 #[derive(Deserialize)]
@@ -95,26 +96,41 @@ struct Linux {
     _resources: Option<Resources>,
 }
 
-/// A fifo has no numbers.
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum Device {
-    Numbers {
-        #[serde(rename = "major")]
-        _major: IgnoredAny,
-        #[serde(rename = "minor")]
-        _minor: IgnoredAny,
-    },
-    Fifo {
-        #[serde(rename = "type")]
-        _kind: Fifo,
-    },
-}
+/// A fifo has no numbers. An untagged enum would say neither which field is missing nor of which device, so the
+/// fields are looked at while the parser is still at their object.
+struct Device;
 
 #[derive(Deserialize)]
-enum Fifo {
-    #[serde(rename = "p")]
-    P,
+struct DeviceFields {
+    #[serde(rename = "type")]
+    kind: Option<String>,
+    major: Option<IgnoredAny>,
+    minor: Option<IgnoredAny>,
+}
+
+impl<'de> Deserialize<'de> for Device {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(DeviceVisitor)
+    }
+}
+
+struct DeviceVisitor;
+
+impl<'de> Visitor<'de> for DeviceVisitor {
+    type Value = Device;
+
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("a device")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Device, A::Error> {
+        let device = DeviceFields::deserialize(MapAccessDeserializer::new(map))?;
+        match (device.kind.as_deref(), device.major, device.minor) {
+            (Some("p"), ..) | (_, Some(_), Some(_)) => Ok(Device),
+            (_, None, _) => Err(A::Error::missing_field("major")),
+            (_, Some(_), None) => Err(A::Error::missing_field("minor")),
+        }
+    }
 }
 
 #[derive(Deserialize)]

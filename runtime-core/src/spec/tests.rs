@@ -267,6 +267,22 @@ fn devices() {
 }
 
 #[test]
+fn a_device_without_a_number_is_named_with_the_number() {
+    let whole = serde_json::json!({"path": "/dev/a", "type": "c", "major": 1, "minor": 3});
+    for missing in ["major", "minor"] {
+        for kind in ["c", "b", "u"] {
+            let mut device = whole.clone();
+            device["path"] = "/dev/z".into();
+            device["type"] = kind.into();
+            device.as_object_mut().unwrap().remove(missing);
+            let devices = serde_json::json!([whole, device]);
+            refused("/linux/devices", devices, &format!("linux.devices[1]: missing field `{missing}`"));
+        }
+    }
+    accepted("/linux/devices", serde_json::json!([whole, {"path": "/dev/fifo", "type": "p"}]));
+}
+
+#[test]
 fn of_equal_variables_the_last_counts() {
     let spec = accepted("/process/env", serde_json::json!(["A=1", "B=2", "A=3", "C="]));
     assert_eq!(spec.process.unwrap().env, ["A=3", "B=2", "C="]);

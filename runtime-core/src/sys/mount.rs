@@ -4,6 +4,7 @@ use std::ffi::CStr;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 use nix::errno::Errno;
+use nix::sys::stat::fstat;
 
 const FSOPEN_CLOEXEC: u32 = 1;
 const FSCONFIG_SET_FLAG: u32 = 0;
@@ -83,7 +84,7 @@ pub(crate) fn clone_tree(path: &CStr, recursive: bool, nofollow: bool) -> Result
     }
 }
 
-/// Puts a detached mount on what `destination` is.
+/// Puts a detached mount on what `destination` is. ENOTDIR is a file on a directory or the reverse, as mount(2) has it.
 pub(crate) fn attach(mount: BorrowedFd<'_>, destination: BorrowedFd<'_>) -> Result<(), Errno> {
     // SAFETY: plain numbers and empty C strings.
     let moved = unsafe {
@@ -96,7 +97,14 @@ pub(crate) fn attach(mount: BorrowedFd<'_>, destination: BorrowedFd<'_>) -> Resu
             MOVE_BY_DESCRIPTORS,
         )
     };
-    Errno::result(moved).map(drop)
+    match Errno::result(moved) {
+        Err(Errno::EINVAL) if is_directory(mount)? != is_directory(destination)? => Err(Errno::ENOTDIR),
+        other => other.map(drop),
+    }
+}
+
+fn is_directory(fd: BorrowedFd<'_>) -> Result<bool, Errno> {
+    Ok(fstat(fd)?.st_mode & libc::S_IFMT == libc::S_IFDIR)
 }
 
 /// Sets and clears attributes (MOUNT_ATTR_*) of a mount, and its propagation (MS_*; 0 leaves it).

@@ -214,3 +214,10 @@ pub(crate) fn set_scheduler(pid: i32, attributes: &[u8]) -> Result<(), Errno> {
     let set = unsafe { libc::syscall(libc::SYS_sched_setattr, pid, attributes.as_ptr(), 0) };
     Errno::result(set).map(drop)
 }
+
+/// The numbers of the descriptors that this process has open, and that of the list itself.
+pub(crate) fn open_descriptors() -> std::io::Result<Vec<RawFd>> {
+    let entries = std::fs::read_dir("/proc/self/fd")?;
+    let numbers = entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    Ok(numbers.collect())
+}

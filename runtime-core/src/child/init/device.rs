@@ -108,6 +108,9 @@ fn bind_tree(node: &Node, tree: i32, parent: i32, name: &'static core::ffi::CStr
     if !node.is(&file::stat(tree, c"").at(Detail::Stat)?) {
         return Err(Failure { errno: errno::EINVAL, detail: Detail::NotTheRequestedNode as u32 });
     }
+    // Devices on a read-only mount can be written. Their mode and owner cannot be changed: it is the node of the
+    // host, and a user namespace may map that one's owner.
+    mount::attributes(tree, mount::MOUNT_ATTR_RDONLY, 0, 0, false)?;
     let target = file::regular(parent, name)?;
     let moved = mount::move_to(tree, target);
     file::close(target);

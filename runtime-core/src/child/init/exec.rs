@@ -5,8 +5,9 @@ use core::ffi::{CStr, c_char};
 use crate::child::ops::{Slice, Str};
 use crate::child::report::Detail;
 use crate::child::syscall::{common, nr};
-use crate::file::{self, AT_FDCWD, O_CLOEXEC, O_NONBLOCK};
-use crate::{At, Failure, Init, Step, call, errno};
+use crate::file::{self, AT_FDCWD, O_CLOEXEC};
+use crate::home::{HOME_BYTES, Home};
+use crate::{At, Failure, Init, Step, call, errno, refused};
 
 const SIGNALS: usize = 64;
 const SIGKILL: usize = 9;
@@ -152,10 +153,11 @@ impl Pointers {
     /// An environment, with the HOME of `uid` unless that is `u32::MAX`.
     pub fn environment(init: &Init, env: Slice, uid: u32) -> Step<Self> {
         let mut pointers = Self::of(init, env, 1 + HOME_BYTES / size_of::<usize>())?;
-        if uid != u32::MAX {
-            let mut home = Home { bytes: [0; HOME_BYTES] };
-            home.look_up(uid);
-            pointers.push_text(&home.bytes);
+        match &init.home {
+            _ if uid == u32::MAX => {}
+            Some(home) => pointers.push_text(&home.bytes),
+            // What root could not read, the user may (NFS, FUSE).
+            None => pointers.push_text(&Home::of(uid).unwrap_or_default().bytes),
         }
         Ok(pointers)
     }
@@ -191,90 +193,13 @@ pub fn prepare(init: &mut Init, args: Slice, env: Slice, home_uid: u32) -> Step 
 }
 
 /// `Execute`.
-pub fn execute(init: &Init) -> Step {
+pub fn execute(init: &Init, exits: bool) -> Step {
     let Some((argv, envp)) = &init.vectors else {
         return Err(Failure { errno: errno::EINVAL, detail: Detail::Execve as u32 });
     };
     let program = init.plan.text(Str(init.program));
-    call!(nr::EXECVE, program.as_ptr(), argv.start(), envp.start()).at(Detail::Execve).map(drop)
-}
-
-const HOME_BYTES: usize = 512;
-
-/// `HOME=…`, NUL-terminated.
-struct Home {
-    bytes: [u8; HOME_BYTES],
-}
-
-impl Home {
-    /// The home directory that /etc/passwd gives the user, or "/".
-    fn look_up(&mut self, uid: u32) {
-        self.set(b"/");
-        let Ok(file) = call!(nr::OPENAT, AT_FDCWD, c"/etc/passwd".as_ptr(), O_CLOEXEC | O_NONBLOCK) else { return };
-        let file = file as i32;
-        if file::stat(file, c"").is_ok_and(|stat| stat.kind() == file::S_IFREG) {
-            self.read(file, uid);
-        }
-        file::close(file);
-    }
-
-    /// Goes through the file by lines; a line longer than the buffer is skipped.
-    fn read(&mut self, file: i32, uid: u32) {
-        /// An image's passwd beyond this is not read on.
-        const LIMIT: usize = 1 << 20;
-        let mut buffer = [0u8; 4096];
-        let (mut held, mut total, mut skipping) = (0, 0, false);
-        while total < LIMIT {
-            let Ok(len @ 1..) = call!(nr::READ, file, buffer[held..].as_mut_ptr(), buffer.len() - held) else { break };
-            total += len;
-            held += len;
-            let mut start = 0;
-            while let Some(end) = buffer[start..held].iter().position(|byte| *byte == b'\n') {
-                if !core::mem::take(&mut skipping) && self.take_line(start, start + end, &buffer, uid) {
-                    return;
-                }
-                start += end + 1;
-            }
-            buffer.copy_within(start..held, 0);
-            held -= start;
-            if held == buffer.len() {
-                (held, skipping) = (0, true);
-            }
-        }
-        if !skipping {
-            self.take_line(0, held, &buffer, uid);
-        }
-    }
-
-    /// name:password:uid:gid:comment:home:shell
-    fn take_line(&mut self, start: usize, end: usize, buffer: &[u8], uid: u32) -> bool {
-        let mut fields = buffer[start..end].split(|byte| *byte == b':').skip(2);
-        let matches = fields.next().and_then(decimal) == Some(uid);
-        match fields.nth(2) {
-            Some(home) if matches && !home.is_empty() => {
-                self.set(home);
-                true
-            }
-            _ => false,
-        }
-    }
-
-    fn set(&mut self, home: &[u8]) {
-        const PREFIX: &[u8] = b"HOME=";
-        let home = if home.len() + PREFIX.len() < self.bytes.len() { home } else { b"/" };
-        self.bytes = [0; HOME_BYTES];
-        self.bytes[..PREFIX.len()].copy_from_slice(PREFIX);
-        self.bytes[PREFIX.len()..PREFIX.len() + home.len()].copy_from_slice(home);
+    match call!(nr::EXECVE, program.as_ptr(), argv.start(), envp.start()) {
+        Err(errno) if exits => refused::end(program, errno),
+        other => other.at(Detail::Execve).map(drop),
     }
 }
-
-/// A strict decimal number.
-fn decimal(text: &[u8]) -> Option<u32> {
-    if text.is_empty() {
-        return None;
-    }
-    text.iter().try_fold(0u32, |value, digit| {
-        value.checked_mul(10)?.checked_add((*digit as char).to_digit(10)?)
-    })
-}
-

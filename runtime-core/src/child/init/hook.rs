@@ -57,10 +57,14 @@ fn run_with(init: &Init, hook: &Hook, timeout: u32, output: i32) -> Step {
     wait(pid, timeout)
 }
 
-/// In the hook's process: streams, then execve.
+/// In the hook's process: streams and directory, then execve. Before the root changes that is the root file
+/// system, as with runc, and then the program's: the directory of the caller is no business of the container's.
 fn become_hook(init: &Init, hook: &Hook, streams: [i32; 3]) -> Result<(), i32> {
     for (stream, fd) in streams.into_iter().enumerate() {
         call!(nr::DUP3, fd, stream, 0)?;
+    }
+    if init.fd(Slot::ROOT) >= 0 {
+        call!(nr::FCHDIR, init.fd(Slot::ROOT))?;
     }
     mark_from(3, init.plan.base)?;
     call!(nr::UMASK, init.umask)?;

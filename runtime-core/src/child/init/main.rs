@@ -27,13 +27,16 @@ mod copyup;
 mod device;
 mod exec;
 mod file;
+mod home;
 mod hook;
 mod mount;
 mod namespace;
 mod process;
+mod refused;
 mod reveal;
 mod stage;
 mod start;
+mod streams;
 mod sync;
 mod times;
 mod view;
@@ -114,6 +117,8 @@ pub struct Init {
     program: u32,
     /// Arguments and environment of the program.
     vectors: Option<(exec::Pointers, exec::Pointers)>,
+    /// The variable HOME, when it has been looked up.
+    home: Option<home::Home>,
     /// The umask to restore when the plan sets none.
     umask: usize,
     /// What `CopyMode` found, for the next `NewFilesystem`.
@@ -152,6 +157,7 @@ impl Init {
             init_pid: 0,
             program: 0,
             vectors: None,
+            home: None,
             umask,
             mode: None,
             read_only_root: false,
@@ -298,6 +304,7 @@ impl Init {
             Op::OpenJoinedRoot => mount::open_joined_root(self),
             Op::RootAttributes { set } => mount::attributes(self.fd(Slot::ROOT), set, 0, 0, false),
             Op::RootPropagation { flags } => mount::propagation(flags),
+            Op::OwnStreams => streams::own(self),
 
             Op::Rlimit { resource, soft, hard } => process::rlimit(resource, soft, hard),
             Op::OomScoreAdj { value } => process::oom_score_adj(self, value),
@@ -338,7 +345,11 @@ impl Init {
             Op::AwaitStart => sync::await_start(self),
             Op::CloseDescriptors => exec::close_on_exec(self.plan.base),
             Op::PrepareProgram { args, env, home_uid } => exec::prepare(self, args, env, home_uid),
-            Op::Execute { .. } => exec::execute(self),
+            Op::Execute { args: _, exits } => exec::execute(self, exits),
+            Op::FindHome { uid } => {
+                self.home = home::Home::of(uid);
+                Ok(())
+            }
         }
     }
 }
@@ -387,12 +398,24 @@ fn begin(base: i32, lane: Lane) -> Step<Init> {
     Init::new(base, inherited, lane)
 }
 
-/// exit_group(2).
+/// exit_group(2); where a filter denies that, exit(2), which is as good for one thread; and where it denies both, an
+/// instruction that the kernel ends a process for, also the first one of a pid namespace.
 fn exit(status: usize) -> ! {
     loop {
-        // The call does not come back; the loop is for the type.
-        if call!(nr::EXIT_GROUP, status).is_err() {
-            continue;
-        }
+        call!(nr::EXIT_GROUP, status).ok();
+        call!(nr::EXIT, status).ok();
+        trap();
     }
+}
+
+#[cfg(target_arch = "x86_64")]
+fn trap() {
+    // SAFETY: the instruction raises SIGILL and touches nothing.
+    unsafe { core::arch::asm!("ud2", options(nomem, nostack)) };
+}
+
+#[cfg(target_arch = "aarch64")]
+fn trap() {
+    // SAFETY: the instruction raises SIGTRAP and touches nothing.
+    unsafe { core::arch::asm!("brk #1", options(nomem, nostack)) };
 }

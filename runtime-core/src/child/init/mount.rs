@@ -11,7 +11,7 @@ use crate::{At, Failure, Init, Step, call, device, errno, namespace};
 const OPEN_TREE_CLONE: usize = 1;
 const AT_RECURSIVE: usize = 0x8000;
 const MOVE_BY_DESCRIPTORS: usize = 0x4 | 0x40;
-const MOUNT_ATTR_RDONLY: u64 = 1;
+pub const MOUNT_ATTR_RDONLY: u64 = 1;
 const MNT_DETACH: usize = 2;
 const CLONE_NEWNS: usize = 0x20000;
 const MS_MOVE: usize = 0x2000;
@@ -115,9 +115,17 @@ fn clone_descriptor(fd: i32, recursive: bool) -> Step<i32> {
 
 /// Puts the detached `mount` on what `destination` is.
 pub fn move_to(mount: i32, destination: i32) -> Step {
-    call!(common::MOVE_MOUNT, mount, c"".as_ptr(), destination, c"".as_ptr(), MOVE_BY_DESCRIPTORS)
-        .at(Detail::MoveMount)
-        .map(drop)
+    match call!(common::MOVE_MOUNT, mount, c"".as_ptr(), destination, c"".as_ptr(), MOVE_BY_DESCRIPTORS) {
+        // mount(2) says so of a file on a directory, and Docker knows these words.
+        Err(errno::EINVAL) if is_directory(mount) != is_directory(destination) => Err(errno::ENOTDIR),
+        other => other,
+    }
+    .at(Detail::MoveMount)
+    .map(drop)
+}
+
+fn is_directory(fd: i32) -> bool {
+    file::stat(fd, c"").is_ok_and(|stat| stat.kind() == file::S_IFDIR)
 }
 
 /// `OpenRoot`.

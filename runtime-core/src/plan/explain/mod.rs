@@ -28,6 +28,7 @@ impl ChildPlan {
             | Op::LoopbackUp
             | Op::OpenJoinedRoot
             | Op::VerifyProc
+            | Op::OwnStreams
             | Op::KeepCapabilities
             | Op::NoNewPrivileges
             | Op::AwaitWord
@@ -104,7 +105,8 @@ impl ChildPlan {
             | Op::FindProgram { .. }
             | Op::Hook { .. }
             | Op::PrepareProgram { .. }
-            | Op::Execute { .. } => self.process(op),
+            | Op::Execute { .. }
+            | Op::FindHome { .. } => self.process(op),
         }
     }
 
@@ -288,7 +290,8 @@ impl ChildPlan {
                 };
                 format!("prepare {} arguments, {} variables{home}", args.len, env.len)
             }
-            Op::Execute { args } => format!("execute {}", self.strings_text(args)),
+            Op::Execute { args, exits: _ } => format!("execute {}", self.strings_text(args)),
+            Op::FindHome { uid } => format!("look up HOME of user {uid}"),
             _ => String::new(),
         }
     }
@@ -297,7 +300,7 @@ impl ChildPlan {
     /// in `PATH`, or none, makes no path of a name.
     pub(crate) fn program_name(&self) -> String {
         let args = self.ops().iter().find_map(|op| match op {
-            Op::Execute { args } => Some(self.words(*args, 1)),
+            Op::Execute { args, .. } => Some(self.words(*args, 1)),
             _ => None,
         });
         args.iter().flatten().next().map_or_else(String::new, |name| self.text(Str(*name)).into_owned())

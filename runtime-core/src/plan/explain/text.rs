@@ -22,6 +22,7 @@ pub(super) fn plain(op: &Op) -> &'static str {
         Op::LoopbackUp => "bring the loopback interface up",
         Op::OpenJoinedRoot => "open the root of the container",
         Op::VerifyProc => "verify that the source is a procfs",
+        Op::OwnStreams => "open streams of the host's memory devices in the root",
         Op::KeepCapabilities => "keep capabilities over the change of user",
         Op::NoNewPrivileges => "set no_new_privs",
         Op::AwaitWord => "wait for the word of the runtime",
