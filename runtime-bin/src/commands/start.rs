@@ -4,10 +4,11 @@ use std::os::fd::AsFd as _;
 
 use runtime_core::Result;
 
-use super::Context;
 use super::run::bind_notify;
+use super::{Context, prepare_memory};
 
 pub(super) fn run(context: &Context<'_>) -> Result<()> {
+    prepare_memory();
     let runtime = context.runtime()?;
     let container = runtime.container(&context.id())?;
     let notify = bind_notify(&runtime, &context.id())?;
