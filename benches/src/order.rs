@@ -36,6 +36,9 @@ SECTIONS
   {
 ";
 
+/// How many bytes that no command executes a pattern may place.
+const IDLE: u64 = 4096;
+
 const FOOTER: &str = "  }\n}\nINSERT BEFORE .text;\n";
 
 /// Executes the command, to be traced by the parent.
@@ -90,16 +93,32 @@ pub(crate) fn script(workspace: &Workspace, subject: &Subject) -> Result<String,
     let mut usual: Vec<_> = users.iter().collect();
     usual.sort_by_key(|(begin, users)| (Reverse(users.len()), **begin));
     let mut known = HashSet::new();
+    let idle = idle(&symbols, &users);
     let names = usual.iter().filter_map(|(begin, _)| symbols.get(begin)).map(|(_, name)| name);
-    let lines = names.map(|name| line(name, &members)).filter(|line| known.insert(line.clone()));
+    let lines = names.map(|name| line(name, &members, &idle)).filter(|line| known.insert(line.clone()));
     Ok([HEADER.to_owned()].into_iter().chain(lines).chain([FOOTER.to_owned()]).collect())
 }
 
+/// Bytes of the functions that no command executes, by the pattern that they would be placed by.
+fn idle(symbols: &Symbols, users: &BTreeMap<u64, BTreeSet<usize>>) -> HashMap<String, u64> {
+    let mut idle = HashMap::new();
+    for (begin, (end, name)) in symbols.iter().filter(|(begin, _)| !users.contains_key(begin)) {
+        *idle.entry(pattern(name)).or_default() += end - begin;
+    }
+    idle
+}
+
 /// What places a function. The compiler puts one that it takes for unlikely into a section `.text.unlikely.NAME`.
-fn line(name: &str, members: &HashMap<String, String>) -> String {
+/// A generic function has hundreds of forms, whose names differ in the hash alone: it is placed by the whole name, which
+/// the next compiler changes, where the others would make the usual part much larger.
+fn line(name: &str, members: &HashMap<String, String>, idle: &HashMap<String, u64>) -> String {
+    let pattern = pattern(name);
     match members.get(name) {
         Some(member) => format!("    *libc.a:{member}(.text .text.*)\n"),
-        None => format!("    *(.text*.{})\n", pattern(name)),
+        None if idle.get(&pattern).is_some_and(|bytes| *bytes > IDLE) => {
+            format!("    *(.text*.{}*)\n", name.split(".llvm.").next().unwrap_or(name))
+        }
+        None => format!("    *(.text*.{pattern})\n"),
     }
 }
 
@@ -142,7 +161,9 @@ fn take(subject: &Subject) -> Result<BTreeSet<u64>, Failure> {
 }
 
 /// Functions: where each begins, where it ends, its name.
-fn symbols(program: &Path) -> Result<BTreeMap<u64, (u64, String)>, Failure> {
+type Symbols = BTreeMap<u64, (u64, String)>;
+
+fn symbols(program: &Path) -> Result<Symbols, Failure> {
     let text = output(Command::new("nm").args(["-S", "--defined-only"]).arg(program))?;
     let symbol = |line: &str| {
         let [begin, size, kind, name] = line.split(' ').collect::<Vec<_>>()[..] else { return None };
