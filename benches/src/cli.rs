@@ -22,6 +22,7 @@ USAGE: benches [options]
   --json FILE        write every sample and the statistics to FILE
   --plot FILE        draw the times: an SVG file
   --check-floor      compare what is seen inside the floors' containers and the runtime's, and nothing else
+  --order            print the linker script that puts what the usual commands execute side by side, and nothing else
   --view v2|host     v2: /sys/fs/cgroup is cgroup v2 only, in a private mount namespace (default);
                      host: /sys/fs/cgroup as it is
   --filters          compare compilers of seccomp filters instead; needs no root
@@ -39,6 +40,8 @@ pub(crate) enum Invocation {
     Filters {
         runs: usize,
     },
+    /// Not for people: see [`crate::order`].
+    Traced(Vec<OsString>),
     /// Not for people: see [`crate::peak`].
     PeakOf(Vec<OsString>),
 }
@@ -56,6 +59,8 @@ pub(crate) struct Options {
     pub(crate) json: Option<PathBuf>,
     pub(crate) plot: Option<PathBuf>,
     pub(crate) check_floor: bool,
+    /// Print the script of [`crate::order`].
+    pub(crate) order: bool,
     pub(crate) view: View,
 }
 
@@ -70,8 +75,10 @@ impl Options {
 
 pub(crate) fn parse() -> Result<Invocation, Failure> {
     let mut arguments = std::env::args_os().skip(1);
-    if arguments.next().is_some_and(|first| first == crate::peak::OPTION) {
-        return Ok(Invocation::PeakOf(arguments.collect()));
+    match arguments.next() {
+        Some(first) if first == crate::peak::OPTION => return Ok(Invocation::PeakOf(arguments.collect())),
+        Some(first) if first == crate::order::OPTION => return Ok(Invocation::Traced(arguments.collect())),
+        _ => {}
     }
     parse_from(lexopt::Parser::from_env())
 }
@@ -90,6 +97,7 @@ fn parse_from(mut parser: lexopt::Parser) -> Result<Invocation, Failure> {
         json: None,
         plot: None,
         check_floor: false,
+        order: false,
         view: View::V2,
     };
     while let Some(argument) = parser.next().map_err(bad)? {
@@ -103,6 +111,7 @@ fn parse_from(mut parser: lexopt::Parser) -> Result<Invocation, Failure> {
             Long("all") => options.all = true,
             Long("plot") => options.plot = Some(parser.value().map_err(bad)?.into()),
             Long("check-floor") => options.check_floor = true,
+            Long("order") => options.order = true,
             Long("json") => options.json = Some(parser.value().map_err(bad)?.into()),
             Long("view") => options.view = text(&mut parser)?.parse()?,
             other => return Err(bad(other.unexpected())),

@@ -1,12 +1,15 @@
 //! One call of a program, measured.
 
 use std::fs::File;
-use std::path::Path;
-use std::process::{Command, Stdio};
+use std::os::unix::process::ExitStatusExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitStatus, Stdio};
 use std::time::Instant;
 
+use nix::sys::wait::WaitStatus;
+
 use crate::failure::Failure;
-use crate::peak;
+use crate::{order, peak};
 
 /// The only variable that the programs get.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -29,6 +32,9 @@ pub(crate) enum Gauge {
     SystemCalls,
     /// Instructions outside of the kernel, likewise; few virtual machines let one count them.
     Instructions,
+    /// Executes the program step by step, and leaves where its instructions were in the file of [`addresses`], each a line;
+    /// the result is their number.
+    Addresses,
 }
 
 impl Gauge {
@@ -47,6 +53,11 @@ impl Gauge {
                 command.arg(peak::OPTION).arg(program);
                 command
             }
+            Self::Addresses => {
+                let mut command = Command::new("/proc/self/exe");
+                command.arg(order::OPTION).arg(program);
+                command
+            }
             Self::SystemCalls => perf("raw_syscalls:sys_enter", program, &counts),
             Self::Instructions => perf("instructions:u", program, &counts),
         };
@@ -63,6 +74,14 @@ impl Gauge {
                 let text = String::from_utf8_lossy(&output.stdout).into_owned();
                 (output.status, peak::field(&text, self))
             }
+            Self::Addresses => {
+                let child = command.stdout(Stdio::null()).spawn().map_err(|error| failed(&error))?;
+                let (status, seen) = order::follow(child.id()).map_err(|errno| failed(&errno))?;
+                let text: String = seen.iter().map(|address| format!("{address}\n")).collect();
+                std::fs::write(addresses(log), text).map_err(|error| failed(&error))?;
+                let code = if let WaitStatus::Exited(_, code) = status { code } else { 1 };
+                (ExitStatus::from_raw(code << 8), Some(seen.len() as f64))
+            }
             Self::SystemCalls | Self::Instructions => {
                 let status = command.stdout(Stdio::null()).status();
                 let status = status.map_err(Failure::during("start perf (Debian: linux-perf)"))?;
@@ -75,6 +94,11 @@ impl Gauge {
         }
         value.ok_or_else(|| failed(&"no measurement"))
     }
+}
+
+/// Where [`Gauge::Addresses`] leaves them.
+pub(crate) fn addresses(log: &Path) -> PathBuf {
+    log.with_extension("addresses")
 }
 
 /// Counts an event of the program and its descendants; the number begins a line of the file `counts`.

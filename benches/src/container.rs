@@ -64,6 +64,10 @@ impl<'a> Container<'a> {
         self.call(gauge, &["exec", &self.id, program])
     }
 
+    pub(crate) fn state(&self, gauge: Gauge) -> Result<f64, Failure> {
+        self.call(gauge, &["state", &self.id])
+    }
+
     /// As many at once: milliseconds until the last has ended.
     pub(crate) fn exec_at_once(&self, count: usize, program: &str) -> Result<f64, Failure> {
         let state = text(&self.subject.state)?;

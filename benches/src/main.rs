@@ -13,6 +13,7 @@ mod failure;
 mod filters;
 mod floor;
 mod measure;
+mod order;
 mod peak;
 mod plot;
 mod report;
@@ -40,6 +41,7 @@ fn main() -> ExitCode {
         }
         Ok(Invocation::Filters { runs }) => filters::report(runs).map(|text| print!("{text}")),
         Ok(Invocation::PeakOf(command)) => return peak::helper(&command),
+        Ok(Invocation::Traced(command)) => return order::helper(&command),
         Ok(Invocation::Compare(options)) => compare(&options),
         Err(failure) => Err(failure),
     };
@@ -59,6 +61,10 @@ fn compare(options: &Options) -> Result<(), Failure> {
     let stop = Stop::on_signals()?;
     view::enter(options.view)?;
     let workspace = Workspace::new()?;
+    if options.order {
+        let subject = Subject::runtime("runtime", &options.runtime, &workspace)?;
+        return order::script(&workspace, &subject).map(|text| print!("{text}"));
+    }
     let subjects = subjects(options, &workspace)?;
     if options.check_floor {
         let floor = subjects.iter().find(|subject| subject.is_floor);

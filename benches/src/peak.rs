@@ -52,7 +52,7 @@ pub(crate) fn field(text: &str, gauge: Gauge) -> Option<f64> {
         Gauge::PeakMemory => numbers.next()?,
         Gauge::Faults => numbers.nth(1)?,
         Gauge::Processor => numbers.nth(2)?.map(|micros| micros / 1000.0),
-        Gauge::Time | Gauge::SystemCalls | Gauge::Instructions => None,
+        Gauge::Time | Gauge::SystemCalls | Gauge::Instructions | Gauge::Addresses => None,
     }
 }
 

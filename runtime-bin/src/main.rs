@@ -3,7 +3,8 @@
 //! It parses arguments, keeps the log file and chooses exit codes; everything that a container is
 //! made of is in the library. Each error is returned up to this file and logged here, once.
 
-#![forbid(unsafe_code)]
+#![cfg_attr(all(target_env = "gnu", not(test)), no_main)]
+#![deny(unsafe_code)]
 
 mod args;
 mod commands;
@@ -23,6 +24,7 @@ mod process_spec;
 mod signal_name;
 mod size;
 mod stages;
+mod start;
 mod sub_cgroup;
 mod table;
 mod terminal;
@@ -31,7 +33,6 @@ mod user;
 mod version;
 
 use std::io::Write as _;
-use std::process::ExitCode;
 
 use args::{Matches, Request, Values};
 use failure::Failure;
@@ -43,12 +44,14 @@ use log::Log;
 #[global_allocator]
 static ALLOCATOR: dlmalloc::GlobalDlmalloc = dlmalloc::GlobalDlmalloc;
 
-/// Bytes of the stack and of the heap that nearly every command uses.
-const STACK: usize = 60 << 10;
-const HEAP: usize = 60 << 10;
+/// With glibc the entry is in [`start`].
+#[cfg(not(all(target_env = "gnu", not(test))))]
+fn main() -> std::process::ExitCode {
+    start::run()
+}
 
-fn main() -> ExitCode {
-    runtime_core::prefault(STACK, HEAP);
+/// The program; the result is its exit code.
+fn program() -> u8 {
     let (values, request) = args::parse(std::env::args_os().skip(1));
     let log = match globals::log(&values) {
         Ok(log) => log,
@@ -60,12 +63,12 @@ fn main() -> ExitCode {
         Ok(Request::Run(matches)) => run(&log, &values, matches),
         Err(usage) => {
             log.error(&usage.message);
-            ExitCode::from(usage.code)
+            usage.code
         }
     }
 }
 
-fn run(log: &Log, values: &Values, matches: Matches) -> ExitCode {
+fn run(log: &Log, values: &Values, matches: Matches) -> u8 {
     let result = runtime_core::reset_child_signal()
         .and_then(|()| Globals::resolve(values))
         .map_err(Failure::from)
@@ -79,21 +82,21 @@ fn run(log: &Log, values: &Values, matches: Matches) -> ExitCode {
             result
         });
     match result {
-        Ok(code) => ExitCode::from(code),
+        Ok(code) => code,
         Err(failure) => fail(log, &failure),
     }
 }
 
-fn fail(log: &Log, failure: &Failure) -> ExitCode {
+fn fail(log: &Log, failure: &Failure) -> u8 {
     log.debug(|| format!("failed: {:?}", failure.kind));
     log.error(&failure.message);
-    ExitCode::from(failure.code)
+    failure.code
 }
 
-fn show(text: &str) -> ExitCode {
+fn show(text: &str) -> u8 {
     match std::io::stdout().write_all(text.as_bytes()) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(()) => 0,
         // The reader has closed the pipe: nothing to say and nobody to say it to.
-        Err(_) => ExitCode::FAILURE,
+        Err(_) => 1,
     }
 }

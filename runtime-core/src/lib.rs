@@ -32,6 +32,7 @@ pub use process::{Exit, Process, reset_child_signal};
 pub use runtime::{DEFAULT_STATE_ROOT, Listed, Runtime, RuntimeBuilder};
 pub use state::{OCI_VERSION, State, Status};
 pub use sys::memory::prefault;
+pub use sys::streams::guard_standard_streams;
 
 /// The example of the README is compiled with the documentation's.
 #[cfg(doctest)]

@@ -3,7 +3,7 @@
 use runtime_core::plan::{CreateOptions, ExecveFailure};
 use runtime_core::{Bundle, Container, CreatePlan, Error, ErrorKind, Result, Runtime};
 
-use super::{Context, creating_runtime, print};
+use super::{Context, creating_runtime, prepare_memory, print};
 use crate::args::options;
 use crate::failure::Failure;
 use crate::handover::{self, Handover};
@@ -38,6 +38,7 @@ fn hand_over(handover: &Handover, container: &mut Container) -> Result<()> {
 
 /// The container's plan; its warnings are logged.
 pub(super) fn plan(context: &Context<'_>) -> Result<(Runtime, CreatePlan)> {
+    prepare_memory();
     let options = context.options();
     let id = context.id();
     let listening = handover::listening();

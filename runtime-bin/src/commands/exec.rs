@@ -4,8 +4,8 @@ use runtime_core::plan::{ExecOptions, ExecveFailure};
 use runtime_core::spec::ValidProcess;
 use runtime_core::{Error, Process, Result};
 
-use super::Context;
 use super::run::wait;
+use super::{Context, prepare_memory};
 use crate::args::options;
 use crate::fd_socket;
 use crate::foreground::Foreground;
@@ -14,6 +14,7 @@ use crate::terminal::Relay;
 use crate::{process_spec, stages, sub_cgroup, terminal};
 
 pub(super) fn run(context: &Context<'_>) -> Result<u8> {
+    prepare_memory();
     let options = context.options();
     let handover = Handover::connect(options)?;
     let container = context.container()?;

@@ -31,6 +31,10 @@ use crate::failure::Failure;
 use crate::globals::{CgroupManager, Globals};
 use crate::log::Log;
 
+/// Bytes of the stack and of the heap that a command uses which reads a configuration.
+const STACK: usize = 60 << 10;
+const HEAP: usize = 60 << 10;
+
 /// What every command gets.
 pub(crate) struct Context<'a> {
     /// The log.
@@ -110,6 +114,11 @@ pub(crate) fn run(context: &Context<'_>) -> Result<u8, Failure> {
         Verb::State => done(state::run(context)),
         Verb::Update => done(update::run(context)),
     }
+}
+
+/// For a command that reads a configuration. The others use 10 pages, fewer than this provides.
+fn prepare_memory() {
+    runtime_core::prefault(STACK, HEAP);
 }
 
 /// A runtime that makes containers.

@@ -4,10 +4,11 @@ use std::os::fd::AsFd as _;
 
 use runtime_core::{Result, Status};
 
-use super::Context;
+use super::{Context, prepare_memory};
 use crate::notify_directory;
 
 pub(super) fn run(context: &Context<'_>) -> Result<()> {
+    prepare_memory();
     let runtime = context.runtime()?;
     let container = runtime.container(&context.id())?;
     let notify = match notify_directory::manager() {

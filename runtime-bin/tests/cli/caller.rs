@@ -85,3 +85,13 @@ fn closed_standard_streams_are_dev_null() {
         assert_eq!(streams, "/dev/null\n".repeat(closed.len()), "{closed}");
     }
 }
+
+#[test]
+fn a_closed_pipe_is_an_error_and_no_signal() {
+    let (reader, writer) = std::io::pipe().expect("a pipe");
+    drop(reader);
+    let mut command = Command::new(runtime_path());
+    let status = command.arg("--version").stdout(writer).status().expect("an end");
+    // A signal has no code.
+    assert_eq!(status.code(), Some(1));
+}

@@ -15,6 +15,7 @@ pub(crate) mod process;
 pub(crate) mod raw;
 pub(crate) mod seccomp;
 pub(crate) mod socket;
+pub(crate) mod streams;
 
 use nix::errno::Errno;
 
