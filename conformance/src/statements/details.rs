@@ -26,6 +26,17 @@ pub(super) const STATEMENTS: &[Statement] = &[
             holds(report["size"].is_array(), "a terminal", report.to_string())
         },
     ),
+    must(
+        "process-terminal-streams",
+        PROCESS,
+        "with terminal all three standard streams are the terminal",
+        |case| {
+            let report = on_terminal(case)?;
+            let streams = report["streams"].as_array().cloned().unwrap_or_default();
+            let all = streams.len() == 3 && streams.iter().all(Value::is_array);
+            holds(all, "three terminals", report.to_string())
+        },
+    ),
     must("process-terminal-size", PROCESS, "consoleSize is the size of the terminal", |case| {
         case.set("/process/consoleSize", json!({"height": 11, "width": 22}));
         same("rows and columns", &json!([11, 22]), &on_terminal(case)?["size"])
@@ -134,7 +145,10 @@ fn on_terminal(case: &mut Case) -> Result<Value, Stop> {
         json!({"destination": "/dev/pts", "type": "devpts", "source": "devpts",
         "options": ["newinstance", "ptmxmode=0666", "mode=0620"]}),
     );
-    case.set("/process/args", json!(["/probe", "report=/out/report", "tty:0", "stat:/dev/console"]));
+    case.set(
+        "/process/args",
+        json!(["/probe", "report=/out/report", "tty:0", "tty:1", "tty:2", "stat:/dev/console"]),
+    );
     let path = case.share().join("console");
     let listener = Listener::new(&path)?;
     case.write_config()?;
@@ -165,9 +179,9 @@ fn on_terminal(case: &mut Case) -> Result<Value, Stop> {
     case.wait()?;
     let text = std::fs::read_to_string(case.share().join("report"))?;
     let report: Value = serde_json::from_str(&text).unwrap_or(Value::Null);
-    Ok(
-        json!({"size": report["answers"]["tty:0"]["size"], "console": report["answers"]["stat:/dev/console"]["type"]}),
-    )
+    let answers = &report["answers"];
+    let sizes = ["tty:0", "tty:1", "tty:2"].map(|stream| answers[stream]["size"].clone());
+    Ok(json!({"size": sizes[0], "streams": sizes, "console": answers["stat:/dev/console"]["type"]}))
 }
 
 /// Each type with the limits that the suite has itself: nothing is raised.
@@ -261,7 +275,13 @@ fn root_tags(case: &mut Case, value: &str) -> Result<String, Stop> {
 /// The bundles are on a shared mount, so that a slave has a master.
 fn slave(case: &mut Case) -> Outcome {
     let tags = root_tags(case, "slave")?;
-    holds(tags.contains("master:") && !tags.contains("shared:"), "a slave", format!("tags `{tags}`"))
+    // A peer group of its own beside the master sends nothing to the host.
+    let group = |tags: &str, word: &str| {
+        let tag = tags.split(' ').find_map(|tag| tag.strip_prefix(word).map(str::to_owned));
+        tag.unwrap_or_default()
+    };
+    let (master, own) = (group(&tags, "master:"), group(&tags, "shared:"));
+    holds(!master.is_empty() && master != own, "a slave", format!("tags `{tags}`"))
 }
 
 fn private(case: &mut Case) -> Outcome {

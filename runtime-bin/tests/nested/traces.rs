@@ -31,7 +31,7 @@ pub(crate) fn properties(text: &str) -> Vec<String> {
     let kinds = ["cgroup", "ipc", "mnt", "net", "pid", "user", "uts"];
     let host: Vec<String> = kinds
         .iter()
-        .filter_map(|kind| std::fs::read_link(format!("/proc/self/ns/{kind}")).ok())
+        .filter_map(|kind| std::fs::read_link(format!("/proc/thread-self/ns/{kind}")).ok())
         .map(|link| link.display().to_string())
         .collect();
     let line = |line: &str| match line.strip_prefix("namespace ") {
