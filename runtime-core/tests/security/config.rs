@@ -136,7 +136,7 @@ fn every_value_replaced_by_every_wrong_one() {
                     assert!(!error.to_string().contains('\n'), "{pointer}: {error}");
                 }
             }
-            assert!(started.elapsed() < Duration::from_secs(30), "{pointer} took too long");
+            assert!(processor_time() - before < Duration::from_secs(30), "{pointer} took too long");
         }
     }
     println!("{refused} refused, {ran} legal");
