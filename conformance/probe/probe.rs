@@ -209,6 +209,8 @@ fn answer(question: &str) -> String {
         "tty" => terminal_size(operand.parse().unwrap_or(0)),
         "mkdir" => fs::create_dir(operand).map(|()| String::new()),
         "list" => list(operand),
+        "input" => std::io::read_to_string(std::io::stdin()).map(|text| format!("\"text\":{}", quote(&text))),
+        "error" => writeln!(std::io::stderr(), "{operand}").map(|()| String::new()),
         "link" => fs::read_link(operand)
             .map(|link| format!("\"text\":{}", quote(&link.display().to_string()))),
         "stat" => fs::metadata(operand).map(|data| describe(&data)),
@@ -265,16 +267,19 @@ fn describe(data: &fs::Metadata) -> String {
     let minor = (device & 0xff) | ((device >> 12) & !0xff);
     format!(
         "\"type\":\"{kind}\",\"mode\":{},\"uid\":{},\"gid\":{},\"major\":{major},\
-         \"minor\":{minor},\"inode\":{}",
+         \"minor\":{minor},\"inode\":{},\"filesystem\":{}",
         data.mode() & 0o7777,
         data.uid(),
         data.gid(),
-        data.ino()
+        data.ino(),
+        data.dev()
     )
 }
 
 /// A hook that leaves a line: its name, what came on stdin, and where it ran.
 fn hook(args: &[String]) -> i32 {
+    // Before anything else is opened.
+    let (open, directory) = (descriptors(), std::env::current_dir().unwrap_or_default());
     let mut state = String::new();
     let heard = std::io::stdin().read_to_string(&mut state).is_ok();
     let environment: Vec<String> =
@@ -282,11 +287,12 @@ fn hook(args: &[String]) -> i32 {
     let words: Vec<String> = args.iter().map(|word| quote(word)).collect();
     let line = format!(
         "{{\"name\":{},\"heard\":{heard},\"state\":{},\"namespaces\":{},\"env\":[{}],\
-         \"args\":[{}],\"probe_seen\":{},\"init_pid_namespace\":{}}}\n",
+         \"fds\":{open},\"cwd\":{},\"args\":[{}],\"probe_seen\":{},\"init_pid_namespace\":{}}}\n",
         quote(args.get(3).map_or("", String::as_str)),
         quote(&state),
         namespaces(),
         environment.join(","),
+        quote(&directory.display().to_string()),
         words.join(","),
         Path::new("/probe").exists(),
         quote(&namespace_of_init(&state)),

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 /// What a call left behind.
@@ -38,11 +38,14 @@ impl Call {
             (false, Some(code)) => format!("exit {code}"),
             (false, None) => "died of a signal".to_owned(),
         };
-        format!("{}: {end}: {}", self.operation, self.stderr.trim())
+        match self.stderr.trim() {
+            "" => format!("{}: {end}", self.operation),
+            words => format!("{}: {end}: {words}", self.operation),
+        }
     }
 }
 
-/// Runs `command` until its end or `limit`.
+/// Runs `command`, which has its standard input, until its end or `limit`.
 ///
 /// The outputs are files, not pipes: a container that inherits them must not keep the call open.
 pub(crate) fn call(
@@ -53,7 +56,7 @@ pub(crate) fn call(
 ) -> std::io::Result<Call> {
     let out = scratch.join(format!("{operation}.out"));
     let err = scratch.join(format!("{operation}.err"));
-    command.stdin(Stdio::null()).stdout(File::create(&out)?).stderr(File::create(&err)?);
+    command.stdout(File::create(&out)?).stderr(File::create(&err)?);
     let mut child = command.spawn()?;
     let begin = Instant::now();
     let mut hung = false;

@@ -10,7 +10,7 @@ use nix::unistd::Pid;
 use serde_json::{Value, json};
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 /// Everything that one check owns. Dropping it ends the container and removes the files.
@@ -22,6 +22,8 @@ pub(crate) struct Case {
     /// The container's id.
     pub(crate) id: String,
     directory: tempfile::TempDir,
+    /// What the runtime and so a container has as standard input; nothing else than /dev/null by default.
+    pub(crate) input: Option<PathBuf>,
     /// Words before the runtime's own: a program that runs it somewhere else.
     pub(crate) under: Vec<String>,
     /// The configuration that `create` writes.
@@ -47,8 +49,14 @@ impl Case {
         let unique = directory.path().file_name().map(|name| name.to_string_lossy().into_owned());
         let id = format!("{name}-{}", unique.unwrap_or_default());
         let Options { runtime, timeout: limit, rootless, systemd, .. } = options.clone();
-        let config = crate::suite::default_config(rootless);
-        Ok(Case { runtime, limit, rootless, systemd, id, directory, under: Vec::new(), config })
+        let mut config = crate::suite::default_config(rootless);
+        // A configuration says which version has its properties.
+        let since = crate::fairness::since(name);
+        if since != "1.0" {
+            let patch = if since.matches('.').count() == 1 { ".0" } else { "" };
+            config["ociVersion"] = json!(format!("{since}{patch}"));
+        }
+        Ok(Case { runtime, limit, rootless, systemd, id, directory, input: None, under: Vec::new(), config })
     }
 
     /// The bundle's directory on the host.
@@ -70,7 +78,10 @@ impl Case {
     pub(crate) fn set(&mut self, pointer: &str, value: Value) {
         let mut here = &mut self.config;
         for key in pointer.split('/').skip(1) {
-            here = &mut here[key];
+            here = match key.parse::<usize>() {
+                Ok(index) if here.is_array() => &mut here[index],
+                _ => &mut here[key],
+            };
         }
         *here = value;
     }
@@ -146,6 +157,10 @@ impl Case {
         command.arg("--root").arg(self.directory.path().join("root"));
         command.args(self.systemd.then_some("--systemd-cgroup")).args(words);
         let operation = words.first().copied().unwrap_or("nothing");
+        command.stdin(match &self.input {
+            Some(path) => fs::File::open(path)?.into(),
+            None => Stdio::null(),
+        });
         Ok(call(&mut command, operation, &self.directory.path().join("scratch"), self.limit)?)
     }
 
@@ -171,6 +186,13 @@ impl Case {
     /// Where the runtime is told to write the pid.
     pub(crate) fn pid_file(&self) -> String {
         self.directory.path().join("pid").display().to_string()
+    }
+
+    /// Whether something of that id is beside the state directory, where `..` leads.
+    pub(crate) fn beside_the_state(&self, id: &str) -> bool {
+        let place = self.directory.path().join("root").join(id);
+        let Some(name) = place.file_name() else { return false };
+        id.contains("..") && self.directory.path().join(name).exists()
     }
 
     /// `create`, which must succeed.
@@ -246,6 +268,11 @@ impl Case {
         fs::read(path).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default()
     }
 
+    /// What came on the standard error of `create`, which the container process shares.
+    pub(crate) fn errors(&self) -> String {
+        fs::read_to_string(self.directory.path().join("scratch/create.err")).unwrap_or_default()
+    }
+
     /// Waits for the report of a container that has been started.
     pub(crate) fn hear(&self) -> Result<Value, Stop> {
         let begin = Instant::now();
@@ -259,8 +286,7 @@ impl Case {
                 });
             }
             if ended || begin.elapsed() > self.limit {
-                let errors = self.directory.path().join("scratch/create.err");
-                let errors = fs::read_to_string(errors).unwrap_or_default();
+                let errors = self.errors();
                 return fail("the container process prints its report", format!("none; {errors}"));
             }
             std::thread::sleep(Duration::from_millis(2));
@@ -292,6 +318,19 @@ impl Case {
             return fail("no container is left by a failed create", "state still knows it");
         }
         Ok(create.describe())
+    }
+
+    /// As `refuses`, where the same configuration is accepted with `good` at that place: so it is
+    /// this value that is refused, and not something that this machine lacks.
+    pub(crate) fn refuses_but(&mut self, pointer: &str, good: Value, bad: Value) -> Outcome {
+        self.set(pointer, good);
+        let control = self.create()?;
+        if !control.ok() {
+            return skip(format!("refused with a valid value as well: {}", control.describe()));
+        }
+        must(self.raw(&["delete", "--force", &self.id])?)?;
+        self.set(pointer, bad);
+        self.refuses_at_start()
     }
 
     /// As `refuses`, for properties of `process` too, which `start` may be the first to look at.
@@ -346,7 +385,14 @@ impl Case {
 
 /// A call that has to succeed.
 pub(crate) fn must(call: Call) -> Result<(), Stop> {
-    if call.ok() { Ok(()) } else { fail(format!("{} succeeds", call.operation), call.describe()) }
+    let (expected, seen) = (format!("{} succeeds", call.operation), call.describe());
+    match call.ok() {
+        true => Ok(()),
+        false if call.refused() && ["create", "start"].contains(&call.operation.as_str()) => {
+            Err(Stop::Refused { expected, seen })
+        }
+        false => fail(expected, seen),
+    }
 }
 
 /// A call that has to generate an error.

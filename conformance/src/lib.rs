@@ -13,7 +13,9 @@ mod case;
 mod cgroup;
 mod coverage;
 mod differences;
+mod fairness;
 mod holder;
+mod page;
 mod report;
 mod socket;
 mod statements;
@@ -21,6 +23,7 @@ mod suite;
 mod tree;
 mod verdict;
 
+pub use page::{html, introduction};
 pub use report::{inventory, junit, markdown, summary, tap_line};
 pub use suite::{Options, run};
 pub use verdict::{Record, Verdict};

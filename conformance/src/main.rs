@@ -1,6 +1,8 @@
 //! The program: judges a runtime and prints what it found.
 
-use conformance::{Options, Record, Verdict, inventory, junit, markdown, run, summary, tap_line};
+use conformance::{
+    Options, Record, Verdict, html, introduction, inventory, junit, markdown, run, summary, tap_line,
+};
 use lexopt::prelude::*;
 use std::io::IsTerminal;
 use std::path::PathBuf;
@@ -9,8 +11,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 const USAGE: &str = "usage: conformance --runtime PATH [--filter TEXT]... [--tap] [--junit FILE]
-                   [--report FILE.md] [--timeout SECONDS] [--rootless] [--jobs N]
-                   [--systemd-cgroup]
+                   [--report FILE.md] [--html FILE.html] [--timeout SECONDS] [--rootless] [--jobs N]
+                   [--systemd-cgroup] [--newest]
        conformance --inventory";
 
 struct Arguments {
@@ -18,6 +20,7 @@ struct Arguments {
     tap: bool,
     junit: Option<PathBuf>,
     report: Option<PathBuf>,
+    html: Option<PathBuf>,
     inventory: bool,
 }
 
@@ -48,6 +51,7 @@ fn parse() -> Result<Arguments, lexopt::Error> {
         tap: !std::io::stdout().is_terminal(),
         junit: None,
         report: None,
+        html: None,
         inventory: false,
     };
     let mut parser = lexopt::Parser::from_env();
@@ -58,12 +62,14 @@ fn parse() -> Result<Arguments, lexopt::Error> {
             Long("tap") => found.tap = true,
             Long("junit") => found.junit = Some(parser.value()?.into()),
             Long("report") => found.report = Some(parser.value()?.into()),
+            Long("html") => found.html = Some(parser.value()?.into()),
             Long("timeout") => {
                 found.options.timeout = Duration::from_secs(parser.value()?.parse()?);
             }
             Long("jobs") => found.options.jobs = parser.value()?.parse()?,
             Long("rootless") => found.options.rootless = true,
             Long("systemd-cgroup") => found.options.systemd = true,
+            Long("newest") => found.options.newest = true,
             Long("inventory") => found.inventory = true,
             _ => return Err(argument.unexpected()),
         }
@@ -90,13 +96,16 @@ fn judge(arguments: &Arguments) -> std::io::Result<ExitCode> {
     if let Some(file) = &arguments.junit {
         std::fs::write(file, junit(&records))?;
     }
+    let name = arguments.options.runtime.display().to_string();
     if let Some(file) = &arguments.report {
-        let name = arguments.options.runtime.display().to_string();
         std::fs::write(file, markdown(&name, &records))?;
+    }
+    if let Some(file) = &arguments.html {
+        std::fs::write(file, html(&introduction(&arguments.options), &records))?;
     }
     // A comment in TAP, so that the last line serves both readers.
     println!("{}{}", if tap { "# " } else { "" }, summary(&records));
-    let failed = records.iter().any(|record| matches!(record.verdict, Verdict::Fail { .. }));
+    let failed = records.iter().any(Record::failed);
     Ok(if failed || records.is_empty() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
@@ -107,7 +116,8 @@ fn progress(record: &Record) {
         Verdict::Pass(_) => println!("pass  {id} ({} ms)", record.milliseconds),
         Verdict::Skip(reason) => println!("skip  {id}: {reason}"),
         Verdict::Fail { expected, seen } => {
-            println!("FAIL  {id}: {}\n      expected: {expected}\n      seen: {seen}", record.statement);
+            let word = if record.binding { "FAIL" } else { "other" };
+            println!("{word:5} {id}: {}\n      expected: {expected}\n      seen: {seen}", record.statement);
         }
     }
 }

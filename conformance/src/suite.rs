@@ -1,6 +1,7 @@
 //! Runs the statements' checks against one runtime.
 
 use crate::case::Case;
+use crate::fairness::{is_choice, numbers, since};
 use crate::statements::{Proof, Statement, all};
 use crate::verdict::{Record, Stop, Verdict};
 use serde_json::{Value, json};
@@ -30,6 +31,8 @@ pub struct Options {
     pub systemd: bool,
     /// How many checks run at a time.
     pub jobs: usize,
+    /// Judge by the newest specification, whatever version the runtime says that it implements.
+    pub newest: bool,
 }
 
 impl Options {
@@ -43,6 +46,7 @@ impl Options {
             rootless: !nix::unistd::geteuid().is_root(),
             systemd: false,
             jobs: 2,
+            newest: false,
         }
     }
 
@@ -61,7 +65,8 @@ impl Options {
 /// Only what prevents a run at all: no scratch directory, no way to become the reaper.
 pub fn run(options: &Options, each: impl Fn(&Record) + Sync) -> io::Result<Vec<Record>> {
     nix::sys::prctl::set_child_subreaper(true)?;
-    let directory = tempfile::Builder::new().prefix("conformance-").tempdir()?;
+    let directory =
+        tempfile::Builder::new().prefix("conformance-").tempdir_in(std::env::temp_dir().canonicalize()?)?;
     fs::set_permissions(directory.path(), PermissionsExt::from_mode(0o755))?;
     let probe = directory.path().join("probe");
     fs::write(&probe, PROBE)?;
@@ -72,6 +77,7 @@ pub fn run(options: &Options, each: impl Fn(&Record) + Sync) -> io::Result<Vec<R
         options.runtime = options.runtime.canonicalize()?;
     }
     let options = &options;
+    let version = if options.newest { None } else { implemented(&options.runtime) };
     let private = Private::new(directory.path());
     let chosen: Vec<&Statement> = all().filter(|statement| options.wants(statement)).collect();
     let next = AtomicUsize::new(0);
@@ -83,7 +89,9 @@ pub fn run(options: &Options, each: impl Fn(&Record) + Sync) -> io::Result<Vec<R
                     eprintln!("# the suite's mount namespace: {error}");
                 }
                 while let Some(statement) = chosen.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    let Some(record) = judge(statement, &probe, options) else { continue };
+                    let Some(record) = judge(statement, &probe, options, version.as_deref()) else {
+                        continue;
+                    };
                     let mut records = records.lock().unwrap_or_else(|error| error.into_inner());
                     each(&record);
                     records.push(record);
@@ -97,9 +105,30 @@ pub fn run(options: &Options, each: impl Fn(&Record) + Sync) -> io::Result<Vec<R
     Ok(records)
 }
 
-/// The mount namespace of the checks: what a check or a runtime mounts ends with the suite, and the
-/// directory of the bundles is a shared mount, as on most hosts.
+/// The mount namespace of the checks: what a check or a runtime mounts ends with the suite, and all
+/// mounts are shared, as on most hosts, in peer groups of the suite's own. The usual devices are nodes of
+/// the suite's own there: some runtimes bind them into a container and change their owner.
 struct Private(Option<std::fs::File>);
+
+/// Names and numbers of the devices that every container has.
+const DEVICES: &[(&str, (u64, u64))] = &[
+    ("null", (1, 3)),
+    ("zero", (1, 5)),
+    ("full", (1, 7)),
+    ("random", (1, 8)),
+    ("urandom", (1, 9)),
+    ("tty", (5, 0)),
+];
+
+/// A node with these numbers, for everybody.
+fn own_device(directory: &Path, name: &str, (major, minor): (u64, u64)) -> io::Result<PathBuf> {
+    use nix::sys::stat::{Mode, SFlag, makedev, mknod};
+    let node = directory.join(name);
+    let mode = Mode::from_bits_truncate(0o666);
+    mknod(&node, SFlag::S_IFCHR, mode, makedev(major, minor))?;
+    fs::set_permissions(&node, PermissionsExt::from_mode(0o666))?;
+    Ok(node)
+}
 
 impl Private {
     /// Makes it, in a thread that ends then; without root there is none, and the checks do with the
@@ -114,8 +143,11 @@ impl Private {
         let make = || -> io::Result<std::fs::File> {
             unshare(CloneFlags::CLONE_NEWNS)?;
             mount(NONE, "/", NONE, MsFlags::MS_REC | MsFlags::MS_PRIVATE, NONE)?;
-            mount(Some(directory), directory, NONE, MsFlags::MS_BIND, NONE)?;
-            mount(NONE, directory, NONE, MsFlags::MS_SHARED, NONE)?;
+            for (name, number) in DEVICES {
+                let node = own_device(directory, name, *number)?;
+                mount(Some(&node), &Path::new("/dev").join(name), NONE, MsFlags::MS_BIND, NONE)?;
+            }
+            mount(NONE, "/", NONE, MsFlags::MS_REC | MsFlags::MS_SHARED, NONE)?;
             std::fs::File::open("/proc/thread-self/ns/mnt")
         };
         let made = std::thread::scope(|scope| scope.spawn(make).join());
@@ -139,21 +171,53 @@ impl Private {
     }
 }
 
+/// The version of the specification that a runtime says that it implements: in the features
+/// document, or in the line `spec:` of --version. `None` if it says nothing.
+fn implemented(runtime: &Path) -> Option<String> {
+    let ask = |word: &str| {
+        let output =
+            std::process::Command::new(runtime).arg(word).stdin(std::process::Stdio::null()).output();
+        output.ok().map(|output| String::from_utf8_lossy(&output.stdout).into_owned())
+    };
+    let features = ask("features").and_then(|text| serde_json::from_str::<Value>(&text).ok());
+    let listed = features.and_then(|page| page["ociVersionMax"].as_str().map(str::to_owned));
+    let printed =
+        || ask("--version")?.lines().find_map(|line| Some(line.strip_prefix("spec:")?.trim().to_owned()));
+    listed.or_else(printed).filter(|version| !numbers(version).is_empty())
+}
+
+/// Why a runtime of that version cannot be judged by a statement.
+fn too_old(statement: &Statement, version: Option<&str>) -> Option<String> {
+    let (version, since) = (version?, since(statement.id));
+    let old = numbers(version) < numbers(since);
+    old.then(|| format!("the runtime says that it implements {version}; this is of version {since}"))
+}
+
 /// Judges one statement; `None` for one that has no check.
-fn judge(statement: &Statement, probe: &Path, options: &Options) -> Option<Record> {
+fn judge(statement: &Statement, probe: &Path, options: &Options, version: Option<&str>) -> Option<Record> {
     let Proof::Check(check) = statement.proof else { return None };
     let begin = Instant::now();
-    let outcome =
-        Case::new(options, probe, statement.id).map_err(Stop::from).and_then(|mut case| check(&mut case));
+    let outcome = match too_old(statement, version) {
+        Some(reason) => Err(Stop::Skip(reason)),
+        None => {
+            Case::new(options, probe, statement.id).map_err(Stop::from).and_then(|mut case| check(&mut case))
+        }
+    };
     let verdict = match outcome {
         Ok(evidence) => Verdict::Pass(evidence),
         Err(Stop::Skip(reason)) => Verdict::Skip(reason),
-        Err(Stop::Fail { expected, seen }) => Verdict::Fail { expected, seen: crate::verdict::short(&seen) },
+        Err(Stop::Refused { seen, .. }) if is_choice(statement.id) => {
+            Verdict::Skip(format!("refused, which a runtime may: {}", crate::verdict::short(&seen)))
+        }
+        Err(Stop::Fail { expected, seen } | Stop::Refused { expected, seen }) => {
+            Verdict::Fail { expected, seen: crate::verdict::short(&seen) }
+        }
     };
     Some(Record {
         id: statement.id,
         section: statement.section,
         level: statement.level.name(),
+        binding: statement.level.is_binding(),
         statement: statement.text,
         verdict,
         milliseconds: begin.elapsed().as_millis(),

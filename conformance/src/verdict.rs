@@ -12,6 +12,14 @@ pub(crate) enum Stop {
         /// What was found instead.
         seen: String,
     },
+    /// The runtime refused a configuration that the check needs: for a value that a runtime may choose
+    /// not to support there is nothing to judge, for any other it is a failure.
+    Refused {
+        /// What the check needs.
+        expected: String,
+        /// The refusal.
+        seen: String,
+    },
     /// The statement cannot be judged here.
     Skip(String),
 }
@@ -82,12 +90,28 @@ pub struct Record {
     pub id: &'static str,
     /// The section of the specification, as `document.md#anchor`.
     pub section: &'static str,
-    /// `MUST` or `SHOULD`.
+    /// `MUST`, `SHOULD`, `MAY NOT`; `READING` or `PRACTICE` for what no sentence asks for.
     pub level: &'static str,
+    /// Whether a failure breaks a sentence of the specification.
+    pub binding: bool,
     /// The statement in the suite's own words.
     pub statement: &'static str,
     /// What came out.
     pub verdict: Verdict,
     /// How long the check took, in milliseconds.
     pub milliseconds: u128,
+}
+
+impl Record {
+    /// Whether the runtime breaks a sentence of the specification.
+    #[must_use]
+    pub fn failed(&self) -> bool {
+        self.binding && matches!(self.verdict, Verdict::Fail { .. })
+    }
+
+    /// Whether it only does otherwise than the suite reads, or than others do.
+    #[must_use]
+    pub fn differs(&self) -> bool {
+        !self.binding && matches!(self.verdict, Verdict::Fail { .. })
+    }
 }

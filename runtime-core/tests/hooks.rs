@@ -120,7 +120,7 @@ fn all_kinds() {
         ["mnt", "uts", "net", "pid", "ipc"]
             .map(|kind| std::fs::read_link(format!("/proc/{pid}/ns/{kind}")).unwrap().display().to_string())
     };
-    let own = namespaces(std::process::id() as i32);
+    let own = namespaces(nix::unistd::gettid().as_raw());
     let inside = namespaces(init.pid());
     let of = |kind: &str| -> Vec<String> {
         hooks.read(&format!("{kind}.ns")).lines().map(str::to_owned).collect()

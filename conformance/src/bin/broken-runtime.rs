@@ -1,7 +1,7 @@
 //! A runtime that is broken on purpose: edits config.json, then becomes the real runtime.
 //!
 //! `BROKEN_FAULT` is what to do: `drop POINTER KEY` takes a field out, `set POINTER JSON` puts
-//! one in, `mute OPERATION` makes an operation a success that does nothing.
+//! one in, `reverse POINTER` turns an array around, `mute OPERATION` makes an operation a success that does nothing.
 //! `BROKEN_RUNTIME` is the real runtime.
 
 use serde_json::Value;
@@ -33,6 +33,9 @@ fn main() -> Result<(), Box<dyn Error>> {
 
 fn edit(config: &mut Value, verb: &str, pointer: &str, operand: &str) -> Result<(), Box<dyn Error>> {
     let Some(place) = config.pointer_mut(pointer) else { return Ok(()) };
+    if let ("reverse", Some(list)) = (verb, place.as_array_mut()) {
+        list.reverse();
+    }
     match (verb, place.as_object_mut()) {
         ("drop", Some(object)) => {
             object.remove(operand);

@@ -21,7 +21,7 @@ pub(super) const WORDS: &[Section] = &[
     (
         "config.md#mounts",
         &[
-            ("MUST", "mount-order"),
+            ("MUST", "mount-order mount-listed-order mount-root-first"),
             ("REQUIRED", "required-destination"),
             ("SHOULD", "!author"),
             ("MUST", "mount-relative"),
@@ -97,7 +97,7 @@ pub(super) const WORDS: &[Section] = &[
             ("MUST", "mount-idmap"),
             ("SHOULD NOT", "!mechanism"),
             ("MUST", "mount-idmap mount-idmap-own"),
-            ("MUST", "mount-idmap-nothing"),
+            ("MUST", "mount-idmap-nothing mount-idmap-container"),
             ("MUST", "mount-idmap-nothing"),
             ("SHOULD", "!mechanism"),
             ("SHOULD", "mount-ridmap"),
@@ -127,7 +127,7 @@ pub(super) const WORDS: &[Section] = &[
         "config.md#process",
         &[
             ("REQUIRED", "start-needs-process"),
-            ("MUST", "process-console-size process-console-size-part"),
+            ("MUST", "process-console-size*"),
             ("REQUIRED", "required-console-height"),
             ("REQUIRED", "required-console-width"),
             ("REQUIRED", "required-cwd"),
@@ -153,7 +153,7 @@ pub(super) const WORDS: &[Section] = &[
         "config.md#linux-process",
         &[
             ("MUST", "cap-warning"),
-            ("SHOULD NOT", "cap-unknown"),
+            ("SHOULD NOT", "cap-unknown cap-not-granted"),
             ("MUST", "oom-set"),
             ("MUST NOT", "oom-unset"),
             ("REQUIRED", "required-scheduler-policy"),
@@ -173,7 +173,7 @@ pub(super) const WORDS: &[Section] = &[
             ("MUST", "hook-prestart-resolve"),
             ("MUST", "hook-prestart-namespace"),
             ("REQUIRED", "required-hook-path"),
-            ("MUST", "hooks-path-absolute"),
+            ("MUST", "hooks-path-absolute hook-*-absolute"),
             ("MUST", "hook-timeout-positive"),
             ("MUST", "hook-createruntime-resolve"),
             ("MUST", "hook-createruntime-namespace"),
@@ -277,7 +277,8 @@ pub(super) const WORDS: &[Section] = &[
         "config.md#valid-values",
         &[(
             "MUST",
-            "invalid-value required-control type-mounts type-hostname type-terminal type-env type-oom type-uid",
+            "invalid-value required-control type-* value-* json-syntax scheduler-unknown propagation-unknown \
+             ns-unknown ns-path-missing memory-policy-no-nodes memory-policy-nodes seccomp-name-unknown",
         )],
     ),
 ];

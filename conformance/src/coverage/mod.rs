@@ -1,6 +1,8 @@
 //! Every MUST, MUST NOT, SHOULD, SHOULD NOT, REQUIRED, SHALL and MAY NOT of the specification, in its order: which
 //! statements stand for it, or why it is none of a Linux runtime. Nothing of the text itself is here.
 
+use crate::fairness::lists;
+
 mod config;
 #[cfg(test)]
 mod counts;
@@ -27,6 +29,45 @@ pub(crate) const REASONS: &[(&str, &str)] = &[
 /// A section and its words, each with the ids of its statements or a mark of `REASONS`.
 pub(crate) type Section = (&'static str, &'static [(&'static str, &'static str)]);
 
+/// Sentences that have none of these words and say what a runtime does all the same: the section, and the
+/// statements that rest on it.
+const PLAIN: &[(&str, &str)] = &[
+    ("runtime.md#state", "state-annotations"),
+    ("runtime.md#delete", "delete-reuse"),
+    ("runtime-linux.md#file-descriptors", "descriptors descriptors-of-caller"),
+    ("config.md#root", "bundle-outside"),
+    ("config.md#process", "process-terminal*"),
+    ("config.md#linux-process", "cpu-affinity-init"),
+    ("config.md#posix-platform-mounts", "mount-idmap-flat"),
+    ("config.md#posix-platform-hooks", "hooks-args-env hooks-timeout"),
+    ("config-linux.md#network-devices", "net-device-name"),
+    ("config-linux.md#seccomp", "seccomp-listener-data"),
+    ("config-linux.md#memory-policy", "memory-policy-no-nodes memory-policy-nodes"),
+];
+
+/// A sentence of the specification, by its section and the place of its word among the section's.
+pub(crate) struct Sentence {
+    pub(crate) section: &'static str,
+    /// `MUST`, `REQUIRED` and so on; empty for a sentence without such a word.
+    pub(crate) word: &'static str,
+    /// The how-manyeth of that word in the section, from 1.
+    pub(crate) number: usize,
+}
+
+/// The sentences that a statement stands for.
+pub(crate) fn sentences(id: &str) -> Vec<Sentence> {
+    let plain = PLAIN.iter().filter(|(_, ids)| lists(ids, id));
+    let mut found: Vec<Sentence> =
+        plain.map(|(section, _)| Sentence { section, word: "", number: 0 }).collect();
+    for (section, words) in words() {
+        for (place, (word, _)) in words.iter().enumerate().filter(|(_, (_, proof))| lists(proof, id)) {
+            let number = words[..=place].iter().filter(|(other, _)| other == word).count();
+            found.push(Sentence { section, word, number });
+        }
+    }
+    found
+}
+
 /// Every word, document by document.
 pub(crate) fn words() -> impl Iterator<Item = &'static Section> {
     [config::WORDS, linux::WORDS, runtime::WORDS, other::WORDS].into_iter().flatten()
@@ -35,8 +76,19 @@ pub(crate) fn words() -> impl Iterator<Item = &'static Section> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::statements::all;
+    use crate::fairness::matches;
+    use crate::statements::{Level, Proof, all};
     use std::collections::BTreeSet;
+
+    #[test]
+    fn every_check_names_its_sentence() {
+        let nameless = all().filter(|row| {
+            let checked = matches!(row.proof, Proof::Check(_)) && !matches!(row.level, Level::Practice);
+            checked && sentences(row.id).is_empty()
+        });
+        let nameless: Vec<&str> = nameless.map(|row| row.id).collect();
+        assert!(nameless.is_empty(), "{nameless:?}");
+    }
 
     #[test]
     fn every_word_has_statements_or_a_reason() {
@@ -44,7 +96,8 @@ mod tests {
         for (section, words) in words() {
             for (number, (word, proof)) in words.iter().enumerate() {
                 let reason = REASONS.iter().any(|(mark, _)| mark == proof);
-                let ids = !proof.is_empty() && proof.split(' ').all(|id| known.contains(id));
+                let stands = |name: &str| known.iter().any(|id| matches(name, id));
+                let ids = !proof.is_empty() && proof.split_whitespace().all(stands);
                 assert!(reason || ids, "{section}, word {} ({word}): {proof:?}", number + 1);
             }
         }

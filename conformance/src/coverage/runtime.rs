@@ -25,7 +25,7 @@ pub(super) const WORDS: &[Section] = &[
             ("MUST", "create-waits"),
             ("MUST NOT", "create-waits"),
             ("MUST NOT", "create-fixes-config lifecycle-config"),
-            ("MUST", "hooks-order"),
+            ("MUST", "hooks-order hooks-create-step"),
             ("MUST", "hook-prestart-failure hook-prestart-unwinds"),
             ("MUST", "hooks-order"),
             ("MUST", "hook-createruntime-failure hook-createruntime-unwinds"),
@@ -62,9 +62,20 @@ pub(super) const WORDS: &[Section] = &[
             ("MUST", "create-unique-id create-invalid-id create-empty-id create-slash-id"),
             ("MUST NOT", "create-unique-id errors-id"),
             ("MUST", "create-two"),
-            ("MUST", "lifecycle-environment lifecycle-mounts create-limits"),
+            (
+                "MUST",
+                "lifecycle-environment lifecycle-mounts create-limits hostname domainname root-relative \
+                 root-absolute mount-type-source fs-mqueue masked-file masked-directory readonly-path sysctl \
+                 propagation-shared propagation-slave propagation-private propagation-unbindable personality* \
+                 time-offset* user-mappings user-gid-mappings dev-deep seccomp-errno seccomp-errno-ret \
+                 seccomp-mode seccomp-argument seccomp-kill* seccomp-trap seccomp-log seccomp-trace \
+                 seccomp-default-errno seccomp-op-* seccomp-flag-* seccomp-architecture cgroup-pids \
+                 cgroup-pids-unlimited cgroup-memory cgroup-memory-reservation cgroup-memory-sw* \
+                 cgroup-memory-oom cgroup-cpu* cgroup-hugepages cgroup-block-* cgroup-net-* \
+                 cgroup-devices-deny cgroup-devices-read memory-policy*",
+            ),
             ("MUST NOT", "create-waits"),
-            ("MUST", "create-refuses-whole"),
+            ("MUST", "create-refuses-whole sysctl-unknown value-mount-* seccomp-name-unknown"),
             ("MUST NOT", "create-refuses-whole errors-id"),
         ],
     ),
@@ -74,7 +85,12 @@ pub(super) const WORDS: &[Section] = &[
             ("MUST", "start-needs-id"),
             ("MUST", "start-running start-stopped start-deleted"),
             ("MUST", "start-running start-unknown-id"),
-            ("MUST", "start-runs-program"),
+            (
+                "MUST",
+                "start-runs-program process-args process-env process-cwd process-exec-missing process-terminal* \
+                 user-uid user-gid user-additional-gids user-umask cap-bounding cap-effective cap-permitted \
+                 cap-inheritable cap-ambient no-new-privileges new-privileges scheduler-* io-priority*",
+            ),
             ("MUST", "start-needs-process"),
         ],
     ),
@@ -84,7 +100,7 @@ pub(super) const WORDS: &[Section] = &[
             ("MUST", "kill-needs-id"),
             ("MUST", "kill-stopped-unharmed"),
             ("MUST", "kill-stopped kill-unknown-id"),
-            ("MUST", "kill-sends-signal kill-number kill-created"),
+            ("MUST", "kill-sends-signal kill-number kill-created kill-unknown-signal"),
         ],
     ),
     (

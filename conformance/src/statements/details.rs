@@ -2,12 +2,10 @@
 //! born with.
 
 use super::{Statement, must, should, untestable};
-use crate::call::Call;
-use crate::case::{Case, must as succeed, must_refuse};
+use crate::case::{Case, must as succeed};
 use crate::socket::Listener;
 use crate::verdict::{Outcome, Stop, fail, holds, same, skip};
 use serde_json::{Value, json};
-use std::path::{Path, PathBuf};
 
 const PROCESS: &str = "config.md#process";
 const RLIMITS: &str = "config.md#posix-process";
@@ -26,6 +24,17 @@ pub(super) const STATEMENTS: &[Statement] = &[
         |case| {
             let report = on_terminal(case)?;
             holds(report["size"].is_array(), "a terminal", report.to_string())
+        },
+    ),
+    must(
+        "process-terminal-streams",
+        PROCESS,
+        "with terminal all three standard streams are the terminal",
+        |case| {
+            let report = on_terminal(case)?;
+            let streams = report["streams"].as_array().cloned().unwrap_or_default();
+            let all = streams.len() == 3 && streams.iter().all(Value::is_array);
+            holds(all, "three terminals", report.to_string())
         },
     ),
     must("process-terminal-size", PROCESS, "consoleSize is the size of the terminal", |case| {
@@ -127,8 +136,8 @@ pub(super) const STATEMENTS: &[Statement] = &[
     ),
 ];
 
-/// Asks for a terminal and a program that reports it; the path for the console socket.
-fn ask_for_terminal(case: &mut Case) -> PathBuf {
+/// Runs with a terminal; the size of it and the type of /dev/console, as the program sees them.
+fn on_terminal(case: &mut Case) -> Result<Value, Stop> {
     case.set("/process/terminal", json!(true));
     case.bind_share(json!(["bind"]));
     case.push(
@@ -136,51 +145,28 @@ fn ask_for_terminal(case: &mut Case) -> PathBuf {
         json!({"destination": "/dev/pts", "type": "devpts", "source": "devpts",
         "options": ["newinstance", "ptmxmode=0666", "mode=0620"]}),
     );
-    case.set("/process/args", json!(["/probe", "report=/out/report", "tty:0", "stat:/dev/console"]));
-    case.share().join("console")
-}
-
-/// Writes the configuration and calls `create` with a console socket.
-fn create_on_terminal(case: &Case, socket: &Path) -> Result<Call, Stop> {
+    case.set(
+        "/process/args",
+        json!(["/probe", "report=/out/report", "tty:0", "tty:1", "tty:2", "stat:/dev/console"]),
+    );
+    let path = case.share().join("console");
+    let listener = Listener::new(&path)?;
     case.write_config()?;
     let bundle = case.bundle().display().to_string();
-    let (socket, pid) = (socket.display().to_string(), case.pid_file());
-    let id = case.id.as_str();
-    case.raw(&["create", "--bundle", &bundle, "--pid-file", &pid, "--console-socket", &socket, id])
-}
-
-/// Passes if the runtime refuses this configuration for a process with a terminal, at `create` or at
-/// `start`; `process-terminal` shows that it works with a right one.
-pub(super) fn refuses_on_terminal(case: &mut Case) -> Outcome {
-    let path = ask_for_terminal(case);
-    let listener = Listener::new(&path)?;
-    let mut refused = None;
-    let heard = listener.hear(|| {
-        let create = create_on_terminal(case, &path)?;
-        if create.refused() {
-            refused = Some(create);
-            // An error of the step ends the wait for a connection.
-            return fail("the terminal comes over the console socket", "create generated an error");
-        }
-        succeed(create)
-    });
-    match refused {
-        Some(create) if case.known()? => fail("no container is left by a failed create", create.describe()),
-        Some(create) => Ok(create.describe()),
-        None => {
-            // What came over the socket stays open until `start` has answered.
-            let _terminal = heard?;
-            must_refuse(case.start()?)
-        }
-    }
-}
-
-/// Runs with a terminal; the size of it and the type of /dev/console, as the program sees them.
-fn on_terminal(case: &mut Case) -> Result<Value, Stop> {
-    let path = ask_for_terminal(case);
-    let listener = Listener::new(&path)?;
+    let (socket, pid) = (path.display().to_string(), case.pid_file());
     let mut terminal = None;
-    let heard = listener.hear(|| succeed(create_on_terminal(case, &path)?))?;
+    let heard = listener.hear(|| {
+        succeed(case.raw(&[
+            "create",
+            "--bundle",
+            &bundle,
+            "--pid-file",
+            &pid,
+            "--console-socket",
+            &socket,
+            &case.id,
+        ])?)
+    })?;
     if let Some(heard) = heard {
         same("descriptors", &json!(1), &json!(heard.descriptors))?;
         // The terminal's other end stays open while the program runs.
@@ -193,9 +179,9 @@ fn on_terminal(case: &mut Case) -> Result<Value, Stop> {
     case.wait()?;
     let text = std::fs::read_to_string(case.share().join("report"))?;
     let report: Value = serde_json::from_str(&text).unwrap_or(Value::Null);
-    Ok(
-        json!({"size": report["answers"]["tty:0"]["size"], "console": report["answers"]["stat:/dev/console"]["type"]}),
-    )
+    let answers = &report["answers"];
+    let sizes = ["tty:0", "tty:1", "tty:2"].map(|stream| answers[stream]["size"].clone());
+    Ok(json!({"size": sizes[0], "streams": sizes, "console": answers["stat:/dev/console"]["type"]}))
 }
 
 /// Each type with the limits that the suite has itself: nothing is raised.
@@ -289,7 +275,13 @@ fn root_tags(case: &mut Case, value: &str) -> Result<String, Stop> {
 /// The bundles are on a shared mount, so that a slave has a master.
 fn slave(case: &mut Case) -> Outcome {
     let tags = root_tags(case, "slave")?;
-    holds(tags.contains("master:") && !tags.contains("shared:"), "a slave", format!("tags `{tags}`"))
+    // A peer group of its own beside the master sends nothing to the host.
+    let group = |tags: &str, word: &str| {
+        let tag = tags.split(' ').find_map(|tag| tag.strip_prefix(word).map(str::to_owned));
+        tag.unwrap_or_default()
+    };
+    let (master, own) = (group(&tags, "master:"), group(&tags, "shared:"));
+    holds(!master.is_empty() && master != own, "a slave", format!("tags `{tags}`"))
 }
 
 fn private(case: &mut Case) -> Outcome {

@@ -66,7 +66,7 @@ fn node(case: &mut Case) -> Outcome {
     );
     let seen = case.answer("stat:/dev/suite")?;
     let wanted = json!({"type": "c", "major": 1, "minor": 3, "mode": 0o640, "uid": 11, "gid": 12,
-        "inode": seen["inode"]});
+        "inode": seen["inode"], "filesystem": seen["filesystem"]});
     same("/dev/suite", &wanted, &seen)
 }
 

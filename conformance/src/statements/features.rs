@@ -2,7 +2,7 @@
 
 use super::{Statement, must, should, untestable};
 use crate::case::Case;
-use crate::verdict::{Outcome, Stop, fail, holds};
+use crate::verdict::{Outcome, Stop, fail, holds, skip};
 use serde_json::{Value, json};
 
 const SECTION: &str = "features.md";
@@ -61,7 +61,7 @@ fn accepted(case: &mut Case, key: &str) -> Outcome {
 fn recognized(case: &mut Case) -> Outcome {
     let page = features(case)?;
     let Some(listed) = page["mountOptions"].as_array() else {
-        return crate::verdict::skip("no mountOptions in the document");
+        return skip("no mountOptions in the document");
     };
     let not_alone = [
         "bind",
@@ -87,20 +87,58 @@ fn recognized(case: &mut Case) -> Outcome {
             json!({"destination": place, "type": "tmpfs", "source": "t", "options": [option]}),
         );
     }
-    case.report()?;
-    holds(!options.is_empty(), "some options are listed", format!("{} options mounted", options.len()))
+    if case.create()?.ok() {
+        return Ok(format!("{} options mounted", options.len()));
+    }
+    let words: Vec<String> = options.iter().filter_map(|option| option.as_str().map(str::to_owned)).collect();
+    all_recognized(case, &words, "no-such-option", |case, option| {
+        if let Some(list) = case.config["mounts"].as_array_mut() {
+            list.truncate(2);
+        }
+        super::mounts::tmpfs(case, json!([option]));
+    })
+}
+
+/// Whether a runtime knows each word: what it knows may still fail on this machine, but not with the
+/// error of a word that is none. Where the errors do not name the word they tell nothing.
+pub(super) fn all_recognized(
+    case: &mut Case,
+    words: &[String],
+    nonsense: &str,
+    with: impl Fn(&mut Case, &str),
+) -> Outcome {
+    with(case, nonsense);
+    let control = case.create()?;
+    if control.ok() || plain(&control.stderr, "") == plain(&control.stderr, nonsense) {
+        return skip(format!("the runtime's error does not name {nonsense}: {}", control.describe()));
+    }
+    let unknown = plain(&control.stderr, nonsense);
+    for word in words {
+        with(case, word);
+        let create = case.create()?;
+        if create.ok() {
+            crate::case::must(case.raw(&["delete", "--force", &case.id])?)?;
+        } else if plain(&create.stderr, word) == unknown {
+            return fail(format!("{word} is recognized"), create.describe());
+        }
+    }
+    Ok(format!("{} words, none with the error of {nonsense}", words.len()))
+}
+
+/// A text without a word and without numbers, which times and ids have.
+fn plain(text: &str, word: &str) -> String {
+    let text = if word.is_empty() { text.to_owned() } else { text.replace(word, "") };
+    text.chars().filter(|c| !c.is_ascii_digit()).collect()
 }
 
 fn no_data(case: &mut Case) -> Outcome {
     let page = features(case)?;
-    let listed = page["mountOptions"].as_array().cloned().unwrap_or_default();
+    let Some(listed) = page["mountOptions"].as_array() else {
+        return skip("no mountOptions in the document");
+    };
     let data = listed.iter().filter(|option| option.as_str().is_some_and(|text| text.contains('=')));
     let data: Vec<&Value> = data.collect();
-    holds(
-        data.is_empty() && !listed.is_empty(),
-        "options without values",
-        format!("{} listed, {data:?}", listed.len()),
-    )
+    holds(data.is_empty(), "options without values", format!("{} listed, {data:?}", listed.len()))
 }
 
 fn annotations(case: &mut Case) -> Outcome {

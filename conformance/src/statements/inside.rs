@@ -88,5 +88,5 @@ fn annotation(case: &mut Case) -> Outcome {
 
 fn wrong_type(case: &mut Case) -> Outcome {
     case.set("/process/args", json!("/probe"));
-    case.refuses()
+    case.refuses_at_start()
 }

@@ -6,6 +6,7 @@
 use crate::case::Case;
 use crate::verdict::Outcome;
 
+mod calls;
 mod cgroups;
 mod details;
 mod devices;
@@ -26,6 +27,7 @@ mod network;
 mod operations;
 mod options;
 mod paths;
+mod practice;
 mod process;
 mod required;
 mod resctrl;
@@ -41,6 +43,12 @@ pub(crate) enum Level {
     Must,
     /// SHOULD, SHOULD NOT.
     Should,
+    /// MAY NOT, which RFC 2119 does not define.
+    MayNot,
+    /// No sentence asks for the error: the suite reads it out of a REQUIRED.
+    Reading,
+    /// No sentence asks for it; the usual runtimes do it, and their callers rely on it.
+    Practice,
 }
 
 impl Level {
@@ -49,6 +57,17 @@ impl Level {
         match self {
             Level::Must => "MUST",
             Level::Should => "SHOULD",
+            Level::MayNot => "MAY NOT",
+            Level::Reading => "READING",
+            Level::Practice => "PRACTICE",
+        }
+    }
+
+    /// Whether a sentence of the specification is broken where such a check fails.
+    pub(crate) fn is_binding(self) -> bool {
+        match self {
+            Level::Must | Level::Should | Level::MayNot => true,
+            Level::Reading | Level::Practice => false,
         }
     }
 }
@@ -91,6 +110,36 @@ const fn should(
     Statement { id, section, level: Level::Should, text, proof: Proof::Check(check) }
 }
 
+/// A MAY NOT with a check.
+const fn may_not(
+    id: &'static str,
+    section: &'static str,
+    text: &'static str,
+    check: fn(&mut Case) -> Outcome,
+) -> Statement {
+    Statement { id, section, level: Level::MayNot, text, proof: Proof::Check(check) }
+}
+
+/// A REQUIRED property whose absence the suite wants to be an error, with a check.
+const fn reading(
+    id: &'static str,
+    section: &'static str,
+    text: &'static str,
+    check: fn(&mut Case) -> Outcome,
+) -> Statement {
+    Statement { id, section, level: Level::Reading, text, proof: Proof::Check(check) }
+}
+
+/// What no sentence asks for, with a check.
+const fn practice(
+    id: &'static str,
+    section: &'static str,
+    text: &'static str,
+    check: fn(&mut Case) -> Outcome,
+) -> Statement {
+    Statement { id, section, level: Level::Practice, text, proof: Proof::Check(check) }
+}
+
 /// A MUST that no check can prove, and why.
 const fn untestable(
     id: &'static str,
@@ -131,6 +180,7 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Statement> {
         feature_tables::STATEMENTS,
         required::STATEMENTS,
         values::STATEMENTS,
+        practice::STATEMENTS,
     ]
     .into_iter()
     .flatten()

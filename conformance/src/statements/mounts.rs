@@ -12,6 +12,8 @@ const POSIX: &str = "config.md#posix-platform-mounts";
 /// The table.
 pub(super) const STATEMENTS: &[Statement] = &[
     must("mount-order", MOUNTS, "mounts are made in the listed order", order),
+    must("mount-listed-order", MOUNTS, "the kernel's list of mounts has the listed order", listed_order),
+    must("mount-root-first", MOUNTS, "the root comes before the mounts in the kernel's list", root_first),
     must("mount-relative", MOUNTS, "a relative destination is taken from the root", relative),
     must("mount-type-source", MOUNTS, "type and source are those of the entry", type_source),
     should("mount-data", OPTIONS, "an unknown option is handed to the file system", data),
@@ -36,8 +38,10 @@ pub(super) const STATEMENTS: &[Statement] = &[
     should("mount-rro", OPTIONS, "rro reaches the mounts below", rro),
     must("mount-remount", OPTIONS, "remount changes a mount that is there", remount),
     must("mount-shared", OPTIONS, "shared", |case| propagation(case, "shared", "shared:")),
-    must("mount-slave", OPTIONS, "slave", |case| propagation(case, "slave", "")),
-    must("mount-private", OPTIONS, "private", |case| propagation(case, "private", "")),
+    must("mount-slave", OPTIONS, "slave: not in the peer group of the host", |case| {
+        propagation(case, "slave", "")
+    }),
+    must("mount-private", OPTIONS, "private: neither in a peer group nor with a master", private),
     must("mount-unbindable", OPTIONS, "unbindable", |case| propagation(case, "unbindable", "unbindable")),
     should("mount-idmap", OPTIONS, "an idmap mount shows mapped owners", idmap),
     must("mount-idmap-nothing", OPTIONS, "idmap without any mapping is an error", idmap_nothing),
@@ -115,6 +119,49 @@ fn order(case: &mut Case) -> Outcome {
     holds(answer["errno"].is_null(), "the second mount lies on the first", answer.to_string())
 }
 
+/// Mounts of each kind, in an order that no rule of thumb gives; a new network namespace, since some
+/// runtimes mount its sysfs apart from the rest. Where each is in the kernel's list, the root before them.
+fn places(case: &mut Case) -> Result<Vec<(String, Option<usize>)>, Stop> {
+    case.push("/linux/namespaces", json!({"type": "network"}));
+    tmpfs(case, json!(["mode=755"]));
+    case.bind_share(json!(["bind"]));
+    let plain = |place: &str, kind: &str| json!({"destination": place, "type": kind, "source": kind});
+    for (place, kind) in
+        [("/sys", "sysfs"), ("/dev/mqueue", "mqueue"), ("/dev/pts", "devpts"), ("/dev/shm", "tmpfs")]
+    {
+        case.push("/mounts", plain(place, kind));
+    }
+    case.push("/mounts", plain("/etc", "tmpfs"));
+    let report = case.report()?;
+    let text = report["mountinfo"].as_str().unwrap_or("");
+    let points: Vec<&str> = text.lines().filter_map(|line| line.split(' ').nth(4)).collect();
+    let listed = case.config["mounts"].as_array().into_iter().flatten();
+    let listed = listed.filter_map(|mount| mount["destination"].as_str());
+    let place = |name: &str| (name.to_owned(), points.iter().position(|point| *point == name));
+    Ok(["/"].into_iter().chain(listed).map(place).collect())
+}
+
+/// `/ 0, /proc 1`: the places and their lines.
+fn lines_of(places: &[(String, Option<usize>)]) -> String {
+    let line = |(name, line): &(String, Option<usize>)| match line {
+        Some(line) => format!("{name} {line}"),
+        None => format!("{name} not there"),
+    };
+    format!("lines of mountinfo: {}", places.iter().map(line).collect::<Vec<_>>().join(", "))
+}
+
+fn listed_order(case: &mut Case) -> Outcome {
+    let places = places(case)?;
+    let sorted = places[1..].is_sorted_by(|(_, a), (_, b)| a.is_some() && a < b);
+    holds(sorted, "the order of the configuration", lines_of(&places[1..]))
+}
+
+fn root_first(case: &mut Case) -> Outcome {
+    let places = places(case)?;
+    let first = places[0].1.is_some() && places[1..].iter().all(|(_, place)| *place > places[0].1);
+    holds(first, "/ before the others", lines_of(&places))
+}
+
 fn relative(case: &mut Case) -> Outcome {
     case.push("/mounts", json!({"destination": "tmp", "type": "tmpfs", "source": "conf-source"}));
     let (_, _, tail) = mount_line(&case.report()?, "/tmp")?;
@@ -148,7 +195,7 @@ fn bind_ro(case: &mut Case) -> Outcome {
 
 /// Binds the host's /dev at /out: most hosts have mounts below it (pts, shm).
 fn tree(case: &mut Case, option: &str) {
-    let source = "/proc/self/root/dev";
+    let source = "/dev";
     case.push(
         "/mounts",
         json!({"destination": "/out", "type": "bind", "source": source, "options": [option]}),
@@ -189,12 +236,22 @@ fn remount(case: &mut Case) -> Outcome {
     holds(options.iter().any(|word| word == "ro"), "/tmp is ro", options.join(","))
 }
 
-/// Mounts with the propagation and, to tell it from the default, its opposite elsewhere.
+/// The tags of a bind mount with that option alone. The bundle is on a shared mount, so that a bind mount
+/// of it without any option could be a peer of the host's.
+fn bind_tags(case: &mut Case, option: &str) -> Result<String, Stop> {
+    case.set("/linux/rootfsPropagation", json!("slave"));
+    case.bind_share(json!(["bind", option]));
+    Ok(mount_line(&case.report()?, "/out")?.1)
+}
+
+fn private(case: &mut Case) -> Outcome {
+    let tags = bind_tags(case, "private")?;
+    let right = !tags.contains("shared:") && !tags.contains("master:");
+    holds(right, "a private mount", format!("tags `{tags}`"))
+}
+
 fn propagation(case: &mut Case, option: &str, mark: &str) -> Outcome {
-    let opposite = if mark.is_empty() { "shared" } else { "private" };
-    tmpfs(case, json!([]));
-    tmpfs(case, json!([opposite, option]));
-    let (_, tags, _) = mount_line(&case.report()?, "/tmp")?;
+    let tags = bind_tags(case, option)?;
     let right = if mark.is_empty() { !tags.contains("shared:") } else { tags.contains(mark) };
     holds(right, &format!("a {option} mount"), format!("tags `{tags}`"))
 }
@@ -221,10 +278,16 @@ fn idmap_nothing(case: &mut Case) -> Outcome {
 fn idmap_half(case: &mut Case) -> Outcome {
     case.need_root("id-mapped mounts")?;
     let source = case.share().display().to_string();
-    case.push(
-        "/mounts",
-        json!({"destination": "/out", "type": "bind", "source": source,
-        "options": ["bind", "idmap"], "uidMappings": [{"containerID": 0, "hostID": 5000, "size": 10}]}),
-    );
-    case.refuses()
+    let mount = json!({"destination": "/out", "type": "bind", "source": source,
+        "options": ["bind", "idmap"], "uidMappings": [{"containerID": 0, "hostID": 5000, "size": 10}]});
+    half(case, mount, "gidMappings")
+}
+
+/// A mount without one of the two mappings, where it works with both.
+pub(super) fn half(case: &mut Case, mount: Value, other: &str) -> Outcome {
+    let mut whole = mount.clone();
+    whole[other] = json!([{"containerID": 0, "hostID": 5000, "size": 10}]);
+    let place = format!("/mounts/{}", case.config["mounts"].as_array().map_or(0, Vec::len));
+    case.push("/mounts", Value::Null);
+    case.refuses_but(&place, whole, mount)
 }

@@ -19,12 +19,13 @@ pub(super) const STATEMENTS: &[Statement] = &[
     must("process-console-size", PROCESS, "consoleSize is ignored without a terminal", |case| {
         console_size(case, json!({"height": 10, "width": 20}))
     }),
-    must(
-        "process-console-size-part",
-        PROCESS,
-        "without a terminal, a consoleSize that lacks its width is ignored too",
-        |case| console_size(case, json!({"height": 10})),
-    ),
+    must("process-console-size-part", PROCESS, "half a consoleSize is ignored without a terminal", |case| {
+        console_size(case, json!({"height": 24}))
+    }),
+    must("process-console-size-false", PROCESS, "consoleSize is ignored where terminal is false", |case| {
+        case.set("/process/terminal", json!(false));
+        console_size(case, json!({"width": 80}))
+    }),
     must("process-exec-missing", PROCESS, "a program that is not there is an error", missing_program),
     must("rlimit-soft", POSIX, "the soft limit is the configured one", soft),
     must("rlimit-hard", POSIX, "the hard limit is the configured one", hard),
@@ -46,6 +47,12 @@ pub(super) const STATEMENTS: &[Statement] = &[
         "runtime-linux.md#file-descriptors",
         "only the standard descriptors are open",
         descriptors,
+    ),
+    must(
+        "descriptors-of-caller",
+        "runtime-linux.md#file-descriptors",
+        "what the caller of the runtime has open is not passed on",
+        of_caller,
     ),
     untestable(
         "apparmor-profile",
@@ -81,7 +88,7 @@ fn cwd(case: &mut Case) -> Outcome {
 
 fn cwd_relative(case: &mut Case) -> Outcome {
     case.set("/process/cwd", json!("tmp"));
-    case.refuses()
+    case.refuses_at_start()
 }
 
 fn console_size(case: &mut Case, size: Value) -> Outcome {
@@ -99,14 +106,22 @@ fn missing_program(case: &mut Case) -> Outcome {
     crate::case::must_refuse(case.start()?)
 }
 
-/// Soft and hard limit of "Max core file size", which everybody may lower.
+/// Soft and hard limit of "Max core file size", in a text as in /proc/PID/limits.
+fn core_of(text: &str) -> (Value, Value) {
+    let line = text.lines().find_map(|line| line.strip_prefix("Max core file size")).unwrap_or("");
+    let mut words = line.split_whitespace();
+    (json!(words.next()), json!(words.next()))
+}
+
+/// Those of the container process. Everybody may lower them, but not raise them.
 fn core_limits(case: &mut Case) -> Result<(Value, Value), Stop> {
+    let own = core_of(&std::fs::read_to_string("/proc/self/limits")?).1;
+    let own = own.as_str().and_then(|text| text.parse::<u64>().ok());
+    if own.is_some_and(|limit| limit < 8192) {
+        return crate::verdict::skip("the suite's own limit of core files is below 8192 bytes");
+    }
     case.set("/process/rlimits", json!([{"type": "RLIMIT_CORE", "soft": 4096, "hard": 8192}]));
-    let report = case.report()?;
-    let text = report["limits"].as_str().unwrap_or("");
-    let line = text.lines().find(|line| line.starts_with("Max core file size")).unwrap_or("");
-    let mut words = line["Max core file size".len().min(line.len())..].split_whitespace();
-    Ok((json!(words.next()), json!(words.next())))
+    Ok(core_of(case.report()?["limits"].as_str().unwrap_or("")))
 }
 
 fn soft(case: &mut Case) -> Outcome {
@@ -119,13 +134,13 @@ fn hard(case: &mut Case) -> Outcome {
 
 fn unknown_limit(case: &mut Case) -> Outcome {
     case.set("/process/rlimits", json!([{"type": "RLIMIT_NONSENSE", "soft": 1, "hard": 1}]));
-    case.refuses()
+    case.refuses_at_start()
 }
 
 fn twice(case: &mut Case) -> Outcome {
     let limit = json!({"type": "RLIMIT_CORE", "soft": 1, "hard": 1});
     case.set("/process/rlimits", json!([limit, limit]));
-    case.refuses()
+    case.refuses_at_start()
 }
 
 fn own_oom() -> Result<i64, Stop> {
@@ -180,8 +195,8 @@ fn scheduler(case: &mut Case) -> Outcome {
 }
 
 fn scheduler_unknown(case: &mut Case) -> Outcome {
-    case.set("/process/scheduler", json!({"policy": "SCHED_NONSENSE"}));
-    case.refuses()
+    let good = json!({"policy": "SCHED_OTHER", "nice": 19});
+    case.refuses_but("/process/scheduler", good, json!({"policy": "SCHED_NONSENSE", "nice": 19}))
 }
 
 fn io_priority(case: &mut Case) -> Outcome {
@@ -201,6 +216,16 @@ fn affinity(case: &mut Case) -> Outcome {
     let own = std::fs::read_to_string("/proc/self/status")?;
     let own = own.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:"));
     same("allowed processors", &json!(own.map(str::trim)), &case.report()?["status"]["Cpus_allowed_list"])
+}
+
+/// The caller leaves descriptor 7 open, as a shell script may.
+pub(super) fn leak(case: &mut Case) {
+    case.under = ["sh", "-c", "exec 7</dev/null; exec \"$@\"", "sh"].map(str::to_owned).to_vec();
+}
+
+fn of_caller(case: &mut Case) -> Outcome {
+    leak(case);
+    same("open descriptors", &json!([0, 1, 2]), &case.report()?["fds"])
 }
 
 fn descriptors(case: &mut Case) -> Outcome {

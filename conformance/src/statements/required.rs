@@ -2,8 +2,7 @@
 //!
 //! Each check takes one property out of a configuration that works with it: see `control`.
 
-use super::details::refuses_on_terminal;
-use super::{Statement, must};
+use super::{Statement, must, reading};
 use crate::case::{Case, must as must_succeed, must_refuse};
 use crate::differences::difference;
 use crate::verdict::{Outcome, holds};
@@ -25,59 +24,71 @@ pub(super) const STATEMENTS: &[Statement] = &[
         "a configuration with all of these properties works",
         control,
     ),
-    must("required-oci-version", "config.md#specification-version", "without ociVersion: an error", |case| {
-        without(case, "", "ociVersion")
-    }),
+    reading(
+        "required-oci-version",
+        "config.md#specification-version",
+        "without ociVersion: an error",
+        |case| without(case, "", "ociVersion"),
+    ),
     must("required-root", "config.md#root", "without root: an error", |case| without(case, "", "root")),
-    must("required-root-path", "config.md#root", "without root.path: an error", |case| {
+    reading("required-root-path", "config.md#root", "without root.path: an error", |case| {
         without(case, "/root", "path")
     }),
-    must("required-destination", "config.md#mounts", "a mount without destination: an error", |case| {
+    reading("required-destination", "config.md#mounts", "a mount without destination: an error", |case| {
         without(case, "/mounts/1", "destination")
     }),
-    must("required-cwd", PROCESS, "without process.cwd: an error", |case| without(case, "/process", "cwd")),
+    reading("required-cwd", PROCESS, "without process.cwd: an error", |case| {
+        without(case, "/process", "cwd")
+    }),
     must("required-args", PROCESS, "without process.args: an error", |case| {
         without(case, "/process", "args")
     }),
     must("required-args-entry", PROCESS, "an empty process.args: an error", |case| {
         with(case, "/process/args", json!([]))
     }),
-    must("required-console-height", PROCESS, "with terminal, consoleSize without height: an error", |case| {
-        case.set("/process/consoleSize", json!({"width": 80}));
-        refuses_on_terminal(case)
-    }),
-    must("required-console-width", PROCESS, "with terminal, consoleSize without width: an error", |case| {
-        case.set("/process/consoleSize", json!({"height": 25}));
-        refuses_on_terminal(case)
-    }),
-    must("required-rlimit-type", RLIMITS, "a limit without type: an error", |case| {
+    reading(
+        "required-console-height",
+        PROCESS,
+        "with a terminal, consoleSize without height: an error",
+        |case| console(case, json!({"width": 80})),
+    ),
+    reading(
+        "required-console-width",
+        PROCESS,
+        "with a terminal, consoleSize without width: an error",
+        |case| console(case, json!({"height": 25})),
+    ),
+    reading("required-rlimit-type", RLIMITS, "a limit without type: an error", |case| {
         lacking(case, "/process/rlimits", rlimit(), "type")
     }),
-    must("required-rlimit-soft", RLIMITS, "a limit without soft: an error", |case| {
+    reading("required-rlimit-soft", RLIMITS, "a limit without soft: an error", |case| {
         lacking(case, "/process/rlimits", rlimit(), "soft")
     }),
-    must("required-rlimit-hard", RLIMITS, "a limit without hard: an error", |case| {
+    reading("required-rlimit-hard", RLIMITS, "a limit without hard: an error", |case| {
         lacking(case, "/process/rlimits", rlimit(), "hard")
     }),
-    must("required-scheduler-policy", LINUX, "scheduler without policy: an error", |case| {
-        with(case, "/process/scheduler", json!({"nice": 3}))
+    reading("required-scheduler-policy", LINUX, "scheduler without policy: an error", |case| {
+        part(case, "/process/scheduler", json!({"policy": "SCHED_OTHER", "nice": 19}), "policy")
     }),
-    must("required-io-class", LINUX, "ioPriority without class: an error", |case| {
-        with(case, "/process/ioPriority", json!({"priority": 3}))
+    reading("required-io-class", LINUX, "ioPriority without class: an error", |case| {
+        part(case, "/process/ioPriority", io_priority(), "class")
     }),
-    must("required-io-priority", LINUX, "ioPriority without priority: an error", |case| {
-        with(case, "/process/ioPriority", json!({"class": "IOPRIO_CLASS_BE"}))
+    reading("required-io-priority", LINUX, "ioPriority without priority: an error", |case| {
+        part(case, "/process/ioPriority", io_priority(), "priority")
     }),
-    must("required-uid", "config.md#posix-platform-user", "user without uid: an error", |case| {
+    reading("required-uid", "config.md#posix-platform-user", "user without uid: an error", |case| {
         user_without(case, "uid", "Uid")
     }),
-    must("required-gid", "config.md#posix-platform-user", "user without gid: an error", |case| {
+    reading("required-gid", "config.md#posix-platform-user", "user without gid: an error", |case| {
         user_without(case, "gid", "Gid")
     }),
-    must("required-hook-path", "config.md#posix-platform-hooks", "a hook without path: an error", |case| {
-        with(case, "/hooks/createRuntime", json!([{"args": ["x"]}]))
-    }),
-    must(
+    reading(
+        "required-hook-path",
+        "config.md#posix-platform-hooks",
+        "a hook without path: an error",
+        |case| with(case, "/hooks/createRuntime", json!([{"args": ["x"]}])),
+    ),
+    reading(
         "required-namespace-type",
         "config-linux.md#namespaces",
         "a namespace without type: an error",
@@ -86,58 +97,58 @@ pub(super) const STATEMENTS: &[Statement] = &[
             case.refuses()
         },
     ),
-    must("required-map-container", MAPPINGS, "a mapping without containerID: an error", |case| {
+    reading("required-map-container", MAPPINGS, "a mapping without containerID: an error", |case| {
         unmapped(case, "containerID")
     }),
-    must("required-map-host", MAPPINGS, "a mapping without hostID: an error", |case| {
+    reading("required-map-host", MAPPINGS, "a mapping without hostID: an error", |case| {
         unmapped(case, "hostID")
     }),
-    must("required-map-size", MAPPINGS, "a mapping without size: an error", |case| unmapped(case, "size")),
-    must("required-device-type", DEVICES, "a device without type: an error", |case| device(case, "type")),
-    must("required-device-path", DEVICES, "a device without path: an error", |case| device(case, "path")),
-    must("required-device-major", DEVICES, "a device without major number: an error", |case| {
+    reading("required-map-size", MAPPINGS, "a mapping without size: an error", |case| unmapped(case, "size")),
+    reading("required-device-type", DEVICES, "a device without type: an error", |case| device(case, "type")),
+    reading("required-device-path", DEVICES, "a device without path: an error", |case| device(case, "path")),
+    reading("required-device-major", DEVICES, "a device without major number: an error", |case| {
         device(case, "major")
     }),
-    must("required-device-minor", DEVICES, "a device without minor number: an error", |case| {
+    reading("required-device-minor", DEVICES, "a device without minor number: an error", |case| {
         device(case, "minor")
     }),
-    must(
+    reading(
         "required-device-allow",
         "config-linux.md#allowed-device-list",
         "a rule without allow: an error",
         |case| resource(case, "/linux/resources/devices", json!({"access": "rwm", "allow": true}), "allow"),
     ),
-    must("required-weight-major", BLOCK, "a weight without major number: an error", |case| {
-        block(case, "weightDevice", json!({"major": 7, "minor": 0, "weight": 500}), "major")
+    reading("required-weight-major", BLOCK, "a weight without major number: an error", |case| {
+        block(case, "weightDevice", json!({"weight": 500}), "major")
     }),
-    must("required-weight-minor", BLOCK, "a weight without minor number: an error", |case| {
-        block(case, "weightDevice", json!({"major": 7, "minor": 0, "weight": 500}), "minor")
+    reading("required-weight-minor", BLOCK, "a weight without minor number: an error", |case| {
+        block(case, "weightDevice", json!({"weight": 500}), "minor")
     }),
-    must("required-bps-major", BLOCK, "a rate of bytes without major number: an error", |case| {
+    reading("required-bps-major", BLOCK, "a rate of bytes without major number: an error", |case| {
         block(case, "throttleReadBpsDevice", throttle(), "major")
     }),
-    must("required-bps-rate", BLOCK, "a throttled device without rate of bytes: an error", |case| {
+    reading("required-bps-rate", BLOCK, "a throttled device without rate of bytes: an error", |case| {
         block(case, "throttleReadBpsDevice", throttle(), "rate")
     }),
-    must("required-iops-major", BLOCK, "a rate of operations without major number: an error", |case| {
+    reading("required-iops-major", BLOCK, "a rate of operations without major number: an error", |case| {
         block(case, "throttleReadIOPSDevice", throttle(), "major")
     }),
-    must("required-iops-rate", BLOCK, "a throttled device without rate of operations: an error", |case| {
+    reading("required-iops-rate", BLOCK, "a throttled device without rate of operations: an error", |case| {
         block(case, "throttleReadIOPSDevice", throttle(), "rate")
     }),
-    must(
+    reading(
         "required-page-size",
         "config-linux.md#huge-page-limits",
         "a limit of huge pages without pageSize: an error",
         |case| resource(case, "/linux/resources/hugepageLimits", hugepages(), "pageSize"),
     ),
-    must(
+    reading(
         "required-page-limit",
         "config-linux.md#huge-page-limits",
         "a limit of huge pages without limit: an error",
         |case| resource(case, "/linux/resources/hugepageLimits", hugepages(), "limit"),
     ),
-    must(
+    reading(
         "required-net-name",
         "config-linux.md#network",
         "a network priority without name: an error",
@@ -150,7 +161,7 @@ pub(super) const STATEMENTS: &[Statement] = &[
             )
         },
     ),
-    must(
+    reading(
         "required-net-priority",
         "config-linux.md#network",
         "a network priority without priority: an error",
@@ -163,29 +174,35 @@ pub(super) const STATEMENTS: &[Statement] = &[
             )
         },
     ),
-    must(
+    reading(
         "required-memory-mode",
         "config-linux.md#memory-policy",
         "memoryPolicy without mode: an error",
-        |case| with(case, "/linux/memoryPolicy", json!({"nodes": "0"})),
+        |case| part(case, "/linux/memoryPolicy", json!({"mode": "MPOL_BIND", "nodes": "0"}), "mode"),
     ),
-    must("required-default-action", SECCOMP, "seccomp without defaultAction: an error", |case| {
-        with(case, "/linux/seccomp", json!({"syscalls": [rule()]}))
+    reading("required-default-action", SECCOMP, "seccomp without defaultAction: an error", |case| {
+        let whole = json!({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [rule()]});
+        part(case, "/linux/seccomp", whole, "defaultAction")
     }),
-    must("required-rule-names", SECCOMP, "a rule without the property names: an error", |case| {
+    reading("required-rule-names", SECCOMP, "a rule without the property names: an error", |case| {
         filter(case, "names")
     }),
-    must("required-rule-action", SECCOMP, "a rule without action: an error", |case| filter(case, "action")),
-    must("required-argument-index", SECCOMP, "an argument without index: an error", |case| {
+    reading("required-rule-action", SECCOMP, "a rule without action: an error", |case| {
+        filter(case, "action")
+    }),
+    reading("required-argument-index", SECCOMP, "an argument without index: an error", |case| {
         argument(case, "index")
     }),
-    must("required-argument-value", SECCOMP, "an argument without value: an error", |case| {
+    reading("required-argument-value", SECCOMP, "an argument without value: an error", |case| {
         argument(case, "value")
     }),
-    must("required-argument-op", SECCOMP, "an argument without op: an error", |case| argument(case, "op")),
-    must("required-domain", "config-linux.md#personality", "personality without domain: an error", |case| {
-        with(case, "/linux/personality", json!({"flags": []}))
-    }),
+    reading("required-argument-op", SECCOMP, "an argument without op: an error", |case| argument(case, "op")),
+    reading(
+        "required-domain",
+        "config-linux.md#personality",
+        "personality without domain: an error",
+        |case| part(case, "/linux/personality", json!({"domain": "LINUX", "flags": []}), "domain"),
+    ),
 ];
 
 fn rlimit() -> Value {
@@ -193,7 +210,11 @@ fn rlimit() -> Value {
 }
 
 fn throttle() -> Value {
-    json!({"major": 7, "minor": 0, "rate": 1_000_000})
+    json!({"rate": 1_000_000})
+}
+
+fn io_priority() -> Value {
+    json!({"class": "IOPRIO_CLASS_BE", "priority": 3})
 }
 
 fn hugepages() -> Value {
@@ -206,7 +227,6 @@ fn rule() -> Value {
 
 /// What the others leave parts out of, whole.
 fn control(case: &mut Case) -> Outcome {
-    case.set("/process/consoleSize", json!({"height": 25, "width": 80}));
     case.set("/process/rlimits", json!([rlimit()]));
     case.set("/process/scheduler", json!({"policy": "SCHED_OTHER", "nice": 19}));
     case.set("/process/ioPriority", json!({"class": "IOPRIO_CLASS_BE", "priority": 3}));
@@ -241,12 +261,45 @@ fn with(case: &mut Case, pointer: &str, value: Value) -> Outcome {
     case.refuses_at_start()
 }
 
-/// An array with one object that lacks a key.
-fn lacking(case: &mut Case, pointer: &str, mut object: Value, key: &str) -> Outcome {
-    if let Some(fields) = object.as_object_mut() {
+fn removed(object: &Value, key: &str) -> Value {
+    let mut rest = object.clone();
+    if let Some(fields) = rest.as_object_mut() {
         fields.remove(key);
     }
-    with(case, pointer, json!([object]))
+    rest
+}
+
+/// An object that works, and the same without a key.
+fn part(case: &mut Case, pointer: &str, whole: Value, key: &str) -> Outcome {
+    let rest = removed(&whole, key);
+    case.refuses_but(pointer, whole, rest)
+}
+
+/// An array of an object that works, and of the same without a key.
+fn lacking(case: &mut Case, pointer: &str, object: Value, key: &str) -> Outcome {
+    let rest = removed(&object, key);
+    case.refuses_but(pointer, json!([object]), json!([rest]))
+}
+
+/// Where there is no terminal the size is ignored, so there is one, and its other end has a listener.
+fn console(case: &mut Case, size: Value) -> Outcome {
+    case.set("/process/terminal", json!(true));
+    case.set("/process/consoleSize", size);
+    let path = case.share().join("console");
+    let listener = crate::socket::Listener::new(&path)?;
+    case.write_config()?;
+    let (bundle, socket) = (case.bundle().display().to_string(), path.display().to_string());
+    let words = ["create", "--bundle", &bundle, "--console-socket", &socket, &case.id];
+    let mut evidence = Err(crate::verdict::Stop::Skip("create did not run".into()));
+    // A refusal ends the wait for a connection, so it is the answer here that the listener is told.
+    let heard = listener.hear(|| {
+        let call = case.raw(&words)?;
+        let refused = call.refused();
+        evidence = must_refuse(call);
+        if refused { crate::verdict::skip("refused") } else { Ok(()) }
+    });
+    drop(heard);
+    evidence
 }
 
 fn resource(case: &mut Case, pointer: &str, object: Value, key: &str) -> Outcome {
@@ -256,16 +309,16 @@ fn resource(case: &mut Case, pointer: &str, object: Value, key: &str) -> Outcome
 }
 
 fn block(case: &mut Case, list: &str, object: Value, key: &str) -> Outcome {
+    let numbers = super::limits::block_device()?;
+    let mut object = object;
+    (object["major"], object["minor"]) = (json!(numbers[0]), json!(numbers[1]));
     resource(case, &format!("/linux/resources/blockIO/{list}"), object, key)
 }
 
 fn unmapped(case: &mut Case, key: &str) -> Outcome {
     super::namespaces::with_user(case);
-    let mut map = case.config["linux"]["uidMappings"][0].clone();
-    if let Some(fields) = map.as_object_mut() {
-        fields.remove(key);
-    }
-    with(case, "/linux/uidMappings", json!([map]))
+    let map = case.config["linux"]["uidMappings"][0].clone();
+    lacking(case, "/linux/uidMappings", map, key)
 }
 
 fn device(case: &mut Case, key: &str) -> Outcome {
@@ -281,8 +334,6 @@ fn filter(case: &mut Case, key: &str) -> Outcome {
 fn argument(case: &mut Case, key: &str) -> Outcome {
     let mut rule = rule();
     rule["args"] = json!([{"index": 0, "value": 0, "op": "SCMP_CMP_EQ"}]);
-    if let Some(fields) = rule["args"][0].as_object_mut() {
-        fields.remove(key);
-    }
-    with(case, "/linux/seccomp", json!({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [rule]}))
+    case.set("/linux/seccomp", json!({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [rule.clone()]}));
+    lacking(case, "/linux/seccomp/syscalls/0/args", rule["args"][0].clone(), key)
 }

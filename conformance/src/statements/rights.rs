@@ -30,7 +30,13 @@ pub(super) const STATEMENTS: &[Statement] = &[
     }),
     should("cap-unknown", LINUX, "a capability that cannot be granted is a warning, not a failure", unknown),
     must("no-new-privileges", LINUX, "noNewPrivileges is applied", no_new_privileges),
-    must("new-privileges", LINUX, "without noNewPrivileges the flag is not set", new_privileges),
+    must("new-privileges", LINUX, "with noNewPrivileges false the flag is not set", new_privileges),
+    should(
+        "cap-not-granted",
+        LINUX,
+        "a capability that the runtime does not have itself is a warning, not a failure",
+        not_granted,
+    ),
     must("seccomp-errno", SECCOMP, "a syscall with SCMP_ACT_ERRNO fails with EPERM", errno),
     must("seccomp-errno-ret", SECCOMP, "errnoRet is the error of the call", errno_ret),
     must("seccomp-mode", SECCOMP, "a filter is installed when seccomp is set", mode),
@@ -64,12 +70,28 @@ fn unknown(case: &mut Case) -> Outcome {
     holds(report["pid"].is_u64(), "the container runs", "it ran with CAP_OF_THE_FUTURE")
 }
 
+/// The runtime runs with one capability less than it is asked for.
+fn not_granted(case: &mut Case) -> Outcome {
+    case.need_root("a user namespace gives all capabilities")?;
+    case.under = ["setpriv", "--bounding-set", "-sys_time"].map(str::to_owned).to_vec();
+    for set in ["bounding", "effective", "permitted"] {
+        case.push(&format!("/process/capabilities/{set}"), json!("CAP_SYS_TIME"));
+    }
+    let report = case.report()?;
+    holds(report["pid"].is_u64(), "the container runs", "it ran without CAP_SYS_TIME")
+}
+
 fn no_new_privileges(case: &mut Case) -> Outcome {
     case.set("/process/noNewPrivileges", json!(true));
     same("NoNewPrivs", &json!("1"), &case.report()?["status"]["NoNewPrivs"])
 }
 
 fn new_privileges(case: &mut Case) -> Outcome {
+    let own = std::fs::read_to_string("/proc/self/status")?;
+    if own.lines().any(|line| line.split_whitespace().eq(["NoNewPrivs:", "1"])) {
+        return crate::verdict::skip("the suite itself runs with no_new_privs");
+    }
+    case.set("/process/noNewPrivileges", json!(false));
     same("NoNewPrivs", &json!("0"), &case.report()?["status"]["NoNewPrivs"])
 }
 
@@ -100,13 +122,13 @@ fn mode(case: &mut Case) -> Outcome {
 
 /// The test process makes directories with mode 0777: a rule for another mode must not hit.
 fn arguments(case: &mut Case) -> Outcome {
-    let args = |value: u64| json!([{"index": 1, "value": value, "op": "SCMP_CMP_EQ"}]);
-    let rule = |value| json!({"names": ["mkdir"], "action": "SCMP_ACT_ERRNO", "errnoRet": value, "args": args(value)});
-    case.set(
-        "/linux/seccomp",
-        json!({"defaultAction": "SCMP_ACT_ALLOW",
-        "syscalls": [rule(0o700), rule(0o777)]}),
-    );
+    let args = |index: u64, value: u64| json!([{"index": index, "value": value, "op": "SCMP_CMP_EQ"}]);
+    let rule = |name: &str, index: u64, value: u64| {
+        json!({"names": [name], "action": "SCMP_ACT_ERRNO",
+        "errnoRet": value, "args": args(index, value)})
+    };
+    let rules = [0o700, 0o777].map(|value| [rule("mkdir", 1, value), rule("mkdirat", 2, value)]);
+    case.set("/linux/seccomp", json!({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": rules.concat()}));
     let seen = case.answer("mkdir:/new")?["errno"].clone();
     same("errno of mkdir with mode 0777", &json!(0o777), &seen)
 }

@@ -68,7 +68,10 @@ fn pid(case: &mut Case) -> Outcome {
 
 fn bundle(case: &mut Case) -> Outcome {
     case.created()?;
-    same("bundle", &json!(case.bundle()), &case.state()?["bundle"])
+    let seen = case.state()?["bundle"].clone();
+    let path = std::path::Path::new(seen.as_str().unwrap_or(""));
+    let right = path.is_absolute() && path.canonicalize().is_ok_and(|path| path == case.bundle());
+    holds(right, &format!("an absolute path to {}", case.bundle().display()), seen.to_string())
 }
 
 fn annotations(case: &mut Case) -> Outcome {

@@ -47,59 +47,63 @@ pub(super) const STATEMENTS: &[Statement] = &[
         refuse(case, "/annotations", json!({"": "x"}))
     }),
     must("value-scheduler-flag", LINUX, "an unknown scheduling flag is an error", |case| {
-        refuse(case, "/process/scheduler", json!({"policy": "SCHED_OTHER", "flags": ["SCHED_FLAG_NONSENSE"]}))
+        let with = |flag: &str| json!({"policy": "SCHED_OTHER", "nice": 19, "flags": [flag]});
+        let good = with("SCHED_FLAG_RESET_ON_FORK");
+        case.refuses_but("/process/scheduler", good, with("SCHED_FLAG_NONSENSE"))
     }),
     must("value-io-class", LINUX, "an unknown I/O class is an error", |case| {
-        refuse(case, "/process/ioPriority", json!({"class": "IOPRIO_CLASS_NONSENSE", "priority": 1}))
+        let with = |class: &str| json!({"class": class, "priority": 1});
+        case.refuses_but("/process/ioPriority", with("IOPRIO_CLASS_BE"), with("IOPRIO_CLASS_NONSENSE"))
     }),
     must("value-io-priority", LINUX, "an I/O priority above 7 is an error", |case| {
-        refuse(case, "/process/ioPriority", json!({"class": "IOPRIO_CLASS_BE", "priority": 8}))
+        let with = |level: u64| json!({"class": "IOPRIO_CLASS_BE", "priority": level});
+        case.refuses_but("/process/ioPriority", with(7), with(8))
     }),
     must("value-oom-range", LINUX, "an oomScoreAdj above 1000 is an error", |case| {
-        refuse(case, "/process/oomScoreAdj", json!(1001))
+        case.refuses_but("/process/oomScoreAdj", json!(1000), json!(1001))
     }),
     must("value-personality", "config-linux.md#personality", "an unknown domain is an error", |case| {
-        refuse(case, "/linux/personality", json!({"domain": "NONSENSE"}))
+        case.refuses_but("/linux/personality", json!({"domain": "LINUX"}), json!({"domain": "NONSENSE"}))
     }),
     must("value-device-type", "config-linux.md#devices", "an unknown type of device is an error", |case| {
         case.need_root("device nodes")?;
-        refuse(case, "/linux/devices", json!([{"path": "/dev/suite", "type": "x", "major": 1, "minor": 3}]))
+        let with = |kind: &str| json!([{"path": "/dev/suite", "type": kind, "major": 1, "minor": 3}]);
+        case.refuses_but("/linux/devices", with("c"), with("x"))
     }),
     must("value-memory-mode", POLICY, "an unknown memory policy is an error", |case| {
-        refuse(case, "/linux/memoryPolicy", json!({"mode": "MPOL_NONSENSE"}))
+        let with = |mode: &str| json!({"mode": mode, "nodes": "0"});
+        case.refuses_but("/linux/memoryPolicy", with("MPOL_BIND"), with("MPOL_NONSENSE"))
     }),
     must("value-memory-flag", POLICY, "an unknown flag of a memory policy is an error", |case| {
-        refuse(
-            case,
-            "/linux/memoryPolicy",
-            json!({"mode": "MPOL_BIND", "nodes": "0", "flags": ["MPOL_F_NO"]}),
-        )
+        let with = |flag: &str| json!({"mode": "MPOL_BIND", "nodes": "0", "flags": [flag]});
+        case.refuses_but("/linux/memoryPolicy", with("MPOL_F_STATIC_NODES"), with("MPOL_F_NO"))
     }),
     must("value-memory-nodes", POLICY, "nodes that are no list are an error", |case| {
-        refuse(case, "/linux/memoryPolicy", json!({"mode": "MPOL_BIND", "nodes": "zero"}))
+        let with = |nodes: &str| json!({"mode": "MPOL_BIND", "nodes": nodes});
+        case.refuses_but("/linux/memoryPolicy", with("0"), with("zero"))
     }),
     must("value-seccomp-default", SECCOMP, "an unknown default action is an error", |case| {
-        refuse(case, "/linux/seccomp", json!({"defaultAction": "SCMP_ACT_NONSENSE"}))
+        let (good, bad) =
+            (json!({"defaultAction": "SCMP_ACT_ALLOW"}), json!({"defaultAction": "SCMP_ACT_NONSENSE"}));
+        case.refuses_but("/linux/seccomp", good, bad)
     }),
     must("value-seccomp-action", SECCOMP, "an unknown action is an error", |case| {
-        rule(case, json!({"names": ["reboot"], "action": "SCMP_ACT_NONSENSE"}))
+        rule(case, simple(), json!({"names": ["reboot"], "action": "SCMP_ACT_NONSENSE"}))
     }),
     must("value-seccomp-op", SECCOMP, "an unknown operator is an error", |case| {
-        let args = json!([{"index": 0, "value": 0, "op": "SCMP_CMP_NONSENSE"}]);
-        rule(case, json!({"names": ["reboot"], "action": "SCMP_ACT_ERRNO", "args": args}))
+        rule(case, argument(0, "SCMP_CMP_EQ"), argument(0, "SCMP_CMP_NONSENSE"))
     }),
     must("value-seccomp-index", SECCOMP, "an argument beyond the sixth is an error", |case| {
-        let args = json!([{"index": 6, "value": 0, "op": "SCMP_CMP_EQ"}]);
-        rule(case, json!({"names": ["reboot"], "action": "SCMP_ACT_ERRNO", "args": args}))
+        rule(case, argument(5, "SCMP_CMP_EQ"), argument(6, "SCMP_CMP_EQ"))
     }),
     must("value-seccomp-arch", SECCOMP, "an unknown architecture is an error", |case| {
-        let architectures = json!(["SCMP_ARCH_NONSENSE"]);
-        case.set("/linux/seccomp/architectures", architectures);
-        rule(case, json!({"names": ["reboot"], "action": "SCMP_ACT_ERRNO"}))
+        filter(case);
+        let bad = json!(["SCMP_ARCH_NONSENSE"]);
+        case.refuses_but("/linux/seccomp/architectures", json!([]), bad)
     }),
     must("value-seccomp-flag", SECCOMP, "an unknown flag of a filter is an error", |case| {
-        case.set("/linux/seccomp/flags", json!(["SECCOMP_FILTER_FLAG_NONSENSE"]));
-        rule(case, json!({"names": ["reboot"], "action": "SCMP_ACT_ERRNO"}))
+        filter(case);
+        case.refuses_but("/linux/seccomp/flags", json!([]), json!(["SECCOMP_FILTER_FLAG_NONSENSE"]))
     }),
     must(
         "value-time-clock",
@@ -107,25 +111,27 @@ pub(super) const STATEMENTS: &[Statement] = &[
         "nanoseconds of a whole second are an error",
         |case| {
             case.push("/linux/namespaces", json!({"type": "time"}));
-            refuse(
-                case,
-                "/linux/timeOffsets",
-                json!({"boottime": {"secs": 1, "nanosecs": 1_000_000_000_u64}}),
-            )
+            let with = |nanoseconds: u64| json!({"boottime": {"secs": 1, "nanosecs": nanoseconds}});
+            case.refuses_but("/linux/timeOffsets", with(1), with(1_000_000_000))
         },
     ),
     must("value-cpus", "config-linux.md#cpu", "processors that are no list are an error", |case| {
-        limit(case, json!({"cpu": {"cpus": "zero"}}), "cpuset")
+        let (first, _) = super::scheduling::processor()?;
+        limit(case, json!({"cpu": {"cpus": first}}), json!({"cpu": {"cpus": "zero"}}), "cpuset")
     }),
     must("value-quota", "config-linux.md#cpu", "a quota that the kernel refuses is an error", |case| {
         case.need_no_systemd("systemd rounds a quota up to a hundredth of a processor")?;
-        limit(case, json!({"cpu": {"quota": 1, "period": 100_000}}), "cpu")
+        let with = |quota: i64| json!({"cpu": {"quota": quota, "period": 100_000}});
+        limit(case, with(50_000), with(1), "cpu")
     }),
     must(
         "value-page-size",
         "config-linux.md#huge-page-limits",
         "a size of pages that is none is an error",
-        |case| limit(case, json!({"hugepageLimits": [{"pageSize": "3KB", "limit": 0}]}), ""),
+        |case| {
+            let with = |size: &str| json!({"hugepageLimits": [{"pageSize": size, "limit": 0}]});
+            limit(case, with("2MB"), with("3KB"), "hugetlb")
+        },
     ),
     must(
         "value-net-device",
@@ -134,7 +140,7 @@ pub(super) const STATEMENTS: &[Statement] = &[
         |case| {
             case.need_root("network devices")?;
             case.push("/linux/namespaces", json!({"type": "network"}));
-            refuse(case, "/linux/netDevices", json!({"no-such-device": {}}))
+            case.refuses_but("/linux/netDevices", json!({}), json!({"no-such-device": {}}))
         },
     ),
     must(
@@ -142,11 +148,9 @@ pub(super) const STATEMENTS: &[Statement] = &[
         "config.md#mounts",
         "a bind of a source that is not there is an error",
         |case| {
-            case.push(
-            "/mounts",
-            json!({"destination": "/out", "type": "bind", "source": "/no/such/source", "options": ["bind"]}),
-        );
-            case.refuses()
+            case.bind_share(json!(["bind"]));
+            let (good, bad) = (case.config["mounts"][2]["source"].clone(), json!("/no/such/source"));
+            case.refuses_but("/mounts/2/source", good, bad)
         },
     ),
     must(
@@ -154,16 +158,14 @@ pub(super) const STATEMENTS: &[Statement] = &[
         "config.md#linux-mount-options",
         "data that a file system refuses is an error",
         |case| {
-            case.push(
-            "/mounts",
-            json!({"destination": "/out", "type": "tmpfs", "source": "t", "options": ["no-such-option=1"]}),
-        );
-            case.refuses()
+            super::mounts::tmpfs(case, json!([]));
+            case.refuses_but("/mounts/2/options", json!(["size=1m"]), json!(["no-such-option=1"]))
         },
     ),
     must("hook-timeout-positive", "config.md#posix-platform-hooks", "a timeout of 0 is an error", |case| {
         let path = case.rootfs().join("probe");
-        refuse(case, "/hooks/createRuntime", json!([{"path": path, "timeout": 0}]))
+        let with = |seconds: u64| json!([{"path": path, "args": ["probe"], "timeout": seconds}]);
+        case.refuses_but("/hooks/createRuntime", with(9), with(0))
     }),
     must(
         "readonly-paths-absolute",
@@ -178,18 +180,31 @@ fn refuse(case: &mut Case, pointer: &str, value: Value) -> Outcome {
     case.refuses_at_start()
 }
 
-fn rule(case: &mut Case, rule: Value) -> Outcome {
-    case.set("/linux/seccomp/defaultAction", json!("SCMP_ACT_ALLOW"));
-    refuse(case, "/linux/seccomp/syscalls", json!([rule]))
+fn simple() -> Value {
+    json!({"names": ["reboot"], "action": "SCMP_ACT_ERRNO"})
 }
 
-fn limit(case: &mut Case, resources: Value, controller: &str) -> Outcome {
+fn argument(index: u64, op: &str) -> Value {
+    let args = json!([{"index": index, "value": 0, "op": op}]);
+    json!({"names": ["reboot"], "action": "SCMP_ACT_ERRNO", "args": args})
+}
+
+fn filter(case: &mut Case) {
+    case.set("/linux/seccomp", json!({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [simple()]}));
+}
+
+fn rule(case: &mut Case, good: Value, bad: Value) -> Outcome {
+    filter(case);
+    case.refuses_but("/linux/seccomp/syscalls", json!([good]), json!([bad]))
+}
+
+fn limit(case: &mut Case, good: Value, bad: Value, controller: &str) -> Outcome {
     case.need_root("cgroups")?;
-    if !controller.is_empty() && crate::cgroup::directory(nix::unistd::getpid(), controller).is_none() {
+    if crate::cgroup::directory(nix::unistd::getpid(), controller).is_none() {
         return crate::verdict::skip(format!("no cgroup hierarchy with {controller} here"));
     }
     case.own_cgroup();
-    refuse(case, "/linux/resources", resources)
+    case.refuses_but("/linux/resources", good, bad)
 }
 
 /// Writes these bytes as config.json and expects `create` to fail.

@@ -115,7 +115,11 @@ fn files_for_hooks_are_not_found_through_links() {
         return;
     }
     let hook = |script: &str| json!([{"path": "/bin/sh", "args": ["sh", "-c", script]}]);
-    let bundle = Bundle::new(&["ln", "-sf", "/victim", "/out"]).with(|config| {
+    let bundle = Bundle::new(&["true"]);
+    // The same path on the host, where nothing is.
+    let made = bundle.path().join("made-on-the-host");
+    let bundle = bundle.with(|config| {
+        config["process"]["args"] = json!(["ln", "-sf", made, "/out"]);
         config["root"]["readonly"] = json!(false);
         config["annotations"] = json!({"run.oci.hooks.stdout": "rootfs/out"});
         config["hooks"] = json!({"poststop": hook("echo gone; touch ran")});
@@ -126,7 +130,8 @@ fn files_for_hooks_are_not_found_through_links() {
     std::os::unix::fs::symlink(path("victim"), path("rootfs/victim-of-the-host")).expect("a link");
     bundle.container().go(&["run"]);
     assert!(path("ran").exists(), "the hook runs, whatever becomes of its output");
-    assert!(!std::path::Path::new("/victim").exists(), "the link of the container was followed");
+    assert!(fs::symlink_metadata(path("rootfs/out")).is_ok_and(|data| data.is_symlink()), "the control");
+    assert!(!made.exists(), "the link of the container was followed");
     let linked = bundle.with(|config| {
         config["process"]["args"] = json!(["true"]);
         config["annotations"]["run.oci.hooks.stdout"] = json!("rootfs/victim-of-the-host");

@@ -124,7 +124,7 @@ fn run_works_or_says_what_is_denied() {
     let _turn = turn();
     let bundle = bundle(PROBE);
     let id = bundle.container().id.clone();
-    let before = Traces::now(&bundle, &id);
+    let before = Traces::before(&bundle, &id);
     let usual = usual(&denied(&bundle, NOTHING, &["run", &id]).ok().stdout);
     before.are_back(&bundle, &id, "no denial");
     each("run", |denial| {
@@ -150,7 +150,7 @@ fn run_in_a_user_namespace_works_or_says_what_is_denied() {
         }
     });
     let id = bundle.container().id.clone();
-    let before = Traces::now(&bundle, &id);
+    let before = Traces::before(&bundle, &id);
     let inside = |denial: Denial<'_>| {
         denied(&bundle, Denial { before: &["unshare", "-Ur", "-m"], ..denial }, &["run", &id])
     };
@@ -171,7 +171,7 @@ fn create_and_start_work_or_say_what_is_denied() {
     let _turn = turn();
     let bundle = bundle(&format!("{{ {PROBE} }} >/tmp/probe.new; mv /tmp/probe.new /tmp/probe"));
     let id = bundle.container().id.clone();
-    let before = Traces::now(&bundle, &id);
+    let before = Traces::before(&bundle, &id);
     let probe = bundle.path().join("rootfs/tmp/probe");
     // Each of the three under the filter; what is left then is deleted without.
     let all = |denial: Denial<'_>| {
@@ -208,7 +208,7 @@ fn exec_works_or_says_what_is_denied() {
     let container = bundle.container();
     let id = container.id.clone();
     bundle.go(&["run", "--detach", &id]).ok();
-    let before = Traces::now(&bundle, &id);
+    let before = Traces::before(&bundle, &id);
     let exec = |denial: Denial<'_>| denied(&bundle, denial, &["exec", &id, "sh", "-c", PROBE]);
     let usual = usual(&exec(NOTHING).ok().stdout);
     each("exec", |denial| {
@@ -227,7 +227,7 @@ fn delete_works_or_says_what_is_denied() {
     let _turn = turn();
     let bundle = bundle("sleep 1000");
     let id = bundle.container().id.clone();
-    let before = Traces::now(&bundle, &id);
+    let before = Traces::before(&bundle, &id);
     each("delete", |denial| {
         bundle.go(&["run", "--detach", &id]).ok();
         let run = denied(&bundle, denial, &["delete", "--force", &id]);
@@ -251,7 +251,7 @@ fn a_filter_that_kills_ends_no_more_than_who_makes_the_call() {
     let _turn = turn();
     let bundle = bundle("true");
     let id = bundle.container().id.clone();
-    let before = Traces::now(&bundle, &id);
+    let before = Traces::before(&bundle, &id);
     let denial = |calls| Denial::of(calls, Errno::EPERM);
     // Calls that are tried alone, before and behind the one that is told.
     let run =

@@ -37,7 +37,7 @@ fn calls_with_a_replacement_are_not_missed() {
     let _turn = turn();
     let bundle = bundle(PROBE);
     let id = bundle.container().id.clone();
-    let before = Traces::now(&bundle, &id);
+    let before = Traces::before(&bundle, &id);
     let usual = properties(&denied(&bundle, NOTHING, &["run", &id]).ok().stdout);
     before.are_back(&bundle, &id, "no denial");
     for calls in [KEYS, REPLACED] {
@@ -81,7 +81,7 @@ fn one_error_names_all_that_an_old_profile_denies() {
     let _turn = turn();
     let bundle = bundle("true");
     let id = bundle.container().id.clone();
-    let before = Traces::now(&bundle, &id);
+    let before = Traces::before(&bundle, &id);
     for errno in [Errno::EPERM, Errno::ENOSYS] {
         let run = denied(&bundle, Denial::of(NEW, errno), &["run", &id]);
         assert_eq!((run.code, run.stderr.lines().count()), (1, 1), "{run:?}");

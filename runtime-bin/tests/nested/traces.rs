@@ -31,7 +31,7 @@ pub(crate) fn properties(text: &str) -> Vec<String> {
     let kinds = ["cgroup", "ipc", "mnt", "net", "pid", "user", "uts"];
     let host: Vec<String> = kinds
         .iter()
-        .filter_map(|kind| std::fs::read_link(format!("/proc/self/ns/{kind}")).ok())
+        .filter_map(|kind| std::fs::read_link(format!("/proc/thread-self/ns/{kind}")).ok())
         .map(|link| link.display().to_string())
         .collect();
     let line = |line: &str| match line.strip_prefix("namespace ") {
@@ -50,11 +50,17 @@ pub(crate) fn properties(text: &str) -> Vec<String> {
 pub(crate) struct Traces(BTreeSet<String>);
 
 impl Traces {
+    /// Those before a test, from where on its mounts are apart from those of the machine.
+    pub(crate) fn before(bundle: &Bundle, id: &str) -> Self {
+        crate::support::apart::own_mounts();
+        Self::now(bundle, id)
+    }
+
     /// Cgroups are those with the given name, wherever they are.
     pub(crate) fn now(bundle: &Bundle, id: &str) -> Self {
         reap();
-        let mountinfo = std::fs::read_to_string("/proc/self/mountinfo").expect("mountinfo");
-        let mut traces: BTreeSet<String> = mountinfo.lines().map(|line| format!("mount {line}")).collect();
+        let table = crate::support::apart::mount_table();
+        let mut traces: BTreeSet<String> = table.iter().map(|line| format!("mount {line}")).collect();
         cgroups(Path::new("/sys/fs/cgroup"), id, &mut traces);
         traces.extend(processes().into_iter().map(|process| format!("process {process}")));
         if let Ok(entries) = bundle.state().read_dir() {
@@ -71,9 +77,7 @@ impl Traces {
         while std::time::Instant::now() < limit {
             reap();
             let now = Self::now(bundle, id);
-            // A mount goes away when its mount point is removed elsewhere: by other tests.
-            let gone = self.0.difference(&now.0).filter(|trace| !trace.starts_with("mount "));
-            more = now.0.difference(&self.0).chain(gone).cloned().collect();
+            more = now.0.symmetric_difference(&self.0).cloned().collect();
             if more.is_empty() {
                 return;
             }

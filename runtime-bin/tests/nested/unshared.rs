@@ -69,7 +69,7 @@ fn is_whole(run: &Run) {
 /// Runs, enters and deletes a container.
 fn lives(bundle: &mut Bundle, before: &[&str], program: &Path) {
     let id = bundle.container().id.clone();
-    let traces = Traces::now(bundle, &id);
+    let traces = Traces::before(bundle, &id);
     let args = |bundle: &mut Bundle, args: &[&str]| {
         bundle.config["process"]["args"] = json!(args);
         bundle.write();
@@ -155,7 +155,7 @@ fn without_new_privileges() {
     let _turn = turn();
     let bundle = Bundle::new(&["sh", "-c", PROBE]);
     let id = bundle.container().id.clone();
-    let traces = Traces::now(&bundle, &id);
+    let traces = Traces::before(&bundle, &id);
     let usual = properties(&bundle.go(&["run", &id]).ok().stdout);
     let denial = Denial { no_new_privileges: true, ..crate::denied::NOTHING };
     let run = denied(&bundle, denial, &["run", &id]).ok();

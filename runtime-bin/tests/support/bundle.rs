@@ -87,7 +87,7 @@ impl Bundle {
         for directory in ["bin", "etc", "tmp", "root", "home/user"] {
             fs::create_dir_all(root.join(directory)).expect("a directory");
         }
-        fs::copy(BUSYBOX, root.join("bin/busybox")).expect("busybox-static is needed");
+        super::apart::copy_program(Path::new(BUSYBOX), &root.join("bin/busybox"));
         fs::write(
             root.join("etc/passwd"),
             "root:x:0:0::/root:/bin/sh\nuser:x:1000:1000::/home/user:/bin/sh\n",

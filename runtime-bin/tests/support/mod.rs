@@ -6,6 +6,8 @@
 //! | `REQUIRE_PRIVILEGED=1` | fail instead of skipping what needs root |
 //! | `CGROUP_VIEW=v1\|v2` | see only cgroup version 1 or 2 (default: the machine as it is) |
 
+#[path = "../../../runtime-core/tests/support/apart.rs"]
+pub(crate) mod apart;
 mod bundle;
 mod command;
 mod privileged;

@@ -98,6 +98,12 @@ fn replacements() -> Vec<Value> {
     ]
 }
 
+/// What the calling thread has used: on a busy machine a clock on the wall says nothing of the work.
+fn processor_time() -> Duration {
+    let clock = nix::time::ClockId::CLOCK_THREAD_CPUTIME_ID;
+    nix::time::clock_gettime(clock).unwrap().into()
+}
+
 /// Control: the configuration as it is runs.
 #[test]
 fn every_value_replaced_by_every_wrong_one() {
@@ -111,7 +117,7 @@ fn every_value_replaced_by_every_wrong_one() {
             let mut broken = rich();
             *broken.pointer_mut(pointer).unwrap() = value.clone();
             let text = serde_json::to_vec(&broken).unwrap();
-            let started = Instant::now();
+            let before = processor_time();
             let parsed = ValidSpec::parse(&text);
             if let Err(error) = &parsed {
                 refused += 1;
@@ -120,7 +126,7 @@ fn every_value_replaced_by_every_wrong_one() {
                     !message.is_empty() && !message.contains('\n') && !message.contains('\0'),
                     "{pointer}: {message:?}"
                 );
-                assert!(started.elapsed() < Duration::from_secs(5), "{pointer}");
+                assert!(processor_time() - before < Duration::from_secs(5), "{pointer}");
             }
             // A sample of those that are legal goes through the whole life.
             let sampled = (refused + ran) % 16 == 0 && pointer != "/process/args/0";
@@ -130,7 +136,7 @@ fn every_value_replaced_by_every_wrong_one() {
                     assert!(!error.to_string().contains('\n'), "{pointer}: {error}");
                 }
             }
-            assert!(started.elapsed() < Duration::from_secs(30), "{pointer} took too long");
+            assert!(processor_time() - before < Duration::from_secs(30), "{pointer} took too long");
         }
     }
     println!("{refused} refused, {ran} legal");

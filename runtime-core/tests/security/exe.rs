@@ -93,7 +93,7 @@ fn an_interpreter_that_is_the_runtime_gets_nothing() {
 fn the_program_of_an_exec_cannot_be_overwritten() {
     let Some(scratch) = Scratch::new() else { return };
     scratch.add_attacker();
-    fs::copy(scratch.root().join("bin/busybox"), scratch.root().join("tmp/sleep")).unwrap();
+    crate::apart::copy_program(&scratch.root().join("bin/busybox"), &scratch.root().join("tmp/sleep"));
     let mut config = with_capabilities(config(), &["CAP_SYS_PTRACE"]);
     config["process"]["args"] = json!(["/bin/attacker", "overwrite"]);
     let running = scratch.create(&config).unwrap();

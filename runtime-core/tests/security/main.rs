@@ -7,6 +7,8 @@
 //! The whole process is a careless caller: descriptors of "/" without close-on-exec are open in it.
 //! `SECURITY_RUNS` is the number of runs of the tests that race (default 200).
 
+#[path = "../support/apart.rs"]
+mod apart;
 mod capabilities;
 mod config;
 mod cwd;

@@ -88,11 +88,11 @@ fn restrictions_do_not_leave_the_root() {
     let mut asked = shell(line);
     asked["linux"]["readonlyPaths"] = json!(["/etc", "/etc/link0", "/etc/link1", "/etc/link2", "/missing"]);
     asked["linux"]["maskedPaths"] = json!(["/etc/link0", "/etc/link1"]);
-    let before = crate::support::mountinfo(std::process::id() as i32).len();
+    let before = crate::apart::mount_table().len();
     assert!(scratch.run(&asked).unwrap().success());
     assert!(!scratch.root().join("out/written").exists());
     decoy.check();
-    assert_eq!(crate::support::mountinfo(std::process::id() as i32).len(), before);
+    assert_eq!(crate::apart::mount_table().len(), before);
 }
 
 /// All masked directories are one file system, read-only: one superblock, however many there are.
@@ -124,6 +124,15 @@ fn masked_directories_share_a_file_system() {
     assert_ne!(device("/tmp"), device("/out"));
 }
 
+/// A node of the test's own at /dev/null: the host's would be given away for all.
+fn own_null(scratch: &Scratch) {
+    use nix::mount::{MsFlags, mount};
+    use nix::sys::stat::{Mode, SFlag, makedev, mknod};
+    let node = scratch.path().join("null");
+    mknod(&node, SFlag::S_IFCHR, Mode::from_bits_truncate(0o666), makedev(1, 3)).unwrap();
+    mount(Some(&node), "/dev/null", None::<&str>, MsFlags::MS_BIND, None::<&str>).unwrap();
+}
+
 /// Pipes, files and /dev/null as standard streams of another user: only what is the caller's to give
 /// changes its owner, and never /dev/null. Control: the pipe does change.
 #[test]
@@ -136,6 +145,7 @@ fn dev_null_is_not_given_away() {
     let (reader, writer) = std::io::pipe().unwrap();
     nix::unistd::dup2_stdin(&reader).unwrap();
     let owner = || fs::metadata("/proc/self/fd/0").unwrap().uid();
+    own_null(&scratch);
     let null = fs::metadata("/dev/null").unwrap();
     assert_eq!(owner(), 0);
     let mut asked = shell("readlink /proc/$$/fd/0 > /out/stdin");

@@ -7,7 +7,7 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 
-use crate::support::{Scratch, config, mountinfo, shell, with_mount};
+use crate::support::{Scratch, config, shell, with_mount};
 
 fn tmpfs(destination: &str) -> Value {
     json!({"destination": destination, "type": "tmpfs", "source": "tmpfs"})
@@ -20,8 +20,7 @@ fn bind(source: &Path, destination: &str) -> Value {
 /// The mount points of the host, and the names in a directory of it.
 fn host(outside: &Path) -> (Vec<String>, Vec<String>) {
     let points = |line: &String| line.split(' ').nth(4).unwrap_or_default().to_owned();
-    // Other tests run meanwhile, in mount namespaces of their own: none of theirs is here.
-    let mounts = mountinfo(std::process::id() as i32).iter().map(points).collect();
+    let mounts = crate::apart::mount_table().iter().map(points).collect();
     let names =
         fs::read_dir(outside).unwrap().map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned());
     (mounts, names.collect())

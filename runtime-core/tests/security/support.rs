@@ -78,10 +78,12 @@ impl Scratch {
             skip("needs root");
             return None;
         }
-        let Ok(busybox) = fs::read("/bin/busybox") else {
+        let busybox = Path::new("/bin/busybox");
+        if !busybox.exists() {
             skip("needs /bin/busybox (package busybox-static)");
             return None;
-        };
+        }
+        crate::apart::own_mounts();
         leak_descriptors_of_the_root();
         let directory = TempDir::with_prefix("rt-security-").unwrap();
         let runtime = Runtime::builder().state_root(directory.path().join("state")).build().unwrap();
@@ -90,8 +92,7 @@ impl Scratch {
             fs::create_dir_all(scratch.root().join(name)).unwrap();
         }
         let program = scratch.root().join("bin/busybox");
-        fs::write(&program, busybox).unwrap();
-        set_mode(&program, 0o755);
+        crate::apart::copy_program(busybox, &program);
         set_mode(&scratch.root().join("out"), 0o777);
         for name in ["sh", "cat", "ls", "readlink", "sleep", "true", "stat", "id", "touch", "mknod"] {
             symlink("busybox", scratch.root().join("bin").join(name)).unwrap();
@@ -102,7 +103,7 @@ impl Scratch {
     /// Puts the hostile program into the root.
     pub(crate) fn add_attacker(&self) {
         let program = self.root().join("bin/attacker");
-        fs::copy(attacker(), &program).unwrap();
+        crate::apart::copy_program(attacker(), &program);
     }
 
     /// Waits until a program of the container has made /out/`name`.

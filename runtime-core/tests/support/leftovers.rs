@@ -14,12 +14,12 @@ pub(crate) struct Host {
 }
 
 impl Host {
-    /// Mounts, cgroups whose names start with `tag`, processes below this one, and the namespaces of
-    /// the threads of this one.
+    /// Mounts of the calling thread's namespace, cgroups whose names start with `tag`, processes below this
+    /// one, and the namespaces of the threads of this one.
     pub(crate) fn now(tag: &str) -> Self {
-        let mountinfo = std::fs::read_to_string("/proc/self/mountinfo").expect("mountinfo");
-        let mounts = mountinfo.lines().map(|line| format!("mount {line}"));
-        let cgroups = cgroup_mounts(&mountinfo).into_iter().flat_map(|mount| cgroups(&mount, tag));
+        let table = super::apart::mount_table();
+        let mounts = table.iter().map(|line| format!("mount {line}"));
+        let cgroups = cgroup_mounts(&table).into_iter().flat_map(|mount| cgroups(&mount, tag));
         let processes = descendants().into_iter().map(|process| format!("process {process}"));
         let traces = mounts.chain(cgroups).chain(processes).chain(namespaces()).collect();
         Self { traces }
@@ -33,12 +33,12 @@ impl Host {
     }
 }
 
-fn cgroup_mounts(mountinfo: &str) -> Vec<String> {
-    let mount = |line: &str| {
+fn cgroup_mounts(table: &[String]) -> Vec<String> {
+    let mount = |line: &String| {
         let (fields, rest) = line.split_once(" - ")?;
         rest.starts_with("cgroup").then(|| fields.split(' ').nth(4).map(str::to_owned))?
     };
-    mountinfo.lines().filter_map(mount).collect()
+    table.iter().filter_map(mount).collect()
 }
 
 fn cgroups(mount: &str, tag: &str) -> Vec<String> {

@@ -2,6 +2,7 @@
 
 #![allow(dead_code)]
 
+pub(crate) mod apart;
 pub(crate) mod leftovers;
 pub(crate) mod scene;
 pub(crate) mod tracer;

@@ -34,6 +34,7 @@ pub(crate) struct Scene {
 
 impl Scene {
     pub(crate) fn new() -> Self {
+        super::apart::own_mounts();
         let directory = tempfile::tempdir().expect("a temporary directory");
         // The users of a user namespace go through it.
         let everybody = std::fs::Permissions::from_mode(0o755);
@@ -188,8 +189,7 @@ pub(crate) fn end(mut container: Container) {
 fn make_rootfs(rootfs: &Path) {
     let bin = rootfs.join("bin");
     std::fs::create_dir_all(&bin).expect("the root file system is made");
-    std::fs::copy(BUSYBOX, bin.join("busybox"))
-        .unwrap_or_else(|error| panic!("{BUSYBOX}: {error}: install the package busybox-static"));
+    super::apart::copy_program(Path::new(BUSYBOX), &bin.join("busybox"));
     // The root of a user namespace could not make them.
     for mount_point in ["dev", "proc", "sys", "tmp"] {
         std::fs::create_dir(rootfs.join(mount_point)).expect("a mount point");

@@ -1,0 +1,39 @@
+//! What keeps a test apart from the rest of the machine and from the other tests of its process: namespaces
+//! of its own, and programs that no other thread can keep busy.
+
+#![allow(dead_code)]
+
+use std::path::Path;
+use std::process::Command;
+
+use nix::mount::{MsFlags, mount};
+use nix::sched::{CloneFlags, unshare};
+
+/// Gives the calling thread, and what it starts, a mount namespace of its own: mounts of other programs do
+/// not come here, and mounts of the test do not leave. Without root it stays where it is.
+pub(crate) fn own_mounts() {
+    if !nix::unistd::geteuid().is_root() {
+        return;
+    }
+    const NONE: Option<&str> = None;
+    unshare(CloneFlags::CLONE_NEWNS).expect("a mount namespace");
+    mount(NONE, "/", NONE, MsFlags::MS_REC | MsFlags::MS_PRIVATE, NONE).expect("private mounts");
+}
+
+/// The mount table of the calling thread, by lines.
+pub(crate) fn mount_table() -> Vec<String> {
+    let text = std::fs::read_to_string("/proc/thread-self/mountinfo").expect("mountinfo");
+    text.lines().map(str::to_owned).collect()
+}
+
+/// Gives the calling thread a network namespace of its own.
+pub(crate) fn own_network() {
+    unshare(CloneFlags::CLONE_NEWNET).expect("a network namespace");
+}
+
+/// Copies a program by a process of its own. A file that this process writes could be inherited, open for
+/// writing, by what another thread starts at that moment, and execve(2) of it would fail with ETXTBSY.
+pub(crate) fn copy_program(from: &Path, to: &Path) {
+    let copied = Command::new("cp").arg("--").args([from, to]).status();
+    assert!(copied.is_ok_and(|status| status.success()), "copy {} to {}", from.display(), to.display());
+}
