@@ -7,7 +7,7 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 
-use crate::support::{Bundle, Container, Running as _, privileged, runtime_path};
+use crate::support::{Bundle, Container, Running as _, privileged, runtime_path, until};
 
 const ROOT: &str = "/sys/fs/cgroup";
 
@@ -122,6 +122,63 @@ fn exec_goes_where_the_init_went() {
     fs::remove_dir(&other).expect("nobody is in it");
 }
 
+/// Goes down 200 levels, below a name that is no UTF-8, in each hierarchy that can be written.
+const BURROW: &str = r#"
+for root in /sys/fs/cgroup /sys/fs/cgroup/*; do
+    cd "$root" 2> /dev/null && [ -e cgroup.procs ] && mkdir "$(printf 'a\377')" || continue
+    cd a*
+    for level in $(seq 200); do mkdir x; cd x; done
+    # A new cpuset of v1 has no processors yet.
+    echo $$ > cgroup.procs || true
+done 2> /dev/null
+touch /tmp/deep
+sleep 1000
+"#;
+
+/// No process of it is hidden, and nothing of it stays, also where the end of the init ends nobody else.
+#[test]
+fn a_container_that_burrows_into_its_cgroup() {
+    if !privileged() {
+        return;
+    }
+    for own_pids in [false, true] {
+        let bundle = Bundle::new(&["sh", "-c", BURROW]).with(|config| {
+            namespace(config, "cgroup");
+            let namespaces = config["linux"]["namespaces"].as_array_mut().expect("namespaces");
+            let mut seen = Vec::new();
+            namespaces.retain(|one| {
+                let keep = !seen.contains(&one["type"]) && (own_pids || one["type"] != "pid");
+                seen.push(one["type"].clone());
+                keep
+            });
+            writable(config);
+        });
+        let container = bundle.container();
+        container.go(&["run", "-d"]).ok();
+        let deep = bundle.path().join("rootfs/tmp/deep");
+        until("the last level", || deep.exists());
+        let pids = || {
+            let text = container.go(&["ps", "--format", "json"]).ok().stdout;
+            serde_json::from_str::<Vec<i32>>(&text).expect("a list")
+        };
+        until("two processes", || pids().len() == 2);
+        container.go_with(&["exec"], &["true"]).ok();
+        container.go(&["events", "--stats"]).ok();
+        container.go(&["pause"]).ok();
+        container.go(&["resume"]).ok();
+        container.go_with(&["kill", "--all"], &["KILL"]).ok();
+        container.wait_for("stopped");
+        until("the end of all", || pids().is_empty());
+        fs::remove_file(&deep).expect("it was there");
+        container.go(&["delete"]).ok();
+
+        container.go(&["run", "-d"]).ok();
+        until("the last level", || deep.exists());
+        container.go(&["delete", "--force"]).ok();
+        fs::remove_file(&deep).expect("it was there");
+    }
+}
+
 /// A controller that the container's cgroup can hand down, on a machine with cgroup v2.
 fn controller() -> Option<String> {
     let listed = fs::read_to_string(format!("{ROOT}/cgroup.controllers")).unwrap_or_default();
@@ -130,6 +187,15 @@ fn controller() -> Option<String> {
         eprintln!("no controllers: what the container may enable is not tested");
     }
     found.map(str::to_owned)
+}
+
+/// Makes the mount of cgroups one that can be written.
+fn writable(config: &mut Value) {
+    for mount in config["mounts"].as_array_mut().expect("mounts") {
+        if mount["destination"] == "/sys/fs/cgroup" {
+            mount["options"].as_array_mut().expect("options").retain(|option| option != "ro");
+        }
+    }
 }
 
 /// A container in a user namespace that makes cgroups of its own, if it begins in a leaf.
@@ -149,11 +215,7 @@ fn delegated(key: &str) -> Bundle {
             seen.push(namespace["type"].clone());
             new
         });
-        for mount in config["mounts"].as_array_mut().expect("mounts") {
-            if mount["destination"] == "/sys/fs/cgroup" {
-                mount["options"].as_array_mut().expect("options").retain(|option| option != "ro");
-            }
-        }
+        writable(config);
         if let Some(name) = controller() {
             // A limit, so that the controller is there.
             config["linux"]["resources"] = match name.as_str() {

@@ -92,9 +92,10 @@ impl Container {
     fn thaw(&self, record: &Record) -> Result<()> {
         let cgroup = self.cgroup(record)?;
         match cgroup.is_frozen() {
-            Ok(true) => cgroup.thaw(),
+            Ok(true) => cgroup.thaw()?,
             // No freezer, or the cgroup has gone with its processes: nothing holds them.
-            _ => Ok(()),
+            Ok(false) | Err(_) => {}
         }
+        cgroup.thaw_v1()
     }
 }

@@ -194,7 +194,9 @@ impl Stat {
 /// The name that /etc/passwd gives a uid, or the uid. The file is read here, not through NSS: a
 /// static program cannot load its modules.
 pub(crate) fn owner_name(uid: u32) -> String {
-    let passwd = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
+    // A full name may be in an older encoding.
+    let passwd = std::fs::read("/etc/passwd").unwrap_or_default();
+    let passwd = String::from_utf8_lossy(&passwd);
     let name = passwd.lines().find_map(|line| {
         let mut fields = line.split(':');
         let name = fields.next()?;
