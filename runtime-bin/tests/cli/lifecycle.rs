@@ -185,6 +185,42 @@ fn pause_and_resume() {
     container.go(&["delete", "--force"]).ok();
 }
 
+/// A frozen init never reads its word: the container has to be resumed first.
+#[test]
+fn a_container_that_is_paused_before_its_start() {
+    if !privileged() {
+        return;
+    }
+    let bundle = Bundle::new(&["sleep", "1000"]).with(|config| {
+        let hook = json!({"path": "/bin/touch", "args": ["touch", "/tmp/hook"]});
+        config["hooks"] = json!({"startContainer": [hook]});
+    });
+    let container = bundle.container();
+    container.go(&["create"]).ok();
+    container.go(&["pause"]).ok();
+    let refused = container.go(&["start"]).fails(1, "cannot start a container in the paused state");
+    assert!(refused.stderr.contains("`resume`"), "{refused:?}");
+    assert_eq!(container.status(), "paused");
+    container.go(&["pause"]).fails(1, "container not running or created");
+    container.go_with(&["exec"], &["true"]).fails(255, "cannot exec in a paused container");
+    container.go(&["checkpoint"]).fails(1, "cannot be checkpointed in created state");
+    container.go(&["delete"]).fails(1, "that is not stopped: paused");
+    assert!(!bundle.path().join("rootfs/tmp/hook").exists());
+    container.go(&["resume"]).ok();
+    assert_eq!(container.status(), "created");
+    container.go(&["start"]).ok();
+    assert_eq!(container.status(), "running");
+    assert!(bundle.path().join("rootfs/tmp/hook").exists());
+    container.go(&["delete", "--force"]).ok();
+
+    let container = bundle.container();
+    container.go(&["create"]).ok();
+    container.go(&["pause"]).ok();
+    container.go_with(&["kill"], &["KILL"]).ok();
+    container.wait_for("stopped");
+    container.go(&["delete"]).ok();
+}
+
 /// A signal to all processes freezes them for a moment: that is not to be the end of a pause.
 #[test]
 fn a_pause_beside_a_signal_to_all() {

@@ -9,7 +9,7 @@ use crate::cgroup::devices::DeviceRules;
 use crate::cgroup::{Cgroup, CgroupPlan};
 use crate::confinement::Explained;
 use crate::error::{Error, ErrorKind, Result};
-use crate::state::{Record, Status, status_of};
+use crate::state::{Record, Status};
 use merge::{Merged, merge};
 
 impl Container {
@@ -31,9 +31,9 @@ impl Container {
     }
 
     fn limit(&self, resources: &LinuxResources) -> Result<()> {
-        let _lock = self.lock()?;
+        let lock = self.lock()?;
         let record = self.entry.record()?;
-        match status_of(&self.entry, &record)? {
+        match self.status_under(&lock, &record)? {
             Status::Created | Status::Running | Status::Paused => {}
             _ => return Err(self.wrong_state("container not running")),
         }
