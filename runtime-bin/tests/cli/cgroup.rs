@@ -334,6 +334,26 @@ fn a_pids_object_without_a_limit_is_no_limit() {
     }
 }
 
+/// Podman 4 writes 0 for its documented `--pids-limit -1`, also where no controller could limit anything.
+#[test]
+fn no_processes_are_no_limit_in_older_configurations() {
+    if !privileged() {
+        return;
+    }
+    let script = ["sh", "-c", "(echo forked); true | cat"];
+    for version in ["1.0.0", "1.0.2-dev", "1.1.0", "1.2.1"] {
+        let bundle = Bundle::new(&script).with(|config| {
+            config["ociVersion"] = json!(version);
+            config["linux"]["resources"]["pids"] = json!({"limit": 0});
+        });
+        assert_eq!(bundle.container().go(&["run"]).ok().stdout, "forked\n", "{version}");
+        // A limit where there can be none is an error.
+        let container = bundle.container();
+        let run = bundle.go(&["--cgroup-manager", "disabled", "run", &container.id]).ok();
+        assert_eq!(run.stdout, "forked\n", "{version}");
+    }
+}
+
 /// Number of a disk that BFQ schedules: only those take a weight of their own.
 fn bfq_disk() -> Option<(u64, u64)> {
     let entries = fs::read_dir("/sys/block").expect("sysfs").filter_map(Result::ok);
