@@ -194,9 +194,6 @@ impl CreatePlan {
             record.start_steps = StepText::after_gate(launch);
         }
 
-        if let Some(owner) = self.spec.cgroup_owner().filter(|_| shared.host.is_privileged()) {
-            cgroup.delegate(owner, None)?;
-        }
         let mut resctrl = Guard::new(None, |made: Option<(Directory, Place)>| {
             if let Some((root, place)) = made {
                 place.undo(&root);
