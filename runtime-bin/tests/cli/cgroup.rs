@@ -354,6 +354,34 @@ fn no_processes_are_no_limit_in_older_configurations() {
     }
 }
 
+/// Kubernetes writes 0 for each page size; a machine need not be able to limit them.
+#[test]
+fn no_huge_pages_need_no_controller() {
+    if !privileged() {
+        return;
+    }
+    let has_controller = || {
+        [ROOT.to_owned(), format!("{ROOT}/unified")].iter().any(|place| {
+            fs::read_to_string(format!("{place}/cgroup.controllers"))
+                .is_ok_and(|text| text.contains("hugetlb"))
+        }) || Path::new(ROOT).join("hugetlb").exists()
+    };
+    if has_controller() && !is_v2() {
+        // Of this test's own mount namespace.
+        nix::mount::umount2(&Path::new(ROOT).join("unified"), nix::mount::MntFlags::MNT_DETACH)
+            .expect("v1 alone");
+    }
+    if has_controller() {
+        eprintln!("skipped: huge pages can be limited here");
+        return;
+    }
+    let limit = |bytes: u64| json!({"hugepageLimits": [{"pageSize": "2MB", "limit": bytes}]});
+    let bundle = Bundle::new(&["true"]).with(|config| config["linux"]["resources"] = limit(0));
+    bundle.container().go(&["run"]).ok();
+    let bundle = bundle.with(|config| config["linux"]["resources"] = limit(2 << 20));
+    bundle.container().go(&["run"]).fails(1, "(linux.resources.hugepageLimits[0]");
+}
+
 /// Number of a disk that BFQ schedules: only those take a weight of their own.
 fn bfq_disk() -> Option<(u64, u64)> {
     let entries = fs::read_dir("/sys/block").expect("sysfs").filter_map(Result::ok);
