@@ -298,6 +298,32 @@ fn missing_programs_have_the_texts_of_engines() {
     }
 }
 
+/// Any step of an exec may fail when the container ends meanwhile: there is one error for that.
+#[test]
+fn exec_beside_the_end_of_the_container() {
+    if !privileged() {
+        return;
+    }
+    let bundle = Bundle::new(&["sleep", "0.05"]);
+    for round in 0..30 {
+        let container = bundle.container();
+        container.go(&["run", "-d"]).ok();
+        let refused = loop {
+            let run = container.go_with(&["exec"], &["true"]);
+            match run.code {
+                0 => {}
+                // It ran, and was killed with the container.
+                137 => assert_eq!(run.stderr, "", "{run:?}"),
+                _ => break run,
+            }
+        };
+        assert_eq!(refused.code, 255, "{round}: {refused:?}");
+        let words = "exec failed: cannot exec in a stopped container\"\n";
+        assert!(refused.stderr.ends_with(words), "{round}: {refused:?}");
+        assert_eq!(refused.stderr.lines().count(), 1, "{round}: {refused:?}");
+    }
+}
+
 /// A start whose hook hangs holds the container's lock. A forced deletion says so, and ends what it waits for.
 #[test]
 fn a_forced_deletion_tells_who_keeps_it_waiting() {

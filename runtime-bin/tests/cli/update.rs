@@ -175,6 +175,9 @@ fn no_processes_are_one() {
     assert_eq!(limit.trim(), "1");
     let run = container.go_with(&["exec"], &["true"]);
     assert_eq!(run.code, 255, "no room for another process: {run:?}");
+    assert_eq!(run.stderr.lines().count(), 1, "{run:?}");
+    assert!(run.stderr.contains("the pids limit of a cgroup"), "{run:?}");
+    assert!(!run.stderr.contains("memory"), "{run:?}");
 }
 
 /// In the specifications before 1.3, 0 processes are none that are asked for: an update keeps the limit.

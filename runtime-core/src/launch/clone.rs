@@ -6,6 +6,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 use nix::errno::Errno;
 
+use super::failure::NO_ROOM;
 use super::kid::{DESCRIPTORS, Give, Orders, kid};
 use crate::child::ops::Slot;
 use crate::error::{Error, Result};
@@ -212,7 +213,7 @@ fn explain(errno: Errno, request: &Request<'_>) -> Error {
         Errno::EOPNOTSUPP if request.cgroup.is_some() => {
             error.hint("the cgroup is threaded, or below one that is: it takes threads only")
         }
-        Errno::EAGAIN => error.hint("the pids limit of a cgroup or RLIMIT_NPROC is reached"),
+        Errno::EAGAIN => error.hint(NO_ROOM),
         // cgroup-v2.rst, "Threads": a cgroup below one that has both processes and controllers of threads.
         Errno::EOPNOTSUPP => {
             error.hint("the cgroup is below one with processes of its own: nobody can enter it")

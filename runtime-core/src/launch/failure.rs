@@ -26,6 +26,11 @@ const FOREIGN_NETWORK: &str = "sysfs shows the network namespace, which belongs 
 pub(super) const NO_NET_ADMIN: &str = "a new network namespace takes CAP_NET_ADMIN, which this caller lacks: start an outer container with \
      --cap-add NET_ADMIN, or give this one a user namespace";
 
+/// fork(2), EAGAIN.
+pub(super) const NO_ROOM: &str = "the pids limit of a cgroup or RLIMIT_NPROC is reached";
+/// fork(2), ENOMEM: the kernel says the same of two things.
+const NO_REAPER: &str = "the first process of the PID namespace may have ended: nobody can enter it then";
+
 /// Whether the kernel refused to show a procfs or sysfs whole.
 fn is_covered(report: Report) -> bool {
     report.errno == Errno::EPERM as i32 && report.detail == Detail::Fsmount as u32
@@ -53,6 +58,8 @@ pub(crate) enum StepKind {
     Listener,
     /// The loopback interface of a new network namespace.
     Loopback,
+    /// The fork into a PID namespace.
+    Fork,
 }
 
 /// A step in words. Kept in the state for the steps that `start` lets run, since that is another
@@ -81,6 +88,7 @@ impl StepText {
             Op::Scheduler { .. } => StepKind::Scheduler,
             Op::AnnounceListener => StepKind::Listener,
             Op::LoopbackUp => StepKind::Loopback,
+            Op::ForkIntoPidNamespace => StepKind::Fork,
             _ => StepKind::Call,
         };
         let origin = plan.child.origin(step).map(str::to_owned);
@@ -170,7 +178,7 @@ pub(crate) fn describe(report: Report, step: Option<&StepText>, output: Option<O
         StepKind::Search { in_path } => program_error(operation, errno, in_path),
         StepKind::Hook => hook_error(operation, report, output),
         // The operation names the program already, and who reads the text knows it in this form.
-        StepKind::Execute => return Error::system(operation, errno).kind_of(ErrorKind::ProgramNotExecutable),
+        StepKind::Execute => return execute_error(operation, errno),
         StepKind::RealDirectory if matches!(errno, Errno::ELOOP | Errno::ENOTDIR) => {
             Error::system(operation, errno).reason("must be mounted on ordinary directory")
         }
@@ -187,17 +195,33 @@ pub(crate) fn describe(report: Report, step: Option<&StepText>, output: Option<O
         StepKind::Loopback if errno == Errno::EPERM => {
             Error::system(operation, errno).reason(part).hint(NO_NET_ADMIN)
         }
+        StepKind::Fork if errno == Errno::EAGAIN => {
+            Error::system(operation, errno).reason(part).hint(NO_ROOM)
+        }
+        StepKind::Fork if errno == Errno::ENOMEM => {
+            Error::system(operation, errno).reason(part).hint(NO_REAPER)
+        }
         _ if part.is_empty() => Error::system(operation, errno),
         StepKind::RealDirectory
         | StepKind::Scheduler
         | StepKind::Call
         | StepKind::Sysfs
         | StepKind::Listener
+        | StepKind::Fork
         | StepKind::Loopback => Error::system(operation, errno).reason(part),
     };
     match &step.origin {
         Some(origin) => error.origin(origin.clone()),
         None => error,
+    }
+}
+
+fn execute_error(operation: String, errno: Errno) -> Error {
+    let error = Error::system(operation, errno).kind_of(ErrorKind::ProgramNotExecutable);
+    match errno {
+        // execve(2): the user has more processes than it may since the change to it.
+        Errno::EAGAIN => error.hint("RLIMIT_NPROC of the user is reached"),
+        _ => error,
     }
 }
 
