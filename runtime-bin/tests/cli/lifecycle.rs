@@ -324,6 +324,38 @@ fn exec_beside_the_end_of_the_container() {
     }
 }
 
+/// What a deletion has taken away already is no error of its own: the container is stopped, or does not exist.
+#[test]
+fn calls_beside_a_deletion() {
+    if !privileged() {
+        return;
+    }
+    let bundle = Bundle::new(&["sleep", "1000"]);
+    for _ in 0..15 {
+        let container = bundle.container();
+        container.go(&["run", "-d"]).ok();
+        std::thread::scope(|scope| {
+            for words in [&["exec"][..], &["exec"], &["state"], &["kill"], &["ps"]] {
+                let (container, more) = (&container, if words == ["exec"] { &["true"][..] } else { &[] });
+                scope.spawn(move || {
+                    let refused = loop {
+                        let run = container.go_with(words, more);
+                        match run.code {
+                            0 => {}
+                            137 if words == ["exec"] => {}
+                            _ => break run,
+                        }
+                    };
+                    let known = ["does not exist", "stopped container", "container not running"];
+                    assert!(known.iter().any(|text| refused.stderr.contains(text)), "{refused:?}");
+                    assert_eq!(refused.stderr.lines().count(), 1, "{refused:?}");
+                });
+            }
+            container.go(&["delete", "--force"]).ok();
+        });
+    }
+}
+
 /// A start whose hook hangs holds the container's lock. A forced deletion says so, and ends what it waits for.
 #[test]
 fn a_forced_deletion_tells_who_keeps_it_waiting() {

@@ -29,7 +29,7 @@ impl Container {
     }
 
     fn execute(&self, process: &ValidProcess, options: &ExecOptions) -> Result<Process> {
-        let record = self.entry.record()?;
+        let record = self.record()?;
         let init = match status_and_init(&self.entry, &record)? {
             (Status::Paused, _) if !options.ignore_paused => {
                 return Err(

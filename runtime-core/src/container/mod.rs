@@ -79,12 +79,12 @@ impl Container {
 
     /// The bytes of its configuration, as it was when the container was created.
     pub fn config(&self) -> Result<Vec<u8>> {
-        self.entry.config()
+        self.settled(|| self.entry.config()).explained()
     }
 
     /// The absolute path of its bundle, as it was when the container was created.
     pub fn bundle(&self) -> Result<String> {
-        self.entry.record().map(|record| record.bundle).explained()
+        self.record().map(|record| record.bundle).explained()
     }
 
     /// Its state now.
@@ -102,6 +102,11 @@ impl Container {
     /// Its status now.
     pub fn status(&self) -> Result<Status> {
         self.settled(|| status_of(&self.entry, &self.entry.record()?)).explained()
+    }
+
+    /// The state file, for a caller without the lock.
+    fn record(&self) -> Result<Record> {
+        self.settled(|| self.entry.record())
     }
 
     /// Reads of the container without its lock, again where they fell into its creation.
