@@ -133,8 +133,10 @@ impl Container {
         receiver: Option<&Receiver<'_>>,
     ) -> Result<Process> {
         let mut child = launch::spawn(plan, inputs).map_err(|error| lane.cgroup.explain_clone(error))?;
-        launch::run(plan, &mut child, lane)?;
-        child.expect_executed(receiver)?;
+        let kills = lane.cgroup.oom_kills().ok().flatten();
+        launch::run(plan, &mut child, lane)
+            .and_then(|()| child.expect_executed(receiver))
+            .map_err(|error| lane.cgroup.explain_memory(kills, error))?;
         self.shared.mark("the program is executed");
         Ok(Process::new(child.keep()?, plan.warnings.clone()))
     }

@@ -91,10 +91,9 @@ impl Container {
     /// A process of a frozen v1 cgroup dies only when it is thawed.
     fn thaw(&self, record: &Record) -> Result<()> {
         let cgroup = self.cgroup(record)?;
-        match cgroup.is_frozen() {
-            Ok(true) => cgroup.thaw()?,
-            // No freezer, or the cgroup has gone with its processes: nothing holds them.
-            Ok(false) | Err(_) => {}
+        // An error: no freezer, or the cgroup has gone with its processes. Nothing holds them then.
+        if matches!(cgroup.is_frozen(), Ok(true)) {
+            cgroup.thaw()?;
         }
         cgroup.thaw_v1()
     }

@@ -199,8 +199,8 @@ fn exec_goes_where_init_is_whatever_the_name() {
     assert_eq!(scratch.cgroup.processes(false).unwrap(), [0; 0]);
 }
 
-/// A process in it ends only when it is thawed, and the container has frozen it by itself.
 in_views!(a_frozen_sub_cgroup_is_killed: hybrid, v1, v2);
+/// A process in it ends only when it is thawed, and the container has frozen it by itself.
 fn a_frozen_sub_cgroup_is_killed() {
     let mut scratch = Scratch::at(&unique());
     let pid = scratch.spawn("exec sleep 60");
@@ -223,8 +223,8 @@ fn a_frozen_sub_cgroup_is_killed() {
     assert_eq!(scratch.left(), [""; 0]);
 }
 
-/// What looks like a control file by its name is a cgroup of the container's.
 in_views!(a_sub_cgroup_with_the_name_of_a_file: hybrid, v1, v2);
+/// What looks like a control file by its name is a cgroup of the container's.
 fn a_sub_cgroup_with_the_name_of_a_file() {
     let scratch = Scratch::at(&unique());
     let before = scratch.cgroup.statistics().unwrap().hugetlb.len();

@@ -234,12 +234,13 @@ impl CreatePlan {
             record: &mut record,
             prepared: None,
         };
-        launch::run(launch, &mut child, &mut lane)?;
+        launch::run(launch, &mut child, &mut lane)
+            .map_err(|error| lane.cgroup.explain_memory(None, error))?;
         if !self.options.gate {
             // Other runtimes load the filter earlier: agents know an init by this status.
             let receiver = Receiver::new(&self.spec, || State::new(&record, Status::Creating));
             devices.share();
-            child.expect_executed(receiver.as_ref())?;
+            child.expect_executed(receiver.as_ref()).map_err(|error| cgroup.explain_memory(None, error))?;
             shared.mark("the program is executed");
             let state = State::new(&record, Status::Running);
             launch::run_hooks(&self.spec.hooks.poststart, &state)?;
