@@ -356,6 +356,42 @@ fn calls_beside_a_deletion() {
     }
 }
 
+/// Nothing was out of memory: the error of an init that somebody kills does not send its reader there.
+#[test]
+fn an_init_that_is_killed_lacks_no_memory() {
+    if !privileged() {
+        return;
+    }
+    let script = r#"kill -9 $(sed 's/.*"pid":\([0-9]*\).*/\1/')"#;
+    let bundle = Bundle::new(&["true"]).with(|config| {
+        let hook = json!({"path": "/bin/sh", "args": ["sh", "-c", script]});
+        config["hooks"] = json!({"createRuntime": [hook]});
+    });
+    for verb in ["create", "run"] {
+        let run = bundle.container().go(&[verb]).fails(1, "it was killed by signal 9");
+        assert!(!run.stderr.contains("memory"), "{run:?}");
+        assert_eq!(run.stderr.lines().count(), 1, "{run:?}");
+    }
+}
+
+/// Where the kernel has killed for lack of memory, the error says so.
+#[test]
+fn an_init_without_memory() {
+    if !privileged() {
+        return;
+    }
+    if !std::path::Path::new("/sys/fs/cgroup/memory").exists() {
+        eprintln!("skipped: needs the v1 memory controller");
+        return;
+    }
+    let bundle = Bundle::new(&["true"]).with(|config| {
+        config["linux"]["resources"]["memory"] = json!({"limit": 4096, "swap": 4096});
+    });
+    let run = bundle.container().go(&["run"]);
+    assert_eq!(run.code, 1, "{run:?}");
+    assert!(run.stderr.contains("its memory limit is too low"), "{run:?}");
+}
+
 /// A start whose hook hangs holds the container's lock. A forced deletion says so, and ends what it waits for.
 #[test]
 fn a_forced_deletion_tells_who_keeps_it_waiting() {
