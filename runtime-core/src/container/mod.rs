@@ -31,7 +31,7 @@ use crate::id::ContainerId;
 use crate::process::Process;
 use crate::runtime::Shared;
 use crate::spec::ValidSpec;
-use crate::state::{Entry, LEFT, Lock, Presence, Record, State, Status, alive, owner_name, status_of};
+use crate::state::{Entry, Lock, Presence, Record, State, Status, alive, owner_name, status_of};
 
 /// How long a state directory without a state file and without a lock may be one whose `create` has made it
 /// and does not hold the lock yet. After that a killed `create` has left it.
@@ -124,8 +124,7 @@ impl Container {
             match self.entry.presence()? {
                 Presence::Passing => return Err(self.entry.missing()),
                 Presence::Whole | Presence::Left if Instant::now() < end => sleep(SETTLE_STEP),
-                Presence::Whole => return Err(error),
-                Presence::Left => return Err(error.hint(LEFT)),
+                Presence::Whole | Presence::Left => return Err(error),
             }
         }
     }

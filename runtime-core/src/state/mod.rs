@@ -10,4 +10,4 @@ pub use status::{OCI_VERSION, State, Status};
 
 pub(crate) use record::{AddedMount, Identity, Record, SCHEMA};
 pub(crate) use status::{alive, is_ending, owner_name, status_and_init, status_of, thaw_leftover};
-pub(crate) use store::{Entry, LEFT, Lock, Presence, Store};
+pub(crate) use store::{Entry, Lock, Presence, Store};

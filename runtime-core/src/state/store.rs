@@ -64,7 +64,7 @@ pub(crate) enum Presence {
 }
 
 /// The hint of an entry that no other call can do anything with.
-pub(crate) const LEFT: &str = "`delete --force` removes what is left of the container";
+const LEFT: &str = "`delete --force` removes what is left of the container";
 
 /// The lock of a container, held until dropped.
 #[derive(Debug)]
@@ -294,6 +294,7 @@ impl Entry {
     fn unless_gone(&self, error: Error) -> Error {
         match error.raw_errno() {
             Some(Errno::ENOENT) if self.has_gone() => self.missing(),
+            Some(Errno::ENOENT) => error.hint(LEFT),
             _ => error,
         }
     }
