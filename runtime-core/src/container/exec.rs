@@ -32,9 +32,10 @@ impl Container {
         let record = self.record()?;
         let init = match status_and_init(&self.entry, &record)? {
             (Status::Paused, _) if !options.ignore_paused => {
-                return Err(
-                    self.wrong_state("cannot exec in a paused container (use --ignore-paused to override)")
-                );
+                // On v1 a deletion freezes what it has killed, for a moment.
+                let error =
+                    self.wrong_state("cannot exec in a paused container (use --ignore-paused to override)");
+                return Err(self.unless_stopped(&record, error));
             }
             (_, Some(init)) => init,
             (_, None) => return Err(self.stopped()),
