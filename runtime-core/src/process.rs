@@ -66,7 +66,7 @@ impl Process {
     }
 
     /// What the user of an `exec` should know, such as capabilities that could not be granted and
-    /// were left out. For a container's init, what was found while it was made; the others are those of the plan.
+    /// were left out; not again what the container's own process was warned of. For a container's init, what was found while it was made; the others are those of the plan.
     pub fn warnings(&self) -> &[String] {
         &self.warnings
     }

@@ -145,10 +145,10 @@ impl Place {
         };
         if let Some(monitor) = &self.monitor {
             let groups = root.open_dir(&self.clos).and_then(|class| class.open_dir("mon_groups"));
-            unless_gone(groups.and_then(|groups| groups.rmdir(monitor)), root.path_of(monitor))?;
+            unless_gone(groups.and_then(|groups| groups.rmdir(monitor.as_str())), root.path_of(monitor))?;
         }
         if class {
-            unless_gone(root.rmdir(&self.clos), root.path_of(&self.clos))?;
+            unless_gone(root.rmdir(self.clos.as_str()), root.path_of(&self.clos))?;
         }
         Ok(())
     }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use crate::bundle::Bundle;
 use crate::confinement::Explained;
 use crate::container::{Container, CreatePlan, RestoreOptions};
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::host::Host;
 use crate::id::ContainerId;
 use crate::plan::CreateOptions;
@@ -163,6 +163,12 @@ pub struct Listed {
     pub state: Result<State>,
 }
 
+impl Listed {
+    fn exists(&self) -> bool {
+        !self.state.as_ref().is_err_and(|error| error.kind() == ErrorKind::NotFound)
+    }
+}
+
 impl Runtime {
     /// Configures a runtime.
     pub fn builder() -> RuntimeBuilder {
@@ -214,11 +220,13 @@ impl Runtime {
     }
 
     /// All containers of the state root, sorted by id. A broken one has an error in the place of its
-    /// state and does not disturb the others.
+    /// state and does not disturb the others. One that another call is just making or removing is left out
+    /// while it has no state.
     pub fn list(&self) -> Result<Vec<Listed>> {
         let ids = self.0.store.ids()?;
         let state = |id: &ContainerId| Container::open(&self.0, id.clone())?.state();
-        Ok(ids.into_iter().map(|id| Listed { state: state(&id), id }).collect())
+        let all = ids.into_iter().map(|id| Listed { state: state(&id), id });
+        Ok(all.filter(Listed::exists).collect())
     }
 
     /// Removes what is left of a container, whatever its state: kills its processes, removes its

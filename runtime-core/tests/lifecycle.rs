@@ -3,6 +3,7 @@
 mod support;
 
 use std::os::unix::fs::PermissionsExt as _;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use runtime_core::plan::{CreateOptions, ExecOptions, ExecveFailure};
@@ -29,6 +30,9 @@ fn through_all_states() {
     assert_eq!(container.state().unwrap().oci_version, "1.3.0");
     assert_eq!(container.resume().unwrap_err().kind(), ErrorKind::WrongState);
     container.pause().unwrap();
+    status(Status::Paused);
+    let paused = container.start().unwrap_err();
+    assert_eq!(paused.kind(), ErrorKind::WrongState, "{paused}");
     status(Status::Paused);
     container.resume().unwrap();
     status(Status::Created);
@@ -254,6 +258,84 @@ fn the_list_of_all() {
     scene.runtime.delete_force("broken").unwrap();
     containers.into_iter().for_each(end);
     scene.assert_clean("the list");
+}
+
+in_views!(the_list_beside_creations_and_deletions: v2);
+/// What another call is making or removing is no broken container.
+fn the_list_beside_creations_and_deletions() {
+    let scene = Scene::new();
+    let config = scene.config(&["true"]);
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let lists = scope.spawn(|| {
+            let mut broken = Vec::new();
+            while !done.load(Ordering::Relaxed) {
+                let listed = scene.runtime.list().unwrap();
+                broken.extend(listed.into_iter().filter_map(|listed| listed.state.err()));
+            }
+            broken
+        });
+        for _ in 0..40 {
+            let mut container = scene.create(&scene.id(), &config).unwrap();
+            let init = container.take_init().unwrap();
+            container.delete().unwrap();
+            exit(&init);
+        }
+        done.store(true, Ordering::Relaxed);
+        let broken = lists.join().unwrap();
+        assert!(broken.is_empty(), "{}: {}", broken.len(), broken[0]);
+    });
+    scene.assert_clean("the list");
+}
+
+in_views!(what_a_killed_creation_left: v2);
+fn what_a_killed_creation_left() {
+    let scene = Scene::new();
+    // Killed before it had written a state.
+    let stray = scene.path().join("state").join("stray");
+    let mut container = scene.create(&scene.id(), &scene.config(&["true"])).unwrap();
+    std::fs::create_dir(&stray).unwrap();
+    let listed = scene.runtime.list().unwrap();
+    let errors: Vec<_> = listed.iter().filter_map(|listed| listed.state.as_ref().err()).collect();
+    assert_eq!((listed.len(), errors.len()), (2, 1));
+    assert!(errors[0].to_string().contains("`delete --force`"), "{}", errors[0]);
+    let error = scene.runtime.container("stray").unwrap().delete().unwrap_err();
+    assert!(error.to_string().contains("`delete --force`"), "{error}");
+    scene.runtime.delete_force("stray").unwrap();
+
+    // Killed before it had made the init.
+    let init = container.take_init().unwrap();
+    container.kill(libc::SIGKILL).unwrap();
+    exit(&init);
+    let path = scene.path().join("state").join(container.id().as_str()).join("state.json");
+    let mut state: serde_json::Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+    state["init"] = serde_json::Value::Null;
+    std::fs::write(&path, state.to_string()).unwrap();
+    assert_eq!(container.status().unwrap(), Status::Stopped);
+    let error = container.start().unwrap_err();
+    assert!(error.to_string().contains("cannot start a container that has stopped"), "{error}");
+    container.delete().unwrap();
+    scene.assert_clean("two killed creations");
+}
+
+in_views!(a_container_that_has_gone_does_not_exist: v2);
+fn a_container_that_has_gone_does_not_exist() {
+    let scene = Scene::new();
+    let container = scene.create(&scene.id(), &scene.config(&["true"])).unwrap();
+    let other = scene.runtime.container(container.id().as_str()).unwrap();
+    container.delete().unwrap();
+    for gone in [
+        other.state().map(drop),
+        other.status().map(drop),
+        other.start(),
+        other.kill(libc::SIGTERM),
+        other.pause(),
+        other.processes().map(drop),
+        other.statistics().map(drop),
+    ] {
+        assert_eq!(gone.unwrap_err().kind(), ErrorKind::NotFound);
+    }
+    assert_eq!(other.delete().unwrap_err().kind(), ErrorKind::NotFound);
 }
 
 in_views!(processes_of_a_container_without_a_pid_namespace_end: hybrid, v2);

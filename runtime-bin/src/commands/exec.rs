@@ -34,7 +34,6 @@ pub(super) fn run(context: &Context<'_>) -> Result<u8> {
         spec.set_console_size(rows, columns);
     }
     context.mark("read the state and the process");
-    context.warn(spec.warnings());
     handover.check(spec.terminal(), detach)?;
     let exec = exec_options(context, &bundle)?;
     let foreground = if detach { None } else { Some(Foreground::begin(false)?) };

@@ -7,7 +7,7 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 
-use crate::support::{Bundle, Container, Running as _, privileged, runtime_path};
+use crate::support::{Bundle, Container, Running as _, privileged, runtime_path, until};
 
 const ROOT: &str = "/sys/fs/cgroup";
 
@@ -122,6 +122,63 @@ fn exec_goes_where_the_init_went() {
     fs::remove_dir(&other).expect("nobody is in it");
 }
 
+/// Goes down 200 levels, below a name that is no UTF-8, in each hierarchy that can be written.
+const BURROW: &str = r#"
+for root in /sys/fs/cgroup /sys/fs/cgroup/*; do
+    cd "$root" 2> /dev/null && [ -e cgroup.procs ] && mkdir "$(printf 'a\377')" || continue
+    cd a*
+    for level in $(seq 200); do mkdir x; cd x; done
+    # A new cpuset of v1 has no processors yet.
+    echo $$ > cgroup.procs || true
+done 2> /dev/null
+touch /tmp/deep
+sleep 1000
+"#;
+
+/// No process of it is hidden, and nothing of it stays, also where the end of the init ends nobody else.
+#[test]
+fn a_container_that_burrows_into_its_cgroup() {
+    if !privileged() {
+        return;
+    }
+    for own_pids in [false, true] {
+        let bundle = Bundle::new(&["sh", "-c", BURROW]).with(|config| {
+            namespace(config, "cgroup");
+            let namespaces = config["linux"]["namespaces"].as_array_mut().expect("namespaces");
+            let mut seen = Vec::new();
+            namespaces.retain(|one| {
+                let keep = !seen.contains(&one["type"]) && (own_pids || one["type"] != "pid");
+                seen.push(one["type"].clone());
+                keep
+            });
+            writable(config);
+        });
+        let container = bundle.container();
+        container.go(&["run", "-d"]).ok();
+        let deep = bundle.path().join("rootfs/tmp/deep");
+        until("the last level", || deep.exists());
+        let pids = || {
+            let text = container.go(&["ps", "--format", "json"]).ok().stdout;
+            serde_json::from_str::<Vec<i32>>(&text).expect("a list")
+        };
+        until("two processes", || pids().len() == 2);
+        container.go_with(&["exec"], &["true"]).ok();
+        container.go(&["events", "--stats"]).ok();
+        container.go(&["pause"]).ok();
+        container.go(&["resume"]).ok();
+        container.go_with(&["kill", "--all"], &["KILL"]).ok();
+        container.wait_for("stopped");
+        until("the end of all", || pids().is_empty());
+        fs::remove_file(&deep).expect("it was there");
+        container.go(&["delete"]).ok();
+
+        container.go(&["run", "-d"]).ok();
+        until("the last level", || deep.exists());
+        container.go(&["delete", "--force"]).ok();
+        fs::remove_file(&deep).expect("it was there");
+    }
+}
+
 /// A controller that the container's cgroup can hand down, on a machine with cgroup v2.
 fn controller() -> Option<String> {
     let listed = fs::read_to_string(format!("{ROOT}/cgroup.controllers")).unwrap_or_default();
@@ -130,6 +187,15 @@ fn controller() -> Option<String> {
         eprintln!("no controllers: what the container may enable is not tested");
     }
     found.map(str::to_owned)
+}
+
+/// Makes the mount of cgroups one that can be written.
+fn writable(config: &mut Value) {
+    for mount in config["mounts"].as_array_mut().expect("mounts") {
+        if mount["destination"] == "/sys/fs/cgroup" {
+            mount["options"].as_array_mut().expect("options").retain(|option| option != "ro");
+        }
+    }
 }
 
 /// A container in a user namespace that makes cgroups of its own, if it begins in a leaf.
@@ -149,11 +215,7 @@ fn delegated(key: &str) -> Bundle {
             seen.push(namespace["type"].clone());
             new
         });
-        for mount in config["mounts"].as_array_mut().expect("mounts") {
-            if mount["destination"] == "/sys/fs/cgroup" {
-                mount["options"].as_array_mut().expect("options").retain(|option| option != "ro");
-            }
-        }
+        writable(config);
         if let Some(name) = controller() {
             // A limit, so that the controller is there.
             config["linux"]["resources"] = match name.as_str() {
@@ -270,6 +332,54 @@ fn a_pids_object_without_a_limit_is_no_limit() {
         let text = fs::read_to_string(directory(&container, "pids").join("pids.max")).expect("a limit");
         assert_eq!(text.trim(), limit, "{pids}");
     }
+}
+
+/// Podman 4 writes 0 for its documented `--pids-limit -1`, also where no controller could limit anything.
+#[test]
+fn no_processes_are_no_limit_in_older_configurations() {
+    if !privileged() {
+        return;
+    }
+    let script = ["sh", "-c", "(echo forked); true | cat"];
+    for version in ["1.0.0", "1.0.2-dev", "1.1.0", "1.2.1"] {
+        let bundle = Bundle::new(&script).with(|config| {
+            config["ociVersion"] = json!(version);
+            config["linux"]["resources"]["pids"] = json!({"limit": 0});
+        });
+        assert_eq!(bundle.container().go(&["run"]).ok().stdout, "forked\n", "{version}");
+        // A limit where there can be none is an error.
+        let container = bundle.container();
+        let run = bundle.go(&["--cgroup-manager", "disabled", "run", &container.id]).ok();
+        assert_eq!(run.stdout, "forked\n", "{version}");
+    }
+}
+
+/// Kubernetes writes 0 for each page size; a machine need not be able to limit them.
+#[test]
+fn no_huge_pages_need_no_controller() {
+    if !privileged() {
+        return;
+    }
+    let has_controller = || {
+        [ROOT.to_owned(), format!("{ROOT}/unified")].iter().any(|place| {
+            fs::read_to_string(format!("{place}/cgroup.controllers"))
+                .is_ok_and(|text| text.contains("hugetlb"))
+        }) || Path::new(ROOT).join("hugetlb").exists()
+    };
+    if has_controller() && !is_v2() {
+        // Of this test's own mount namespace.
+        nix::mount::umount2(&Path::new(ROOT).join("unified"), nix::mount::MntFlags::MNT_DETACH)
+            .expect("v1 alone");
+    }
+    if has_controller() {
+        eprintln!("skipped: huge pages can be limited here");
+        return;
+    }
+    let limit = |bytes: u64| json!({"hugepageLimits": [{"pageSize": "2MB", "limit": bytes}]});
+    let bundle = Bundle::new(&["true"]).with(|config| config["linux"]["resources"] = limit(0));
+    bundle.container().go(&["run"]).ok();
+    let bundle = bundle.with(|config| config["linux"]["resources"] = limit(2 << 20));
+    bundle.container().go(&["run"]).fails(1, "(linux.resources.hugepageLimits[0]");
 }
 
 /// Number of a disk that BFQ schedules: only those take a weight of their own.

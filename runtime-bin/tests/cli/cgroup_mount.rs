@@ -97,6 +97,81 @@ fn private_and_read_only() {
     });
 }
 
+fn options(config: &mut Value, options: &[&str]) {
+    let mounts = config["mounts"].as_array_mut().expect("mounts").iter_mut();
+    mounts.filter(|mount| mount["destination"] == ROOT).for_each(|mount| mount["options"] = json!(options));
+}
+
+/// Options of the tree are for each of the mounts, and have the last word.
+#[test]
+fn read_only_as_a_tree() {
+    in_views(|| {
+        for set in [["nosuid", "rro"], ["rro", "rw"]] {
+            let bundle = bundle(true, |config| options(config, &set));
+            let container = bundle.container();
+            container.go(&["run", "-d"]).ok();
+            directories().iter().for_each(|directory| is_read_only(&container, directory));
+            is_read_only(&container, "");
+        }
+        let bundle = bundle(true, |config| options(config, &["ro", "rrw"]));
+        let container = bundle.container();
+        container.go(&["run", "-d"]).ok();
+        for directory in directories() {
+            sh(&container, &format!("mkdir {ROOT}{directory}/new"));
+        }
+    });
+}
+
+/// The mount without a namespace is read-only for its own reason, which no option takes away.
+#[test]
+fn the_hosts_tree_is_read_only_whatever_the_options() {
+    in_views(|| {
+        let bundle = bundle(false, |config| {
+            config["linux"]["namespaces"].as_array_mut().expect("namespaces").push(json!({"type": "user"}));
+            let map = json!([{"containerID": 0, "hostID": 0, "size": 1000}]);
+            config["linux"]["uidMappings"] = map.clone();
+            config["linux"]["gidMappings"] = map;
+            options(config, &["rw", "rrw"]);
+        });
+        let container = bundle.container();
+        container.go(&["run", "-d"]).ok();
+        directories().iter().for_each(|directory| is_read_only(&container, directory));
+    });
+}
+
+/// Only a cgroup that the container may write is handed to its user, and on v2 alone.
+#[test]
+fn the_owner_of_the_cgroup() {
+    use std::os::unix::fs::MetadataExt as _;
+    in_views(|| {
+        let unified = Path::new(ROOT).join("cgroup.procs").exists();
+        for (set, writable) in
+            [(&["rw"][..], true), (&["ro"], false), (&["rro"], false), (&["ro", "rrw"], true)]
+        {
+            let bundle = bundle(true, |config| {
+                options(config, set);
+                config["process"]["user"]["uid"] = json!(1000);
+            });
+            let container = bundle.container();
+            container.go(&["run", "-d"]).ok();
+            let table =
+                fs::read_to_string(format!("/proc/{}/cgroup", container.state()["pid"])).expect("cgroup");
+            for line in table.lines().filter(|line| line.ends_with(&container.id)) {
+                let mut fields = line.splitn(3, ':').skip(1);
+                let (names, path) = (fields.next().expect("names"), fields.next().expect("a path"));
+                let hierarchy = match names.strip_prefix("name=").unwrap_or(names) {
+                    "" if unified => "",
+                    "" => "unified",
+                    name => name,
+                };
+                let Ok(found) = fs::metadata(format!("{ROOT}/{hierarchy}{path}")) else { continue };
+                let owner = if unified && writable { 1000 } else { 0 };
+                assert_eq!(found.uid(), owner, "{set:?} {line}");
+            }
+        }
+    });
+}
+
 #[test]
 fn without_a_namespace_it_is_the_hosts_tree_and_read_only() {
     in_views(|| {

@@ -185,6 +185,42 @@ fn pause_and_resume() {
     container.go(&["delete", "--force"]).ok();
 }
 
+/// A frozen init never reads its word: the container has to be resumed first.
+#[test]
+fn a_container_that_is_paused_before_its_start() {
+    if !privileged() {
+        return;
+    }
+    let bundle = Bundle::new(&["sleep", "1000"]).with(|config| {
+        let hook = json!({"path": "/bin/touch", "args": ["touch", "/tmp/hook"]});
+        config["hooks"] = json!({"startContainer": [hook]});
+    });
+    let container = bundle.container();
+    container.go(&["create"]).ok();
+    container.go(&["pause"]).ok();
+    let refused = container.go(&["start"]).fails(1, "cannot start a container in the paused state");
+    assert!(refused.stderr.contains("`resume`"), "{refused:?}");
+    assert_eq!(container.status(), "paused");
+    container.go(&["pause"]).fails(1, "container not running or created");
+    container.go_with(&["exec"], &["true"]).fails(255, "cannot exec in a paused container");
+    container.go(&["checkpoint"]).fails(1, "cannot be checkpointed in created state");
+    container.go(&["delete"]).fails(1, "that is not stopped: paused");
+    assert!(!bundle.path().join("rootfs/tmp/hook").exists());
+    container.go(&["resume"]).ok();
+    assert_eq!(container.status(), "created");
+    container.go(&["start"]).ok();
+    assert_eq!(container.status(), "running");
+    assert!(bundle.path().join("rootfs/tmp/hook").exists());
+    container.go(&["delete", "--force"]).ok();
+
+    let container = bundle.container();
+    container.go(&["create"]).ok();
+    container.go(&["pause"]).ok();
+    container.go_with(&["kill"], &["KILL"]).ok();
+    container.wait_for("stopped");
+    container.go(&["delete"]).ok();
+}
+
 /// A signal to all processes freezes them for a moment: that is not to be the end of a pause.
 #[test]
 fn a_pause_beside_a_signal_to_all() {
@@ -260,6 +296,100 @@ fn missing_programs_have_the_texts_of_engines() {
         assert!(texts.iter().any(|text| run.stderr.contains(text)), "{program}: {run:?}");
         assert_eq!(container.status(), "running");
     }
+}
+
+/// Any step of an exec may fail when the container ends meanwhile: there is one error for that.
+#[test]
+fn exec_beside_the_end_of_the_container() {
+    if !privileged() {
+        return;
+    }
+    let bundle = Bundle::new(&["sleep", "0.05"]);
+    for round in 0..30 {
+        let container = bundle.container();
+        container.go(&["run", "-d"]).ok();
+        let refused = loop {
+            let run = container.go_with(&["exec"], &["true"]);
+            match run.code {
+                0 => {}
+                // It ran, and was killed with the container.
+                137 => assert_eq!(run.stderr, "", "{run:?}"),
+                _ => break run,
+            }
+        };
+        assert_eq!(refused.code, 255, "{round}: {refused:?}");
+        let words = "exec failed: cannot exec in a stopped container\"\n";
+        assert!(refused.stderr.ends_with(words), "{round}: {refused:?}");
+        assert_eq!(refused.stderr.lines().count(), 1, "{round}: {refused:?}");
+    }
+}
+
+/// What a deletion has taken away already is no error of its own: the container is stopped, or does not exist.
+#[test]
+fn calls_beside_a_deletion() {
+    if !privileged() {
+        return;
+    }
+    let bundle = Bundle::new(&["sleep", "1000"]);
+    for _ in 0..15 {
+        let container = bundle.container();
+        container.go(&["run", "-d"]).ok();
+        std::thread::scope(|scope| {
+            for words in [&["exec"][..], &["exec"], &["state"], &["kill"], &["ps"]] {
+                let (container, more) = (&container, if words == ["exec"] { &["true"][..] } else { &[] });
+                scope.spawn(move || {
+                    let refused = loop {
+                        let run = container.go_with(words, more);
+                        match run.code {
+                            0 => {}
+                            137 if words == ["exec"] => {}
+                            _ => break run,
+                        }
+                    };
+                    let known = ["does not exist", "stopped container", "container not running"];
+                    assert!(known.iter().any(|text| refused.stderr.contains(text)), "{refused:?}");
+                    assert_eq!(refused.stderr.lines().count(), 1, "{refused:?}");
+                });
+            }
+            container.go(&["delete", "--force"]).ok();
+        });
+    }
+}
+
+/// Nothing was out of memory: the error of an init that somebody kills does not send its reader there.
+#[test]
+fn an_init_that_is_killed_lacks_no_memory() {
+    if !privileged() {
+        return;
+    }
+    let script = r#"kill -9 $(sed 's/.*"pid":\([0-9]*\).*/\1/')"#;
+    let bundle = Bundle::new(&["true"]).with(|config| {
+        let hook = json!({"path": "/bin/sh", "args": ["sh", "-c", script]});
+        config["hooks"] = json!({"createRuntime": [hook]});
+    });
+    for verb in ["create", "run"] {
+        let run = bundle.container().go(&[verb]).fails(1, "it was killed by signal 9");
+        assert!(!run.stderr.contains("memory"), "{run:?}");
+        assert_eq!(run.stderr.lines().count(), 1, "{run:?}");
+    }
+}
+
+/// Where the kernel has killed for lack of memory, the error says so.
+#[test]
+fn an_init_without_memory() {
+    if !privileged() {
+        return;
+    }
+    if !std::path::Path::new("/sys/fs/cgroup/memory").exists() {
+        eprintln!("skipped: needs the v1 memory controller");
+        return;
+    }
+    let bundle = Bundle::new(&["true"]).with(|config| {
+        config["linux"]["resources"]["memory"] = json!({"limit": 4096, "swap": 4096});
+    });
+    let run = bundle.container().go(&["run"]);
+    assert_eq!(run.code, 1, "{run:?}");
+    assert!(run.stderr.contains("its memory limit is too low"), "{run:?}");
 }
 
 /// A start whose hook hangs holds the container's lock. A forced deletion says so, and ends what it waits for.

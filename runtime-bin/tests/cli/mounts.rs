@@ -111,6 +111,25 @@ impl Drop for HostMount {
     }
 }
 
+/// What belongs into a read-only tmpfs or /dev is made before it is read-only.
+#[test]
+fn a_read_only_tree_has_its_mount_points() {
+    if !privileged() {
+        return;
+    }
+    let script = "stat -c %F /dev/null /data/inner && ! touch /data/new 2> /dev/null && ! mknod /dev/new p 2> /dev/null";
+    let bundle = Bundle::new(&["sh", "-c", script]).with(|config| {
+        let mounts = config["mounts"].as_array_mut().expect("mounts");
+        for mount in mounts.iter_mut().filter(|mount| mount["destination"] == "/dev") {
+            mount["options"].as_array_mut().expect("options").push(json!("rro"));
+        }
+        mounts.push(json!({"destination": "/data", "type": "tmpfs", "source": "tmpfs", "options": ["rro"]}));
+        mounts.push(json!({"destination": "/data/inner", "type": "tmpfs", "source": "tmpfs"}));
+    });
+    let run = bundle.container().go(&["run"]).ok();
+    assert_eq!(run.stdout, "character special file\ndirectory\n");
+}
+
 #[test]
 fn attributes_of_a_bind_mount() {
     if !privileged() {

@@ -52,6 +52,41 @@ fn fails(fields: Value, field: &str) {
     exec(&process).fails(255, field);
 }
 
+/// What the container's own process asks for is logged when it is created, and an exec of the same process has
+/// nothing to add: engines log each line of each health check.
+#[test]
+fn capabilities_are_warned_of_once() {
+    if !privileged() {
+        return;
+    }
+    let sets = json!({
+        "bounding": ["CAP_KILL", "CAP_CHOWN", "CAP_NO_SUCH"], "permitted": ["CAP_KILL", "CAP_CHOWN"],
+        "effective": ["CAP_KILL"], "ambient": ["CAP_KILL"],
+    });
+    let bundle = Bundle::new(&["sleep", "1000"]).with(|config| config["process"]["capabilities"] = sets);
+    let container = bundle.container();
+    let created = container.go(&["run", "-d"]).stderr;
+    assert_eq!(created.lines().count(), 2, "{created}");
+    assert!(created.contains("CAP_NO_SUCH") && created.contains("ambient capability CAP_KILL"), "{created}");
+    container.go_with(&["exec"], &["true"]).ok();
+
+    let added = container.go_with(&["exec", "--cap", "CAP_NONE"], &["true"]);
+    assert!(added.code == 0 && !added.stderr.contains("CAP_NO_SUCH"), "{added:?}");
+    assert!(added.stderr.contains("unknown capability") && added.stderr.contains("CAP_NONE"), "{added:?}");
+    let mut process = bundle.config["process"].clone();
+    process["args"] = json!(["true"]);
+    let write = |process: &Value| {
+        std::fs::write(bundle.path().join("process.json"), process.to_string()).expect("a file");
+    };
+    write(&process);
+    container.go(&["exec", "--process", "process.json"]).ok();
+    process["capabilities"]["ambient"] = json!(["CAP_KILL", "CAP_CHOWN"]);
+    write(&process);
+    let added = container.go(&["exec", "--process", "process.json"]);
+    assert!(added.code == 0 && added.stderr.lines().count() == 1, "{added:?}");
+    assert!(added.stderr.contains("ambient capability CAP_CHOWN"), "{added:?}");
+}
+
 #[test]
 fn user_groups_and_umask() {
     if !privileged() {

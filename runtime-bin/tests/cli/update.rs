@@ -175,6 +175,27 @@ fn no_processes_are_one() {
     assert_eq!(limit.trim(), "1");
     let run = container.go_with(&["exec"], &["true"]);
     assert_eq!(run.code, 255, "no room for another process: {run:?}");
+    assert_eq!(run.stderr.lines().count(), 1, "{run:?}");
+    assert!(run.stderr.contains("the pids limit of a cgroup"), "{run:?}");
+    assert!(!run.stderr.contains("memory"), "{run:?}");
+}
+
+/// In the specifications before 1.3, 0 processes are none that are asked for: an update keeps the limit.
+#[test]
+fn no_processes_are_no_limit_in_older_configurations() {
+    if !limits() {
+        return;
+    }
+    let bundle = sleeper().with(|config| config["ociVersion"] = json!("1.0.2-dev"));
+    let container = bundle.container();
+    container.go(&["run", "-d"]).ok();
+    container.go(&["update", "--pids-limit", "0", "--cpu-share", "300"]).ok();
+    has(&container, "pids.max", "20");
+    has(&container, "cpu.shares", "300");
+    update_from_file(&bundle, &container, &json!({"pids": {"limit": 0}})).ok();
+    has(&container, "pids.max", "20");
+    container.go(&["update", "--pids-limit", "-1"]).ok();
+    has(&container, "pids.max", "max");
 }
 
 #[test]

@@ -7,14 +7,18 @@ use std::time::Duration;
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
 
-use super::directory::failed;
+use super::directory::{Directory, failed};
+use super::hierarchy::own_path;
 use super::location::clean;
-use super::mountinfo::{below, own_cgroup, read};
+use super::mountinfo::{own_cgroup, read};
 use super::{Cgroup, Location, Member, Version, no_cgroup};
 use crate::error::{Error, ErrorKind, Result};
 
 /// While a process is still being made, the kernel answers EINVAL for it.
 const ATTEMPTS: u32 = 5;
+
+/// A path of this length in `/proc/PID/cgroup` is the beginning of a longer one (PATH_MAX, without the NUL).
+const SHOWN: usize = 4095;
 
 impl Cgroup {
     /// Puts `pid` into the hierarchies that `CLONE_INTO_CGROUP` does not reach: those of v1.
@@ -79,22 +83,17 @@ impl Cgroup {
     ///
     /// If `init` has left the cgroup.
     pub fn of_process(&self, init: i32) -> Result<Self> {
-        let text = read(&format!("/proc/{init}/cgroup"))?;
+        let table = match read(&format!("/proc/{init}/cgroup")) {
+            // What some kernels say of a path above one page; a container can nest its cgroups deeper.
+            Err(error) if error.raw_errno() == Some(Errno::ENAMETOOLONG) => None,
+            other => Some(other?),
+        };
         let mut members = Vec::with_capacity(self.members.len());
         for member in &self.members {
-            let seen = member.place.controllers.iter().filter(|_| !member.is_unified());
-            let path = match seen
-                .map(String::as_str)
-                .chain(member.is_unified().then_some(""))
-                .find_map(|name| own_cgroup(&text, name))
-            {
-                Some(path) => path.trim_start_matches('/'),
-                None => continue,
-            };
-            members.push(member.sub(sub_path(path, &member.place.path).ok_or_else(|| {
-                Error::new(ErrorKind::Cgroup, format!("find the cgroup of process {init}"))
-                    .reason(format!("{path:?} is not below {:?}", member.place.path))
-            })?)?);
+            members.extend(match &table {
+                Some(table) => member.in_table(table, init)?,
+                None => Some(member.that_holds(init)?),
+            });
         }
         Ok(Self { mode: self.mode, members })
     }
@@ -148,7 +147,7 @@ impl Location {
     /// If that has been removed as well.
     pub(crate) fn following(&self, init: i32) -> Result<Cgroup> {
         let text = read(&format!("/proc/{init}/cgroup"))?;
-        let path = own_cgroup(&text, "").unwrap_or_default().trim_start_matches('/').to_owned();
+        let path = own_path(own_cgroup(&text, "").unwrap_or_default())?.trim_start_matches('/').to_owned();
         let mut location = self.clone();
         for place in location.places.iter_mut().filter(|place| place.version == Version::V2) {
             place.path.clone_from(&path);
@@ -188,38 +187,74 @@ impl Member {
 
     /// The same hierarchy's sub-cgroup `path` (empty: this one).
     fn sub(&self, path: &str) -> Result<Self> {
+        self.directory
+            .open_dir(path)
+            .map(|directory| self.below(path, directory))
+            .map_err(|errno| failed(format!("open {:?}", self.directory.path_of(path)), errno))
+    }
+
+    /// The sub-cgroup that a `/proc/PID/cgroup` text says the process is in; `None` if the kernel does not have
+    /// this hierarchy.
+    fn in_table(&self, table: &[u8], pid: i32) -> Result<Option<Self>> {
+        let held = self.place.controllers.iter().map(String::as_str).filter(|_| !self.is_unified());
+        let mut names = held.chain(self.is_unified().then_some(""));
+        let Some(seen) = names.find_map(|name| own_cgroup(table, name)) else { return Ok(None) };
+        if seen.len() >= SHOWN {
+            return self.that_holds(pid).map(Some);
+        }
+        let seen = seen.strip_prefix(b"/").unwrap_or(seen);
+        let path = sub_path(seen, self.place.path.as_bytes()).ok_or_else(|| {
+            let seen = String::from_utf8_lossy(seen);
+            lost(pid).reason(format!("{seen:?} is not below {:?}", self.place.path))
+        })?;
+        // The path is a container's: any bytes, and as long as it likes.
+        let text = String::from_utf8_lossy(path);
         let directory = self
             .directory
-            .open_dir(path)
-            .map_err(|errno| failed(format!("open {:?}", self.directory.path_of(path)), errno))?;
+            .descendant(path)
+            .map_err(|errno| failed(format!("open {:?}", self.directory.path_of(&text)), errno))?;
+        Ok(Some(self.below(&text, directory)))
+    }
+
+    /// The cgroup, this or one below it, that lists the process.
+    fn that_holds(&self, pid: i32) -> Result<Self> {
+        let found = self
+            .directory_of(pid)?
+            .ok_or_else(|| lost(pid).reason(format!("it is not at or below {:?}", self.place.path)))?;
+        Ok(self.below("...", found))
+    }
+
+    /// The place of a sub-cgroup is text, for messages: what opens it is the descriptor.
+    fn below(&self, path: &str, directory: Directory) -> Self {
         let mut place = self.place.clone();
         if !path.is_empty() {
             place.path = format!("{}/{path}", place.path);
         }
-        Ok(Self { place, root: self.root.clone(), directory, made: Vec::new(), enabled: Vec::new() })
+        Self { place, root: self.root.clone(), directory, made: Vec::new(), enabled: Vec::new() }
     }
+}
+
+fn lost(pid: i32) -> Error {
+    Error::new(ErrorKind::Cgroup, format!("find the cgroup of process {pid}"))
 }
 
 /// The part of `seen`, a path of `/proc/PID/cgroup`, below the container's cgroup `place`. With a
 /// cgroup namespace or a nested mount, `seen` may have more or fewer components before it.
-fn sub_path<'a>(seen: &'a str, place: &str) -> Option<&'a str> {
-    if seen.split('/').any(|component| component == "..") {
+fn sub_path<'a>(seen: &'a [u8], place: &[u8]) -> Option<&'a [u8]> {
+    if seen.split(|byte| *byte == b'/').any(|name| name == b"..") {
         return None;
     }
     let mut tail = place;
     loop {
-        let mut start = 0;
-        while let Some(found) = seen.get(start..).and_then(|rest| rest.find(tail)) {
-            let at = start + found;
-            let whole = at == 0 || seen.get(..at).is_some_and(|before| before.ends_with('/'));
-            let from = seen.get(at..).unwrap_or_default();
-            let rest = below(from, tail);
-            if whole && rest.len() < from.len() {
-                return Some(rest.trim_matches('/'));
-            }
-            start = at + 1;
+        let begins = std::iter::once(0).chain(
+            seen.iter().enumerate().filter(|(_, byte)| **byte == b'/').map(|(position, _)| position + 1),
+        );
+        let mut rests = begins.filter_map(|begin| seen.get(begin..)?.strip_prefix(tail));
+        if let Some(rest) = rests.find(|rest| rest.is_empty() || rest.starts_with(b"/")) {
+            return Some(rest.strip_prefix(b"/").unwrap_or(rest));
         }
-        tail = tail.split_once('/')?.1;
+        let cut = tail.iter().position(|byte| *byte == b'/')?;
+        tail = tail.get(cut + 1..)?;
     }
 }
 
@@ -229,12 +264,14 @@ mod tests {
 
     #[test]
     fn the_part_below_the_container() {
-        assert_eq!(sub_path("web", "web"), Some(""));
-        assert_eq!(sub_path("docker/web/init.scope", "docker/web"), Some("init.scope"));
-        assert_eq!(sub_path("outer/docker/web/a/b", "docker/web"), Some("a/b"));
-        assert_eq!(sub_path("web/a", "docker/web"), Some("a"));
-        assert_eq!(sub_path("webster/a", "web"), None);
-        assert_eq!(sub_path("../web", "web"), None);
-        assert_eq!(sub_path("other", "web"), None);
+        let below = |seen: &'static [u8], place: &str| sub_path(seen, place.as_bytes());
+        assert_eq!(below(b"web", "web"), Some(&b""[..]));
+        assert_eq!(below(b"docker/web/init.scope", "docker/web"), Some(&b"init.scope"[..]));
+        assert_eq!(below(b"outer/docker/web/a/b", "docker/web"), Some(&b"a/b"[..]));
+        assert_eq!(below(b"web/a", "docker/web"), Some(&b"a"[..]));
+        assert_eq!(below(b"web/\xff/b", "docker/web"), Some(&b"\xff/b"[..]));
+        assert_eq!(below(b"webster/a", "web"), None);
+        assert_eq!(below(b"../web", "web"), None);
+        assert_eq!(below(b"other", "web"), None);
     }
 }

@@ -1,8 +1,10 @@
 //! One cgroup directory: a descriptor, and its path for messages only.
 
+use std::ffi::{CStr, CString};
 use std::io::Read;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
+use nix::NixPath;
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, OFlag, openat};
 use nix::sys::stat::{Mode, mkdirat};
@@ -41,7 +43,28 @@ impl Directory {
         Ok(Self { fd, text: self.path_of(path) })
     }
 
-    /// The path, for messages.
+    /// Opens the directory `name` in this one, as it was read: any bytes.
+    pub(crate) fn child(&self, name: &CStr) -> nix::Result<Self> {
+        let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        let text = format!("{}/...", self.text.trim_end_matches("/..."));
+        Ok(Self { fd: openat(&self.fd, name, flags, Mode::empty())?, text })
+    }
+
+    /// Opens a directory below by a path of any bytes and any length, one name at a time.
+    pub(super) fn descendant(&self, path: &[u8]) -> nix::Result<Self> {
+        let names = path.split(|byte| *byte == b'/').filter(|name| !name.is_empty());
+        names.map(CString::new).try_fold(self.open_dir("")?, |directory, name| {
+            directory.child(name.map_err(|_| Errno::EINVAL)?.as_c_str())
+        })
+    }
+
+    /// Opens the directory above. Only for a walk, which knows that it came from there.
+    pub(super) fn parent(&self) -> nix::Result<Self> {
+        let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+        Ok(Self { fd: openat(&self.fd, "..", flags, Mode::empty())?, text: self.text.clone() })
+    }
+
+    /// The path, for messages. Below a cgroup that a container filled, it ends in dots.
     pub(crate) fn text(&self) -> &str {
         &self.text
     }
@@ -61,7 +84,7 @@ impl Directory {
     }
 
     /// Removes the directory `name` (one component).
-    pub(crate) fn rmdir(&self, name: &str) -> nix::Result<()> {
+    pub(crate) fn rmdir<P: ?Sized + NixPath>(&self, name: &P) -> nix::Result<()> {
         unlinkat(&self.fd, name, UnlinkatFlags::RemoveDir)
     }
 
@@ -105,7 +128,7 @@ impl Directory {
     }
 
     /// The names of the cgroups directly below.
-    pub(crate) fn children(&self) -> nix::Result<Vec<String>> {
+    pub(crate) fn children(&self) -> nix::Result<Vec<CString>> {
         Ok(self.entries()?.into_iter().filter(|entry| entry.is_dir).map(|entry| entry.name).collect())
     }
 }

@@ -181,7 +181,7 @@ impl Hierarchies {
 
     fn from_mountinfo() -> Result<Self> {
         let mut found = Found::default();
-        for mount in mountinfo::cgroup_mounts(&mountinfo::read("/proc/self/mountinfo")?) {
+        for mount in mountinfo::cgroup_mounts(&mountinfo::own_mounts()?) {
             if found.hierarchies.iter().any(|known| mount.is_same(known)) {
                 continue;
             }
@@ -232,7 +232,7 @@ impl Hierarchies {
     /// Fills in the own cgroup of this process in each hierarchy.
     fn locate_self(&mut self) -> Result<()> {
         let own = mountinfo::read("/proc/self/cgroup")?;
-        let mounts = mountinfo::cgroup_mounts(&mountinfo::read("/proc/self/mountinfo")?);
+        let mounts = mountinfo::cgroup_mounts(&mountinfo::own_mounts()?);
         for hierarchy in &mut self.view.hierarchies {
             let path = match hierarchy.version {
                 Version::V2 => mountinfo::own_cgroup(&own, ""),
@@ -246,10 +246,20 @@ impl Hierarchies {
                 .iter()
                 .rfind(|mount| mount.mount_point == hierarchy.mount)
                 .map_or("/", |mount| mount.root.as_str());
+            let path = path.map(own_path).transpose()?;
             hierarchy.own = path.map(|path| mountinfo::below(path, root).trim_matches('/').to_owned());
         }
         Ok(())
     }
+}
+
+/// A location is text; another name would be that of another cgroup.
+pub(super) fn own_path(path: &[u8]) -> Result<&str> {
+    std::str::from_utf8(path).map_err(|_| {
+        Error::new(ErrorKind::Unsupported, "find the cgroup of a process")
+            .reason(format!("{:?} is not UTF-8", String::from_utf8_lossy(path)))
+            .hint("give an absolute linux.cgroupsPath, or start the runtime in another cgroup")
+    })
 }
 
 /// Hierarchies on their way to [`Hierarchies`].
@@ -282,16 +292,17 @@ impl Found {
     fn add_children(&mut self, root: &Directory) -> Result<bool> {
         let mut names = root.children().map_err(|errno| failed(format!("read {:?}", root.text()), errno))?;
         names.sort_unstable();
-        for name in names {
+        // No mount of a hierarchy has another name.
+        for name in names.iter().filter_map(|name| name.to_str().ok()) {
             // A mount point is crossed here on purpose, so this is not Directory::open_dir.
-            let Ok(child) = Directory::open_absolute(&root.path_of(&name)) else {
+            let Ok(child) = Directory::open_absolute(&root.path_of(name)) else {
                 continue;
             };
             let kind = magic(&child)?;
             if kind == CGROUP2_SUPER_MAGIC {
                 self.add_unified(child)?;
             } else if kind == CGROUP_SUPER_MAGIC {
-                let Some(controllers) = controllers_of(&name) else {
+                let Some(controllers) = controllers_of(name) else {
                     return Ok(false);
                 };
                 self.add_legacy(controllers, child);

@@ -1,5 +1,6 @@
 //! Signalling every process of the cgroup.
 
+use std::ops::ControlFlow;
 use std::os::fd::{AsFd, OwnedFd};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -7,7 +8,8 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 
 use super::Cgroup;
-use super::directory::{failed, unless_gone};
+use super::directory::failed;
+use super::walk::{Visit, walk};
 use crate::error::{Error, ErrorKind, Result};
 use crate::sys::process::{pidfd_open, pidfd_send_signal};
 
@@ -85,9 +87,13 @@ impl Cgroup {
     fn signal_round(&self, signal: i32) -> Result<usize> {
         let frozen = self.freeze(FREEZE_LIMIT).is_ok();
         let result = self.signal_listed(signal);
-        // What was frozen by somebody else has to run to die.
-        if frozen || signal == libc::SIGKILL {
+        if frozen {
             self.thaw()?;
+        }
+        // What was frozen by somebody else has to run to die.
+        if signal == libc::SIGKILL {
+            self.thaw()?;
+            self.thaw_v1()?;
         }
         result
     }
@@ -151,10 +157,23 @@ impl Cgroup {
         Ok(())
     }
 
-    fn thaw_v1(&self) -> Result<()> {
+    /// Thaws what a v1 freezer holds, so that killed processes end: also sub-cgroups, which the container may
+    /// have frozen by itself.
+    pub(crate) fn thaw_v1(&self) -> Result<()> {
+        const FILE: &str = "freezer.state";
         let freezer = self.members.iter().find(|member| !member.is_unified() && member.holds("freezer"));
         let Some(member) = freezer else { return Ok(()) };
-        let operation = || format!("write \"THAWED\" to {:?}", member.directory.path_of("freezer.state"));
-        unless_gone(member.directory.write("freezer.state", "THAWED"), operation).map(drop)
+        let thawed = walk(&member.directory, |visit| {
+            match visit {
+                Visit::Enter(directory) => match directory.write(FILE, "THAWED") {
+                    Err(Errno::ENOENT | Errno::ENODEV) => {}
+                    other => other?,
+                },
+                Visit::Leave(..) => {}
+            }
+            Ok(ControlFlow::Continue(()))
+        });
+        let operation = || format!("write \"THAWED\" to {:?}", member.directory.path_of(FILE));
+        thawed.map_err(|errno| failed(operation(), errno))
     }
 }

@@ -60,6 +60,7 @@ mod remove;
 mod snapshot;
 pub mod stats;
 pub(crate) mod systemd;
+mod walk;
 
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;

@@ -21,8 +21,15 @@ impl CgroupMount {
     }
 }
 
-pub(super) fn read(path: &str) -> Result<String> {
-    std::fs::read_to_string(path).map_err(|error| Error::io(format!("read {path:?}"), &error))
+/// The text of `/proc/PID/cgroup`. Names of cgroups are bytes.
+pub(super) fn read(path: &str) -> Result<Vec<u8>> {
+    std::fs::read(path).map_err(|error| Error::io(format!("read {path:?}"), &error))
+}
+
+/// The mounts of this process. A mount point that is not UTF-8 can be anybody's, but none of cgroups that could be
+/// used here: its line only has to leave the others readable.
+pub(super) fn own_mounts() -> Result<String> {
+    read("/proc/self/mountinfo").map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
 }
 
 /// The cgroup mounts of a mountinfo text, in its order; malformed lines are left out.
@@ -53,7 +60,7 @@ fn cgroup_mount(line: &str) -> Option<CgroupMount> {
 
 /// Where a file system of that type is mounted as a whole.
 pub(crate) fn mount_point(filesystem: &str) -> Result<Option<String>> {
-    let text = read("/proc/self/mountinfo")?;
+    let text = own_mounts()?;
     let mut mounts = text.lines().filter_map(|line| {
         let (mount, rest) = line.split_once(" - ")?;
         let mut fields = mount.split(' ').skip(3);
@@ -83,11 +90,11 @@ fn unescape(text: &str) -> String {
 }
 
 /// The cgroup path of the hierarchy that holds `controller` (empty: v2) in a `/proc/PID/cgroup` text.
-pub(super) fn own_cgroup<'a>(text: &'a str, controller: &str) -> Option<&'a str> {
-    text.lines().find_map(|line| {
-        let mut fields = line.splitn(3, ':').skip(1);
+pub(super) fn own_cgroup<'a>(text: &'a [u8], controller: &str) -> Option<&'a [u8]> {
+    text.split(|byte| *byte == b'\n').find_map(|line| {
+        let mut fields = line.splitn(3, |byte| *byte == b':').skip(1);
         let (names, path) = (fields.next()?, fields.next()?);
-        names.split(',').any(|name| name == controller).then_some(path)
+        names.split(|byte| *byte == b',').any(|name| name == controller.as_bytes()).then_some(path)
     })
 }
 
@@ -123,10 +130,10 @@ broken line";
 
     #[test]
     fn own_paths_by_controller() {
-        let text = "3:cpu,cpuacct:/docker/abc\n1:name=systemd:/a:b\n0::/unified\n";
-        assert_eq!(own_cgroup(text, "cpuacct"), Some("/docker/abc"));
-        assert_eq!(own_cgroup(text, "name=systemd"), Some("/a:b"));
-        assert_eq!(own_cgroup(text, ""), Some("/unified"));
+        let text = b"3:cpu,cpuacct:/docker/abc\n1:name=systemd:/a:b\n0::/\xff\n";
+        assert_eq!(own_cgroup(text, "cpuacct"), Some(&b"/docker/abc"[..]));
+        assert_eq!(own_cgroup(text, "name=systemd"), Some(&b"/a:b"[..]));
+        assert_eq!(own_cgroup(text, ""), Some(&b"/\xff"[..]));
         assert_eq!(own_cgroup(text, "memory"), None);
         assert_eq!(below("/docker/abc/x", "/docker/abc"), "/x");
         assert_eq!(below("/docker/abcd", "/docker/abc"), "/docker/abcd");

@@ -15,7 +15,7 @@ use nix::sys::uio::pread;
 
 use super::directory::failed;
 use super::{Cgroup, Member};
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 /// How long after its announcement a v1 kill is waited for, and how often it is looked for.
 const V1_WINDOW: Duration = Duration::from_secs(1);
@@ -51,6 +51,19 @@ impl Cgroup {
             Some(member) if member.is_unified() => unified(member).map(Some),
             Some(member) => legacy(member).map(Some),
             None => Ok(None),
+        }
+    }
+}
+
+impl Cgroup {
+    /// Adds the lack of memory to the error of a process in the cgroup, if the kernel has killed for it since it
+    /// had killed `before` processes. Only the kernel's count tells: a signal may be anybody's.
+    pub(crate) fn explain_memory(&self, before: Option<u64>, error: Error) -> Error {
+        match self.oom_kills() {
+            Ok(Some(kills)) if kills > before.unwrap_or_default() => error.hint(
+                "the kernel killed a process of the cgroup for lack of memory: its memory limit is too low",
+            ),
+            Ok(_) | Err(_) => error,
         }
     }
 }

@@ -1,13 +1,15 @@
 //! Removing the cgroup.
 
+use std::ops::ControlFlow;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
+use nix::NixPath;
 use nix::errno::Errno;
 
 use super::Cgroup;
 use super::directory::{Directory, failed};
-use super::processes::DEPTH;
+use super::walk::{Visit, walk};
 use crate::error::Result;
 
 /// How long a cgroup may stay busy: killed processes need a moment to leave it.
@@ -56,7 +58,7 @@ pub(super) fn remove_tree(root: &Directory, path: &str, deadline: Instant) -> ni
     let parent = parent.as_ref().unwrap_or(root);
     let mut pause = Duration::from_micros(50);
     loop {
-        match remove_now(parent, name, DEPTH) {
+        match remove_now(parent, name) {
             // ENOTEMPTY and EBUSY are told apart badly by kernfs: both may mean sub-cgroups or processes.
             Err(Errno::EBUSY | Errno::ENOTEMPTY) if Instant::now() < deadline => {
                 sleep(pause);
@@ -82,23 +84,33 @@ fn parent_of<'a>(root: &Directory, path: &'a str) -> nix::Result<(Option<Directo
 }
 
 /// One attempt, bottom up; the usual one is a single rmdir.
-fn remove_now(parent: &Directory, name: &str, depth: u32) -> nix::Result<()> {
-    match parent.rmdir(name) {
-        Ok(()) | Err(Errno::ENOENT | Errno::ENODEV) => return Ok(()),
-        Err(Errno::EBUSY | Errno::ENOTEMPTY) if depth > 0 => {}
-        Err(errno) => return Err(errno),
+fn remove_now(parent: &Directory, name: &str) -> nix::Result<()> {
+    match remove_one(parent, name) {
+        Err(Errno::EBUSY | Errno::ENOTEMPTY) => {}
+        other => return other,
     }
-    let children = match parent.open_dir(name).and_then(|directory| Ok((directory.children()?, directory))) {
-        Ok((children, directory)) => {
-            children.iter().try_for_each(|child| remove_now(&directory, child, depth - 1))?;
-            children
-        }
+    match parent.open_dir(name) {
         Err(Errno::ENOENT | Errno::ENODEV) => return Ok(()),
-        Err(errno) => return Err(errno),
-    };
-    if children.is_empty() {
-        return Err(Errno::EBUSY);
+        other => remove_below(&other?)?,
     }
+    remove_one(parent, name)
+}
+
+/// Removes all below the directory that nobody is in. What is still in use shows when its parent is removed.
+fn remove_below(directory: &Directory) -> nix::Result<()> {
+    walk(directory, |visit| {
+        match visit {
+            Visit::Enter(_) => {}
+            Visit::Leave(parent, name) => match remove_one(parent, name.as_c_str()) {
+                Err(Errno::EBUSY | Errno::ENOTEMPTY) => {}
+                other => other?,
+            },
+        }
+        Ok(ControlFlow::Continue(()))
+    })
+}
+
+fn remove_one<P: ?Sized + NixPath>(parent: &Directory, name: &P) -> nix::Result<()> {
     match parent.rmdir(name) {
         Err(Errno::ENOENT | Errno::ENODEV) => Ok(()),
         other => other,

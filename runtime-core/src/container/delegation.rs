@@ -5,7 +5,7 @@
 
 use crate::cgroup::{Cgroup, CgroupPlan, Mode};
 use crate::error::{Error, ErrorKind, Result};
-use crate::spec::{Kind, ValidSpec};
+use crate::spec::ValidSpec;
 
 /// Annotations that ask for an inner leaf, with its name as the value: ours, and the one of crun.
 const ANNOTATIONS: [&str; 2] = ["org.runtime.delegate-cgroup", "run.oci.delegate-cgroup"];
@@ -32,7 +32,7 @@ impl Delegation {
                 .origin(origin.clone())
                 .hint("remove the annotation"));
         }
-        let owner = unified.filter(|_| privileged).and_then(|_| owner(spec));
+        let owner = unified.filter(|_| privileged).and_then(|_| spec.cgroup_owner());
         Ok(Self { owner, leaf: leaf.map(|(_, name)| name) })
     }
 
@@ -78,27 +78,6 @@ fn leaf(spec: &ValidSpec) -> Result<Option<(String, String)>> {
     Ok(Some((origin, name.clone())))
 }
 
-/// The user of the program, where the specification lets the cgroup be given to that (config-linux.md,
-/// "Cgroup ownership"): with a cgroup namespace of its own and a mount of cgroups that can be written.
-fn owner(spec: &ValidSpec) -> Option<u32> {
-    let writable = |kind: &str, read_only: bool| matches!(kind, "cgroup" | "cgroup2") && !read_only;
-    let mounted = spec.mounts.iter().any(|mount| {
-        mount.destination == "/sys/fs/cgroup" && writable(&mount.kind, mount.options.read_only())
-    });
-    if !mounted || !spec.namespaces.makes(Kind::Cgroup) {
-        return None;
-    }
-    let user = spec.process.as_ref()?.uid;
-    if !spec.namespaces.has(Kind::User) {
-        return Some(user).filter(|user| *user != 0);
-    }
-    let range = spec
-        .uid_map
-        .iter()
-        .find(|range| user.checked_sub(range.container).is_some_and(|at| at < range.size))?;
-    range.host.checked_add(user - range.container)
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -113,6 +92,10 @@ mod tests {
         let spec = ValidSpec::parse(config.to_string().as_bytes()).unwrap();
         let plan = CgroupPlan::compile(&View::new(mode, &["memory"], &[]), None, "web", &Default::default());
         Delegation::new(&spec, Some(&plan.unwrap()), true)
+    }
+
+    fn owner(mode: Mode, change: impl FnOnce(&mut serde_json::Value)) -> Option<u32> {
+        delegation(mode, change).unwrap().owner
     }
 
     fn writable(config: &mut serde_json::Value) {
@@ -144,7 +127,6 @@ mod tests {
 
     #[test]
     fn the_owner_is_the_user_of_the_program() {
-        let owner = |mode, change: fn(&mut serde_json::Value)| delegation(mode, change).unwrap().owner;
         let mapped = |config: &mut serde_json::Value| {
             writable(config);
             config["process"]["user"]["uid"] = json!(7);
@@ -158,5 +140,12 @@ mod tests {
         assert_eq!(owner(Mode::Unified, writable), None, "root has it already");
         let read_only = |config: &mut serde_json::Value| config["process"]["user"]["uid"] = json!(7);
         assert_eq!(owner(Mode::Unified, read_only), None);
+        let tree_read_only = |config: &mut serde_json::Value| {
+            mapped(config);
+            let mounts = config["mounts"].as_array_mut().unwrap();
+            let options = mounts.iter_mut().filter(|mount| mount["type"] == "cgroup");
+            options.for_each(|mount| mount["options"].as_array_mut().unwrap().push(json!("rro")));
+        };
+        assert_eq!(owner(Mode::Unified, tree_read_only), None);
     }
 }

@@ -12,7 +12,7 @@ use crate::confinement::Explained;
 use crate::error::{Error, ErrorKind, Result};
 use crate::launch;
 use crate::resctrl;
-use crate::state::{Record, State, Status, status_of};
+use crate::state::{Record, State, Status};
 
 /// How long the end of killed processes is waited for.
 const END_LIMIT: Duration = Duration::from_secs(10);
@@ -30,9 +30,9 @@ impl Container {
     }
 
     fn delete_ended(self) -> Result<()> {
-        let _lock = self.lock()?;
+        let lock = self.lock()?;
         let record = self.entry.record()?;
-        match status_of(&self.entry, &record)? {
+        match self.status_under(&lock, &record)? {
             Status::Stopped => {}
             // As runc: engines delete containers that they never started.
             Status::Created => self.end(&record)?,

@@ -20,7 +20,7 @@ impl Container {
     }
 
     fn statistics_now(&self) -> Result<Statistics> {
-        let record = self.entry.record()?;
+        let record = self.record()?;
         match status_of(&self.entry, &record)? {
             Status::Stopped => Err(self.not_running()),
             _ => self.cgroup(&record)?.statistics(),
@@ -41,7 +41,7 @@ impl Container {
         if interval.is_zero() {
             return Err(Error::invalid("interval", "duration interval must be greater than 0"));
         }
-        let record = self.entry.record()?;
+        let record = self.record()?;
         let init = self.live_init(&record)?.ok_or_else(|| self.not_running())?;
         Events::new(self.id.to_string(), self.cgroup(&record)?, init, interval)
     }

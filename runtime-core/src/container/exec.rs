@@ -15,7 +15,7 @@ use crate::plan::{ExecOptions, LaunchPlan};
 use crate::process::Process;
 use crate::resctrl;
 use crate::spec::ValidProcess;
-use crate::state::{Record, State, Status, status_and_init};
+use crate::state::{Record, State, Status, is_ending, status_and_init};
 
 impl Container {
     /// Runs another process in the container; it returns when the program is executed.
@@ -47,48 +47,74 @@ impl Container {
         &self,
         process: &ValidProcess,
         options: &ExecOptions,
-        mut prepare: Option<Prepare<'_>>,
+        prepare: Option<Prepare<'_>>,
     ) -> Result<Process> {
-        let record = self.entry.record()?;
+        let record = self.record()?;
         let init = match status_and_init(&self.entry, &record)? {
             (Status::Paused, _) if !options.ignore_paused => {
-                return Err(
-                    self.wrong_state("cannot exec in a paused container (use --ignore-paused to override)")
-                );
+                // On v1 a deletion freezes what it has killed, for a moment.
+                let error =
+                    self.wrong_state("cannot exec in a paused container (use --ignore-paused to override)");
+                return Err(self.unless_stopped(&record, error));
             }
             (_, Some(init)) => init,
-            (_, None) => return Err(self.wrong_state("cannot exec in a stopped container")),
+            (_, None) => return Err(self.stopped()),
         };
+        self.enter(process, options, &record, &init, prepare)
+            .map_err(|error| self.unless_stopped(&record, error))
+    }
+
+    fn stopped(&self) -> Error {
+        self.wrong_state("cannot exec in a stopped container")
+    }
+
+    /// The error of a step, unless the container ended meanwhile: then any step may fail, by a refusal of the
+    /// kernel or because the process was killed, and none of these reasons is the one to tell.
+    fn unless_stopped(&self, record: &Record, error: Error) -> Error {
+        match record.init.map(is_ending) {
+            Some(Ok(true)) | None => self.stopped(),
+            Some(Ok(false) | Err(_)) => error,
+        }
+    }
+
+    fn enter(
+        &self,
+        process: &ValidProcess,
+        options: &ExecOptions,
+        record: &Record,
+        init: &OwnedFd,
+        mut prepare: Option<Prepare<'_>>,
+    ) -> Result<Process> {
         let spec = self.spec()?;
         let keeps_keyring = options.no_new_keyring || record.no_new_keyring;
         let mut plan_options = options.clone().no_new_keyring(keeps_keyring);
-        let moved_by_systemd = unit::mover(&record).is_some();
+        let moved_by_systemd = unit::mover(record).is_some();
         plan_options.joins_cgroup = moved_by_systemd;
         let plan = LaunchPlan::exec(&spec, process, &self.shared.host, &plan_options)?;
         self.shared.mark("read the state, plan");
-        let cgroup = self.cgroup(&record)?;
+        let cgroup = self.cgroup(record)?;
         let cgroup = match options.cgroups.as_slice() {
             // With an inner leaf the container's own cgroup is to stay without processes.
             [] if (record.leaf.is_some() || moved_by_systemd) && !cgroup.is_none() => {
-                own_cgroup(&cgroup, &record)?
+                own_cgroup(&cgroup, record)?
             }
             // The init has left it, and somebody has removed it.
-            [] if let_go(&cgroup, &record) => following_cgroup(&record)?,
+            [] if let_go(&cgroup, record) => following_cgroup(record)?,
             [] => cgroup,
             paths => cgroup
                 .sub(&paths.iter().map(String::as_str).collect::<Vec<_>>())
                 .map_err(|error| error.context("adding pid to the sub cgroup").framed(START_FRAME))?,
         };
-        let receiver = Receiver::new(&spec, || State::new(&record, Status::Running));
+        let receiver = Receiver::new(&spec, || State::new(record, Status::Running));
         let receiver = receiver.as_ref();
         let mut launch = |cgroup: &Cgroup| {
             let prepare = prepare.as_mut().map(|prepare| &mut **prepare as Prepare<'_>);
-            self.launch(&plan, &init, Lane { cgroup, record: &record, prepare }, receiver)
+            self.launch(&plan, init, Lane { cgroup, record, prepare }, receiver)
         };
         match launch(&cgroup) {
             // The container has sub-cgroups with controllers: where its init is, a process may be.
             Err(error) if error.raw_errno() == Some(Errno::EBUSY) && options.cgroups.is_empty() => {
-                launch(&own_cgroup(&cgroup, &record)?)
+                launch(&own_cgroup(&cgroup, record)?)
             }
             Err(error) if error.raw_errno() == Some(Errno::EBUSY) => {
                 Err(error.context("adding pid of a new process to cgroups"))
@@ -128,8 +154,9 @@ impl Container {
         receiver: Option<&Receiver<'_>>,
     ) -> Result<Process> {
         let mut child = launch::spawn(plan, inputs).map_err(|error| lane.cgroup.explain_clone(error))?;
-        launch::run(plan, &mut child, lane).map_err(|error| lane.cgroup.explain_clone(error))?;
-        child.expect_executed(receiver)?;
+        let kills = lane.cgroup.oom_kills().ok().flatten();
+        let run = launch::run(plan, &mut child, lane).and_then(|()| child.expect_executed(receiver));
+        run.map_err(|error| lane.cgroup.explain_memory(kills, lane.cgroup.explain_clone(error)))?;
         self.shared.mark("the program is executed");
         Ok(Process::new(child.keep()?, plan.warnings.clone()))
     }

@@ -39,7 +39,7 @@ impl Container {
     }
 
     fn signal(&self, signal: i32) -> Result<()> {
-        let record = self.entry.record()?;
+        let record = self.record()?;
         if self.entry.standstill()?.is_some() {
             thaw_leftover(&self.entry, &record)?;
         }
@@ -62,7 +62,7 @@ impl Container {
     ///
     /// "container not running" when there is none.
     pub fn kill_all(&self, signal: i32) -> Result<()> {
-        self.entry.record().and_then(|record| self.signal_everything(&record, signal)).explained()
+        self.record().and_then(|record| self.signal_everything(&record, signal)).explained()
     }
 
     fn signal_everything(&self, record: &Record, signal: i32) -> Result<()> {
@@ -91,10 +91,10 @@ impl Container {
     /// A process of a frozen v1 cgroup dies only when it is thawed.
     fn thaw(&self, record: &Record) -> Result<()> {
         let cgroup = self.cgroup(record)?;
-        match cgroup.is_frozen() {
-            Ok(true) => cgroup.thaw(),
-            // No freezer, or the cgroup has gone with its processes: nothing holds them.
-            _ => Ok(()),
+        // An error: no freezer, or the cgroup has gone with its processes. Nothing holds them then.
+        if matches!(cgroup.is_frozen(), Ok(true)) {
+            cgroup.thaw()?;
         }
+        cgroup.thaw_v1()
     }
 }

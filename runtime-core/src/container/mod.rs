@@ -17,9 +17,12 @@ mod update;
 
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
 pub use checkpoint::{CgroupsMode, CheckpointOptions, CriuOptions, NetworkLock, RestoreOptions};
 pub use create::CreatePlan;
+use nix::errno::Errno;
 
 use crate::cgroup::Cgroup;
 use crate::confinement::Explained;
@@ -28,7 +31,12 @@ use crate::id::ContainerId;
 use crate::process::Process;
 use crate::runtime::Shared;
 use crate::spec::ValidSpec;
-use crate::state::{Entry, Lock, Record, State, Status, alive, owner_name, status_of};
+use crate::state::{Entry, Lock, Presence, Record, State, Status, alive, owner_name, status_of};
+
+/// How long a state directory without a state file and without a lock may be one whose `create` has made it
+/// and does not hold the lock yet. After that a killed `create` has left it.
+const SETTLE_LIMIT: Duration = Duration::from_millis(200);
+const SETTLE_STEP: Duration = Duration::from_millis(2);
 
 /// A container that exists.
 ///
@@ -71,17 +79,17 @@ impl Container {
 
     /// The bytes of its configuration, as it was when the container was created.
     pub fn config(&self) -> Result<Vec<u8>> {
-        self.entry.config()
+        self.settled(|| self.entry.config()).explained()
     }
 
     /// The absolute path of its bundle, as it was when the container was created.
     pub fn bundle(&self) -> Result<String> {
-        self.entry.record().map(|record| record.bundle).explained()
+        self.record().map(|record| record.bundle).explained()
     }
 
     /// Its state now.
     pub fn state(&self) -> Result<State> {
-        self.state_now().explained()
+        self.settled(|| self.state_now()).explained()
     }
 
     fn state_now(&self) -> Result<State> {
@@ -93,7 +101,32 @@ impl Container {
 
     /// Its status now.
     pub fn status(&self) -> Result<Status> {
-        self.entry.record().and_then(|record| status_of(&self.entry, &record)).explained()
+        self.settled(|| status_of(&self.entry, &self.entry.record()?)).explained()
+    }
+
+    /// The state file, for a caller without the lock.
+    fn record(&self) -> Result<Record> {
+        self.settled(|| self.entry.record())
+    }
+
+    /// Reads of the container without its lock, again where they fell into its creation.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::NotFound`] if it is still being made, or has gone meanwhile.
+    fn settled<T>(&self, read: impl Fn() -> Result<T>) -> Result<T> {
+        let end = Instant::now() + SETTLE_LIMIT;
+        loop {
+            let error = match read() {
+                Err(error) if error.raw_errno() == Some(Errno::ENOENT) => error,
+                other => return other,
+            };
+            match self.entry.presence()? {
+                Presence::Passing => return Err(self.entry.missing()),
+                Presence::Whole | Presence::Left if Instant::now() < end => sleep(SETTLE_STEP),
+                Presence::Whole | Presence::Left => return Err(error),
+            }
+        }
     }
 
     /// Waits until no other call on this container runs.
@@ -107,6 +140,15 @@ impl Container {
 
     fn spec(&self) -> Result<ValidSpec> {
         ValidSpec::parse(&self.entry.config()?)
+    }
+
+    /// The status, for the holder of the container's lock.
+    fn status_under(&self, _: &Lock, record: &Record) -> Result<Status> {
+        match record.init {
+            Some(_) => status_of(&self.entry, record),
+            // Nobody else is creating it: a killed runtime has left it so.
+            None => Ok(Status::Stopped),
+        }
     }
 
     /// The pidfd of the init.

@@ -17,7 +17,7 @@ use crate::confinement::Explained;
 use crate::error::{Error, ErrorKind, Result};
 use crate::launch;
 use crate::spec::{Mount, mount_options as attribute, parse_mounts};
-use crate::state::{AddedMount, Record, Status, status_of};
+use crate::state::{AddedMount, Record, Status};
 use crate::sys::mount;
 
 impl Container {
@@ -79,10 +79,10 @@ impl Container {
         mounts: &[u8],
         mut change: impl FnMut(&Visit, &mut Record, &Mount) -> Result<()>,
     ) -> Result<()> {
-        let _lock = self.lock()?;
+        let lock = self.lock()?;
         let mut record = self.entry.record()?;
         let spec = self.spec()?;
-        let status = status_of(&self.entry, &record)?;
+        let status = self.status_under(&lock, &record)?;
         if !matches!(status, Status::Running | Status::Paused | Status::Created) {
             return Err(self.wrong_state("cannot change the mounts of a stopped container"));
         }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::Container;
 use crate::confinement::Explained;
 use crate::error::Result;
-use crate::state::{Status, status_of};
+use crate::state::Status;
 
 /// How long the freezer may take. A process in an uninterruptible call delays it.
 pub(super) const FREEZE_LIMIT: Duration = Duration::from_secs(10);
@@ -21,9 +21,9 @@ impl Container {
     }
 
     fn freeze(&self) -> Result<()> {
-        let _lock = self.lock()?;
+        let lock = self.lock()?;
         let record = self.entry.record()?;
-        match status_of(&self.entry, &record)? {
+        match self.status_under(&lock, &record)? {
             Status::Running | Status::Created => {
                 self.freeze_for_good(|| self.cgroup(&record)?.freeze(FREEZE_LIMIT))
             }
@@ -41,9 +41,9 @@ impl Container {
     }
 
     fn thaw_paused(&self) -> Result<()> {
-        let _lock = self.lock()?;
+        let lock = self.lock()?;
         let record = self.entry.record()?;
-        match status_of(&self.entry, &record)? {
+        match self.status_under(&lock, &record)? {
             Status::Paused => self.cgroup(&record)?.thaw(),
             _ => Err(self.wrong_state("container not paused")),
         }

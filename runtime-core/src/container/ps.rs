@@ -11,7 +11,7 @@ impl Container {
     }
 
     fn pids(&self) -> Result<Vec<i32>> {
-        let record = self.entry.record()?;
+        let record = self.record()?;
         let cgroup = self.cgroup(&record)?;
         if !cgroup.is_none() {
             return cgroup.processes(true);

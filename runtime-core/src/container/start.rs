@@ -10,7 +10,7 @@ use crate::confinement::Explained;
 use crate::error::{Error, Result};
 use crate::launch::{self, Handover, Receiver};
 use crate::spec::{Hook, ValidSpec};
-use crate::state::{Record, State, Status, alive, status_of};
+use crate::state::{Record, State, Status, alive};
 
 /// How long the program's execve may take: a file system of the container can hang.
 const EXECUTE_LIMIT: Duration = Duration::from_secs(60);
@@ -28,22 +28,15 @@ impl Container {
     }
 
     fn open_and_follow(&self) -> Result<()> {
-        let _lock = self.lock()?;
+        let lock = self.lock()?;
         let record = self.entry.record()?;
-        let refused = |status| {
-            self.wrong_state(match status {
-                Status::Stopped => "cannot start a container that has stopped",
-                _ => "cannot start an already running container",
-            })
-        };
-        match status_of(&self.entry, &record)? {
-            // A paused container may be one that waits for its start.
-            Status::Created | Status::Paused if self.entry.has_gate()? => {}
-            status => return Err(refused(status)),
+        match self.status_under(&lock, &record)? {
+            Status::Created => {}
+            status => return Err(self.cannot_start(status)),
         }
         self.shared.mark("read the state");
         let connection = match self.entry.open_gate() {
-            Err(Errno::ECONNREFUSED) => return Err(refused(Status::Running)),
+            Err(Errno::ECONNREFUSED) => return Err(self.cannot_start(Status::Running)),
             other => other.map_err(|errno| Error::system("connect to the start gate", errno))?,
         };
         // First, so that a `start` killed here leaves a container that has started or ended, never
@@ -61,6 +54,20 @@ impl Container {
             self.shared.mark("poststart hooks");
         }
         Ok(())
+    }
+
+    /// A frozen init would never read its word: a paused container has to be resumed first.
+    fn cannot_start(&self, status: Status) -> Error {
+        match status {
+            Status::Stopped => self.wrong_state("cannot start a container that has stopped"),
+            Status::Running => self.wrong_state("cannot start an already running container"),
+            Status::Paused => {
+                self.wrong_state("cannot start a container in the paused state").hint("`resume` it first")
+            }
+            Status::Creating | Status::Created => {
+                self.wrong_state(format!("cannot start a container in the {status} state"))
+            }
+        }
     }
 
     /// Lets the init go on to the program. After an error it has no program, or may wait for ever, such as for

@@ -9,7 +9,8 @@ use crate::cgroup::devices::DeviceRules;
 use crate::cgroup::{Cgroup, CgroupPlan};
 use crate::confinement::Explained;
 use crate::error::{Error, ErrorKind, Result};
-use crate::state::{Record, Status, status_of};
+use crate::spec::{ValidSpec, forget_zero_pids};
+use crate::state::{Record, Status};
 use merge::{Merged, merge};
 
 impl Container {
@@ -19,7 +20,7 @@ impl Container {
     /// What `resources` leaves out stays as it is, and so does what it sets to 0 where 0 means
     /// "unset" (memory in bytes, CPU shares, quota and period in microseconds, weights). Lists and
     /// maps replace the entries of the same device, page size or file. Devices, if given, are the new
-    /// list of rules as a whole.
+    /// list of rules as a whole. A limit of 0 processes is "unset" if the container's `ociVersion` is below 1.3.
     ///
     /// # Errors
     ///
@@ -31,16 +32,20 @@ impl Container {
     }
 
     fn limit(&self, resources: &LinuxResources) -> Result<()> {
-        let _lock = self.lock()?;
+        let lock = self.lock()?;
         let record = self.entry.record()?;
-        match status_of(&self.entry, &record)? {
+        match self.status_under(&lock, &record)? {
             Status::Created | Status::Running | Status::Paused => {}
             _ => return Err(self.wrong_state("container not running")),
         }
-        let present = self.resources()?;
-        let merged = merge(&present, resources);
+        let spec = self.spec()?;
+        // Resources have no version of their own: they mean what they mean in the container's configuration.
+        let mut resources = resources.clone();
+        forget_zero_pids(spec.minor, &mut resources);
+        let present = self.resources(spec)?;
+        let merged = merge(&present, &resources);
         let mut plan = self.update_plan(&record, &merged)?;
-        let devices = DeviceChange::between(&present, resources)?;
+        let devices = DeviceChange::between(&present, &resources)?;
         let rules = DeviceRules::from_resources(present.devices().as_deref())?;
         let stored = serde_json::to_vec(&merged.all)
             .map_err(|error| Error::invalid("linux.resources", error.to_string()))?;
@@ -85,12 +90,12 @@ impl Container {
     }
 
     /// The resources as the last update or the creation left them.
-    fn resources(&self) -> Result<LinuxResources> {
+    fn resources(&self, spec: ValidSpec) -> Result<LinuxResources> {
         match self.entry.resources()? {
             Some(bytes) => serde_json::from_slice(&bytes).map_err(|error| {
                 Error::new(ErrorKind::System, "understand the stored resources").reason(error.to_string())
             }),
-            None => Ok(self.spec()?.resources.unwrap_or_default()),
+            None => Ok(spec.resources.unwrap_or_default()),
         }
     }
 

@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use nix::errno::Errno;
 
+use super::failure::{NO_REAPER, NO_ROOM};
 use super::kid::{DESCRIPTORS, Give, Orders, kid};
 use crate::child::ops::Slot;
 use crate::child::report::Detail;
@@ -134,7 +135,7 @@ fn gives(request: &Request<'_>) -> [Give; DESCRIPTORS] {
 fn explain(errno: Errno) -> Error {
     let error = Error::system("clone3 of the init's first stage", errno);
     match errno {
-        Errno::EAGAIN => error.hint("the pids limit of a cgroup or RLIMIT_NPROC is reached"),
+        Errno::EAGAIN => error.hint(NO_ROOM),
         Errno::ENOSYS | Errno::EPERM => {
             error.hint("a seccomp filter around the runtime denies clone3 and clone")
         }
@@ -232,11 +233,9 @@ pub(super) fn explain_init(error: Error, errno: Errno, namespaces: u64) -> Error
         Errno::EOPNOTSUPP => {
             error.hint("the cgroup is threaded, or below one that is: it takes threads only")
         }
-        Errno::EAGAIN => error.hint("the pids limit of a cgroup or RLIMIT_NPROC is reached"),
+        Errno::EAGAIN => error.hint(NO_ROOM),
         // The PID namespace that it was to be in has ended, or is ending.
-        Errno::ENOMEM if namespaces & libc::CLONE_NEWPID as u64 == 0 => {
-            error.hint("the container may be ending")
-        }
+        Errno::ENOMEM if namespaces & libc::CLONE_NEWPID as u64 == 0 => error.hint(NO_REAPER),
         _ => error,
     }
 }

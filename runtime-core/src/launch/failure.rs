@@ -31,6 +31,11 @@ const NO_NET_ADMIN: &str = "a new network namespace takes CAP_NET_ADMIN, which t
 pub(super) const NETWORK_FRAME: &str = "error creating network interfaces";
 /// runc's words for what concerns the cgroup.
 const CGROUP_FRAME: &str = "unable to apply cgroup configuration";
+/// fork(2), EAGAIN.
+pub(super) const NO_ROOM: &str = "the pids limit of a cgroup or RLIMIT_NPROC is reached";
+/// fork(2), ENOMEM: the kernel says the same of two things.
+pub(super) const NO_REAPER: &str =
+    "the first process of the PID namespace may have ended: nobody can enter it then";
 
 /// Whether the kernel refused to show a procfs or sysfs whole.
 fn is_covered(report: Report) -> bool {
@@ -65,6 +70,8 @@ pub(crate) enum StepKind {
     MapIds,
     /// The entry into cgroups that the init is not cloned into.
     JoinCgroups,
+    /// The fork into a PID namespace.
+    Fork,
 }
 
 /// A step in words. Kept in the state for the steps that `start` lets run, since that is another
@@ -101,6 +108,7 @@ impl StepText {
             Op::CloneInit { flags, .. } => StepKind::Clone { namespaces: *flags },
             Op::MapIds { .. } => StepKind::MapIds,
             Op::JoinCgroups => StepKind::JoinCgroups,
+            Op::ForkIntoPidNamespace => StepKind::Fork,
             _ => StepKind::Call,
         };
         let origin = child.origin(step).map(str::to_owned);
@@ -197,7 +205,7 @@ pub(crate) fn describe(report: Report, step: Option<&StepText>, output: Option<O
         StepKind::Search { in_path } => program_error(operation, errno, in_path),
         StepKind::Hook => hook_error(operation, report, output),
         // The operation names the program already, and who reads the text knows it in this form.
-        StepKind::Execute => return Error::system(operation, errno).kind_of(ErrorKind::ProgramNotExecutable),
+        StepKind::Execute => return execute_error(operation, errno),
         StepKind::RealDirectory if matches!(errno, Errno::ELOOP | Errno::ENOTDIR) => {
             Error::system(operation, errno).reason("must be mounted on ordinary directory")
         }
@@ -218,6 +226,12 @@ pub(crate) fn describe(report: Report, step: Option<&StepText>, output: Option<O
         StepKind::MapIds if errno == Errno::EINVAL => Error::system(operation, errno)
             .reason(part)
             .hint("the file system may not support idmapped mounts"),
+        StepKind::Fork if errno == Errno::EAGAIN => {
+            Error::system(operation, errno).reason(part).hint(NO_ROOM)
+        }
+        StepKind::Fork if errno == Errno::ENOMEM => {
+            Error::system(operation, errno).reason(part).hint(NO_REAPER)
+        }
         _ if part.is_empty() => Error::system(operation, errno),
         StepKind::RealDirectory
         | StepKind::Call
@@ -226,6 +240,7 @@ pub(crate) fn describe(report: Report, step: Option<&StepText>, output: Option<O
         | StepKind::Clone { .. }
         | StepKind::MapIds
         | StepKind::JoinCgroups
+        | StepKind::Fork
         | StepKind::Loopback => Error::system(operation, errno).reason(part),
     };
     match &step.origin {
@@ -240,6 +255,15 @@ pub(super) fn scheduler_error(error: Error, errno: Errno) -> Error {
         Errno::EPERM => {
             error.hint("process scheduler can't be used together with AllowedCPUs, and may take CAP_SYS_NICE")
         }
+        _ => error,
+    }
+}
+
+fn execute_error(operation: String, errno: Errno) -> Error {
+    let error = Error::system(operation, errno).kind_of(ErrorKind::ProgramNotExecutable);
+    match errno {
+        // execve(2): the user has more processes than it may since the change to it.
+        Errno::EAGAIN => error.hint("RLIMIT_NPROC of the user is reached"),
         _ => error,
     }
 }

@@ -1,7 +1,7 @@
 //! Mounts of type `cgroup`: the container's view of its cgroups.
 
 use super::lanes::{Context, Lanes, Tree};
-use super::rootfs::finish;
+use super::rootfs::{finish, place};
 use crate::cgroup::{Mode, Place, Version};
 use crate::child::ops::{Node, Op};
 use crate::error::Result;
@@ -32,15 +32,15 @@ fn unified(lanes: &mut Lanes, context: Context<'_>, mount: &Mount, origin: &str)
     }
     // The host's tree: a bind shows the same as another mount of cgroup2, and costs a hundredth.
     bind(lanes, HOST, origin);
-    let mut set = mount.options.attributes();
+    let mut set = mount.options.tree_attributes();
     if !is_allowed_to_mount(context) {
-        // Its user may own a part of that tree: read-only, or the container could move processes of
-        // that user (CVE-2023-25809).
+        // Its user may own a part of that tree: read-only, whatever the options say, or the container could
+        // move processes of that user (CVE-2023-25809).
         set |= attribute::RDONLY;
     }
     let op = Op::MountAttributes { set, clear: 0, recursive: true };
     lanes.push_from(op, origin);
-    finish(lanes, mount, origin, Node::Directory)
+    place(lanes, mount, origin, Node::Directory)
 }
 
 /// Without a cgroup namespace, mounting cgroup2 takes root of the initial user namespace.
@@ -57,7 +57,8 @@ fn by_controller(lanes: &mut Lanes, context: Context<'_>, mount: &Mount, origin:
         attributes: ATTRIBUTES,
     };
     lanes.push_from(op, origin);
-    finish(lanes, mount, origin, Node::Directory)?;
+    // Options of the tree are for the hierarchies too, which are not there yet.
+    place(lanes, mount, origin, Node::Directory)?;
     let places = context.options.cgroup.iter().flat_map(|location| &location.places);
     for place in places.filter(|place| place.version == Version::V1) {
         let name = directory_name(place);
@@ -79,7 +80,7 @@ fn by_controller(lanes: &mut Lanes, context: Context<'_>, mount: &Mount, origin:
 }
 
 fn hierarchy_mount(lanes: &mut Lanes, context: Context<'_>, mount: &Mount, place: &Place, origin: &str) {
-    let mut attributes = ATTRIBUTES | mount.options.attributes();
+    let mut attributes = ATTRIBUTES | mount.options.tree_attributes();
     if context.namespaces().has(Kind::Cgroup) {
         let named = place.controllers.iter().any(|controller| controller.starts_with("name="));
         // cgroups(7): a hierarchy without controllers is asked for by "none" and its name.

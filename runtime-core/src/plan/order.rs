@@ -13,7 +13,7 @@ use crate::cgroup::Mode;
 use crate::child::ops::{Maps, Op, Point, RootSwitch, Slot};
 use crate::error::{Error, Result};
 use crate::host::Host;
-use crate::spec::{Kind, ValidProcess, ValidSpec};
+use crate::spec::{CapabilitySets, Kind, ValidProcess, ValidSpec};
 
 /// The plan of `create` and `run`.
 pub(super) fn create(spec: &ValidSpec, host: &Host, options: &CreateOptions) -> Result<LaunchPlan> {
@@ -131,7 +131,7 @@ pub(super) fn exec(
         clone_flags: 0,
         joins: Vec::new(),
         id_maps: None,
-        warnings: made.warnings,
+        warnings: news(spec, process).chain(made.warnings).collect(),
         notes: made.notes,
         preserved: options.preserve_fds.saturating_add(options.listen_fds.unwrap_or(0)),
         terminal: process.terminal,
@@ -262,6 +262,13 @@ fn exec_root(lanes: &mut Lanes, spec: &ValidSpec, options: &ExecOptions) {
     lanes.push_from(Op::SwitchRoot { how: RootSwitch::Chroot }, "root.path");
 }
 
+/// What the text of the process to add was warned of and that of the container was not: the container's
+/// warnings were told when it was created.
+fn news<'a>(spec: &'a ValidSpec, process: &'a ValidProcess) -> impl Iterator<Item = String> + 'a {
+    let known = spec.warnings().iter().filter_map(|warning| warning.strip_prefix("process."));
+    process.warnings().iter().filter(move |warning| !known.clone().any(|known| known == *warning)).cloned()
+}
+
 /// What `create` and `exec` end with.
 struct Run<'a> {
     spec: &'a ValidSpec,
@@ -279,6 +286,12 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
+    /// For an exec, the capabilities that the container's own process asked for.
+    fn told(&self) -> Option<CapabilitySets> {
+        let own = self.spec.process.as_ref().filter(|_| self.hooks.is_none())?;
+        Some(own.capabilities.unwrap_or_default())
+    }
+
     fn starts_hooks(&self) -> bool {
         self.hooks.is_some() && !self.spec.hooks.start_container.is_empty()
     }
@@ -312,7 +325,7 @@ fn become_program(lanes: &mut Lanes, run: &Run<'_>) -> Result<()> {
         true => caps::IN_USER_NAMESPACE,
         false => run.host.capabilities_for(asked.bounding | asked.inheritable),
     };
-    let granted = caps::grant(lanes, asked, own, process.origin);
+    let granted = caps::grant(lanes, asked, run.told(), own, process.origin);
     let env = run.env();
     let env = process::environment(process, &env);
     let set_groups = idmap::set_groups(spec, run.host, run.enters_user_namespace);

@@ -204,7 +204,7 @@ fn filesystem(lanes: &mut Lanes, context: Context<'_>, mount: &Mount, origin: &s
     let mut parameters: Vec<String> = options.superblock.iter().map(|name| (*name).to_owned()).collect();
     parameters.extend(options.data.iter().cloned());
     // Of a file system with a device behind it, the device must not be written either.
-    if options.read_only() && !in_memory(&mount.kind) {
+    if options.set & attribute::RDONLY != 0 && !in_memory(&mount.kind) {
         parameters.push("ro".to_owned());
     }
     let label = context.spec.mount_label.as_ref().filter(|_| takes_label(&mount.kind));
@@ -247,15 +247,21 @@ fn takes_label(kind: &str) -> bool {
 /// Attributes of the tree, propagation, and the place.
 pub(super) fn finish(lanes: &mut Lanes, mount: &Mount, origin: &str, node: Node) -> Result<()> {
     let options = &mount.options;
-    if options.set_all | options.clear_all != 0 {
-        let op = Op::MountAttributes { set: options.set_all, clear: options.clear_all, recursive: true };
-        lanes.push_from(op, origin);
+    let late = if is_read_only_late(mount) { attribute::RDONLY } else { 0 };
+    let (set, clear) = (options.set_all & !late, options.clear_all);
+    if set | clear != 0 {
+        lanes.push_from(Op::MountAttributes { set, clear, recursive: true }, origin);
     }
-    for (flags, recursive) in &options.propagation {
+    place(lanes, mount, origin, node)
+}
+
+/// Propagation, and the place.
+pub(super) fn place(lanes: &mut Lanes, mount: &Mount, origin: &str, node: Node) -> Result<()> {
+    for (flags, recursive) in &mount.options.propagation {
         lanes.push_from(Op::MountPropagation { flags: *flags, recursive: *recursive }, origin);
     }
     let destination = lanes.child.string(&mount.destination);
-    lanes.push_from(Op::Attach { destination, node, nofollow: options.destination_nofollow }, origin);
+    lanes.push_from(Op::Attach { destination, node, nofollow: mount.options.destination_nofollow }, origin);
     Ok(())
 }
 

@@ -1,19 +1,14 @@
 //! Who owns the container's cgroup (config-linux.md, "Cgroup ownership").
 
-use super::mount_options::RDONLY;
-use super::{Kind, ValidSpec};
+use super::{Kind, Mount, ValidSpec};
 
 impl ValidSpec {
-    /// The uid on the host to which the cgroup is handed over: that of the container's process, if the
-    /// container has a cgroup namespace of its own and mounts it writable. Nothing for root, whose it is.
+    /// The uid on the host to which the specification lets the cgroup be handed over: that of the container's
+    /// process, if the container has a cgroup namespace of its own and mounts it writable. Nothing for root,
+    /// whose it is. Whether this host can do it is for the plan of the creation to say.
     pub(crate) fn cgroup_owner(&self) -> Option<u32> {
-        let writable = |mount: &super::Mount| {
-            mount.source == "cgroup"
-                && mount.destination == "/sys/fs/cgroup"
-                && mount.options.set & RDONLY == 0
-                && mount.options.set_all & RDONLY == 0
-        };
-        if !self.namespaces.makes(Kind::Cgroup) || !self.mounts.iter().any(writable) {
+        let seen = self.mounts.iter().rfind(|mount| mount.destination == "/sys/fs/cgroup");
+        if !self.namespaces.makes(Kind::Cgroup) || !seen.is_some_and(is_writable) {
             return None;
         }
         let uid = self.process.as_ref()?.uid;
@@ -26,6 +21,11 @@ impl ValidSpec {
         };
         owner.filter(|owner| *owner != 0)
     }
+}
+
+fn is_writable(mount: &Mount) -> bool {
+    let is_cgroup = mount.source == "cgroup" && matches!(mount.kind.as_str(), "cgroup" | "cgroup2");
+    is_cgroup && !mount.options.read_only()
 }
 
 #[cfg(test)]
@@ -53,6 +53,8 @@ mod tests {
         assert_eq!(owner(0, &[], true), Some(100_000));
         assert_eq!(owner(0, &["ro"], true), None);
         assert_eq!(owner(0, &["rro"], true), None);
+        assert_eq!(owner(0, &["rro", "rw"], true), None);
+        assert_eq!(owner(0, &["ro", "rrw"], true), Some(100_000));
         assert_eq!(owner(0, &[], false), None);
     }
 }

@@ -39,6 +39,7 @@ use crate::plan::IdRange;
 
 pub use default::{default_config, default_spec};
 pub use mount_options::known_mount_options;
+pub(crate) use resources::forget_zero_pids;
 pub use resources::parse_resources;
 
 pub(crate) use device::{Device, DeviceKind};
@@ -62,6 +63,8 @@ const KEEP_GROUPS: &str = "run.oci.keep_original_groups";
 /// A configuration that keeps the rules of the runtime specification.
 #[derive(Debug, Clone)]
 pub struct ValidSpec {
+    /// The version of the specification that the configuration was written for is 1 and this.
+    pub(crate) minor: u32,
     /// `root.path`, absolute or relative to the bundle.
     pub(crate) root: String,
     /// `root.readonly`.
@@ -191,6 +194,7 @@ impl ValidSpec {
         valid.warnings = findings.finish("config.json", parsed.errors)?;
         if let Some(resources) = &mut valid.resources {
             resources::unset_pids(resources, &text.bytes);
+            resources::forget_zero_pids(valid.minor, resources);
         }
         Ok((valid, text.bytes))
     }
@@ -223,12 +227,13 @@ impl ValidSpec {
             .as_mut()
             .map(|linux| (linux.resources_mut().take(), linux.seccomp_mut().take()))
             .unwrap_or_default();
-        version(spec.version(), findings);
+        let minor = version(spec.version(), findings);
         let linux = linux::Parts::new(spec.linux().as_ref());
         let namespaces = namespace::namespaces(&linux, findings);
         let (root, root_readonly) = root(spec, findings);
         let process = spec.process().as_ref().map(|process| process::convert(process, "process.", findings));
         Self {
+            minor,
             root,
             root_readonly,
             process,
@@ -312,16 +317,20 @@ fn has_terminal(process: &oci_spec::runtime::Process) -> bool {
     process.terminal() == Some(true)
 }
 
-/// Any 1.x is accepted, with or without a pre-release: engines write what they were built with.
-fn version(text: &str, findings: &mut Findings) {
+/// The minor number. Any 1.x is accepted, with or without a pre-release: engines write what they were built with.
+fn version(text: &str, findings: &mut Findings) -> u32 {
     if text.is_empty() {
         findings.error("ociVersion", "is required");
-        return;
+        return 0;
     }
     let core = text.split(['-', '+']).next().unwrap_or_default();
     let numbers: Vec<Option<u32>> = core.split('.').map(|part| part.parse().ok()).collect();
-    if !matches!(numbers.as_slice(), [Some(1), Some(_), Some(_)] | [Some(1), Some(_)]) {
-        findings.error("ociVersion", format!("{text:?} is not a supported version: 1.x is"));
+    match numbers.as_slice() {
+        [Some(1), Some(minor), Some(_)] | [Some(1), Some(minor)] => *minor,
+        _ => {
+            findings.error("ociVersion", format!("{text:?} is not a supported version: 1.x is"));
+            0
+        }
     }
 }
 

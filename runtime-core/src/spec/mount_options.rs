@@ -239,9 +239,14 @@ impl MountOptions {
         }
     }
 
-    /// True if the mount is to be read-only.
+    /// The attributes of a mount that is a tree of its own: those for the whole tree come last.
+    pub(crate) fn tree_attributes(&self) -> u64 {
+        self.attributes() & !self.clear_all | self.set_all
+    }
+
+    /// True if the mount is to be read-only, by an option of its own or of the tree.
     pub(crate) fn read_only(&self) -> bool {
-        self.set & RDONLY != 0
+        self.tree_attributes() & RDONLY != 0
     }
 }
 
@@ -339,6 +344,14 @@ mod tests {
         assert!(options.read_only());
         let options = MountOptions::parse(&["context=\"u:r:t:s0:c1,c2\",size=1g,"]);
         assert_eq!(options.data, ["context=u:r:t:s0:c1,c2", "size=1g"]);
+    }
+
+    #[test]
+    fn options_of_the_tree_come_last() {
+        let read_only = |texts: &[&str]| MountOptions::parse(texts).read_only();
+        assert!(read_only(&["ro"]) && read_only(&["rro"]) && read_only(&["rro", "rw"]));
+        assert!(!read_only(&[]) && !read_only(&["ro", "rw"]) && !read_only(&["ro", "rrw"]));
+        assert!(!read_only(&["rrw", "ro"]));
     }
 
     #[test]

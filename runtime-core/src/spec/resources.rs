@@ -66,6 +66,17 @@ pub(super) fn unset_pids(resources: &mut LinuxResources, bytes: &[u8]) {
     }
 }
 
+/// From this minor version on a limit of zero processes is one (config-linux.md, "PIDs").
+const ZERO_PIDS_SINCE: u32 = 3;
+
+/// Before, the text was silent. Engines wrote 0 where they meant no limit, such as Podman 4 for its documented
+/// `--pids-limit -1`, and runtimes took it so: it changes nothing, and needs no controller.
+pub(crate) fn forget_zero_pids(minor: u32, resources: &mut LinuxResources) {
+    if minor < ZERO_PIDS_SINCE && resources.pids().is_some_and(|pids| pids.limit() == 0) {
+        resources.set_pids(None);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -108,6 +119,24 @@ mod tests {
         };
         assert_eq!((pids("{}"), pids("null")), (None, None));
         assert_eq!((pids(r#"{"limit": 0}"#), pids(r#"{"limit": -1}"#)), (Some(0), Some(-1)));
+    }
+
+    #[test]
+    fn no_processes_are_no_limit_before_1_3() {
+        let limit = |version: &str, limit: i64| {
+            let mut config: serde_json::Value =
+                serde_json::to_value(crate::spec::default_spec(None, true).expect("a spec")).expect("JSON");
+            config["ociVersion"] = version.into();
+            config["linux"]["resources"]["pids"] = serde_json::json!({"limit": limit});
+            let spec = crate::spec::ValidSpec::parse(config.to_string().as_bytes()).expect("valid");
+            spec.resources.and_then(|resources| *resources.pids()).map(|pids| pids.limit())
+        };
+        for old in ["1.0.0", "1.0.2-dev", "1.1", "1.2.1+dev"] {
+            assert_eq!((limit(old, 0), limit(old, -1), limit(old, 7)), (None, Some(-1), Some(7)), "{old}");
+        }
+        for new in ["1.3.0", "1.3.0-rc.1", "1.4", "1.10.0"] {
+            assert_eq!((limit(new, 0), limit(new, -1)), (Some(0), Some(-1)), "{new}");
+        }
     }
 
     #[test]

@@ -38,12 +38,12 @@ fn pid(line: &str, file: &FileStat) -> Option<i32> {
 }
 
 fn name(pid: i32) -> String {
-    let mut name = String::new();
+    let mut name = Vec::new();
     let read = std::fs::File::open(format!("/proc/{pid}/comm"))
-        .and_then(|file| file.take(NAME_LIMIT).read_to_string(&mut name));
+        .and_then(|file| file.take(NAME_LIMIT).read_to_end(&mut name));
     match read {
-        // It may have any characters.
-        Ok(_) => name.trim_end().escape_default().to_string(),
+        // It may have any bytes.
+        Ok(_) => name.trim_ascii_end().escape_ascii().to_string(),
         Err(_) => "it has ended".to_owned(),
     }
 }

@@ -9,5 +9,5 @@ mod store;
 pub use status::{OCI_VERSION, State, Status};
 
 pub(crate) use record::{AddedMount, Identity, Record, SCHEMA};
-pub(crate) use status::{alive, owner_name, status_and_init, status_of, thaw_leftover};
-pub(crate) use store::{Entry, Lock, Store};
+pub(crate) use status::{alive, is_ending, owner_name, status_and_init, status_of, thaw_leftover};
+pub(crate) use store::{Entry, Lock, Presence, Store};

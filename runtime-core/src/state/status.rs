@@ -147,6 +147,18 @@ pub(crate) fn alive(identity: Identity) -> Result<Option<OwnedFd>> {
     }
 }
 
+/// Whether the process has ended or is about to. From its first step to the end on, which is before it kills
+/// others, the kernel lets nobody join its namespaces or fork into its PID namespace.
+pub(crate) fn is_ending(identity: Identity) -> Result<bool> {
+    let stat = Stat::read(identity.pid)?;
+    Ok(stat.is_none_or(|stat| stat.start_time != identity.start_time || stat.ended || stat.ending))
+}
+
+/// PF_EXITING of the kernel's include/linux/sched.h.
+const EXITING: u64 = 0x4;
+/// SIGKILL in a set of pending signals: the process has not been scheduled since it was killed.
+const KILL: u64 = 1 << (libc::SIGKILL - 1);
+
 impl Identity {
     /// The process that has this pid now.
     pub(crate) fn of(pid: i32) -> Result<Self> {
@@ -160,6 +172,7 @@ impl Identity {
 /// What proc_pid_stat(5) says.
 struct Stat {
     ended: bool,
+    ending: bool,
     start_time: u64,
 }
 
@@ -186,15 +199,20 @@ impl Stat {
         let text = std::str::from_utf8(text.get(end + 2..)?).ok()?;
         let mut fields = text.split_ascii_whitespace();
         let state = fields.next()?;
-        let start_time = fields.nth(18)?.parse().ok()?;
-        Some(Self { ended: matches!(state, "Z" | "X"), start_time })
+        let flags: u64 = fields.nth(5)?.parse().ok()?;
+        let start_time = fields.nth(12)?.parse().ok()?;
+        let pending: u64 = fields.nth(8)?.parse().ok()?;
+        let ending = flags & EXITING != 0 || pending & KILL != 0;
+        Some(Self { ended: matches!(state, "Z" | "X"), ending, start_time })
     }
 }
 
 /// The name that /etc/passwd gives a uid, or the uid. The file is read here, not through NSS: a
 /// static program cannot load its modules.
 pub(crate) fn owner_name(uid: u32) -> String {
-    let passwd = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
+    // A full name may be in an older encoding.
+    let passwd = std::fs::read("/etc/passwd").unwrap_or_default();
+    let passwd = String::from_utf8_lossy(&passwd);
     let name = passwd.lines().find_map(|line| {
         let mut fields = line.split(':');
         let name = fields.next()?;
@@ -211,12 +229,22 @@ mod tests {
     fn this_process_lives() {
         let own = Identity::of(std::process::id() as i32).unwrap();
         assert!(alive(own).unwrap().is_some());
+        assert!(!is_ending(own).unwrap());
+        assert!(is_ending(Identity { start_time: own.start_time + 1, ..own }).unwrap());
         assert!(alive(Identity { start_time: own.start_time + 1, ..own }).unwrap().is_none());
     }
 
     #[test]
     fn a_hostile_name_does_not_shift_the_fields() {
-        let text = b"7 (a) R 1 1 (x) S 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 4242 20";
-        assert_eq!(Stat::parse(text).unwrap().start_time, 4242);
+        let stat = |flags: u64, pending: u64| {
+            let text = format!(
+                "7 (a) R 1 1 (x) S 1 2 3 4 5 {flags} 7 8 9 10 11 12 13 14 15 16 17 18 4242 20 21 22 23 24 25 26 27 {pending} 29"
+            );
+            let stat = Stat::parse(text.as_bytes()).unwrap();
+            (stat.start_time, stat.ended, stat.ending)
+        };
+        assert_eq!(stat(0x40_0100, 1), (4242, false, false));
+        assert_eq!(stat(0x40_0104, 1), (4242, false, true));
+        assert_eq!(stat(0x40_0100, 0x100), (4242, false, true));
     }
 }

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, OpenHow, ResolveFlag, open, openat2, renameat};
 use nix::sys::socket::{AddressFamily, Backlog, SockFlag, SockType, UnixAddr, bind, connect, listen, socket};
-use nix::sys::stat::{Mode, fstat, fstatat, mkdirat};
+use nix::sys::stat::{Mode, fstat, fstatat, lstat, mkdirat};
 use nix::unistd::{UnlinkatFlags, geteuid, unlinkat};
 
 use super::record::SCHEMA;
@@ -51,6 +51,20 @@ pub(crate) struct Entry {
     path: PathBuf,
     directory: OwnedFd,
 }
+
+/// What there is of a container.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Presence {
+    /// Its state file.
+    Whole,
+    /// It has gone, or a call that holds the lock is making or removing it.
+    Passing,
+    /// A directory without a state file that nobody has locked.
+    Left,
+}
+
+/// The hint of an entry that no other call can do anything with.
+const LEFT: &str = "`delete --force` removes what is left of the container";
 
 /// The lock of a container, held until dropped.
 #[derive(Debug)]
@@ -105,13 +119,9 @@ impl Store {
 
     /// Opens the directory of a container.
     pub(crate) fn entry(&self, id: &ContainerId) -> Result<Entry> {
-        let missing = || {
-            Error::new(ErrorKind::NotFound, format!("container {id:?}", id = id.as_str()))
-                .reason("container does not exist")
-        };
-        let root = self.root()?.ok_or_else(missing)?;
+        let root = self.root()?.ok_or_else(|| missing(id.as_str()))?;
         self.open(&root, id).map_err(|error| match error.raw_errno() {
-            Some(Errno::ENOENT) => missing(),
+            Some(Errno::ENOENT) => missing(id.as_str()),
             _ => error,
         })
     }
@@ -145,6 +155,10 @@ impl Store {
         ids.sort();
         Ok(ids)
     }
+}
+
+fn missing(id: &str) -> Error {
+    Error::new(ErrorKind::NotFound, format!("container {id:?}")).reason("container does not exist")
 }
 
 /// A state names hooks to run and processes to kill: only the caller's own are believed, that nobody
@@ -218,10 +232,7 @@ impl Entry {
 
     fn lock_within(&self, limit: Duration, patience: Duration, waiting: &dyn Fn(&str)) -> Result<Lock> {
         let begin = Instant::now();
-        // A lock belongs to an open file description: a new one for each.
-        let file = below(self.directory.as_fd(), ".", OFlag::O_DIRECTORY | OFlag::O_RDONLY, Mode::empty())
-            .map(LockFile::new)
-            .map_err(self.call("open", ""))?;
+        let file = self.lock_file().map_err(|errno| self.unless_gone(self.call("open", "")(errno)))?;
         let mut told = false;
         loop {
             match file.try_lock() {
@@ -246,12 +257,58 @@ impl Entry {
         }
     }
 
+    /// A lock belongs to an open file description: a new one for each.
+    fn lock_file(&self) -> Result<LockFile, Errno> {
+        below(self.directory.as_fd(), ".", OFlag::O_DIRECTORY | OFlag::O_RDONLY, Mode::empty())
+            .map(LockFile::new)
+    }
+
+    /// What there is of the container, for a caller without its lock that has missed a file.
+    pub(crate) fn presence(&self) -> Result<Presence> {
+        let has_state = match fstatat(&self.directory, STATE, AtFlags::AT_SYMLINK_NOFOLLOW) {
+            Ok(_) => true,
+            Err(Errno::ENOENT) => false,
+            Err(errno) => return Err(self.call("stat", STATE)(errno)),
+        };
+        match () {
+            () if has_state => Ok(Presence::Whole),
+            () if self.has_gone() || self.is_locked()? => Ok(Presence::Passing),
+            () => Ok(Presence::Left),
+        }
+    }
+
+    /// Whether the directory has been removed; another one may have its name by now.
+    fn has_gone(&self) -> bool {
+        match (fstat(&self.directory), lstat(&self.path)) {
+            (Ok(own), Ok(found)) => (own.st_dev, own.st_ino) != (found.st_dev, found.st_ino),
+            (_, Err(errno)) => errno == Errno::ENOENT,
+            (Err(_), Ok(_)) => false,
+        }
+    }
+
+    /// The error of a container that does not exist.
+    pub(crate) fn missing(&self) -> Error {
+        missing(&self.path.file_name().unwrap_or_default().to_string_lossy())
+    }
+
+    /// The error, unless its reason is that the container has been deleted since it was found.
+    fn unless_gone(&self, error: Error) -> Error {
+        match error.raw_errno() {
+            Some(Errno::ENOENT) if self.has_gone() => self.missing(),
+            Some(Errno::ENOENT) => error.hint(LEFT),
+            _ => error,
+        }
+    }
+
     /// Whether another call holds the lock now.
     pub(crate) fn is_locked(&self) -> Result<bool> {
-        let file = below(self.directory.as_fd(), ".", OFlag::O_DIRECTORY | OFlag::O_RDONLY, Mode::empty())
-            .map(LockFile::new)
-            .map_err(self.call("open", ""))?;
-        match file.try_lock() {
+        let file = match self.lock_file() {
+            // Removed since it was opened.
+            Err(Errno::ENOENT) => return Ok(false),
+            other => other.map_err(self.call("open", ""))?,
+        };
+        // Shared: of two who look at the same moment, neither takes the other for a call on the container.
+        match file.try_share() {
             Ok(()) => Ok(false),
             Err(Errno::EWOULDBLOCK) => Ok(true),
             Err(errno) => Err(self.call("lock", "")(errno)),
@@ -260,11 +317,11 @@ impl Entry {
 
     /// Reads the state file.
     pub(crate) fn record(&self) -> Result<Record> {
-        let bytes = self.read(STATE)?;
+        let bytes = self.read(STATE).map_err(|error| self.unless_gone(error))?;
         let damaged = |reason: String| {
             Error::system(format!("understand {:?}", self.path.join(STATE)), Errno::EINVAL)
                 .reason(reason)
-                .hint("`delete --force` removes what is left of the container")
+                .hint(LEFT)
         };
         let record: Record = serde_json::from_slice(&bytes).map_err(|error| damaged(error.to_string()))?;
         match record.schema {

@@ -21,6 +21,11 @@ impl LockFile {
     pub(crate) fn try_lock(&self) -> Result<(), Errno> {
         flock(&self.0, libc::LOCK_EX | libc::LOCK_NB)
     }
+
+    /// Takes a lock that goes with others of its kind and not with an exclusive one.
+    pub(crate) fn try_share(&self) -> Result<(), Errno> {
+        flock(&self.0, libc::LOCK_SH | libc::LOCK_NB)
+    }
 }
 
 fn flock(file: &OwnedFd, operation: libc::c_int) -> Result<(), Errno> {

@@ -1,6 +1,7 @@
 //! File-system calls that the library's dependencies do not wrap, or wrap without the retry that
 //! openat2(2) asks for.
 
+use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
@@ -106,8 +107,8 @@ fn open_component(dir: BorrowedFd<'_>, name: &str, flags: OFlag) -> nix::Result<
 /// One name of a directory.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Entry {
-    /// The name; names that are not UTF-8 are left out by [`read_dir`], none of ours is.
-    pub(crate) name: String,
+    /// The name, which may be any bytes but a slash.
+    pub(crate) name: CString,
     /// Whether it is a directory (not a link to one).
     pub(crate) is_dir: bool,
 }
@@ -137,10 +138,9 @@ fn parse_dirents(mut records: &[u8], entries: &mut Vec<Entry>) {
         let (Some(name), Some(rest)) = (records.get(HEADER..length), records.get(length..)) else {
             return;
         };
-        let name = name.split(|byte| *byte == 0).next().unwrap_or_default();
-        if let Ok(name) = std::str::from_utf8(name)
-            && name != "."
-            && name != ".."
+        if let Ok(name) = CStr::from_bytes_until_nul(name)
+            && name != c"."
+            && name != c".."
         {
             entries.push(Entry { name: name.to_owned(), is_dir: kind == libc::DT_DIR });
         }
@@ -162,8 +162,17 @@ mod tests {
         symlink("sub", dir.path().join("link")).unwrap();
         let mut entries = read_dir(File::open(dir.path()).unwrap().as_fd()).unwrap();
         entries.sort_by(|a, b| a.name.cmp(&b.name));
-        let seen: Vec<_> = entries.iter().map(|entry| (entry.name.as_str(), entry.is_dir)).collect();
+        let seen: Vec<_> = entries.iter().map(|entry| (entry.name.to_str().unwrap(), entry.is_dir)).collect();
         assert_eq!(seen, [("file", false), ("link", false), ("sub", true)]);
+    }
+
+    #[test]
+    fn names_are_bytes() {
+        use std::os::unix::ffi::OsStrExt as _;
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir(dir.path().join(std::ffi::OsStr::from_bytes(b"\xff"))).unwrap();
+        let entries = read_dir(File::open(dir.path()).unwrap().as_fd()).unwrap();
+        assert_eq!(entries, [Entry { name: CString::new(b"\xff".to_vec()).unwrap(), is_dir: true }]);
     }
 
     #[test]

@@ -1,12 +1,17 @@
 //! From creation to removal.
 
+use std::ffi::OsStr;
 use std::io::Read;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use nix::fcntl::OFlag;
+use nix::sys::resource::{Resource, setrlimit};
+use nix::sys::stat::{Mode, mkdirat};
 use runtime_core::ErrorKind;
 use runtime_core::cgroup::{Cgroup, CgroupPlan, Hierarchies, Location, Version};
 use serde_json::json;
@@ -118,6 +123,117 @@ fn signals_reach_sub_cgroups() {
     scratch.cgroup.remove().unwrap();
     assert_eq!(scratch.left(), [""; 0]);
     scratch.cgroup.remove().expect("what has gone is fine");
+}
+
+/// A name as only a container chooses it: no UTF-8, and long, so that the path is soon above a page.
+const NAME: [u8; 200] = [0xff; 200];
+/// As many levels as no recursion, no descriptor for each and no path leads through.
+const LEVELS: usize = 300;
+
+/// Makes sub-cgroups in one another; returns the innermost.
+fn nest(directory: &str) -> OwnedFd {
+    let flags = OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+    let mut inner = nix::fcntl::open(directory, flags, Mode::empty()).unwrap();
+    for _ in 0..LEVELS {
+        mkdirat(&inner, &NAME[..], Mode::S_IRWXU).unwrap();
+        inner = nix::fcntl::openat(&inner, &NAME[..], flags, Mode::empty()).unwrap();
+    }
+    inner
+}
+
+fn write_below(directory: &OwnedFd, file: &str, text: &str) {
+    let file =
+        nix::fcntl::openat(directory, file, OFlag::O_WRONLY | OFlag::O_CLOEXEC, Mode::empty()).unwrap();
+    nix::unistd::write(&file, text.as_bytes()).unwrap();
+}
+
+in_views!(names_are_bytes_and_depth_has_no_limit: hybrid, v1, v2);
+fn names_are_bytes_and_depth_has_no_limit() {
+    let mut scratch = Scratch::at(&unique());
+    let pid = scratch.spawn("exec sleep 60");
+    for place in scratch.cgroup.location().places {
+        let inner = nest(&place.absolute());
+        // A new cpuset of v1 has no processors yet.
+        if place.version == Version::V2 || place.controllers.iter().all(|name| name != "cpuset") {
+            write_below(&inner, "cgroup.procs", &pid.to_string());
+        }
+    }
+    // The kernel shows the beginning of such a path, or nothing.
+    let table = std::fs::read(format!("/proc/{pid}/cgroup")).unwrap_or_default();
+    assert!(table.split(|byte| *byte == b'\n').all(|line| line.len() < LEVELS * NAME.len()));
+    // A few more than the cgroup and the test itself have open.
+    setrlimit(Resource::RLIMIT_NOFILE, 64, 64).unwrap();
+    assert_eq!(scratch.cgroup.processes(true).unwrap(), [pid]);
+
+    let beside = scratch.cgroup.of_process(pid).unwrap();
+    let mut other = Command::new("sleep").arg("60").spawn().unwrap();
+    let id = i32::try_from(other.id()).unwrap();
+    beside.attach(id).unwrap();
+    assert_eq!(beside.processes(false).unwrap().len(), 2);
+    assert_eq!(scratch.cgroup.signal_all(libc::SIGCONT).unwrap(), 2);
+    scratch.cgroup.freeze(LIMIT).unwrap();
+    scratch.cgroup.thaw().unwrap();
+    scratch.cgroup.kill_all().unwrap();
+    other.wait().unwrap();
+    scratch.reap();
+    scratch.cgroup.wait_empty(LIMIT).unwrap();
+    scratch.cgroup.remove().unwrap();
+    assert_eq!(scratch.left(), [""; 0]);
+}
+
+in_views!(exec_goes_where_init_is_whatever_the_name: hybrid, v1, v2);
+fn exec_goes_where_init_is_whatever_the_name() {
+    let mut scratch = Scratch::at(&unique());
+    let pid = scratch.spawn("exec sleep 60");
+    let places = scratch.cgroup.location().places;
+    let can_hold = |place: &&runtime_core::cgroup::Place| {
+        place.version == Version::V2 || place.controllers.iter().all(|name| name != "cpuset")
+    };
+    for place in places.iter().filter(can_hold) {
+        let inner = Path::new(&place.absolute()).join(OsStr::from_bytes(b"\xff\xfe/b"));
+        std::fs::create_dir_all(&inner).unwrap();
+        std::fs::write(inner.join("cgroup.procs"), pid.to_string()).unwrap();
+    }
+    let beside = scratch.cgroup.of_process(pid).unwrap();
+    assert_eq!(beside.processes(false).unwrap(), [pid]);
+    assert_eq!(scratch.cgroup.processes(false).unwrap(), [0; 0]);
+}
+
+in_views!(a_frozen_sub_cgroup_is_killed: hybrid, v1, v2);
+/// A process in it ends only when it is thawed, and the container has frozen it by itself.
+fn a_frozen_sub_cgroup_is_killed() {
+    let mut scratch = Scratch::at(&unique());
+    let pid = scratch.spawn("exec sleep 60");
+    for place in scratch.cgroup.location().places {
+        let state = match place.version {
+            Version::V2 => ("cgroup.freeze", "1"),
+            Version::V1 if place.controllers.iter().any(|name| name == "freezer") => {
+                ("freezer.state", "FROZEN")
+            }
+            Version::V1 => continue,
+        };
+        let inner = format!("{}/a/b", place.absolute());
+        std::fs::create_dir_all(&inner).unwrap();
+        std::fs::write(format!("{inner}/cgroup.procs"), pid.to_string()).unwrap();
+        std::fs::write(format!("{inner}/{}", state.0), state.1).unwrap();
+    }
+    scratch.cgroup.kill_all().unwrap();
+    scratch.reap();
+    scratch.cgroup.remove().unwrap();
+    assert_eq!(scratch.left(), [""; 0]);
+}
+
+in_views!(a_sub_cgroup_with_the_name_of_a_file: hybrid, v1, v2);
+/// What looks like a control file by its name is a cgroup of the container's.
+fn a_sub_cgroup_with_the_name_of_a_file() {
+    let scratch = Scratch::at(&unique());
+    let before = scratch.cgroup.statistics().unwrap().hugetlb.len();
+    for place in scratch.cgroup.location().places {
+        for name in ["hugetlb.9GB.current", "hugetlb.9GB.usage_in_bytes", "hugetlb.9GB.limit_in_bytes"] {
+            std::fs::create_dir(format!("{}/{name}", place.absolute())).unwrap();
+        }
+    }
+    assert_eq!(scratch.cgroup.statistics().unwrap().hugetlb.len(), before);
 }
 
 in_views!(a_used_cgroup_is_refused: hybrid, v1, v2);

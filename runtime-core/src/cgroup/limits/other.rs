@@ -33,6 +33,10 @@ pub(super) fn hugetlb(compiler: &mut Compiler<'_>, limits: &[LinuxHugepageLimit]
             compiler.invalid(format!("{origin}.limit"), "must not be negative");
             continue;
         }
+        // Kubernetes writes 0 for each page size of a pod that asks for none, whether they can be limited or not.
+        if limit.limit() == 0 && compiler.view.version_of("hugetlb").is_none() {
+            continue;
+        }
         let suffix = match compiler.version("hugetlb", Some("hugetlb"), &origin) {
             Some(Version::V1) => "limit_in_bytes",
             Some(Version::V2) => "max",

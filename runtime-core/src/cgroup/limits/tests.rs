@@ -271,6 +271,11 @@ fn huge_pages() {
         lines(&legacy(), limit),
         ["hugetlb hugetlb.2MB.limit_in_bytes=4194304", "hugetlb hugetlb.2MB.rsvd.limit_in_bytes=4194304?",]
     );
+    // What nobody can limit is no error as long as nothing is to be had.
+    let nowhere = View::new(Mode::Legacy, &["memory"], &[]);
+    assert_eq!(lines(&nowhere, json!({"hugepageLimits": [{"pageSize": "2MB", "limit": 0}]})), [""; 0]);
+    let found = errors(&nowhere, json!({"hugepageLimits": [{"pageSize": "2MB", "limit": 2097152}]}));
+    assert!(found[0].contains("hugepageLimits[0]"), "{found:?}");
     for size in ["../../x", "2MB/../x", "/2MB", "", "MB", "2mb", "02MB", "-2MB", "2 MB", "2MB\n", "2"] {
         let found = errors(&unified(), json!({"hugepageLimits": [{"pageSize": size, "limit": 1}]}));
         assert!(found[0].starts_with("linux.resources.hugepageLimits[0].pageSize: "), "{size:?}: {found:?}");

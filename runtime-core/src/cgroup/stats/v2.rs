@@ -97,5 +97,7 @@ pub(super) fn page_sizes(directory: &Directory, suffix: &str) -> Result<Vec<Stri
         let middle = name.strip_prefix("hugetlb.")?.strip_suffix(suffix)?.strip_suffix('.')?;
         (!middle.contains('.')).then(|| middle.to_owned())
     };
-    Ok(entries.iter().filter_map(|entry| size(&entry.name)).collect())
+    // A directory of such a name is a cgroup that the container made.
+    let files = entries.iter().filter(|entry| !entry.is_dir);
+    Ok(files.filter_map(|entry| size(entry.name.to_str().ok()?)).collect())
 }

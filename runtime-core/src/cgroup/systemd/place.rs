@@ -16,7 +16,7 @@ pub(super) fn path_of_process(pid: i32, mode: Mode) -> Result<String> {
         Error::new(ErrorKind::Cgroup, format!("find the cgroup of process {pid}"))
             .reason("it has none in a hierarchy of systemd")
     })?;
-    Ok(path.trim_matches('/').to_owned())
+    Ok(String::from_utf8_lossy(path).trim_matches('/').to_owned())
 }
 
 /// Whether the path is that of the unit. systemd puts an underscore before names that could be taken for

@@ -18,7 +18,7 @@ use crate::container::Container;
 use crate::container::pause::FREEZE_LIMIT;
 use crate::error::{Error, ErrorKind, Result};
 use crate::spec::ValidSpec;
-use crate::state::{Record, Status, status_of};
+use crate::state::{Record, Status};
 
 /// CRIU's log of a dump.
 const LOG: &str = "dump.log";
@@ -37,9 +37,12 @@ impl Container {
     /// The container does not run; CRIU is missing or too old; CRIU fails: the error then has the
     /// last lines of its log and says where the log is. The container runs on after an error.
     pub fn checkpoint(&self, options: &CheckpointOptions) -> Result<()> {
-        let _lock = self.lock()?;
+        let lock = self.lock()?;
         let record = self.entry.record()?;
-        let status = status_of(&self.entry, &record)?;
+        let status = self.status_under(&lock, &record)?;
+        // One that was paused before its start has nothing of its program yet.
+        let status =
+            if self.entry.has_gate()? && status == Status::Paused { Status::Created } else { status };
         if !matches!(status, Status::Running | Status::Paused) {
             let operation = format!("Container cannot be checkpointed in {status} state");
             return Err(self.wrong_state(operation));

@@ -202,9 +202,6 @@ impl CreatePlan {
             record.start_steps = StepText::after_gate(launch);
         }
 
-        if let Some(owner) = self.spec.cgroup_owner().filter(|_| shared.host.is_privileged()) {
-            cgroup.delegate(owner, None)?;
-        }
         let mut resctrl = Guard::new(None, |made: Option<(Directory, Place)>| {
             if let Some((root, place)) = made {
                 place.undo(&root);
@@ -254,13 +251,15 @@ impl CreatePlan {
             record: &mut record,
             prepared: None,
         };
-        let done = launch::run(launch, &mut child, &mut lane);
-        done.map_err(|error| cgroup.explain_clone(error))?;
+        launch::run(launch, &mut child, &mut lane).map_err(|error| {
+            let error = lane.cgroup.explain_clone(error);
+            lane.cgroup.explain_memory(None, error)
+        })?;
         if !self.options.gate {
             // Other runtimes load the filter earlier: agents know an init by this status.
             let receiver = Receiver::new(&self.spec, || State::new(&record, Status::Creating));
             devices.share();
-            child.expect_executed(receiver.as_ref())?;
+            child.expect_executed(receiver.as_ref()).map_err(|error| cgroup.explain_memory(None, error))?;
             shared.mark("the program is executed");
             let state = State::new(&record, Status::Running);
             launch::run_hooks(&self.spec.hooks.poststart, &state)?;
