@@ -19,7 +19,7 @@ const HEAP: usize = 512 << 20;
 /// What an exec may take, in bytes: from nothing to nearly enough.
 const ROOM: &[u64] = &[0, 32 << 10, 64 << 10, 96 << 10, 128 << 10, 192 << 10, 256 << 10, 512 << 10];
 /// Processes for each of these.
-const EXECS: usize = 12;
+const EXECS: usize = 8;
 
 /// Memory that has been touched.
 fn heap() -> Vec<u8> {
@@ -96,7 +96,8 @@ fn short_containers(limited: &str, cgroups: &[&str], prepare: impl Fn(&Memory)) 
         let mut config = scene.config(&["sleep", "600"]);
         config["linux"]["cgroupsPath"] = json!(format!("/{id}/container"));
         let Some(own) = Memory::of(&format!("{id}/container")) else { return };
-        let container = scene.create(&id, &config).expect("created");
+        let mut container = scene.create(&id, &config).expect("created");
+        let init = container.take_init().expect("the init");
         container.start().expect("started");
         let Some(memory) = Memory::of(&format!("{id}{limited}")) else { return };
         std::fs::create_dir_all(&memory.directory).expect("a cgroup below");
@@ -114,6 +115,7 @@ fn short_containers(limited: &str, cgroups: &[&str], prepare: impl Fn(&Memory)) 
         // On v1 each cgroup counts its own processes alone.
         kills += memory.kills() + own.kills();
         container.delete_force().expect("deleted");
+        exit(&init);
         remove(&id);
     }
     println!("{executed} executed, {failed} failed, {kills} kills");
