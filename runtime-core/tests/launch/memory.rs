@@ -12,7 +12,7 @@ use runtime_core::{Container, Process, Result};
 use serde_json::json;
 
 use super::support::scene::{Scene, exit};
-use super::views::in_views;
+use super::views::{eventually, in_views};
 
 /// What the caller holds, in bytes.
 const HEAP: usize = 512 << 20;
@@ -20,6 +20,8 @@ const HEAP: usize = 512 << 20;
 const ROOM: &[u64] = &[0, 32 << 10, 64 << 10, 96 << 10, 128 << 10, 192 << 10, 256 << 10, 512 << 10];
 /// Processes for each of these.
 const EXECS: usize = 8;
+/// Processes beside one that wants all memory.
+const HUNGRY_EXECS: usize = 200;
 
 /// Memory that has been touched.
 fn heap() -> Vec<u8> {
@@ -176,6 +178,38 @@ fn all_processes_of_the_cgroup_are_killed_together() {
     short_containers("/container", &[], |memory| {
         std::fs::write(memory.directory.join("memory.oom.group"), "1").expect("memory.oom.group");
     });
+}
+
+in_views!(an_exec_beside_a_process_that_wants_all_memory: v1, v2);
+/// The container is out of memory all the time, so also while a process is made in it.
+fn an_exec_beside_a_process_that_wants_all_memory() {
+    let scene = Scene::new();
+    let id = scene.id();
+    let Some(memory) = Memory::of(&id) else { return };
+    let heap = heap();
+    // tail(1) keeps all that it reads. The shell is smaller, so it is never the victim.
+    let hungry = "while true; do busybox tail -c 100000000 /dev/zero 2>/dev/null; done";
+    let mut config = scene.config(&["sh", "-c", hungry]);
+    config["linux"]["resources"]["memory"] = json!({"limit": 32 << 20});
+    let (mut executed, mut failed) = (0, 0);
+    let mut container = scene.create(&id, &config).expect("created");
+    let init = container.take_init().expect("the init");
+    container.start().expect("started");
+    assert!(eventually(|| memory.kills() > 0), "the container was never short of memory");
+    for _ in 0..HUNGRY_EXECS {
+        match exec_in(&container, &[]) {
+            Ok(process) => {
+                executed += 1;
+                exit(&process);
+            }
+            Err(_) => failed += 1,
+        }
+    }
+    println!("{executed} executed, {failed} failed, {} kills", memory.kills());
+    container.delete_force().expect("deleted");
+    exit(&init);
+    scene.assert_clean("a container without memory");
+    drop(heap);
 }
 
 /// The cgroup above a container is its engine's, and stays.
