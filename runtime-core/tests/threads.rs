@@ -1,5 +1,5 @@
-//! Between clone3 and execveat the child shares the memory of a caller with many threads: it must not
-//! allocate, lock or log.
+//! Between clone3 and execveat stage 0 shares the memory of a caller with many threads (CLONE_VM, CLONE_VFORK: only the
+//! calling thread waits, the others go on): it must not allocate, lock or log.
 //!
 //! The allocator of this program knows its process, and notes when another one comes in. Locks cannot
 //! be watched like that, but a child that takes one hangs sooner or later among threads that do

@@ -1,5 +1,5 @@
 //! A failure at any step of `create` and `run` leaves nothing: each system call of the runtime and of
-//! the container's init fails in turn, then the host is compared with how it was before.
+//! the container's init fails in turn, or is the last of its process, then the host is compared with how it was before.
 
 mod support;
 
@@ -124,6 +124,48 @@ fn each_call_fails(work: &str, config: impl Fn(&Scene) -> Value) {
     scene.assert_clean("all faults");
 }
 
+/// Ends stage 0 and the init in turn before each of their calls.
+fn each_process_ends(work: &str, config: impl Fn(&Scene) -> Value) {
+    if !tracer::KNOWN {
+        return views::skip("the tracer does not know this architecture");
+    }
+    adopt_orphans();
+    let scene = Scene::new();
+    let config = config(&scene);
+    let Run { trace, outcome, .. } = one(&scene, work, &config, Fault::None);
+    assert_eq!(outcome, Outcome::Done, "without a fault");
+    let makes_init =
+        [libc::SYS_clone3, libc::SYS_clone].iter().any(|number| trace.of(STAGE).contains(number));
+    assert!(makes_init, "the first process makes the second: {:?}", trace.of(STAGE));
+    let mut problems = Vec::new();
+    let mut failed = 0;
+    for role in [STAGE, INIT] {
+        for at in (0..trace.of(role).len()).step_by(stride()) {
+            let Run { outcome, problem, .. } = one(&scene, work, &config, Fault::End { role, at });
+            failed += usize::from(outcome != Outcome::Done);
+            problems.extend(problem.map(|Problem(text)| text));
+        }
+    }
+    println!("{work}: {failed} failed");
+    assert!(failed > 50 / stride(), "too few of them end a launch: {failed}");
+    assert!(problems.is_empty(), "{} problems:\n{}", problems.len(), problems.join("\n"));
+    scene.assert_clean("all ends");
+}
+
+/// The roles of a launch's processes.
+const STAGE: usize = 1;
+const INIT: usize = 2;
+
+in_views!(each_process_of_create_ends: hybrid, v2);
+fn each_process_of_create_ends() {
+    each_process_ends("create", plain);
+}
+
+in_views!(each_process_with_a_user_namespace_ends: v2);
+fn each_process_with_a_user_namespace_ends() {
+    each_process_ends("create", mapped);
+}
+
 fn plain(scene: &Scene) -> Value {
     scene.config(&["sleep", "60"])
 }
@@ -140,14 +182,16 @@ fn each_call_of_run_fails() {
 
 in_views!(each_call_with_a_user_namespace_fails: v2);
 fn each_call_with_a_user_namespace_fails() {
-    each_call_fails("create", |scene| {
-        let mut config = plain(scene);
-        let maps = json!([{"containerID": 0, "hostID": 100_000, "size": 65536}]);
-        config["linux"]["namespaces"].as_array_mut().expect("a list").push(json!({"type": "user"}));
-        config["linux"]["uidMappings"] = maps.clone();
-        config["linux"]["gidMappings"] = maps;
-        config
-    });
+    each_call_fails("create", mapped);
+}
+
+fn mapped(scene: &Scene) -> Value {
+    let mut config = plain(scene);
+    let maps = json!([{"containerID": 0, "hostID": 100_000, "size": 65536}]);
+    config["linux"]["namespaces"].as_array_mut().expect("a list").push(json!({"type": "user"}));
+    config["linux"]["uidMappings"] = maps.clone();
+    config["linux"]["gidMappings"] = maps;
+    config
 }
 
 in_views!(each_call_of_exec_fails: hybrid, v2);
@@ -171,10 +215,14 @@ fn each_call_of_exec_fails() {
     let roles = trace.calls.iter().map(|call| call.role).max().expect("calls");
     for role in 0..=roles {
         let calls = trace.of(role);
-        for (at, number) in
-            calls.iter().enumerate().filter(|(_, number)| !SPARED.contains(number)).step_by(stride())
-        {
-            let (trace, outcome, errors) = exec(Fault::Error { role, at });
+        let places =
+            calls.iter().enumerate().filter(|(_, number)| !SPARED.contains(number)).step_by(stride());
+        let errors = places.map(|(at, number)| (at, *number, Fault::Error { role, at }));
+        // Each process but the caller may also be killed.
+        let ends = calls.iter().enumerate().filter(|_| role > 0).step_by(stride());
+        let ends = ends.map(|(at, number)| (at, *number, Fault::End { role, at }));
+        for (at, number, fault) in errors.chain(ends) {
+            let (trace, outcome, errors) = exec(fault);
             let alone = eventually(|| {
                 reap();
                 container.processes().is_ok_and(|pids| pids.len() == 1) && descendants().len() == 1
@@ -187,7 +235,7 @@ fn each_call_of_exec_fails() {
             if !alone || !told || trace.hung.is_some() {
                 let processes = descendants();
                 problems.push(format!(
-                    "call {number} of {role} at {at}: {outcome:?} {:?} {errors} {processes:?}",
+                    "{fault:?}, call {number} of {role} at {at}: {outcome:?} {:?} {errors} {processes:?}",
                     trace.hung
                 ));
             }

@@ -136,6 +136,8 @@ fn explain(errno: Errno) -> Error {
     let error = Error::system("clone3 of the init's first stage", errno);
     match errno {
         Errno::EAGAIN => error.hint(NO_ROOM),
+        // That namespace has lost its init, the first process that was made in it.
+        Errno::ENOMEM => error.hint(UNSHARED_PIDS),
         Errno::ENOSYS | Errno::EPERM => {
             error.hint("a seccomp filter around the runtime denies clone3 and clone")
         }
@@ -201,6 +203,11 @@ fn start(number: libc::c_long, args: [usize; 5], orders: &Orders) -> Result<i32,
     if result < 0 { Err(Errno::from_raw(-result as i32)) } else { Ok(result as i32) }
 }
 
+/// Why a new process is the first one of its PID namespace, which may not make a sibling (CLONE_PARENT, clone(2)), or cannot
+/// be made any more.
+const UNSHARED_PIDS: &str = "the calling process may have unshared its PID namespace, or joined one that has ended: it must fork, and \
+     its child make containers";
+
 /// What ENOENT means for a move into a cgroup that is there (cgroup-v2.rst, "Delegation containment").
 const NAMESPACE_BOUNDARY: &str = "cgroup2 is mounted with nsdelegate, and the cgroup is outside of the cgroup namespace that the runtime \
      runs in: mount cgroup2 anew inside of that namespace, or start the runtime outside";
@@ -234,6 +241,7 @@ pub(super) fn explain_init(error: Error, errno: Errno, namespaces: u64) -> Error
             error.hint("the cgroup is threaded, or below one that is: it takes threads only")
         }
         Errno::EAGAIN => error.hint(NO_ROOM),
+        Errno::EINVAL => error.hint(UNSHARED_PIDS),
         // The PID namespace that it was to be in has ended, or is ending.
         Errno::ENOMEM if namespaces & libc::CLONE_NEWPID as u64 == 0 => error.hint(NO_REAPER),
         _ => error,

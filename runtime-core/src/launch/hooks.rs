@@ -2,10 +2,10 @@
 
 use std::fs::File;
 use std::io::{Seek, SeekFrom};
-use std::os::fd::{AsFd, OwnedFd, RawFd};
-use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus};
+use std::process::{Child, Command};
 use std::time::Duration;
 
 use nix::errno::Errno;
@@ -21,7 +21,8 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::spec::{Hook, hook};
 use crate::state::State;
 use crate::sys::memfd::{self, Purpose};
-use crate::sys::{process, retry};
+use crate::sys::process::{self, Ended};
+use crate::sys::{retry, socket};
 
 /// The state as a memory file: every hook reads it as its standard input, and none can block us by
 /// not reading.
@@ -202,14 +203,17 @@ fn run(hook: &Hook, state: &File, outputs: &Outputs, place: &Place) -> Result<()
     if let Some(env) = &hook.env {
         command.env_clear().envs(env.iter().filter_map(|variable| variable.split_once('=')));
     }
+    let (ours, theirs) = socket::pair(false).map_err(|errno| failed(errno.into()))?;
+    send_pidfd(&mut command, &theirs);
     let mut child = command.spawn().map_err(failed)?;
-    let reason = match wait(&mut child, hook.timeout).map_err(failed)? {
-        Some(status) if status.success() => return Ok(()),
-        Some(status) => match (status.code(), status.signal()) {
-            (Some(code), _) => format!("exit status {code}"),
-            (_, Some(signal)) => killed_by(signal.unsigned_abs()),
-            _ => "failed".to_owned(),
-        },
+    drop(theirs);
+    let reason = match end(&mut child, &ours, hook.timeout).map_err(|errno| failed(errno.into()))? {
+        Some(Ended::Exited(0)) => return Ok(()),
+        Some(Ended::Exited(code)) => format!("exit status {code}"),
+        Some(Ended::Killed(signal)) => killed_by(signal.unsigned_abs()),
+        Some(Ended::Unknown) => {
+            "something else in this program has reaped it, so its status is not known".to_owned()
+        }
         None => format!("it ran past its timeout of {} s and was killed", hook.timeout.unwrap_or_default()),
     };
     let text = printed(output.into());
@@ -217,19 +221,38 @@ fn run(hook: &Hook, state: &File, outputs: &Outputs, place: &Place) -> Result<()
     Err(Error::new(ErrorKind::Hook, call()).reason(reason).origin(hook.origin.clone()))
 }
 
-/// The status, or `None` when the time is over and the hook was killed.
-fn wait(child: &mut Child, timeout: Option<u32>) -> std::io::Result<Option<ExitStatus>> {
-    let Some(seconds) = timeout else {
-        return child.wait().map(Some);
+/// Has the process send its pidfd before it becomes the hook. A reaper of the program that embeds the library may take its
+/// status first; what is known by a pidfd then, the pid alone does not tell.
+fn send_pidfd(command: &mut Command, socket: &OwnedFd) {
+    let socket = socket.as_raw_fd();
+    // A process that has none to send is waited for by its pid.
+    let send = move || {
+        process::send_own_pidfd(socket).ok();
+        Ok(())
     };
-    let pidfd = process::pidfd_open(child.id() as i32)?;
-    let limit = Duration::from_secs(u64::from(seconds));
-    let limit = PollTimeout::try_from(limit).unwrap_or(PollTimeout::MAX);
-    let ready = retry(|| poll(&mut [PollFd::new(pidfd.as_fd(), PollFlags::POLLIN)], limit))?;
-    if ready > 0 {
-        return child.wait().map(Some);
+    // SAFETY: between fork and execve the closure makes system calls only; the descriptor is open until the process has
+    // been made.
+    unsafe { command.pre_exec(send) };
+}
+
+/// How it ended, or `None` when the time is over and the hook was killed.
+fn end(
+    child: &mut Child,
+    socket: &OwnedFd,
+    timeout: Option<u32>,
+) -> std::result::Result<Option<Ended>, Errno> {
+    // It was sent before the hook was executed, which is over.
+    let pidfd = match socket::receive(socket.as_fd(), &mut [0; 1])?.fds.pop() {
+        Some(pidfd) => pidfd,
+        None => process::pidfd_open(child.id() as i32)?,
+    };
+    let limit = timeout.map_or(PollTimeout::NONE, |seconds| {
+        PollTimeout::try_from(Duration::from_secs(u64::from(seconds))).unwrap_or(PollTimeout::MAX)
+    });
+    if retry(|| poll(&mut [PollFd::new(pidfd.as_fd(), PollFlags::POLLIN)], limit))? > 0 {
+        return process::ended(pidfd.as_fd(), true);
     }
-    child.kill()?;
-    child.wait()?;
+    process::pidfd_send_signal(pidfd.as_fd(), libc::SIGKILL)?;
+    process::reap(&pidfd);
     Ok(None)
 }

@@ -208,6 +208,33 @@ pub(crate) fn set_limit(pid: i32, resource: u32, limit: (u64, u64)) -> Result<()
     Errno::result(set).map(drop)
 }
 
+/// Sends a pidfd of this process over a socket. For a child between fork and execve: it makes system calls only.
+pub(crate) fn send_own_pidfd(socket: RawFd) -> Result<(), Errno> {
+    /// `struct cmsghdr` with one descriptor, padded to whole words.
+    #[repr(C)]
+    struct Rights {
+        header: libc::cmsghdr,
+        fd: i32,
+        padding: i32,
+    }
+    let fd = pidfd_open(std::process::id() as i32)?;
+    // SAFETY: zero is a valid cmsghdr and a valid msghdr.
+    let (mut header, mut message) =
+        unsafe { (std::mem::zeroed::<libc::cmsghdr>(), std::mem::zeroed::<libc::msghdr>()) };
+    header.cmsg_len = (size_of::<libc::cmsghdr>() + size_of::<i32>()) as _;
+    header.cmsg_level = libc::SOL_SOCKET;
+    header.cmsg_type = libc::SCM_RIGHTS;
+    let mut rights = Rights { header, fd: fd.as_raw_fd(), padding: 0 };
+    let mut byte = [0u8; 1];
+    let mut vector = libc::iovec { iov_base: byte.as_mut_ptr().cast(), iov_len: byte.len() };
+    message.msg_iov = &raw mut vector;
+    message.msg_iovlen = 1;
+    message.msg_control = (&raw mut rights).cast();
+    message.msg_controllen = size_of::<Rights>() as _;
+    // SAFETY: the message and all that it points to outlive the call.
+    Errno::result(unsafe { libc::sendmsg(socket, &raw const message, libc::MSG_NOSIGNAL) }).map(drop)
+}
+
 /// sched_setattr(2) of another process, with a `struct sched_attr`.
 pub(crate) fn set_scheduler(pid: i32, attributes: &[u8]) -> Result<(), Errno> {
     // SAFETY: the structure begins with its size, and outlives the call, which only reads it.

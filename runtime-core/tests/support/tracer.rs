@@ -15,7 +15,7 @@ use super::worker::{MARKS, Worker};
 const LIMIT: Duration = Duration::from_secs(40);
 
 /// What goes wrong. `role` is 0 for the worker's thread, then 1 and up for the processes it and they
-/// make, in order; `at` counts the calls of that role.
+/// make, in order: in a launch 1 is stage 0, and 2 the container's init; `at` counts the calls of that role.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Fault {
     None,
@@ -26,6 +26,11 @@ pub(crate) enum Fault {
     },
     /// SIGKILL ends the worker (alone) before its call.
     Kill {
+        at: usize,
+    },
+    /// SIGKILL ends another process before its call.
+    End {
+        role: usize,
         at: usize,
     },
 }
@@ -79,7 +84,7 @@ struct Tracer {
 pub(crate) fn trace(worker: &mut Worker, fault: Fault) -> Trace {
     let options = match fault {
         Fault::Kill { .. } => libc::PTRACE_O_TRACESYSGOOD,
-        _ => {
+        Fault::None | Fault::Error { .. } | Fault::End { .. } => {
             libc::PTRACE_O_TRACESYSGOOD
                 | libc::PTRACE_O_TRACECLONE
                 | libc::PTRACE_O_TRACEFORK
@@ -187,7 +192,11 @@ impl Tracer {
                 self.trace.fired = true;
                 kill(self.worker);
             }
-            _ => {}
+            Fault::End { role: wanted, at: place } if (wanted, place) == (role, at) => {
+                self.trace.fired = true;
+                kill(pid);
+            }
+            Fault::None | Fault::Error { .. } | Fault::Kill { .. } | Fault::End { .. } => {}
         }
     }
 

@@ -166,7 +166,11 @@ pub fn hand_over(init: &mut Init, first: Slot, count: u32) -> Step {
     for (at, fd) in fds.iter_mut().enumerate().take(count as usize) {
         *fd = init.fd(Slot(first.0 + at as u16));
     }
-    sync::send_word(init.fd(Slot::LANES), fds.get(..count as usize).unwrap_or(&[]))?;
+    match sync::send_word(init.fd(Slot::LANES), fds.get(..count as usize).unwrap_or(&[])) {
+        // The init has ended, and has told the caller why.
+        Err(Failure { errno: errno::EPIPE | errno::ECONNRESET, .. }) => crate::exit(crate::EXIT_FAILED),
+        other => other?,
+    }
     for at in 0..count as u16 {
         init.set(Slot(first.0 + at), -1);
     }
