@@ -35,26 +35,7 @@ impl Bundle {
 
     /// Opens the bundle in `directory` with the configuration of another file.
     pub fn with_config(directory: &Path, config: &Path) -> Result<Self> {
-        let failed = |error: &std::io::Error| Error::io(format!("open {config:?}"), error);
-        let absolute = std::path::absolute(directory).map_err(|error| failed(&error))?;
-        // Without a slash at its end: engines compare it with theirs.
-        let absolute = absolute.components().collect();
-        let mut bytes = Vec::with_capacity(CONFIG_EXPECTED);
-        let file = std::fs::File::open(config).map_err(|error| match error.kind() {
-            std::io::ErrorKind::NotFound => {
-                Error::io(format!("JSON specification file {config:?} not found"), &error)
-                    .kind_of(ErrorKind::NotFound)
-                    .hint("`spec` makes one; --bundle names the directory")
-            }
-            _ => failed(&error),
-        })?;
-        file.take(CONFIG_LIMIT).read_to_end(&mut bytes).map_err(|error| failed(&error))?;
-        let (spec, text) = ValidSpec::parse_canonical(&bytes)?;
-        let config = match text {
-            Cow::Borrowed(_) => None,
-            Cow::Owned(changed) => Some(changed),
-        };
-        Ok(Self { directory: absolute, config: config.unwrap_or(bytes), spec })
+        UnparsedBundle::read(directory, config)?.parse()
     }
 
     /// The absolute path of the bundle.
@@ -69,5 +50,55 @@ impl Bundle {
 
     pub(crate) fn into_parts(self) -> (PathBuf, Vec<u8>, ValidSpec) {
         (self.directory, self.config, self.spec)
+    }
+}
+
+/// A bundle whose configuration has been read and not yet parsed.
+#[derive(Debug)]
+pub struct UnparsedBundle {
+    directory: PathBuf,
+    config: Vec<u8>,
+}
+
+impl UnparsedBundle {
+    /// Reads the configuration `config` of the bundle in `directory`.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be read.
+    pub fn read(directory: &Path, config: &Path) -> Result<Self> {
+        let failed = |error: &std::io::Error| Error::io(format!("open {config:?}"), error);
+        let absolute = std::path::absolute(directory).map_err(|error| failed(&error))?;
+        let mut bytes = Vec::with_capacity(CONFIG_EXPECTED);
+        let file = std::fs::File::open(config).map_err(|error| match error.kind() {
+            std::io::ErrorKind::NotFound => {
+                Error::io(format!("JSON specification file {config:?} not found"), &error)
+                    .kind_of(ErrorKind::NotFound)
+                    .hint("`spec` makes one; --bundle names the directory")
+            }
+            _ => failed(&error),
+        })?;
+        file.take(CONFIG_LIMIT).read_to_end(&mut bytes).map_err(|error| failed(&error))?;
+        // Without a slash at the end of the path: engines compare it with theirs.
+        Ok(Self { directory: absolute.components().collect(), config: bytes })
+    }
+
+    /// The bytes of the configuration.
+    pub fn config(&self) -> &[u8] {
+        &self.config
+    }
+
+    /// Parses and checks the configuration.
+    ///
+    /// # Errors
+    ///
+    /// The configuration is invalid; the error has everything that is wrong with it, each with its JSON path.
+    pub fn parse(self) -> Result<Bundle> {
+        let (spec, text) = ValidSpec::parse_canonical(&self.config)?;
+        let config = match text {
+            Cow::Borrowed(_) => None,
+            Cow::Owned(changed) => Some(changed),
+        };
+        Ok(Bundle { directory: self.directory, config: config.unwrap_or(self.config), spec })
     }
 }

@@ -22,12 +22,13 @@ mod state;
 mod sys;
 pub mod timings;
 
-pub use bundle::Bundle;
+pub use bundle::{Bundle, UnparsedBundle};
 pub use container::{
     CgroupsMode, CheckpointOptions, Container, CreatePlan, CriuOptions, NetworkLock, RestoreOptions,
 };
 pub use error::{Error, ErrorKind, Result};
 pub use id::ContainerId;
+pub use launch::HeadStart;
 pub use process::{Exit, Process, reset_child_signal};
 pub use runtime::{DEFAULT_STATE_ROOT, Listed, Runtime, RuntimeBuilder};
 pub use state::{OCI_VERSION, State, Status};

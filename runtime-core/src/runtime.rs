@@ -10,6 +10,7 @@ use crate::container::{Container, CreatePlan, RestoreOptions};
 use crate::error::{Error, ErrorKind, Result};
 use crate::host::Host;
 use crate::id::ContainerId;
+use crate::launch::HeadStart;
 use crate::plan::CreateOptions;
 use crate::process::Process;
 use crate::state::{State, Store};
@@ -182,6 +183,17 @@ impl Runtime {
     /// The id is malformed, or the configuration asks for what this host or its kernel cannot do.
     pub fn plan(&self, id: &str, bundle: Bundle, options: CreateOptions) -> Result<CreatePlan> {
         CreatePlan::new(&self.0, ContainerId::new(id)?, bundle, options).explained()
+    }
+
+    /// Begins a launch before its configuration `config` (the bytes of `config.json`) is parsed: what nearly every container
+    /// takes is made meanwhile. [`CreatePlan::with_head_start`] goes on from it; the plan's options have to say the same
+    /// number of `preserved` descriptors ([`CreateOptions::preserve_fds`] and `listen_fds` together).
+    ///
+    /// # Errors
+    ///
+    /// Those of a launch: without a head start that meets them again, and explains them better.
+    pub fn head_start(&self, config: &[u8], preserved: u32) -> Result<HeadStart> {
+        HeadStart::new(&self.0.host, config, preserved)
     }
 
     /// Creates a container: afterwards it is `created`, its init waits for [`Container::start`].

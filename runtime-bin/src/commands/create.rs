@@ -1,7 +1,7 @@
 //! `create`, and what it shares with `run`.
 
 use runtime_core::plan::{CreateOptions, ExecveFailure};
-use runtime_core::{Bundle, Container, CreatePlan, Error, ErrorKind, Result, Runtime};
+use runtime_core::{Container, CreatePlan, Error, ErrorKind, Result, Runtime, UnparsedBundle};
 
 use super::{Context, creating_runtime, prepare_memory, print};
 use crate::args::options;
@@ -45,10 +45,14 @@ pub(super) fn plan(context: &Context<'_>) -> Result<(Runtime, CreatePlan)> {
     let preserved = handover::preserved(options)?;
     let runtime = creating_runtime(context)?;
     let directory = options.path(&options::BUNDLE).unwrap_or_else(|| ".".into());
-    let bundle = match options.path(&options::CONFIG) {
-        Some(config) => Bundle::with_config(&directory, &directory.join(config))?,
-        None => Bundle::open(directory)?,
+    let config = options.path(&options::CONFIG).unwrap_or_else(|| "config.json".into());
+    let bundle = UnparsedBundle::read(&directory, &directory.join(config))?;
+    let head_start = match options.flag(&options::DRY_RUN) {
+        true => None,
+        // What fails here fails again at its turn, and is explained there.
+        false => runtime.head_start(bundle.config(), preserved.saturating_add(listening.unwrap_or(0))).ok(),
     };
+    let bundle = bundle.parse()?;
     context.mark("read the configuration");
     let create = CreateOptions::new(id.clone(), bundle.directory().to_string_lossy())
         .no_pivot(options.flag(&options::NO_PIVOT))
@@ -58,7 +62,7 @@ pub(super) fn plan(context: &Context<'_>) -> Result<(Runtime, CreatePlan)> {
         .on_execve_failure(ExecveFailure::Exit)
         .notify_socket(notify_directory::socket(&runtime, &id))
         .rootless(context.globals.rootless == Some(true));
-    let plan = runtime.plan(&id, bundle, create)?;
+    let plan = runtime.plan(&id, bundle, create)?.with_head_start(head_start);
     context.warn(plan.warnings());
     plan.notes().iter().for_each(|note| context.log.debug(|| note.clone()));
     Ok((runtime, plan))

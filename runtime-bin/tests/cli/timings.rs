@@ -4,7 +4,7 @@ use crate::support::{Bundle, privileged};
 
 /// The steps of each lane, with their times in order; the program's own output stays as it is.
 #[test]
-fn each_step_of_both_lanes_has_its_time() {
+fn each_step_of_all_lanes_has_its_time() {
     if !privileged() {
         return;
     }
@@ -15,8 +15,10 @@ fn each_step_of_both_lanes_has_its_time() {
     for step in [
         "parent  read the configuration",
         "parent  plan the launch",
-        "parent  clone3",
-        "child   execute the init",
+        "parent  send the plan",
+        "stage   clone3 of the container's init",
+        "stage   make a network namespace",
+        "child   begin as the init",
         "child   pivot_root into the root file system",
         "parent  the program is executed",
         "parent  the process has ended",
@@ -53,7 +55,7 @@ fn an_exec_has_times_too() {
     let run = bundle.go(&["--trace-timings", "exec", &container.id, "true"]);
     assert_eq!(run.code, 0, "{run:?}");
     for step in
-        ["parent  read the state, plan", "child   execute the init", "parent  the program is executed"]
+        ["parent  read the state, plan", "child   begin as the init", "parent  the program is executed"]
     {
         assert!(run.stderr.contains(step), "no {step:?} in {}", run.stderr);
     }

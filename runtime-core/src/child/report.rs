@@ -117,6 +117,7 @@ details! {
     CloseRange = 53 => "close_range",
     Sethostname = 54 => "sethostname",
     Setdomainname = 55 => "setdomainname",
+    OpenNetwork = 58 => "open the new network namespace",
     Getfd = 57 => "pidfd_getfd",
     Clone = 56 => "clone3",
     LinkIntoProc = 51 => "a link of the root file system leads into /proc",

@@ -153,7 +153,8 @@ impl Container {
         lane: &mut Lane<'_>,
         receiver: Option<&Receiver<'_>>,
     ) -> Result<Process> {
-        let mut child = launch::spawn(plan, inputs).map_err(|error| lane.cgroup.explain_clone(error))?;
+        let mut child =
+            launch::spawn(plan, inputs, None).map_err(|error| lane.cgroup.explain_clone(error))?;
         let kills = lane.cgroup.oom_kills().ok().flatten();
         let run = launch::run(plan, &mut child, lane).and_then(|()| child.expect_executed(receiver));
         run.map_err(|error| lane.cgroup.explain_memory(kills, lane.cgroup.explain_clone(error)))?;

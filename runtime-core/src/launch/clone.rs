@@ -30,6 +30,8 @@ pub(super) struct Request<'a> {
     pub(super) stdio: [i32; 3],
     /// Number of the first slot's descriptor.
     pub(super) base: i32,
+    /// It makes a network namespace at once.
+    pub(super) network: bool,
 }
 
 /// A cloned process.
@@ -82,12 +84,13 @@ fn explain_failure((errno, detail): Failure) -> Error {
 
 fn clone_with(request: &Request<'_>, shares_table: bool) -> Result<std::result::Result<Cloned, Failure>> {
     let base = CString::new(request.base.to_string()).unwrap_or_default();
+    let mode = if request.network { c"n" } else { c"s" };
     let mut failure = (0i32, 0u32);
     let orders = Orders {
         gives: gives(request),
         base: request.base,
         shares_table,
-        argv: [c"runtime-init".as_ptr(), base.as_ptr(), c"s".as_ptr(), std::ptr::null()],
+        argv: [c"runtime-init".as_ptr(), base.as_ptr(), mode.as_ptr(), std::ptr::null()],
         envp: [std::ptr::null()],
         failure: &raw mut failure,
     };

@@ -32,7 +32,7 @@ struct Gives<'a> {
 fn run(mut plan: ChildPlan, ops: Vec<Op>, gives: &Gives<'_>) -> Result<Option<OwnedFd>> {
     plan.put_stage(ops.into_iter().map(|op| (op, None)).collect());
     // It needs no streams: its slots begin at the first descriptor.
-    let stage = Stage::spawn([-1; 3], 0)?;
+    let stage = Stage::spawn([-1; 3], 0, false)?;
     let shared = times::memory(0)?;
     let given = [(Slot::TARGET, gives.target), (Slot::GIVEN, gives.given)];
     let mut slots = vec![(Slot::SHARED, shared.as_fd())];

@@ -79,7 +79,8 @@ fn at(detail: Detail) -> impl Fn(i32) -> (i32, Detail) {
 }
 
 fn follow(orders: &Orders) -> Step {
-    let above = orders.base + Slot::INHERITED as i32;
+    // The slots after these two are filled later, and only as far as they are needed: a caller may have few numbers left.
+    let above = orders.base + Slot::LANES.0 as i32;
     // Away from the numbers that are wanted first: a source may have the number of another's target.
     let mut held = [-1i32; DESCRIPTORS];
     if orders.shares_table {

@@ -10,6 +10,7 @@ mod clone;
 mod errand;
 mod failure;
 mod gate;
+mod head_start;
 mod hooks;
 mod idmap;
 mod image;
@@ -32,6 +33,7 @@ pub(crate) use child::{Child, Kept};
 pub(crate) use errand::{attach_in, locked_tree, open_in, unmount_in};
 pub(crate) use failure::StepText;
 pub(crate) use gate::{Handover, open_gate};
+pub use head_start::HeadStart;
 pub(crate) use hooks::{hook_files, run_hooks, run_poststop};
 pub(crate) use image::sealed;
 pub(crate) use lanes::{ParentLane, run};
@@ -68,16 +70,39 @@ pub(crate) struct Inputs<'a> {
     pub(crate) timings: Option<&'a Arc<Timings>>,
 }
 
-/// Makes stage 0 and gives it the plan: it clones the init, which runs its lane. The caller's lane is the
-/// caller's next step ([`run`]).
-pub(crate) fn spawn<'a>(plan: &'a LaunchPlan, inputs: &Inputs<'_>) -> Result<Child<'a>> {
+impl Inputs<'_> {
+    /// Those of a launch of which nothing else is known yet.
+    fn of_caller(preserved: u32) -> Self {
+        Self {
+            stdio: [None; 3],
+            preserved,
+            cgroup: None,
+            tasks: Vec::new(),
+            gate: None,
+            target: None,
+            privileged: false,
+            timings: None,
+        }
+    }
+}
+
+/// Makes stage 0, unless a head start has, and gives it the plan: it clones the init, which runs its lane. The caller's lane
+/// is the caller's next step ([`run`]).
+pub(crate) fn spawn<'a>(
+    plan: &'a LaunchPlan,
+    inputs: &Inputs<'_>,
+    head_start: Option<HeadStart>,
+) -> Result<Child<'a>> {
     let base = base(inputs.preserved)?;
     let shared = Shared::new(plan, inputs.timings)?;
     let joins = plan.joins.iter().map(open_join).collect::<Result<Vec<_>>>()?;
     let forks = plan.child.ops().iter().any(|op| matches!(op, Op::ForkIntoPidNamespace));
     let (ours, theirs) = socket::pair(forks).map_err(|errno| Error::system("socketpair", errno))?;
     let null = missing_stdio(inputs)?;
-    let stage = Stage::spawn(streams(inputs, null.as_ref()), base)?;
+    let stage = match head_start.and_then(|head_start| head_start.fit(plan, inputs)) {
+        Some(stage) => stage,
+        None => Stage::spawn(streams(inputs, null.as_ref()), base, false)?,
+    };
     shared.mark(|| "make the init's first stage".to_owned());
 
     let mut gives = vec![(Slot::SYNC, theirs.as_fd()), (Slot::SHARED, shared.as_fd())];

@@ -35,12 +35,17 @@ pub(super) enum Said {
 
 impl Stage {
     /// Clones stage 0 with these standard streams (numbers of the caller's) and the caller's descriptors from 3 up to
-    /// `base`.
-    pub(super) fn spawn(stdio: [i32; 3], base: i32) -> Result<Self> {
+    /// `base`. With `network` it makes a network namespace while it waits for its plan.
+    pub(super) fn spawn(stdio: [i32; 3], base: i32, network: bool) -> Result<Self> {
         let program = InitImage::new()?;
         let (control, theirs) = socket::pair(false).map_err(|errno| Error::system("socketpair", errno))?;
-        let cloned =
-            clone::clone(&Request { program: program.as_fd(), control: theirs.as_fd(), stdio, base })?;
+        let cloned = clone::clone(&Request {
+            program: program.as_fd(),
+            control: theirs.as_fd(),
+            stdio,
+            base,
+            network,
+        })?;
         Ok(Self { pidfd: cloned.pidfd, control, base })
     }
 

@@ -25,17 +25,17 @@ pub(crate) fn stage_of(thread: i32) -> Option<(i32, OwnedFd)> {
         let is_ours =
             words.next() == Some(b"runtime-init".as_slice()) && words.nth(1) == Some(b"s".as_slice());
         // The init has the same words until it is executed anew.
-        (is_ours && is_where_its_caller_is(pid)).then_some((pid, pidfd))
+        (is_ours && is_where_its_caller_is(pid, thread)).then_some((pid, pidfd))
     })
 }
 
-/// Whether a process is in the cgroups and namespaces of this one: stage 0 is, the init of a container is not.
-fn is_where_its_caller_is(pid: i32) -> bool {
+/// Whether a process is in the cgroups and namespaces of the thread that made it: stage 0 is, the init of a container is not.
+fn is_where_its_caller_is(pid: i32, thread: i32) -> bool {
     let cgroups = |process: &str| std::fs::read(format!("/proc/{process}/cgroup")).ok();
     let link = |process: &str, kind: &str| std::fs::read_link(format!("/proc/{process}/ns/{kind}")).ok();
-    let pid = pid.to_string();
-    cgroups(&pid) == cgroups("self")
-        && ["mnt", "pid"].iter().all(|kind| link(&pid, kind) == link("self", kind))
+    let (pid, caller) = (pid.to_string(), format!("self/task/{thread}"));
+    cgroups(&pid) == cgroups(&caller)
+        && ["mnt", "pid"].iter().all(|kind| link(&pid, kind) == link(&caller, kind))
 }
 
 fn pidfd_open(pid: i32) -> Option<OwnedFd> {

@@ -78,8 +78,12 @@ fn trace() {
     });
 }
 
-/// Names what a process has open, its root, directory and program; takes its descriptors.
+/// Names what a process has open, its root, directory, program and capabilities; takes its descriptors.
 fn look(pid: i32) {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    for permitted in status.lines().filter_map(|line| line.strip_prefix("CapPrm:\t")) {
+        tell("permitted", permitted);
+    }
     for name in ["root", "cwd", "exe"] {
         let path = format!("/proc/{pid}/{name}");
         if let Ok(target) = fs::read_link(&path) {

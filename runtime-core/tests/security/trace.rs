@@ -45,3 +45,36 @@ fn tracing_every_exec_reaches_nothing_of_the_host() {
         assert!(exe.starts_with("/bin/") || exe.starts_with("/memfd:runtime-init"), "{exe}");
     }
 }
+
+/// What a process of the container sees of an exec never has more than the program of that: neither the capabilities by
+/// which a process joins, nor CAP_SYS_ADMIN, by which it loads a filter without no_new_privs. Control: on a runtime that
+/// enters the PID namespace first, the first execs already show all capabilities.
+#[test]
+fn a_process_that_joins_is_seen_with_the_rights_of_its_program() {
+    let Some(scratch) = Scratch::new() else { return };
+    scratch.add_attacker();
+    let mut config = with_capabilities(config(), &["CAP_SYS_PTRACE", "CAP_DAC_OVERRIDE"]);
+    config["process"]["args"] = json!(["/bin/attacker", "trace"]);
+    config["process"]["noNewPrivileges"] = json!(false);
+    config["linux"]["seccomp"] = json!({
+        "defaultAction": "SCMP_ACT_ALLOW",
+        "syscalls": [{"names": ["mount", "bpf"], "action": "SCMP_ACT_ERRNO"}],
+    });
+    let running = scratch.create(&config).unwrap();
+    running.start().unwrap();
+    scratch.await_file("ready");
+    for _ in 0..runs() {
+        // Being traced in the midst may end it.
+        running.exec(&process(&["/bin/true"])).ok();
+    }
+    running.exec(&process(&["/bin/sleep", "1"])).unwrap();
+    scratch.stop_attacker();
+
+    let granted = (1u64 << 19) | (1 << 1);
+    let seen = scratch.output("permitted");
+    let mut sets: Vec<u64> = seen.lines().map(|set| u64::from_str_radix(set, 16).unwrap()).collect();
+    sets.sort_unstable();
+    sets.dedup();
+    assert!(!sets.is_empty(), "the control: nothing was seen");
+    assert!(sets.iter().all(|set| set & !granted == 0), "{sets:x?}");
+}

@@ -362,12 +362,12 @@ const PR_SET_NO_NEW_PRIVS: usize = 38;
 const EXIT_FAILED: usize = 1;
 
 /// Walks a lane; the descriptors begin at `base`. It comes back only by exit.
-fn main(base: i32, lane: Lane) -> ! {
+fn main(base: i32, lane: Lane, network: bool) -> ! {
     let socket = match lane {
         Lane::Stage => Slot::CONTROL,
         Lane::Init => Slot::SYNC,
     };
-    let (step, failure, socket) = match begin(base, lane) {
+    let (step, failure, socket) = match begin(base, lane, network) {
         Err(failure) => (STEP_PRELUDE, failure, base + socket.0 as i32),
         Ok(mut init) => match init.run() {
             Ok(()) if init.lane == Lane::Stage => exit(0),
@@ -380,22 +380,32 @@ fn main(base: i32, lane: Lane) -> ! {
     exit(EXIT_FAILED)
 }
 
-/// What comes before the first operation.
-fn begin(base: i32, lane: Lane) -> Step<Init> {
+/// What comes before the first operation. With `network`, stage 0 makes what nearly every plan wants while the caller still
+/// works on the plan.
+fn begin(base: i32, lane: Lane, network: bool) -> Step<Init> {
     // Slots survive until they are closed, never an exec.
     exec::close_on_exec(base)?;
     call!(nr::PRCTL, PR_SET_DUMPABLE, 0).at(Detail::Prctl)?;
-    exec::reset_signals()?;
-    let inherited = match lane {
-        // It is what the plan says, which is in one of them.
-        Lane::Init => View::map(base)?.inherited | Slot::LANES.bit(),
-        Lane::Stage => match stage::receive_slots(base + Slot::CONTROL.0 as i32, base)? {
-            Some(slots) => slots | Slot::CONTROL.bit() | Slot::IMAGE.bit(),
-            // The caller has given up.
-            None => exit(0),
-        },
-    };
-    Init::new(base, inherited, lane)
+    match lane {
+        Lane::Init => {
+            exec::reset_signals()?;
+            // What is filled the plan says, which is in one of the slots.
+            Init::new(base, View::map(base)?.inherited | Slot::LANES.bit(), lane)
+        }
+        // Its signals stay blocked, as the caller has left them: one to the whole process group is not for it.
+        Lane::Stage => {
+            let early = if network { stage::network_early(base) } else { None };
+            let slots = stage::receive_slots(base + Slot::CONTROL.0 as i32, base)?;
+            // Without a plan the caller has given up.
+            let Some(slots) = slots else { exit(0) };
+            let mut init = Init::new(base, slots | Slot::CONTROL.bit() | Slot::IMAGE.bit(), lane)?;
+            if let Some((network, sysfs)) = early {
+                init.set(Slot::NETWORK, network);
+                init.set(Slot::SYSFS, sysfs);
+            }
+            Ok(init)
+        }
+    }
 }
 
 /// exit_group(2); where a filter denies that, exit(2), which is as good for one thread; and where it denies both, an

@@ -133,7 +133,7 @@ pub fn fork_into_pid_namespace(init: &mut Init) -> Step {
 pub fn own_network() -> Step<i32> {
     const SIOCGSKNS: usize = 0x894c;
     let socket = inet_socket()?;
-    let network = call!(nr::IOCTL, socket, SIOCGSKNS, 0).at(Detail::Ioctl);
+    let network = call!(nr::IOCTL, socket, SIOCGSKNS, 0).at(Detail::OpenNetwork);
     file::close(socket);
     network.map(|fd| fd as i32)
 }

@@ -98,6 +98,7 @@ fn clone(init: &Init, flags: u64) -> Step<(usize, i32)> {
 fn become_init(init: &mut Init, maps: Maps) -> Step {
     init.set(Slot::CONTROL, -1);
     init.set(Slot::PLACE, -1);
+    crate::exec::reset_signals()?;
     if maps == Maps::None {
         init.set(Slot::IMAGE, -1);
         init.go_on_as(Lane::Init);
@@ -143,16 +144,38 @@ fn decimal(number: i32, buffer: &mut [u8; 12]) -> *const core::ffi::c_char {
     }
 }
 
-/// `MakeNetwork`.
+/// `MakeNetwork`; one that has been made early is as good.
 pub fn make_network(init: &mut Init, sysfs: bool) -> Step {
-    call!(nr::UNSHARE, CLONE_NEWNET).at(Detail::Unshare)?;
-    if sysfs {
+    if init.fd(Slot::NETWORK) < 0 {
+        call!(nr::UNSHARE, CLONE_NEWNET).at(Detail::Unshare)?;
+        let network = namespace::own_network()?;
+        init.set(Slot::NETWORK, network);
+    }
+    if sysfs && init.fd(Slot::SYSFS) < 0 {
         let context = mount::sysfs_context()?;
         init.set(Slot::SYSFS, context);
     }
-    let network = namespace::own_network()?;
-    init.set(Slot::NETWORK, network);
     Ok(())
+}
+
+/// Enters a new network namespace: it and the context of its sysfs, at numbers above all slots that are filled from outside.
+/// What fails here is made, or fails, at its turn.
+pub fn network_early(base: i32) -> Option<(i32, i32)> {
+    const F_DUPFD_CLOEXEC: usize = 1030;
+    let above = |fd: i32| {
+        let moved = call!(nr::FCNTL, fd, F_DUPFD_CLOEXEC, base as usize + Slot::INHERITED);
+        file::close(fd);
+        moved.ok().map(|fd| fd as i32)
+    };
+    call!(nr::UNSHARE, CLONE_NEWNET).ok()?;
+    let network = above(namespace::own_network().ok()?)?;
+    match mount::sysfs_context().ok().and_then(above) {
+        Some(sysfs) => Some((network, sysfs)),
+        None => {
+            file::close(network);
+            None
+        }
+    }
 }
 
 /// `AwaitInit`; without the init there is nothing more to do.

@@ -18,16 +18,17 @@ global_asm!(
 #[cfg(target_arch = "aarch64")]
 global_asm!(".globl _start", "_start:", "mov x29, #0", "mov x0, sp", "bl {entry}", "brk #1", entry = sym entry);
 
-/// `argv[1]` is the number of the first slot's descriptor, in decimal; `argv[2]` begins with `s` in stage 0.
+/// `argv[1]` is the number of the first slot's descriptor, in decimal; `argv[2]` is `i` in the init, and in stage 0 `s`, or
+/// `n` if it makes a network namespace at once.
 extern "C" fn entry(stack: *const usize) -> ! {
     // SAFETY: the kernel starts a program with argc and argv on the stack; argv has as many C strings as argc says.
-    let (base, stage) = unsafe {
+    let (base, mode) = unsafe {
         match *stack {
-            0..3 => (-1, false),
-            _ => (decimal(*stack.add(2) as *const u8), *(*stack.add(3) as *const u8) == b's'),
+            0..3 => (-1, b'i'),
+            _ => (decimal(*stack.add(2) as *const u8), *(*stack.add(3) as *const u8)),
         }
     };
-    crate::main(base, if stage { crate::Lane::Stage } else { crate::Lane::Init })
+    crate::main(base, if mode == b'i' { crate::Lane::Init } else { crate::Lane::Stage }, mode == b'n')
 }
 
 /// # Safety

@@ -21,7 +21,7 @@ use crate::cgroup::systemd::UnitPlan;
 use crate::cgroup::{Cgroup, CgroupPlan, Directory, Hierarchies, Location};
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::ContainerId;
-use crate::launch::{self, Guard, Inputs, Moved, Receiver, StepText};
+use crate::launch::{self, Guard, HeadStart, Inputs, Moved, Receiver, StepText};
 use crate::plan::{CreateOptions, LaunchPlan};
 use crate::process::Process;
 use crate::resctrl::{self, Place};
@@ -55,6 +55,7 @@ pub struct CreatePlan {
     pub(super) delegation: Delegation,
     launch: LaunchPlan,
     warnings: Vec<String>,
+    head_start: Option<HeadStart>,
 }
 
 impl CreatePlan {
@@ -111,7 +112,15 @@ impl CreatePlan {
             delegation,
             launch,
             warnings,
+            head_start: None,
         })
+    }
+
+    /// Lets the launch go on from a head start, if it fits the plan.
+    #[must_use]
+    pub fn with_head_start(mut self, head_start: Option<HeadStart>) -> Self {
+        self.head_start = head_start;
+        self
     }
 
     /// What the user should know before the container is made, such as capabilities that cannot be
@@ -142,13 +151,15 @@ impl CreatePlan {
 
     pub(crate) fn create(mut self, shared: &Arc<Shared>) -> Result<Container> {
         self.set_gate(shared, true)?;
-        let (entry, init) = self.make(shared)?;
+        let head_start = self.head_start.take();
+        let (entry, init) = self.make(shared, head_start)?;
         Ok(Container { shared: shared.clone(), id: self.id, entry, init: Some(init) })
     }
 
     pub(crate) fn run(mut self, shared: &Arc<Shared>) -> Result<(Container, Process)> {
         self.set_gate(shared, false)?;
-        let (entry, init) = self.make(shared)?;
+        let head_start = self.head_start.take();
+        let (entry, init) = self.make(shared, head_start)?;
         Ok((Container { shared: shared.clone(), id: self.id, entry, init: None }, init))
     }
 
@@ -166,8 +177,8 @@ impl CreatePlan {
         Ok(())
     }
 
-    fn make(&self, shared: &Shared) -> Result<(Entry, Process)> {
-        self.make_or_undo(shared).map_err(in_start).map_err(|error| match error.kind() {
+    fn make(&self, shared: &Shared, head_start: Option<HeadStart>) -> Result<(Entry, Process)> {
+        self.make_or_undo(shared, head_start).map_err(in_start).map_err(|error| match error.kind() {
             // A container that a hook refused was one: its end is told to those who wait for that.
             ErrorKind::Hook => self.run_poststop(error),
             _ => error,
@@ -175,7 +186,7 @@ impl CreatePlan {
     }
 
     /// The sequence of host changes. Every one is guarded; guards that are dropped undo in reverse.
-    fn make_or_undo(&self, shared: &Shared) -> Result<(Entry, Process)> {
+    fn make_or_undo(&self, shared: &Shared, head_start: Option<HeadStart>) -> Result<(Entry, Process)> {
         process::can_be_ended()?;
         let (entry, lock) = shared.store.create(&self.id)?;
         let entry = Guard::new(entry, |entry: Entry| {
@@ -233,7 +244,8 @@ impl CreatePlan {
             privileged: shared.host.is_privileged(),
             timings: shared.timings.as_ref(),
         };
-        let mut child = launch::spawn(launch, &inputs).map_err(|error| cgroup.explain_clone(error))?;
+        let mut child =
+            launch::spawn(launch, &inputs, head_start).map_err(|error| cgroup.explain_clone(error))?;
         let privileged = inputs.privileged;
         drop(inputs);
         let mut lane = Lane {
