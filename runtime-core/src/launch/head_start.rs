@@ -8,6 +8,7 @@ use crate::child::ops::Op;
 use crate::error::Result;
 use crate::host::Host;
 use crate::plan::LaunchPlan;
+use crate::sys::process;
 
 /// The first process of a launch, begun before its configuration has been parsed: it executes its program, and makes the
 /// network namespace that nearly every container has, while the caller parses and plans.
@@ -23,6 +24,7 @@ pub struct HeadStart {
 impl HeadStart {
     /// Of `config` no more than a guess is taken: a network namespace that nobody wants would cost half a millisecond.
     pub(crate) fn new(host: &Host, config: &[u8], preserved: u32) -> Result<Self> {
+        process::can_be_ended()?;
         let network = host.is_privileged() && host.cpus() >= 2 && makes_network(config);
         let inputs = Inputs::of_caller(preserved);
         let null: Option<OwnedFd> = missing_stdio(&inputs)?;

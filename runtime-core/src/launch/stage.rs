@@ -21,7 +21,8 @@ pub(super) const END_LIMIT: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub(super) struct Stage {
     pidfd: OwnedFd,
-    control: OwnedFd,
+    /// Taken at the end: stage 0 ends without it.
+    control: Option<OwnedFd>,
     base: i32,
 }
 
@@ -46,7 +47,7 @@ impl Stage {
             base,
             network,
         })?;
-        Ok(Self { pidfd: cloned.pidfd, control, base })
+        Ok(Self { pidfd: cloned.pidfd, control: Some(control), base })
     }
 
     /// Number of the first slot's descriptor.
@@ -56,7 +57,10 @@ impl Stage {
 
     /// The socket, readable when stage 0 says something.
     pub(super) fn socket(&self) -> BorrowedFd<'_> {
-        self.control.as_fd()
+        match &self.control {
+            Some(control) => control.as_fd(),
+            None => unreachable!("the socket is taken by the drop alone"),
+        }
     }
 
     /// Sends the plan with all descriptors that the launch takes.
@@ -64,7 +68,7 @@ impl Stage {
         gives.sort_by_key(|(slot, _)| slot.0);
         let bits = gives.iter().fold(0, |bits, (slot, _)| bits | slot.bit());
         let fds: Vec<_> = gives.iter().map(|(_, fd)| fd.as_raw_fd()).collect();
-        match socket::send(self.control.as_fd(), &bits.to_ne_bytes(), &fds) {
+        match socket::send(self.socket(), &bits.to_ne_bytes(), &fds) {
             Ok(()) => Ok(()),
             // It has ended: what it said last tells why.
             Err(Errno::EPIPE | Errno::ECONNRESET) => Ok(()),
@@ -74,9 +78,9 @@ impl Stage {
 
     /// Waits for what it says next.
     pub(super) fn hear(&self, deadline: Option<Instant>) -> Result<Said> {
-        await_readable(&[self.control.as_fd()], deadline)?;
+        await_readable(&[self.socket()], deadline)?;
         let mut bytes = [0; REPORT_BYTES];
-        match socket::receive(self.control.as_fd(), &mut bytes) {
+        match socket::receive(self.socket(), &mut bytes) {
             // It has ended without reading the plan.
             Err(Errno::ECONNRESET) => Ok(Said::End),
             Err(errno) => Err(Error::system("receive from the init's first stage", errno)),
@@ -109,8 +113,9 @@ impl Stage {
 
 impl Drop for Stage {
     fn drop(&mut self) {
-        // It may still wait for its plan.
+        // It may still wait for its plan, and a filter around this process may deny the signal.
+        self.control = None;
         self.kill();
-        process::reap(&self.pidfd);
+        process::wait(self.pidfd.as_fd(), false).ok();
     }
 }

@@ -210,9 +210,15 @@ fn configured(
 /// The configured context of a new sysfs, which shows the network namespace that this process is in now.
 pub fn sysfs_context() -> Step<i32> {
     let context = call!(common::FSOPEN, c"sysfs".as_ptr(), CLOEXEC).at(Detail::Fsopen)? as i32;
-    set(context, c"source", c"sysfs")?;
-    call!(common::FSCONFIG, context, FSCONFIG_CMD_CREATE, 0, 0, 0).at(Detail::FsconfigCreate)?;
-    Ok(context)
+    let configured = set(context, c"source", c"sysfs")
+        .and_then(|()| call!(common::FSCONFIG, context, FSCONFIG_CMD_CREATE, 0, 0, 0).at(Detail::FsconfigCreate));
+    match configured {
+        Ok(_) => Ok(context),
+        Err(failure) => {
+            file::close(context);
+            Err(failure)
+        }
+    }
 }
 
 /// `MountContext`.
