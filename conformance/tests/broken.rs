@@ -77,7 +77,7 @@ const FAULTS: &[(&str, &[&str])] = &[
     ("drop /linux intelRdt", &["rdt-missing"]),
     ("reverse /mounts", &["mount-listed-order"]),
     ("set /process/terminal false", &["process-terminal-streams"]),
-    ("drop /linux/resources pids", &["create-limits"]),
+    ("drop /linux resources", &["create-limits"]),
     ("mute start", &["start-runs-program", "create-waits", "start-unknown-id"]),
     ("mute kill", &["kill-sends-signal", "kill-stopped"]),
     ("mute delete", &["delete-stopped", "delete-running", "delete-reuse"]),

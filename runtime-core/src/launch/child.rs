@@ -225,6 +225,18 @@ impl<'a> Child<'a> {
         }
     }
 
+    /// The error to tell when a step of the caller's own has failed: that of stage 0 or of the init, if one of them failed
+    /// before.
+    pub(super) fn first_reason(&mut self, error: Error) -> Error {
+        if let Err(first) = self.init() {
+            return first;
+        }
+        match await_readable(&[self.socket.as_fd()], Some(Instant::now())) {
+            Ok(_) => self.next().err().unwrap_or(error),
+            Err(_) => error,
+        }
+    }
+
     /// The error for an init that is not there and will not be.
     fn without_init(&self) -> Error {
         Error::new(ErrorKind::System, "start the container's init").reason("its first stage has ended")

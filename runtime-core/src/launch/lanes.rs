@@ -40,14 +40,32 @@ pub(crate) trait ParentLane {
 /// Runs the parent lane to its end.
 pub(crate) fn run(plan: &LaunchPlan, child: &mut Child<'_>, lane: &mut dyn ParentLane) -> Result<()> {
     plan.parent.iter().try_for_each(|op| {
-        // What the init said has its own, and its clone is before all of them.
-        step(plan, op, child, lane).map_err(|error| match (error.launch_frame(), frame(plan, op)) {
-            (None, Some(frame)) if !error.is_of("clone3") => error.frame(frame),
-            _ => error,
+        step(plan, op, child, lane).map_err(|error| {
+            let error = if is_callers(op) { child.first_reason(error) } else { error };
+            // What the init said has its own frame, and its clone is before all of them.
+            match (error.launch_frame(), frame(plan, op)) {
+                (None, Some(frame)) if !error.is_of("clone3") => error.frame(frame),
+                _ => error,
+            }
         })?;
         child.mark(|| op.explain());
         Ok(())
     })
+}
+
+/// Whether the caller does it alone, without a word from the init.
+fn is_callers(op: &ParentOp) -> bool {
+    match op {
+        ParentOp::StartUnit
+        | ParentOp::JoinCgroup
+        | ParentOp::ApplyLimits
+        | ParentOp::AttachDevices
+        | ParentOp::JoinResctrl
+        | ParentOp::Rlimit { .. }
+        | ParentOp::OomScoreAdj { .. }
+        | ParentOp::Scheduler { .. } => true,
+        ParentOp::Follow | ParentOp::LetRun | ParentOp::Answer(_) => false,
+    }
 }
 
 /// Where a failure belongs to, in runc's words.

@@ -31,7 +31,9 @@ impl Table {
     /// there: libseccomp gives runc a pseudo number for them.
     pub(super) fn see(&mut self, row: &Row, multiplexed: bool) {
         let number = row.numbers[self.architecture as usize];
-        if number > 0 && !(multiplexed && self.architecture == Architecture::X86) {
+        // With its bit, the number 0 of x32 is above 0.
+        let least = if self.architecture == Architecture::X32 { 0 } else { 1 };
+        if number >= least && !(multiplexed && self.architecture == Architecture::X86) {
             self.last = self.last.max(Some(number as u32));
         }
     }

@@ -256,6 +256,17 @@ fn flags_and_listener() {
     assert_eq!((useless.flags(), useless.warnings().len()), (0, 1));
 }
 
+/// The number 0 of x32 has its bit: it is a number that the profile names.
+#[test]
+fn a_profile_of_the_first_call_alone() {
+    let filter = filter(
+        r#"{"defaultAction": "SCMP_ACT_KILL", "architectures": ["SCMP_ARCH_X86_64", "SCMP_ARCH_X32"],
+            "syscalls": [{"names": ["read"], "action": "SCMP_ACT_ALLOW"}]}"#,
+    );
+    assert_eq!(filter.verdict(&call(0x4000_0001, &[])), 0x0005_0026);
+    assert_eq!(filter.verdict(&call(1, &[])), 0);
+}
+
 #[test]
 fn text_and_bytes() {
     let filter = filter(
