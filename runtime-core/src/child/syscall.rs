@@ -11,6 +11,23 @@ use core::arch::asm;
 /// The result of a system call: its value, or the errno.
 pub type Result = core::result::Result<usize, i32>;
 
+/// `struct clone_args` of clone3(2).
+#[repr(C)]
+#[derive(Default)]
+pub struct CloneArgs {
+    pub flags: u64,
+    pub pidfd: u64,
+    pub child_tid: u64,
+    pub parent_tid: u64,
+    pub exit_signal: u64,
+    pub stack: u64,
+    pub stack_size: u64,
+    pub tls: u64,
+    pub set_tid: u64,
+    pub set_tid_size: u64,
+    pub cgroup: u64,
+}
+
 /// Calls the kernel.
 ///
 /// # Safety

@@ -14,6 +14,7 @@ use super::failure::{NO_REAPER, NO_ROOM};
 use super::kid::{DESCRIPTORS, Give, Orders, kid};
 use crate::child::ops::Slot;
 use crate::child::report::Detail;
+use crate::child::syscall::CloneArgs;
 use crate::error::{Error, Result};
 use crate::sys::process;
 
@@ -38,23 +39,6 @@ pub(super) struct Request<'a> {
 #[derive(Debug)]
 pub(super) struct Cloned {
     pub(super) pidfd: OwnedFd,
-}
-
-/// `struct clone_args`.
-#[repr(C)]
-#[derive(Default)]
-struct CloneArgs {
-    flags: u64,
-    pidfd: u64,
-    child_tid: u64,
-    parent_tid: u64,
-    exit_signal: u64,
-    stack: u64,
-    stack_size: u64,
-    tls: u64,
-    set_tid: u64,
-    set_tid_size: u64,
-    cgroup: u64,
 }
 
 /// Set when this process was refused its own descriptors by pidfd_getfd(2): Yama, a seccomp filter or an undumpable

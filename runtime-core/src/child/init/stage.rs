@@ -6,7 +6,7 @@
 
 use crate::child::ops::{Maps, Slice, Slot, Str};
 use crate::child::report::{Detail, Report};
-use crate::child::syscall::{common, nr};
+use crate::child::syscall::{CloneArgs, common, nr};
 use crate::file::{self, AT_EMPTY_PATH, AT_FDCWD, O_CLOEXEC, O_DIRECTORY, O_PATH, O_WRONLY};
 use crate::{At, Failure, Init, Lane, PR_SET_DUMPABLE, Step, call, errno, mount, namespace, sync};
 
@@ -21,23 +21,6 @@ const SIGKILL: usize = 9;
 const P_PIDFD: usize = 3;
 const WEXITED: usize = 4;
 const WALL: usize = 0x4000_0000;
-
-/// `struct clone_args`.
-#[repr(C)]
-#[derive(Default)]
-struct CloneArgs {
-    flags: u64,
-    pidfd: u64,
-    child_tid: u64,
-    parent_tid: u64,
-    exit_signal: u64,
-    stack: u64,
-    stack_size: u64,
-    tls: u64,
-    set_tid: u64,
-    set_tid_size: u64,
-    cgroup: u64,
-}
 
 /// `CloneInit`. Both processes come back; the one that is the init goes on with the init's operations.
 pub fn clone_init(init: &mut Init, flags: u64, maps: Maps) -> Step {
