@@ -125,7 +125,7 @@ fn masked_and_readonly_paths() {
 }
 
 /// The root as a read-only path, by its name, by a link and by dots: the root itself is read-only with all
-/// below it, for the program and for who joins it; nothing of that is silent.
+/// below it, for the program and for a process that joins it. Nothing of that is silent.
 #[test]
 fn a_readonly_path_that_is_the_root() {
     if !privileged() {

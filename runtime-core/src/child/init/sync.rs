@@ -39,6 +39,13 @@ struct Message {
     flags: i32,
 }
 
+impl Message {
+    /// One vector, and control data unless that is null.
+    fn new(vector: *mut IoVec, control: *mut c_void, control_len: usize) -> Self {
+        Self { name: core::ptr::null_mut(), name_len: 0, vectors: vector, vector_count: 1, control, control_len, flags: 0 }
+    }
+}
+
 /// How many descriptors one message carries at most, but for the first one to stage 0.
 pub const DESCRIPTORS: usize = 4;
 
@@ -80,16 +87,8 @@ fn send_bytes(socket: i32, bytes: &[u8], fds: &[i32]) -> Step {
     let count = fds.len().min(DESCRIPTORS);
     let mut rights = Rights { len: rights_len(count), level: SOL_SOCKET, kind: SCM_RIGHTS, fds: [-1; DESCRIPTORS] };
     rights.fds[..count].copy_from_slice(&fds[..count]);
-    let message = Message {
-        name: core::ptr::null_mut(),
-        name_len: 0,
-        vectors: &raw mut vector,
-        vector_count: 1,
-        control: if count > 0 { (&raw mut rights).cast() } else { core::ptr::null_mut() },
-        // As CMSG_SPACE(3): the data takes whole words.
-        control_len: if count > 0 { 16 + (4 * count).next_multiple_of(8) } else { 0 },
-        flags: 0,
-    };
+    // As CMSG_SPACE(3): the data takes whole words.
+    let message = Message::new(&raw mut vector, if count > 0 { (&raw mut rights).cast() } else { core::ptr::null_mut() }, if count > 0 { 16 + (4 * count).next_multiple_of(8) } else { 0 });
     call!(nr::SENDMSG, socket, &raw const message, MSG_NOSIGNAL).at(Detail::Send).map(drop)
 }
 
@@ -106,15 +105,7 @@ pub fn receive_many(socket: i32, fds: &mut [i32; Slot::INHERITED]) -> Step<Optio
     let mut bits = 0u64;
     let mut vector = IoVec { base: (&raw mut bits).cast(), len: size_of::<u64>() };
     let mut rights = Many { len: 0, level: 0, kind: 0, fds: [-1; Slot::INHERITED] };
-    let mut message = Message {
-        name: core::ptr::null_mut(),
-        name_len: 0,
-        vectors: &raw mut vector,
-        vector_count: 1,
-        control: (&raw mut rights).cast(),
-        control_len: size_of::<Many>(),
-        flags: 0,
-    };
+    let mut message = Message::new(&raw mut vector, (&raw mut rights).cast(), size_of::<Many>());
     let received = loop {
         match call!(nr::RECVMSG, socket, &raw mut message, MSG_CMSG_CLOEXEC) {
             Err(errno::EINTR) => {}
@@ -139,15 +130,7 @@ fn receive_message(socket: i32, mut looks: u32) -> Step<Option<(u8, Rights)>> {
     let mut byte = 0u8;
     let mut vector = IoVec { base: (&raw mut byte).cast(), len: 1 };
     let mut rights = Rights { len: 0, level: 0, kind: 0, fds: [-1; DESCRIPTORS] };
-    let mut message = Message {
-        name: core::ptr::null_mut(),
-        name_len: 0,
-        vectors: &raw mut vector,
-        vector_count: 1,
-        control: (&raw mut rights).cast(),
-        control_len: size_of::<Rights>(),
-        flags: 0,
-    };
+    let mut message = Message::new(&raw mut vector, (&raw mut rights).cast(), size_of::<Rights>());
     loop {
         let wait = if looks > 0 { MSG_DONTWAIT } else { 0 };
         match call!(nr::RECVMSG, socket, &raw mut message, MSG_CMSG_CLOEXEC | wait) {
