@@ -4,7 +4,6 @@
 
 mod bundle;
 pub mod cgroup;
-mod child;
 mod confinement;
 mod container;
 mod error;

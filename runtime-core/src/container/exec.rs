@@ -7,7 +7,6 @@ use nix::errno::Errno;
 use super::create::START_FRAME;
 use super::{Container, unit};
 use crate::cgroup::Cgroup;
-use crate::child::ops::Point;
 use crate::confinement::Explained;
 use crate::error::{Error, Result};
 use crate::launch::{self, Child, Inputs, ParentLane, Receiver};
@@ -16,6 +15,7 @@ use crate::process::Process;
 use crate::resctrl;
 use crate::spec::ValidProcess;
 use crate::state::{Record, State, Status, is_ending, status_and_init};
+use runtime_init::ops::Point;
 
 impl Container {
     /// Runs another process in the container; it returns when the program is executed.

@@ -13,12 +13,12 @@ use super::maps_at_clone;
 use super::stage::{END_LIMIT, Said, Stage};
 use super::times::Shared;
 use super::wait::{STEP_LIMIT, await_readable};
-use crate::child::ops::{Op, Point};
-use crate::child::report::{GO, REPORT_BYTES, Report};
 use crate::error::{Error, ErrorKind, Result};
 use crate::plan::LaunchPlan;
 use crate::sys::process::{self, Ended};
 use crate::sys::socket;
+use runtime_init::ops::{Op, Point};
+use runtime_init::report::{GO, REPORT_BYTES, Report};
 
 /// A launch under way: stage 0, and the init from when stage 0 has cloned it. Dropping it kills and reaps both, unless
 /// [`Child::keep`] has taken the init out.

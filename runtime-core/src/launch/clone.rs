@@ -12,11 +12,11 @@ use nix::errno::Errno;
 
 use super::failure::{NO_REAPER, NO_ROOM};
 use super::kid::{DESCRIPTORS, Give, Orders, kid};
-use crate::child::ops::Slot;
-use crate::child::report::Detail;
-use crate::child::syscall::CloneArgs;
 use crate::error::{Error, Result};
 use crate::sys::process;
+use runtime_init::ops::Slot;
+use runtime_init::report::Detail;
+use runtime_init::syscall::CloneArgs;
 
 /// The stack between clone3 and execveat. The code there needs less than two kilobytes.
 const STACK_BYTES: usize = 16 * 1024;

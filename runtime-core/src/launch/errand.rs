@@ -11,10 +11,10 @@ use nix::errno::Errno;
 use super::failure::{StepText, describe};
 use super::stage::{Said, Stage};
 use super::{sealed, times};
-use crate::child::ops::{Node, Op, Slot};
 use crate::error::{Error, Result};
 use crate::plan::ChildPlan;
 use crate::sys::memfd::Purpose;
+use runtime_init::ops::{Node, Op, Slot};
 
 /// How long an errand may take: a file system of a container may never answer.
 const LIMIT: Duration = Duration::from_secs(30);

@@ -7,11 +7,11 @@ use nix::errno::Errno;
 use serde::{Deserialize, Serialize};
 
 use super::clone::explain_init;
-use crate::child::ops::{Node, Op, Str};
-use crate::child::report::{Detail, Report, STEP_PRELUDE};
 use crate::error::{Error, ErrorKind};
 use crate::plan::{ChildPlan, LaunchPlan};
 use crate::sys::memfd;
+use runtime_init::ops::{Node, Op, Str};
+use runtime_init::report::{Detail, Report, STEP_PRELUDE};
 
 /// How much of a hook's output goes into an error, in bytes.
 const HOOK_OUTPUT_LIMIT: u64 = 2048;

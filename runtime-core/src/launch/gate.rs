@@ -8,9 +8,9 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::failure::{StepKind, StepText, describe};
 use super::listener::{self, Receiver};
-use crate::child::report::{GO, REPORT_BYTES, Report};
 use crate::error::{Error, ErrorKind, Result};
 use crate::sys::socket;
+use runtime_init::report::{GO, REPORT_BYTES, Report};
 
 /// A seccomp listener to hand over, and the init that it is in.
 pub(crate) struct Handover<'a> {

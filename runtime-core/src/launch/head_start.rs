@@ -4,11 +4,11 @@ use std::os::fd::OwnedFd;
 
 use super::stage::Stage;
 use super::{Inputs, base, missing_stdio, streams};
-use crate::child::ops::Op;
 use crate::error::Result;
 use crate::host::Host;
 use crate::plan::LaunchPlan;
 use crate::sys::process;
+use runtime_init::ops::Op;
 
 /// The first process of a launch, begun before its configuration has been parsed: it executes its program, and makes the
 /// network namespace that nearly every container has, while the caller parses and plans.

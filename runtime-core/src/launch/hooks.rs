@@ -15,14 +15,14 @@ use nix::sys::stat::{Mode, SFlag, fstat};
 
 use super::failure::{hook_operation, killed_by, printed};
 use super::sealed;
-use crate::call;
-use crate::child::syscall::{common, nr};
 use crate::error::{Error, ErrorKind, Result};
 use crate::spec::{Hook, hook};
 use crate::state::State;
 use crate::sys::memfd::{self, Purpose};
 use crate::sys::process::{self, Ended};
 use crate::sys::{retry, socket};
+use runtime_init::call;
+use runtime_init::syscall::{common, nr};
 
 /// The state as a memory file: every hook reads it as its standard input, and none can block us by
 /// not reading.

@@ -6,12 +6,11 @@ use nix::errno::Errno;
 use nix::fcntl::{OFlag, openat};
 use nix::sys::stat::{Mode, fchmod};
 
+use runtime_init::IMAGE;
+
 use crate::error::{Error, Result};
 use crate::sys::memfd::{self, Purpose};
 use crate::sys::mount;
-
-/// The tiny init, compiled by `build.rs`.
-static INIT: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/init"));
 
 /// The program that a process of a container starts as: in memory, so that the host's runtime file
 /// is never reachable from a container (CVE-2019-5736).
@@ -26,8 +25,8 @@ impl InitImage {
     /// Makes the memory file; where the machine has none that may be executed (vm.memfd_noexec=2), a
     /// file on a tmpfs that is mounted nowhere.
     pub(super) fn new() -> Result<Self> {
-        match sealed(INIT, Purpose::Program) {
-            Err(error) if error.raw_errno() == Some(Errno::EACCES) => mounted(INIT).map(Self),
+        match sealed(IMAGE, Purpose::Program) {
+            Err(error) if error.raw_errno() == Some(Errno::EACCES) => mounted(IMAGE).map(Self),
             other => other.map(Self),
         }
     }
@@ -97,7 +96,7 @@ mod tests {
 
     #[test]
     fn the_init_is_small() {
-        assert!(INIT.len() < 100 * 1024, "{} bytes", INIT.len());
+        assert!(IMAGE.len() < 100 * 1024, "{} bytes", IMAGE.len());
     }
 
     /// Control: a tmpfs that was not made read-only takes the same.

@@ -3,10 +3,10 @@
 //!
 //! It is in the caller's cgroup and namespaces, and the caller's thread waits for its execveat (CLONE_VFORK).
 
-use crate::call;
-use crate::child::ops::Slot;
-use crate::child::report::Detail;
-use crate::child::syscall::{common, nr};
+use runtime_init::call;
+use runtime_init::ops::Slot;
+use runtime_init::report::Detail;
+use runtime_init::syscall::{common, nr};
 
 const F_DUPFD_CLOEXEC: usize = 1030;
 const F_GETFD: usize = 1;

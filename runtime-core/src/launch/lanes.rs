@@ -4,10 +4,10 @@ use std::os::fd::{AsRawFd, OwnedFd};
 
 use super::failure::{NETWORK_FRAME, init_frame, scheduler_error};
 use super::{Child, idmap};
-use crate::child::ops::Point;
 use crate::error::{Error, Result};
 use crate::plan::{LaunchPlan, ParentOp};
 use crate::sys::process;
+use runtime_init::ops::Point;
 
 /// What the parent lane needs from the container that is being made.
 pub(crate) trait ParentLane {

@@ -13,12 +13,12 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll, ppoll};
 use nix::sys::time::TimeSpec;
 use serde::Serialize;
 
-use crate::child::ops::HANDOVER;
 use crate::error::{Error, ErrorKind, Result};
 use crate::spec::{Agent, ValidSpec};
 use crate::state::{OCI_VERSION, State, Status};
 use crate::sys::seccomp::{answer_notification, is_listener, receive_notification};
 use crate::sys::{process, retry, socket};
+use runtime_init::ops::HANDOVER;
 
 const ORIGIN: &str = "linux.seccomp.listenerPath";
 

@@ -41,12 +41,12 @@ pub(crate) use listener::Receiver;
 pub(crate) use net_devices::{Moved, give as give_net_devices, require as require_net_devices};
 pub(crate) use undo::Guard;
 
-use crate::child::ops::{Op, Slot};
 use crate::error::{Error, Result};
 use crate::plan::{Join, LaunchPlan};
 use crate::sys::memfd::Purpose;
 use crate::sys::{namespace, process, socket};
 use crate::timings::Timings;
+use runtime_init::ops::{Op, Slot};
 use stage::Stage;
 use times::Shared;
 

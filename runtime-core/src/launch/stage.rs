@@ -8,11 +8,11 @@ use nix::errno::Errno;
 use super::clone::{self, Request};
 use super::image::InitImage;
 use super::wait::await_readable;
-use crate::child::ops::Slot;
-use crate::child::report::{REPORT_BYTES, Report};
 use crate::error::{Error, ErrorKind, Result};
 use crate::sys::process::{self, Ended};
 use crate::sys::socket;
+use runtime_init::ops::Slot;
+use runtime_init::report::{REPORT_BYTES, Report};
 
 /// How long the end of a process is waited for that ends by itself, or has been killed.
 pub(super) const END_LIMIT: Duration = Duration::from_secs(10);

@@ -6,11 +6,11 @@ use std::sync::Arc;
 use nix::errno::Errno;
 use nix::sys::uio::pread;
 
-use crate::child::ops::Shared as Layout;
 use crate::error::{Error, Result};
 use crate::plan::LaunchPlan;
 use crate::sys::memfd::{self, Purpose};
 use crate::timings::{Lane, Mark, Timings};
+use runtime_init::ops::Shared as Layout;
 
 /// The shared memory of one launch.
 #[derive(Debug)]

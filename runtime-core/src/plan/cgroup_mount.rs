@@ -3,9 +3,9 @@
 use super::lanes::{Context, Lanes, Tree};
 use super::rootfs::{finish, place};
 use crate::cgroup::{Mode, Place, Version};
-use crate::child::ops::{Node, Op};
 use crate::error::Result;
 use crate::spec::{Kind, Mount, mount_options as attribute};
+use runtime_init::ops::{Node, Op};
 
 /// Where the host has its cgroup file systems.
 const HOST: &str = "/sys/fs/cgroup";

@@ -1,8 +1,8 @@
 //! Device nodes and the links of /dev.
 
 use super::lanes::{Context, Lanes};
-use crate::child::ops::Op;
 use crate::spec::{Device, DeviceKind};
+use runtime_init::ops::Op;
 
 /// Devices that every container has (config-linux.md, "Default Devices").
 const DEFAULT: &[(&str, u32, u32)] = &[

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use super::lanes::{Context, Lanes};
 use super::process::Environment;
-use crate::child::ops::{Op, Point, Slice, Slot};
 use crate::spec::{Hook, hook};
+use runtime_init::ops::{Op, Point, Slice, Slot};
 
 /// The wait for the hooks of the parent, and for the state that hooks of the child read.
 pub(super) fn runtime_hooks(lanes: &mut Lanes, context: Context<'_>) {

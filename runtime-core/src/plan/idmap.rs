@@ -2,11 +2,11 @@
 
 use super::IdMaps;
 use super::lanes::Context;
-use crate::child::ops::SetGroups;
 use crate::error::{Error, Result};
 use crate::host::Host;
 use crate::plan::IdRange;
 use crate::spec::{Kind, ValidProcess, ValidSpec};
+use runtime_init::ops::SetGroups;
 
 /// The id maps of a new user namespace.
 pub(super) fn id_maps(context: Context<'_>) -> Result<Option<IdMaps>> {

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use crate::child::ops::{Header, MAGIC, Op, Parameter, Slice, Str};
+use runtime_init::ops::{Header, MAGIC, Op, Parameter, Slice, Str};
 
 /// Where an operation came from: its place in `config.json`, if it has one.
 pub(crate) type Origin = Option<Box<str>>;

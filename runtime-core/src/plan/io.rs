@@ -2,9 +2,9 @@
 
 use super::lanes::{Context, Lanes};
 use super::rootfs;
-use crate::child::ops::Op;
 use crate::error::Result;
 use crate::spec::{Mount, MountOptions, ValidProcess, set_variable};
+use runtime_init::ops::Op;
 
 /// Where the directory of the notify socket is in the container.
 const NOTIFY: &str = "/run/notify";

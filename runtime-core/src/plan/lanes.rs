@@ -5,10 +5,10 @@ use std::path::Path;
 
 use super::image::Origin;
 use super::{ChildPlan, MountIdMap, ParentOp};
-use crate::child::ops::{Op, Point, Slot};
 use crate::host::Host;
 use crate::plan::{CreateOptions, IdRange};
 use crate::spec::{Kind, Namespaces, ValidSpec};
+use runtime_init::ops::{Op, Point, Slot};
 
 /// What every subject of a plan for `create` may look at.
 #[derive(Clone, Copy)]

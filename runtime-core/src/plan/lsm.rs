@@ -1,10 +1,10 @@
 //! Labels of security modules.
 
 use super::lanes::Lanes;
-use crate::child::ops::Op;
 use crate::error::{Error, ErrorKind, Result};
 use crate::host::Host;
 use crate::spec::ValidProcess;
+use runtime_init::ops::Op;
 
 /// The labels that the program gets with execve(2).
 pub(super) fn labels(lanes: &mut Lanes, process: &ValidProcess, host: &Host) -> Result<()> {

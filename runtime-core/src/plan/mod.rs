@@ -25,10 +25,10 @@ mod scheduler;
 mod seccomp;
 mod sysctl;
 
-use crate::child::ops::{Point, Slot};
 use crate::error::Result;
 use crate::host::Host;
 use crate::spec::{ValidProcess, ValidSpec};
+use runtime_init::ops::{Point, Slot};
 
 pub(crate) use image::ChildPlan;
 pub use options::{CreateOptions, ExecOptions, ExecveFailure};

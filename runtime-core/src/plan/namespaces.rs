@@ -3,8 +3,8 @@
 use super::lanes::{Context, Lanes};
 use super::{Join, ParentOp};
 use crate::cgroup::Mode;
-use crate::child::ops::{Maps, Op, Point, Slice, Slot};
 use crate::spec::{Kind, Namespace};
+use runtime_init::ops::{Maps, Op, Point, Slice, Slot};
 
 /// How the namespaces of a container come to be.
 #[derive(Debug)]

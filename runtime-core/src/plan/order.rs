@@ -10,10 +10,10 @@ use super::{
     scheduler, seccomp, sysctl,
 };
 use crate::cgroup::Mode;
-use crate::child::ops::{Maps, Op, Point, RootSwitch, Slot};
 use crate::error::{Error, Result};
 use crate::host::Host;
 use crate::spec::{CapabilitySets, Kind, ValidProcess, ValidSpec};
+use runtime_init::ops::{Maps, Op, Point, RootSwitch, Slot};
 
 /// The plan of `create` and `run`.
 pub(super) fn create(spec: &ValidSpec, host: &Host, options: &CreateOptions) -> Result<LaunchPlan> {

@@ -5,8 +5,8 @@ use std::collections::HashSet;
 use super::ExecveFailure;
 use super::caps::Granted;
 use super::lanes::Lanes;
-use crate::child::ops::{Op, SetGroups};
 use crate::spec::{CapabilitySets, ValidProcess};
+use runtime_init::ops::{Op, SetGroups};
 
 /// NAME_MAX: the longest name in a directory, in bytes.
 const NAME_LIMIT: usize = 255;

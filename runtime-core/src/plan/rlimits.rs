@@ -5,8 +5,8 @@
 
 use super::ParentOp;
 use super::lanes::Lanes;
-use crate::child::ops::Op;
 use crate::spec::ValidProcess;
+use runtime_init::ops::Op;
 
 /// Who sets limits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

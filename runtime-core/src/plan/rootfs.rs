@@ -6,9 +6,9 @@ use super::MountIdMap;
 use super::cgroup_mount;
 use super::lanes::{Context, Lanes, Tree};
 use super::overlay;
-use crate::child::ops::{Node, Op, RootSwitch, Slot};
 use crate::error::{Error, ErrorKind, Result};
 use crate::spec::{Kind, Mount, mount_options as attribute};
+use runtime_init::ops::{Node, Op, RootSwitch, Slot};
 
 /// Clones the tree of the root and opens it.
 pub(super) fn open_root(lanes: &mut Lanes, context: Context<'_>) {

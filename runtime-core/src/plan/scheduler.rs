@@ -2,8 +2,8 @@
 
 use super::ParentOp;
 use super::lanes::Lanes;
-use crate::child::ops::{Op, Slice};
 use crate::spec::{MemoryPolicy, Scheduler, ValidProcess};
+use runtime_init::ops::{Op, Slice};
 
 /// Size of `struct sched_attr` with its clamps (linux/sched/types.h).
 const SCHED_ATTR_BYTES: u32 = 56;

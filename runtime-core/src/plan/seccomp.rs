@@ -1,10 +1,10 @@
 //! The system call filter.
 
 use super::lanes::Lanes;
-use crate::child::ops::Op;
 use crate::error::Result;
 use crate::seccomp::{Architecture, Call, FLAG_TSYNC, Filter};
 use crate::spec::ValidSpec;
+use runtime_init::ops::Op;
 
 const ORIGIN: &str = "linux.seccomp";
 const LISTENER: &str = "linux.seccomp.listenerPath";

@@ -1,7 +1,7 @@
 //! Kernel parameters of the container's namespaces, and its names.
 
 use super::lanes::{Context, Lanes};
-use crate::child::ops::Op;
+use runtime_init::ops::Op;
 
 /// hostname, domainname, then linux.sysctl.
 pub(super) fn names_and_sysctls(lanes: &mut Lanes, context: Context<'_>) {

@@ -10,9 +10,9 @@
 
 use super::emit::{JUMP_EQ, LOAD, RETURN};
 use super::{Architecture, Filter, Instruction, OFFSET_ARCH, OFFSET_ARGUMENTS, OFFSET_NUMBER, action};
-use crate::child::ops::HANDOVER;
-use crate::child::syscall::nr::SCHED_YIELD;
 use crate::error::{Error, ErrorKind, Result};
+use runtime_init::ops::HANDOVER;
+use runtime_init::syscall::nr::SCHED_YIELD;
 
 /// The kernel's limit (`BPF_MAXINSNS`).
 const MAX_INSTRUCTIONS: usize = 4096;

@@ -1,6 +1,6 @@
 //! Views of plain data as bytes.
 
-use crate::child::ops::Op;
+use runtime_init::ops::Op;
 
 /// The memory of the operations, as the init maps it. Padding bytes are whatever they are in
 /// memory; the init never reads them.

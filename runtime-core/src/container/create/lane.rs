@@ -6,12 +6,12 @@ use super::super::unit::Starting;
 use super::CreatePlan;
 use crate::cgroup::systemd::Unit;
 use crate::cgroup::{Cgroup, Directory, Mode};
-use crate::child::ops::Point;
 use crate::error::Result;
 use crate::launch::{self, Moved, ParentLane};
 use crate::resctrl::Place;
 use crate::spec::Kind;
 use crate::state::{Entry, Identity, Record, State, Status};
+use runtime_init::ops::Point;
 
 /// The parent lane of a create.
 pub(super) struct Lane<'a> {

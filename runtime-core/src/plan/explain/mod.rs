@@ -4,7 +4,7 @@ mod lanes;
 mod text;
 
 use super::{ChildPlan, caps};
-use crate::child::ops::{Op, Parameter, RootSwitch, Slice, Slot, Str};
+use runtime_init::ops::{Op, Parameter, RootSwitch, Slice, Slot, Str};
 use text::{
     all, attribute_texts, bits, changes, in_brackets, namespaces, node_text, plain, point_text, propagation,
     rlimit_text, scheduler_text, set_text, slot_text,

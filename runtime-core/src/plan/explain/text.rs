@@ -1,8 +1,8 @@
 //! The words for flags, sets and limits.
 
-use crate::child::ops::{Op, Point, Slot};
 use crate::plan::caps;
 use crate::spec::{Kind, mount_options as attribute};
+use runtime_init::ops::{Op, Point, Slot};
 
 /// Operations without arguments.
 pub(super) fn plain(op: &Op) -> &'static str {

@@ -8,11 +8,11 @@ mod process;
 
 use serde_json::{Value, json};
 
-use crate::child::ops::{Op, Slot};
 use crate::error::Result;
 use crate::host::Host;
 use crate::plan::{CreateOptions, LaunchPlan, ParentOp};
 use crate::spec::{ValidSpec, default_spec};
+use runtime_init::ops::{Op, Slot};
 
 fn default() -> Value {
     serde_json::to_value(default_spec(None, true).unwrap()).unwrap()

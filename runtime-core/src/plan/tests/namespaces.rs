@@ -4,9 +4,9 @@ use caps::Capability;
 use serde_json::json;
 
 use super::{has, in_order, lines, lines_on, plan_on, with_namespaces, with_user_namespace};
-use crate::child::ops::{Op, SetGroups};
 use crate::error::ErrorKind;
 use crate::host::{Host, OwnCapabilities};
+use runtime_init::ops::{Op, SetGroups};
 
 #[test]
 fn a_new_user_namespace_gets_its_trees_from_stage_0() {

@@ -3,10 +3,10 @@
 use serde_json::{Value, json};
 
 use super::{default, has, lines, options, plan_on, valid};
-use crate::child::ops::Op;
 use crate::error::ErrorKind;
 use crate::host::{Host, OwnCapabilities};
 use crate::plan::LaunchPlan;
+use runtime_init::ops::Op;
 
 #[test]
 fn labels_need_their_module() {

@@ -1,19 +1,19 @@
 //! Device nodes and links below the root.
 
-use crate::child::ops::{Slot, Str};
-use crate::child::report::Detail;
-use crate::child::syscall::{common, nr};
-use crate::file::{self, AT_FDCWD, O_CLOEXEC};
-use crate::{At, Failure, Init, Step, call, errno, mount};
+use crate::ops::{Slot, Str};
+use crate::program::file::{self, AT_FDCWD, O_CLOEXEC};
+use crate::program::{At, Failure, Init, Step, call, errno, mount};
+use crate::report::Detail;
+use crate::syscall::{common, nr};
 
 /// A node to make.
-pub struct Node {
-    pub path: Str,
-    pub mode: u32,
-    pub device: u64,
-    pub uid: u32,
-    pub gid: u32,
-    pub bind: bool,
+pub(crate) struct Node {
+    pub(crate) path: Str,
+    pub(crate) mode: u32,
+    pub(crate) device: u64,
+    pub(crate) uid: u32,
+    pub(crate) gid: u32,
+    pub(crate) bind: bool,
 }
 
 impl Node {
@@ -36,7 +36,7 @@ impl Node {
 }
 
 /// `MakeDevice`.
-pub fn make(init: &mut Init, node: &Node) -> Step {
+pub(crate) fn make(init: &mut Init, node: &Node) -> Step {
     let path = file::relative(init.plan.text(node.path));
     let (parent, name) = parent(init, path)?;
     match node.bind {
@@ -47,7 +47,7 @@ pub fn make(init: &mut Init, node: &Node) -> Step {
 
 /// The directory of the last node or link, which [`Init`] holds until an operation comes that is neither: nearly
 /// all are in /dev.
-pub struct Directory {
+pub(crate) struct Directory {
     path: &'static [u8],
     fd: i32,
 }
@@ -98,7 +98,8 @@ fn bind(init: &Init, node: &Node, parent: i32, name: &'static core::ffi::CStr) -
         return Ok(());
     }
     let host = init.plan.text(node.path);
-    let tree = call!(common::OPEN_TREE, AT_FDCWD, host.as_ptr(), OPEN_TREE_CLONE | O_CLOEXEC).at(Detail::OpenTree)? as i32;
+    let tree = call!(common::OPEN_TREE, AT_FDCWD, host.as_ptr(), OPEN_TREE_CLONE | O_CLOEXEC)
+        .at(Detail::OpenTree)? as i32;
     let bound = bind_tree(node, tree, parent, name);
     file::close(tree);
     bound
@@ -118,7 +119,7 @@ fn bind_tree(node: &Node, tree: i32, parent: i32, name: &'static core::ffi::CStr
 }
 
 /// `MakeSymlink`.
-pub fn symlink(init: &mut Init, path: Str, target: Str, keep: bool) -> Step {
+pub(crate) fn symlink(init: &mut Init, path: Str, target: Str, keep: bool) -> Step {
     let path = file::relative(init.plan.text(path));
     let target = init.plan.text(target);
     let (parent, name) = parent(init, path)?;
@@ -129,10 +130,11 @@ pub fn symlink(init: &mut Init, path: Str, target: Str, keep: bool) -> Step {
 }
 
 /// Makes a link below the root that is equal to `link`, a descriptor of one; an equal one is left.
-pub fn copy_symlink(root: i32, path: &'static core::ffi::CStr, link: i32) -> Step {
+pub(crate) fn copy_symlink(root: i32, path: &'static core::ffi::CStr, link: i32) -> Step {
     let mut text = [0u8; 512];
     // The last byte stays NUL.
-    let len = call!(nr::READLINKAT, link, c"".as_ptr(), text.as_mut_ptr(), text.len() - 1).at(Detail::Read)?;
+    let len =
+        call!(nr::READLINKAT, link, c"".as_ptr(), text.as_mut_ptr(), text.len() - 1).at(Detail::Read)?;
     if len == text.len() - 1 {
         return Err(Failure { errno: errno::ENAMETOOLONG, detail: Detail::TooLong as u32 });
     }
@@ -154,4 +156,3 @@ fn links_to(parent: i32, name: &core::ffi::CStr, target: &[u8]) -> bool {
         Err(_) => false,
     }
 }
-

@@ -2,43 +2,43 @@
 
 use core::ffi::CStr;
 
-use crate::child::ops::{Slot, Str};
-use crate::child::report::Detail;
-use crate::child::syscall::{common, nr};
-use crate::{At, Failure, Init, Step, call, errno};
+use crate::ops::{Slot, Str};
+use crate::program::{At, Failure, Init, Step, call, errno};
+use crate::report::Detail;
+use crate::syscall::{common, nr};
 
-pub const O_WRONLY: usize = 1;
-pub const O_RDWR: usize = 2;
-pub const O_CREAT: usize = 0o100;
-pub const O_EXCL: usize = 0o200;
-pub const O_NOCTTY: usize = 0o400;
-pub const O_NONBLOCK: usize = 0o4000;
+pub(crate) const O_WRONLY: usize = 1;
+pub(crate) const O_RDWR: usize = 2;
+pub(crate) const O_CREAT: usize = 0o100;
+pub(crate) const O_EXCL: usize = 0o200;
+pub(crate) const O_NOCTTY: usize = 0o400;
+pub(crate) const O_NONBLOCK: usize = 0o4000;
 #[cfg(target_arch = "x86_64")]
-pub const O_DIRECTORY: usize = 0o200000;
+pub(crate) const O_DIRECTORY: usize = 0o200000;
 #[cfg(target_arch = "x86_64")]
-pub const O_NOFOLLOW: usize = 0o400000;
+pub(crate) const O_NOFOLLOW: usize = 0o400000;
 #[cfg(target_arch = "aarch64")]
-pub const O_DIRECTORY: usize = 0o40000;
+pub(crate) const O_DIRECTORY: usize = 0o40000;
 #[cfg(target_arch = "aarch64")]
-pub const O_NOFOLLOW: usize = 0o100000;
-pub const O_CLOEXEC: usize = 0o2000000;
-pub const O_PATH: usize = 0o10000000;
+pub(crate) const O_NOFOLLOW: usize = 0o100000;
+pub(crate) const O_CLOEXEC: usize = 0o2000000;
+pub(crate) const O_PATH: usize = 0o10000000;
 
-pub const RESOLVE_NO_XDEV: u64 = 1;
-pub const RESOLVE_NO_MAGICLINKS: u64 = 2;
-pub const RESOLVE_NO_SYMLINKS: u64 = 4;
-pub const RESOLVE_BENEATH: u64 = 8;
-pub const RESOLVE_IN_ROOT: u64 = 16;
+pub(crate) const RESOLVE_NO_XDEV: u64 = 1;
+pub(crate) const RESOLVE_NO_MAGICLINKS: u64 = 2;
+pub(crate) const RESOLVE_NO_SYMLINKS: u64 = 4;
+pub(crate) const RESOLVE_BENEATH: u64 = 8;
+pub(crate) const RESOLVE_IN_ROOT: u64 = 16;
 
-pub const AT_FDCWD: i32 = -100;
-pub const AT_EMPTY_PATH: usize = 0x1000;
-pub const AT_SYMLINK_NOFOLLOW: usize = 0x100;
+pub(crate) const AT_FDCWD: i32 = -100;
+pub(crate) const AT_EMPTY_PATH: usize = 0x1000;
+pub(crate) const AT_SYMLINK_NOFOLLOW: usize = 0x100;
 
-pub const S_IFMT: u32 = 0o170000;
-pub const S_IFDIR: u32 = 0o040000;
-pub const S_IFCHR: u32 = 0o020000;
-pub const S_IFREG: u32 = 0o100000;
-pub const S_IFLNK: u32 = 0o120000;
+pub(crate) const S_IFMT: u32 = 0o170000;
+pub(crate) const S_IFDIR: u32 = 0o040000;
+pub(crate) const S_IFCHR: u32 = 0o020000;
+pub(crate) const S_IFREG: u32 = 0o100000;
+pub(crate) const S_IFLNK: u32 = 0o120000;
 
 /// How often an EAGAIN of openat2 (a rename raced with the walk) is tried again.
 const RACE_RETRIES: u32 = 128;
@@ -54,22 +54,22 @@ struct OpenHow {
 /// What statx(2) tells, as far as the init asks.
 #[repr(C)]
 #[derive(Clone, Copy)]
-pub struct Stat {
+pub(crate) struct Stat {
     mask: u32,
     block_size: u32,
     attributes: u64,
     links: u32,
-    pub uid: u32,
-    pub gid: u32,
-    pub mode: u16,
+    pub(crate) uid: u32,
+    pub(crate) gid: u32,
+    pub(crate) mode: u16,
     pad0: u16,
-    pub inode: u64,
-    pub size: u64,
+    pub(crate) inode: u64,
+    pub(crate) size: u64,
     blocks: u64,
     attributes_mask: u64,
     times: [u64; 8],
-    pub device_major: u32,
-    pub device_minor: u32,
+    pub(crate) device_major: u32,
+    pub(crate) device_minor: u32,
     filesystem: [u32; 2],
     mount: u64,
     rest: [u64; 13],
@@ -80,28 +80,28 @@ const _: () = assert!(size_of::<Stat>() == 256);
 
 impl Stat {
     /// The type bits of the mode.
-    pub fn kind(&self) -> u32 {
+    pub(crate) fn kind(&self) -> u32 {
         self.mode as u32 & S_IFMT
     }
 
     /// Whether both are of the same file.
-    pub fn is_same_file(&self, other: &Stat) -> bool {
+    pub(crate) fn is_same_file(&self, other: &Stat) -> bool {
         (self.inode, self.filesystem) == (other.inode, other.filesystem)
     }
 
     /// Whether both are of the same file, on the same mount.
-    pub fn is_same_place(&self, other: &Stat) -> bool {
+    pub(crate) fn is_same_place(&self, other: &Stat) -> bool {
         self.is_same_file(other) && self.mount == other.mount
     }
 }
 
 /// close(2); the descriptor is gone whatever the call says.
-pub fn close(fd: i32) {
+pub(crate) fn close(fd: i32) {
     call!(nr::CLOSE, fd).ok();
 }
 
 /// openat2(2) with retries for races.
-pub fn open(dir: i32, path: &CStr, flags: usize, mode: u32, resolve: u64) -> Result<i32, i32> {
+pub(crate) fn open(dir: i32, path: &CStr, flags: usize, mode: u32, resolve: u64) -> Result<i32, i32> {
     let how = OpenHow { flags: (flags | O_CLOEXEC) as u64, mode: mode as u64, resolve };
     for _ in 0..RACE_RETRIES {
         match call!(common::OPENAT2, dir, path.as_ptr(), &raw const how, size_of::<OpenHow>()) {
@@ -113,24 +113,31 @@ pub fn open(dir: i32, path: &CStr, flags: usize, mode: u32, resolve: u64) -> Res
 }
 
 /// statx(2) of a descriptor, or of `path` in it, without following.
-pub fn stat(fd: i32, path: &CStr) -> Result<Stat, i32> {
+pub(crate) fn stat(fd: i32, path: &CStr) -> Result<Stat, i32> {
     const STATX_BASIC_STATS: usize = 0x7ff;
     const STATX_MNT_ID: usize = 0x1000;
     let mut stat = core::mem::MaybeUninit::<Stat>::zeroed();
-    call!(nr::STATX, fd, path.as_ptr(), AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW, STATX_BASIC_STATS | STATX_MNT_ID, stat.as_mut_ptr())?;
+    call!(
+        nr::STATX,
+        fd,
+        path.as_ptr(),
+        AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW,
+        STATX_BASIC_STATS | STATX_MNT_ID,
+        stat.as_mut_ptr()
+    )?;
     // SAFETY: zeroed, and any bits are a Stat.
     Ok(unsafe { stat.assume_init() })
 }
 
 /// The magic number of the file system that a descriptor is on.
-pub fn filesystem(fd: i32) -> Result<usize, i32> {
+pub(crate) fn filesystem(fd: i32) -> Result<usize, i32> {
     let mut buffer = [0usize; 16];
     call!(nr::FSTATFS, fd, buffer.as_mut_ptr())?;
     Ok(buffer[0])
 }
 
 /// A path of the plan without its leading slashes; "." for the root itself.
-pub fn relative(path: &'static CStr) -> &'static CStr {
+pub(crate) fn relative(path: &'static CStr) -> &'static CStr {
     let bytes = path.to_bytes_with_nul();
     let start = bytes.iter().position(|byte| *byte != b'/').unwrap_or(0);
     match CStr::from_bytes_with_nul(&bytes[start..]) {
@@ -140,12 +147,12 @@ pub fn relative(path: &'static CStr) -> &'static CStr {
 }
 
 /// Opens a path below the root as O_PATH; symbolic links are taken inside the root.
-pub fn in_root(root: i32, path: &CStr, flags: usize) -> Result<i32, i32> {
+pub(crate) fn in_root(root: i32, path: &CStr, flags: usize) -> Result<i32, i32> {
     open(root, path, O_PATH | flags, 0, RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS)
 }
 
 /// Opens a path below the root as O_PATH without any symbolic link.
-pub fn real(root: i32, path: &CStr, flags: usize) -> Result<i32, i32> {
+pub(crate) fn real(root: i32, path: &CStr, flags: usize) -> Result<i32, i32> {
     open(root, path, O_PATH | flags, 0, RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_SYMLINKS)
 }
 
@@ -173,13 +180,13 @@ impl Buffer {
 /// The directory is a real one: of an image whose /dev is a link elsewhere (into a volume of the
 /// host), nothing is made in that place (CVE-2026-41579). From the first missing component on, each
 /// is made by its parent's descriptor.
-pub fn real_parent(root: i32, path: &'static CStr, mode: u32) -> Step<(i32, &'static CStr)> {
+pub(crate) fn real_parent(root: i32, path: &'static CStr, mode: u32) -> Step<(i32, &'static CStr)> {
     let (head, name) = split(path)?;
     Ok((opened_or_made(root, head, mode, real)?, name))
 }
 
 /// All but the last component of a path, and that.
-pub fn split(path: &'static CStr) -> Step<(&'static [u8], &'static CStr)> {
+pub(crate) fn split(path: &'static CStr) -> Step<(&'static [u8], &'static CStr)> {
     let bytes = path.to_bytes();
     let trimmed = bytes.iter().rposition(|byte| *byte != b'/').map_or(0, |last| last + 1);
     let slash = bytes[..trimmed].iter().rposition(|byte| *byte == b'/');
@@ -194,7 +201,7 @@ pub fn split(path: &'static CStr) -> Step<(&'static [u8], &'static CStr)> {
 
 /// Opens (O_PATH) the directory `path` below the root, made with its parents when missing; links are
 /// taken inside the root.
-pub fn directory(root: i32, path: &[u8], mode: u32) -> Step<i32> {
+pub(crate) fn directory(root: i32, path: &[u8], mode: u32) -> Step<i32> {
     if path.is_empty() || path == b"." {
         return in_root(root, c".", O_DIRECTORY).at(Detail::Open);
     }
@@ -208,8 +215,9 @@ pub fn directory(root: i32, path: &[u8], mode: u32) -> Step<i32> {
 }
 
 /// Refuses a path on which a link of the container leads to nothing: what is missing would be made where the link says.
-pub fn refuse_dangling(root: i32, path: &[u8]) -> Step {
-    let ends = path.iter().enumerate().filter(|(_, byte)| **byte == b'/').map(|(at, _)| at).chain([path.len()]);
+pub(crate) fn refuse_dangling(root: i32, path: &[u8]) -> Step {
+    let ends =
+        path.iter().enumerate().filter(|(_, byte)| **byte == b'/').map(|(at, _)| at).chain([path.len()]);
     for end in ends.filter(|end| *end > 0) {
         let mut buffer = Buffer::new();
         let so_far = buffer.hold(&path[..end])?;
@@ -363,11 +371,8 @@ fn opened_or_made(root: i32, path: &[u8], mode: u32, open: Open) -> Step<i32> {
     let mut end = 0;
     for component in path.split(|byte| *byte == b'/').filter(|component| !component.is_empty()) {
         end = component.as_ptr() as usize - path.as_ptr() as usize + component.len();
-        let next = if made {
-            Err(errno::ENOENT)
-        } else {
-            open(root, buffer.hold(&path[..end])?, O_DIRECTORY)
-        };
+        let next =
+            if made { Err(errno::ENOENT) } else { open(root, buffer.hold(&path[..end])?, O_DIRECTORY) };
         let next = match next {
             Err(errno::ENOENT) => {
                 made = true;
@@ -398,7 +403,7 @@ fn open_component(parent: i32, name: &CStr) -> Step<i32> {
 }
 
 /// Opens (O_PATH) the file `path` below the root, made empty with its parents when missing.
-pub fn regular(root: i32, path: &'static CStr) -> Step<i32> {
+pub(crate) fn regular(root: i32, path: &'static CStr) -> Step<i32> {
     match in_root(root, path, 0) {
         Err(errno::ENOENT) => {}
         other => return other.at(Detail::Open),
@@ -425,7 +430,7 @@ pub fn regular(root: i32, path: &'static CStr) -> Step<i32> {
 }
 
 /// Writes all of `bytes`, in one call: what the files of procfs want.
-pub fn write_once(fd: i32, bytes: &[u8]) -> Step {
+pub(crate) fn write_once(fd: i32, bytes: &[u8]) -> Step {
     match call!(nr::WRITE, fd, bytes.as_ptr(), bytes.len()).at(Detail::Write)? {
         written if written == bytes.len() => Ok(()),
         _ => Err(Failure { errno: errno::EINVAL, detail: Detail::Write as u32 }),
@@ -433,13 +438,13 @@ pub fn write_once(fd: i32, bytes: &[u8]) -> Step {
 }
 
 /// `MakeDirectory`.
-pub fn make_directory(init: &Init, path: Str, mode: u32) -> Step {
+pub(crate) fn make_directory(init: &Init, path: Str, mode: u32) -> Step {
     close(directory(init.fd(Slot::ROOT), relative(init.plan.text(path)).to_bytes(), mode)?);
     Ok(())
 }
 
 /// `MakeWorkingDirectory`: only what is missing is made, and only that belongs to the user.
-pub fn make_working_directory(init: &Init, path: Str, uid: u32, gid: u32) -> Step {
+pub(crate) fn make_working_directory(init: &Init, path: Str, uid: u32, gid: u32) -> Step {
     let root = init.fd(Slot::ROOT);
     let path = relative(init.plan.text(path));
     match in_root(root, path, 0) {

@@ -1,20 +1,20 @@
 //! The memory that the caller sees too: pids that the kernel writes, and when each operation ended.
 
-use crate::child::ops::Shared as Layout;
-use crate::child::report::Detail;
-use crate::child::syscall::nr;
-use crate::view::View;
-use crate::{At, Failure, Step, call, errno};
+use crate::ops::Shared as Layout;
+use crate::program::view::View;
+use crate::program::{At, Failure, Step, call, errno};
+use crate::report::Detail;
+use crate::syscall::nr;
 
 /// The mapping. The caller has made the file as long as [`Layout`] says.
-pub struct Shared {
+pub(crate) struct Shared {
     words: &'static mut [u64],
     timed: bool,
 }
 
 impl Shared {
     /// Maps the memory file.
-    pub fn map(fd: i32, plan: &View) -> Step<Self> {
+    pub(crate) fn map(fd: i32, plan: &View) -> Step<Self> {
         const PROT_READ_WRITE: usize = 3;
         const MAP_SHARED: usize = 1;
         const SEEK_END: usize = 2;
@@ -30,45 +30,47 @@ impl Shared {
     }
 
     /// Where the kernel puts the pid of the init.
-    pub fn pid(&self) -> *const i32 {
+    pub(crate) fn pid(&self) -> *const i32 {
         self.words.as_ptr().cast()
     }
 
     /// Where the kernel puts the pid of the process that the init forks.
-    pub fn forked(&self) -> *const i32 {
+    pub(crate) fn forked(&self) -> *const i32 {
         self.pid().wrapping_add(1)
     }
 
     /// The pid of the process that the init has forked, or 0.
-    pub fn forked_pid(&self) -> u32 {
+    pub(crate) fn forked_pid(&self) -> u32 {
         // SAFETY: it is in the mapping; volatile, as the kernel writes it on behalf of another process.
         unsafe { self.forked().read_volatile() as u32 }
     }
 
     /// Keeps the memory out of the process that is forked next: the container sees that one, and who traced it could have
     /// the caller believe in any pid. With times, which are for people, it keeps it.
-    pub fn keep_from_fork(&self) -> Step {
+    pub(crate) fn keep_from_fork(&self) -> Step {
         const MADV_DONTFORK: usize = 10;
         if self.timed {
             return Ok(());
         }
-        call!(nr::MADVISE, self.words.as_ptr(), size_of_val(self.words), MADV_DONTFORK).at(Detail::Memory).map(drop)
+        call!(nr::MADVISE, self.words.as_ptr(), size_of_val(self.words), MADV_DONTFORK)
+            .at(Detail::Memory)
+            .map(drop)
     }
 
     /// In the forked process: the memory is not there.
-    pub fn forget(&mut self) {
+    pub(crate) fn forget(&mut self) {
         if !self.timed {
             self.words = &mut [];
         }
     }
 
     /// The init begins.
-    pub fn note_begin(&mut self) {
+    pub(crate) fn note_begin(&mut self) {
         self.put(Layout::BEGIN);
     }
 
     /// Operation `step` has ended.
-    pub fn note(&mut self, step: usize) {
+    pub(crate) fn note(&mut self, step: usize) {
         self.put(Layout::TIMES + step);
     }
 

@@ -1,11 +1,11 @@
 //! Hooks of the child lane: createContainer and startContainer.
 
-use crate::child::ops::{Slice, Slot, Str};
-use crate::child::report::{Detail, Report};
-use crate::child::syscall::{common, nr};
-use crate::exec::{Pointers, mark_from};
-use crate::file;
-use crate::{At, Failure, Init, Step, call, errno, sync};
+use crate::ops::{Slice, Slot, Str};
+use crate::program::exec::{Pointers, mark_from};
+use crate::program::file;
+use crate::program::{At, Failure, Init, Step, call, errno, sync};
+use crate::report::{Detail, Report};
+use crate::syscall::{common, nr};
 
 const SIGCHLD: usize = 17;
 const SIGKILL: usize = 9;
@@ -15,16 +15,16 @@ const POLLIN: u16 = 1;
 const CLD_EXITED: i32 = 1;
 
 /// What a hook runs.
-pub struct Hook {
-    pub path: Str,
-    pub args: Slice,
-    pub env: Slice,
-    pub home_uid: u32,
+pub(crate) struct Hook {
+    pub(crate) path: Str,
+    pub(crate) args: Slice,
+    pub(crate) env: Slice,
+    pub(crate) home_uid: u32,
 }
 
 /// `Hook`. What it prints goes to the files that were received for it, else to a memory file, which a
 /// failure carries to the parent.
-pub fn run(init: &Init, hook: &Hook, timeout: u32) -> Step {
+pub(crate) fn run(init: &Init, hook: &Hook, timeout: u32) -> Step {
     const MFD_CLOEXEC: usize = 1;
     let output = call!(nr::MEMFD_CREATE, c"hook-output".as_ptr(), MFD_CLOEXEC).at(Detail::Memory)? as i32;
     let result = run_with(init, hook, timeout, output);
@@ -52,7 +52,7 @@ fn run_with(init: &Init, hook: &Hook, timeout: u32, output: i32) -> Step {
         let streams = [state, printed(Slot::HOOK_STDOUT), printed(Slot::HOOK_STDERR)];
         let errno = become_hook(init, hook, streams).map_or_else(|errno| errno, |()| 0);
         // The parent of the hook sees the errno as the status above 128: nothing else is left.
-        crate::exit(if errno == errno::ENOENT { 127 } else { 126 });
+        crate::program::exit(if errno == errno::ENOENT { 127 } else { 126 });
     }
     wait(pid, timeout)
 }
@@ -98,7 +98,10 @@ fn wait(pid: usize, timeout: u32) -> Step {
         // The status travels in the upper half of the detail.
         (_, code, status) => {
             let signalled = if code == CLD_EXITED { 0 } else { 0x100 };
-            Err(Failure { errno: errno::EPERM, detail: Detail::HookStatus as u32 | ((status as u32 & 0xff) | signalled) << 16 })
+            Err(Failure {
+                errno: errno::EPERM,
+                detail: Detail::HookStatus as u32 | ((status as u32 & 0xff) | signalled) << 16,
+            })
         }
     }
 }
@@ -117,4 +120,3 @@ fn ends_within(pidfd: i32, timeout: u32) -> Step<bool> {
     let ready = call!(nr::PPOLL, &raw mut poll, 1, limit.as_ptr(), 0, 0).at(Detail::Wait)?;
     Ok(ready > 0)
 }
-

@@ -6,7 +6,7 @@
 use core::ffi::CStr;
 
 use crate::call;
-use crate::child::syscall::nr;
+use crate::syscall::nr;
 
 /// The exit status, runc's.
 const EXIT_REFUSED: usize = 255;
@@ -15,7 +15,7 @@ const STDERR: i32 = 2;
 const LINE: usize = 4096 + 128;
 
 /// Says why on the standard error output, as far as that takes it and the filter lets it, and exits.
-pub fn end(program: &CStr, errno: i32) -> ! {
+pub(crate) fn end(program: &CStr, errno: i32) -> ! {
     let mut line = Line { bytes: [0; LINE], len: 0 };
     line.push(b"exec ");
     line.push(program.to_bytes());
@@ -26,7 +26,7 @@ pub fn end(program: &CStr, errno: i32) -> ! {
     }
     line.push(b"\n");
     call!(nr::WRITE, STDERR, line.bytes.as_ptr(), line.len).ok();
-    crate::exit(EXIT_REFUSED)
+    crate::program::exit(EXIT_REFUSED)
 }
 
 struct Line {

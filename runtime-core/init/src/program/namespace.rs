@@ -1,14 +1,15 @@
 //! Namespaces: joining, and what a new one needs.
 
-use crate::child::ops::{Slice, Slot, Str};
-use crate::child::report::{Detail, Report};
-use crate::child::syscall::{common, nr};
-use crate::file::{
-    self, AT_FDCWD, O_CLOEXEC, O_DIRECTORY, O_PATH, O_WRONLY, RESOLVE_BENEATH, RESOLVE_NO_MAGICLINKS, RESOLVE_NO_XDEV,
+use crate::ops::{Slice, Slot, Str};
+use crate::program::file::{
+    self, AT_FDCWD, O_CLOEXEC, O_DIRECTORY, O_PATH, O_WRONLY, RESOLVE_BENEATH, RESOLVE_NO_MAGICLINKS,
+    RESOLVE_NO_XDEV,
 };
-use crate::{At, Failure, Init, Step, call, errno, process, sync};
+use crate::program::{At, Failure, Init, Step, call, errno, process, sync};
+use crate::report::{Detail, Report};
+use crate::syscall::{common, nr};
 
-pub const PROC_SUPER_MAGIC: usize = 0x9fa0;
+pub(crate) const PROC_SUPER_MAGIC: usize = 0x9fa0;
 const PROC_ROOT_INODE: u64 = 1;
 const CLONE_PARENT: usize = 0x8000;
 const CLONE_PARENT_SETTID: usize = 0x10_0000;
@@ -16,8 +17,9 @@ const CLONE_NEWTIME: usize = 0x80;
 const SIGCHLD: usize = 17;
 
 /// `OpenProc`: the host's procfs, before any mount of the container can be in the way.
-pub fn open_host_proc(init: &mut Init) -> Step {
-    let proc = call!(nr::OPENAT, AT_FDCWD, c"/proc".as_ptr(), O_PATH | O_DIRECTORY | O_CLOEXEC).at(Detail::Open)? as i32;
+pub(crate) fn open_host_proc(init: &mut Init) -> Step {
+    let proc = call!(nr::OPENAT, AT_FDCWD, c"/proc".as_ptr(), O_PATH | O_DIRECTORY | O_CLOEXEC)
+        .at(Detail::Open)? as i32;
     if is_proc_root(proc) {
         init.set(Slot::PROC, proc);
         return Ok(());
@@ -29,13 +31,13 @@ pub fn open_host_proc(init: &mut Init) -> Step {
 }
 
 /// Whether a descriptor is the root of a procfs.
-pub fn is_proc_root(fd: i32) -> bool {
+pub(crate) fn is_proc_root(fd: i32) -> bool {
     file::filesystem(fd) == Ok(PROC_SUPER_MAGIC)
         && file::stat(fd, c"").is_ok_and(|stat| stat.inode == PROC_ROOT_INODE)
 }
 
 /// A procfs that is mounted nowhere; `whole` has more than the processes.
-pub fn private_proc(whole: bool) -> Step<i32> {
+pub(crate) fn private_proc(whole: bool) -> Step<i32> {
     let context = call!(common::FSOPEN, c"proc".as_ptr(), 1).at(Detail::Fsopen)? as i32;
     if !whole {
         call!(common::FSCONFIG, context, 1, c"subset".as_ptr(), c"pid".as_ptr(), 0).at(Detail::Fsconfig)?;
@@ -48,7 +50,7 @@ pub fn private_proc(whole: bool) -> Step<i32> {
 }
 
 /// Opens a file of this process in a procfs that is known to be one.
-pub fn open_own(init: &mut Init, path: &core::ffi::CStr, flags: usize) -> Step<i32> {
+pub(crate) fn open_own(init: &mut Init, path: &core::ffi::CStr, flags: usize) -> Step<i32> {
     if init.fd(Slot::PROC) < 0 {
         let private = private_proc(false)?;
         init.set(Slot::PROC, private);
@@ -62,14 +64,14 @@ pub fn open_own(init: &mut Init, path: &core::ffi::CStr, flags: usize) -> Step<i
 }
 
 /// `JoinNamespaces`.
-pub fn join(init: &mut Init, slot: Slot, flags: u32) -> Step {
+pub(crate) fn join(init: &mut Init, slot: Slot, flags: u32) -> Step {
     call!(nr::SETNS, init.fd(slot), flags).at(Detail::Setns)?;
     init.set(slot, -1);
     Ok(())
 }
 
 /// `BecomeRoot`.
-pub fn become_root() -> Step {
+pub(crate) fn become_root() -> Step {
     call!(nr::SETRESGID, 0, 0, 0).at(Detail::Setgid)?;
     call!(nr::SETRESUID, 0, 0, 0).at(Detail::Setuid)?;
     process::not_dumpable()
@@ -77,7 +79,7 @@ pub fn become_root() -> Step {
 
 /// `TimeNamespace`: offsets can be set only while no process is in the namespace, so it is made for
 /// children first and then entered.
-pub fn time(init: &mut Init, offsets: Slice) -> Step {
+pub(crate) fn time(init: &mut Init, offsets: Slice) -> Step {
     call!(nr::UNSHARE, CLONE_NEWTIME).at(Detail::Unshare)?;
     let text = init.plan.bytes(offsets);
     if !text.is_empty() {
@@ -93,7 +95,7 @@ pub fn time(init: &mut Init, offsets: Slice) -> Step {
 }
 
 /// The mount namespace of this process.
-pub fn open_mount_namespace(init: &mut Init) -> Step<i32> {
+pub(crate) fn open_mount_namespace(init: &mut Init) -> Step<i32> {
     open_namespace(init, c"mnt")
 }
 
@@ -110,7 +112,7 @@ fn open_namespace(init: &mut Init, name: &core::ffi::CStr) -> Step<i32> {
 ///
 /// From here on processes of the container can see the init, and one that may trace it could take
 /// its descriptors (CVE-2016-9962): what leads to the host is closed first.
-pub fn fork_into_pid_namespace(init: &mut Init) -> Step {
+pub(crate) fn fork_into_pid_namespace(init: &mut Init) -> Step {
     for slot in [Slot::PROC, Slot::TARGET, Slot::SHARED, Slot::PLAN] {
         init.set(slot, -1);
     }
@@ -121,7 +123,7 @@ pub fn fork_into_pid_namespace(init: &mut Init) -> Step {
     const FLAGS: usize = CLONE_PARENT | CLONE_PARENT_SETTID | SIGCHLD;
     init.shared.keep_from_fork()?;
     if call!(nr::CLONE, FLAGS, 0, init.shared.forked(), 0, 0).at(Detail::Fork)? != 0 {
-        crate::exit(0);
+        crate::program::exit(0);
     }
     init.shared.forget();
     // Descriptors and the mapping are shared with or copied from the process that ended; only
@@ -130,7 +132,7 @@ pub fn fork_into_pid_namespace(init: &mut Init) -> Step {
 }
 
 /// The network namespace that this process is in.
-pub fn own_network() -> Step<i32> {
+pub(crate) fn own_network() -> Step<i32> {
     const SIOCGSKNS: usize = 0x894c;
     let socket = inet_socket()?;
     let network = call!(nr::IOCTL, socket, SIOCGSKNS, 0).at(Detail::OpenNetwork);
@@ -146,7 +148,7 @@ fn inet_socket() -> Step<i32> {
 }
 
 /// `LoopbackUp`.
-pub fn loopback_up() -> Step {
+pub(crate) fn loopback_up() -> Step {
     const SIOCSIFFLAGS: usize = 0x8914;
     const IFF_UP: u8 = 1;
     let mut request = [0u8; 40];
@@ -159,7 +161,7 @@ pub fn loopback_up() -> Step {
 }
 
 /// `HostName` and `DomainName`.
-pub fn host_name(init: &Init, name: Str, call: usize) -> Step {
+pub(crate) fn host_name(init: &Init, name: Str, call: usize) -> Step {
     let name = init.plan.text(name);
     if name.count_bytes() > 64 {
         return Err(Failure { errno: errno::EINVAL, detail: Detail::Whole as u32 });

@@ -4,14 +4,13 @@
 //! Every function here is a call as the kernel has it; pointers must be valid for what the call
 //! does with them, for the duration of the call.
 
-#![allow(unsafe_code)]
-
 use core::arch::asm;
 
 /// The result of a system call: its value, or the errno.
 pub type Result = core::result::Result<usize, i32>;
 
 /// `struct clone_args` of clone3(2).
+#[allow(missing_docs, reason = "the names are the kernel's")]
 #[repr(C)]
 #[derive(Default)]
 pub struct CloneArgs {
@@ -62,6 +61,7 @@ pub unsafe fn syscall(nr: usize, a: [usize; 6]) -> Result {
     result(value)
 }
 
+#[inline]
 fn result(value: isize) -> Result {
     if (-4095..0).contains(&value) { Err(-value as i32) } else { Ok(value as usize) }
 }
@@ -80,11 +80,12 @@ macro_rules! call {
         }
         // SAFETY: each use names the call and passes what it expects; buffers are locals or
         // arena strings that outlive the call.
-        unsafe { $crate::child::syscall::syscall($nr, all) }
+        unsafe { $crate::syscall::syscall($nr, all) }
     }};
 }
 
 /// Call numbers that differ between architectures.
+#[allow(missing_docs, reason = "the names are the kernel's")]
 #[cfg(target_arch = "x86_64")]
 #[rustfmt::skip]
 pub mod nr {
@@ -114,6 +115,7 @@ pub mod nr {
 }
 
 /// Call numbers that differ between architectures.
+#[allow(missing_docs, reason = "the names are the kernel's")]
 #[cfg(target_arch = "aarch64")]
 #[rustfmt::skip]
 pub mod nr {
@@ -143,6 +145,7 @@ pub mod nr {
 }
 
 /// Call numbers that all architectures share.
+#[allow(missing_docs, reason = "the names are the kernel's")]
 pub mod common {
     pub const OPEN_TREE: usize = 428;
     pub const MOVE_MOUNT: usize = 429;

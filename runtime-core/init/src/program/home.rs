@@ -1,15 +1,15 @@
 //! HOME, where the environment has none.
 
 use crate::call;
-use crate::child::syscall::nr;
-use crate::file::{self, AT_FDCWD, O_NOCTTY, O_NONBLOCK, O_PATH, RESOLVE_NO_MAGICLINKS};
+use crate::program::file::{self, AT_FDCWD, O_NOCTTY, O_NONBLOCK, O_PATH, RESOLVE_NO_MAGICLINKS};
+use crate::syscall::nr;
 
 /// Room for the variable; a longer directory is not taken.
-pub const HOME_BYTES: usize = 512;
+pub(crate) const HOME_BYTES: usize = 512;
 
 /// `HOME=…`, NUL-terminated.
-pub struct Home {
-    pub bytes: [u8; HOME_BYTES],
+pub(crate) struct Home {
+    pub(crate) bytes: [u8; HOME_BYTES],
 }
 
 impl Default for Home {
@@ -22,7 +22,7 @@ impl Default for Home {
 
 impl Home {
     /// The home directory that /etc/passwd gives the user, or "/"; `None` if the file cannot be read.
-    pub fn of(uid: u32) -> Option<Self> {
+    pub(crate) fn of(uid: u32) -> Option<Self> {
         let file = open_passwd()?;
         let mut home = Self::default();
         home.read(file, uid);
@@ -37,7 +37,10 @@ impl Home {
         let mut buffer = [0u8; 4096];
         let (mut held, mut total, mut skipping) = (0, 0, false);
         while total < LIMIT {
-            let Ok(len @ 1..) = call!(nr::READ, file, buffer[held..].as_mut_ptr(), buffer.len() - held) else { break };
+            let Ok(len @ 1..) = call!(nr::READ, file, buffer[held..].as_mut_ptr(), buffer.len() - held)
+            else {
+                break;
+            };
             total += len;
             held += len;
             let mut start = 0;
@@ -85,9 +88,8 @@ fn decimal(text: &[u8]) -> Option<u32> {
     if text.is_empty() {
         return None;
     }
-    text.iter().try_fold(0u32, |value, digit| {
-        value.checked_mul(10)?.checked_add((*digit as char).to_digit(10)?)
-    })
+    text.iter()
+        .try_fold(0u32, |value, digit| value.checked_mul(10)?.checked_add((*digit as char).to_digit(10)?))
 }
 
 /// /etc/passwd of the root, if that is a regular file. It is looked at first: root of the container opens it, and to

@@ -2,21 +2,21 @@
 
 use core::ffi::CStr;
 
-use crate::child::ops::{Slot, Str};
-use crate::child::report::Detail;
-use crate::child::syscall::nr;
-use crate::file::{
+use crate::ops::{Slot, Str};
+use crate::program::file::{
     self, O_CREAT, O_DIRECTORY, O_EXCL, O_NOFOLLOW, O_NONBLOCK, O_WRONLY, RESOLVE_BENEATH,
     RESOLVE_NO_MAGICLINKS, RESOLVE_NO_SYMLINKS,
 };
-use crate::{At, Failure, Init, Step, call, errno};
+use crate::program::{At, Failure, Init, Step, call, errno};
+use crate::report::Detail;
+use crate::syscall::nr;
 
 /// Deeper trees than this are refused: each level holds two descriptors and a buffer.
 const DEPTH_LIMIT: u32 = 64;
 const RESOLVE: u64 = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS;
 
 /// `CopyUp`.
-pub fn copy_up(init: &Init, destination: Str) -> Step {
+pub(crate) fn copy_up(init: &Init, destination: Str) -> Step {
     let path = file::relative(init.plan.text(destination));
     let source = match file::open(
         init.fd(Slot::ROOT),
@@ -47,7 +47,8 @@ fn entries(directory: i32, mut each: impl FnMut(&CStr) -> Step) -> Step {
     const NAME_OFFSET: usize = 19;
     let mut buffer = [0u64; 256];
     loop {
-        let len = call!(nr::GETDENTS64, directory, buffer.as_mut_ptr(), size_of_val(&buffer)).at(Detail::Getdents)?;
+        let len = call!(nr::GETDENTS64, directory, buffer.as_mut_ptr(), size_of_val(&buffer))
+            .at(Detail::Getdents)?;
         if len == 0 {
             return Ok(());
         }
@@ -86,7 +87,8 @@ fn copy_entry(source: i32, target: i32, name: &CStr, depth: u32) -> Step {
         file::S_IFREG => copy_file(source, target, name),
         file::S_IFLNK => {
             let mut text = [0u8; 4096];
-            let len = call!(nr::READLINKAT, source, name.as_ptr(), text.as_mut_ptr(), text.len() - 1).at(Detail::Read)?;
+            let len = call!(nr::READLINKAT, source, name.as_ptr(), text.as_mut_ptr(), text.len() - 1)
+                .at(Detail::Read)?;
             text[len] = 0;
             call!(nr::SYMLINKAT, text.as_ptr(), target, name.as_ptr()).at(Detail::Symlink)?;
             own(target, name, &stat)
@@ -120,4 +122,3 @@ fn copy_file(source: i32, target: i32, name: &CStr) -> Step {
     file::close(to);
     copied
 }
-

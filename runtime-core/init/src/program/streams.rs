@@ -2,13 +2,14 @@
 
 use core::ffi::CStr;
 
-use crate::child::ops::Slot;
-use crate::child::report::Detail;
-use crate::child::syscall::nr;
-use crate::file::{
-    self, O_NOCTTY, O_NOFOLLOW, O_NONBLOCK, O_PATH, RESOLVE_IN_ROOT, RESOLVE_NO_MAGICLINKS, RESOLVE_NO_SYMLINKS,
+use crate::ops::Slot;
+use crate::program::file::{
+    self, O_NOCTTY, O_NOFOLLOW, O_NONBLOCK, O_PATH, RESOLVE_IN_ROOT, RESOLVE_NO_MAGICLINKS,
+    RESOLVE_NO_SYMLINKS,
 };
-use crate::{At, Init, Step, call};
+use crate::program::{At, Init, Step, call};
+use crate::report::Detail;
+use crate::syscall::nr;
 
 /// Devices of the major number 1 that are the same everywhere, by their minor numbers.
 const NODES: [(u32, &CStr); 5] =
@@ -24,7 +25,7 @@ const O_APPEND: usize = 0o2000;
 ///
 /// A container without such a node, or with another file in its place, keeps what the caller gave: it works as the
 /// caller wants it to, and a file of the image must not take the place of a device.
-pub fn own(init: &Init) -> Step {
+pub(crate) fn own(init: &Init) -> Step {
     for stream in 0..3 {
         if let Some(node) = node_of(stream)
             && let Some(own) = opened(init.fd(Slot::ROOT), node, stream)

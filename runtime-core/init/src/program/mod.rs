@@ -8,19 +8,6 @@
 //! that means. The init exits if its parent is gone before the container is `created` or, for `exec`, before
 //! the word to run has come.
 
-#![no_std]
-#![no_main]
-#![deny(unsafe_op_in_unsafe_fn)]
-
-/// The files that the init shares with the library, under the same names.
-#[path = ".."]
-#[allow(dead_code)]
-mod child {
-    pub mod ops;
-    pub mod report;
-    pub mod syscall;
-}
-
 mod capability;
 mod console;
 mod copyup;
@@ -35,30 +22,32 @@ mod process;
 mod refused;
 mod reveal;
 mod stage;
+#[cfg_attr(not(program), allow(dead_code, reason = "the kernel and the compiler call what is there"))]
 mod start;
 mod streams;
 mod sync;
 mod times;
 mod view;
 
-use child::ops::{Op, Point, Slot};
-use child::report::{Detail, Report, STEP_PRELUDE};
-use child::syscall::nr;
+pub(crate) use crate::call;
+use crate::ops::{Op, Point, Slot};
+use crate::report::{Detail, Report, STEP_PRELUDE};
+use crate::syscall::nr;
 use times::Shared;
 use view::View;
 
 /// Why an operation stopped.
 #[derive(Clone, Copy)]
-pub struct Failure {
+pub(crate) struct Failure {
     errno: i32,
     detail: u32,
 }
 
 /// The result of an operation or of a part of one.
-pub type Step<T = ()> = core::result::Result<T, Failure>;
+pub(crate) type Step<T = ()> = core::result::Result<T, Failure>;
 
 /// Names the part of an operation that a system call is.
-pub trait At<T> {
+pub(crate) trait At<T> {
     /// Turns an errno into a failure of `detail`.
     fn at(self, detail: Detail) -> Step<T>;
 }
@@ -70,32 +59,31 @@ impl<T> At<T> for core::result::Result<T, i32> {
 }
 
 /// Error numbers that the init decides on; the same on every architecture that Linux has here.
-pub mod errno {
-    pub const EPERM: i32 = 1;
-    pub const ENOENT: i32 = 2;
-    pub const EINTR: i32 = 4;
-    pub const ENOEXEC: i32 = 8;
-    pub const EAGAIN: i32 = 11;
-    pub const EACCES: i32 = 13;
-    pub const EEXIST: i32 = 17;
-    pub const EXDEV: i32 = 18;
-    pub const ENOTDIR: i32 = 20;
-    pub const EISDIR: i32 = 21;
-    pub const EINVAL: i32 = 22;
-    pub const EROFS: i32 = 30;
-    pub const ENAMETOOLONG: i32 = 36;
-    pub const ENOSYS: i32 = 38;
-    pub const EPIPE: i32 = 32;
-    pub const ELOOP: i32 = 40;
-    pub const EPROTO: i32 = 71;
-    pub const ENOTSUP: i32 = 95;
-    pub const ECONNRESET: i32 = 104;
-    pub const ETIMEDOUT: i32 = 110;
+pub(crate) mod errno {
+    pub(crate) const EPERM: i32 = 1;
+    pub(crate) const ENOENT: i32 = 2;
+    pub(crate) const EINTR: i32 = 4;
+    pub(crate) const ENOEXEC: i32 = 8;
+    pub(crate) const EAGAIN: i32 = 11;
+    pub(crate) const EACCES: i32 = 13;
+    pub(crate) const EEXIST: i32 = 17;
+    pub(crate) const EXDEV: i32 = 18;
+    pub(crate) const ENOTDIR: i32 = 20;
+    pub(crate) const EISDIR: i32 = 21;
+    pub(crate) const EINVAL: i32 = 22;
+    pub(crate) const EROFS: i32 = 30;
+    pub(crate) const ENAMETOOLONG: i32 = 36;
+    pub(crate) const ENOSYS: i32 = 38;
+    pub(crate) const EPIPE: i32 = 32;
+    pub(crate) const ELOOP: i32 = 40;
+    pub(crate) const EPROTO: i32 = 71;
+    pub(crate) const ECONNRESET: i32 = 104;
+    pub(crate) const ETIMEDOUT: i32 = 110;
 }
 
 /// Whose operations a process walks.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Lane {
+pub(crate) enum Lane {
     /// Those of stage 0, up to the init's first one.
     Stage,
     /// Those of the init.
@@ -103,7 +91,7 @@ pub enum Lane {
 }
 
 /// The state of the walk.
-pub struct Init {
+pub(crate) struct Init {
     plan: View,
     fds: [i32; Slot::COUNT],
     lane: Lane,
@@ -371,7 +359,9 @@ fn main(base: i32, lane: Lane, network: bool) -> ! {
         Err(failure) => (STEP_PRELUDE, failure, base + socket.0 as i32),
         Ok(mut init) => match init.run() {
             Ok(()) if init.lane == Lane::Stage => exit(0),
-            Ok(()) => (init.step, Failure { errno: errno::ENOEXEC, detail: Detail::Execve as u32 }, init.socket()),
+            Ok(()) => {
+                (init.step, Failure { errno: errno::ENOEXEC, detail: Detail::Execve as u32 }, init.socket())
+            }
             Err(failure) => (init.step, failure, init.socket()),
         },
     };

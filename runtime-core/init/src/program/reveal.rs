@@ -4,10 +4,10 @@
 
 use core::ffi::CStr;
 
-use crate::child::report::Detail;
-use crate::child::syscall::nr;
-use crate::file::{self, O_NONBLOCK};
-use crate::{At, Failure, Init, Step, call, errno, namespace};
+use crate::program::file::{self, O_NONBLOCK};
+use crate::program::{At, Failure, Init, Step, call, errno, namespace};
+use crate::report::Detail;
+use crate::syscall::nr;
 
 const MS_SLAVE_REC: usize = 1 << 19 | 0x4000;
 const MNT_DETACH: usize = 2;
@@ -18,7 +18,7 @@ const ROUNDS: usize = 4096;
 /// Detaches every whole procfs and sysfs outside of the working directory, which is the new root; one
 /// that is locked is covered.
 #[inline(never)]
-pub fn detach(init: &mut Init) -> Step {
+pub(crate) fn detach(init: &mut Init) -> Step {
     let mut root = [0u8; 4096];
     let len = call!(nr::GETCWD, root.as_mut_ptr(), root.len()).at(Detail::Chdir)?;
     let root = &root[..len.saturating_sub(1)];
@@ -62,7 +62,9 @@ fn find(init: &mut Init, root: &[u8], mut skip: usize) -> Step<Option<Place>> {
     let mut lines = Lines { fd: table, buffer: [0; 8192], start: 0, end: 0 };
     let mut found = None;
     while let Some(line) = lines.next()? {
-        let Some(place) = revealing(line).filter(|place| !is_below(&place.bytes[..place.len], root)) else { continue };
+        let Some(place) = revealing(line).filter(|place| !is_below(&place.bytes[..place.len], root)) else {
+            continue;
+        };
         if skip == 0 {
             found = Some(place);
             break;

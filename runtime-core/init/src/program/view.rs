@@ -2,28 +2,28 @@
 
 use core::ffi::CStr;
 
-use crate::child::ops::{Header, MAGIC, Op, Parameter, Slice, Str};
-use crate::child::report::Detail;
-use crate::child::syscall::nr;
-use crate::{At, Failure, Step, call, errno};
+use crate::ops::{Header, MAGIC, Op, Parameter, Slice, Str};
+use crate::program::{At, Failure, Step, call, errno};
+use crate::report::Detail;
+use crate::syscall::nr;
 
 /// The mapped image. It lives as long as the process.
 #[derive(Clone, Copy)]
-pub struct View {
+pub(crate) struct View {
     ops: &'static [Op],
     arena: &'static [u8],
     /// Number of the first inherited descriptor.
-    pub base: i32,
+    pub(crate) base: i32,
     /// Bit n is set if slot n is filled from outside.
-    pub inherited: u64,
+    pub(crate) inherited: u64,
     /// The times of the operations are wanted.
-    pub timed: bool,
+    pub(crate) timed: bool,
     first_of_init: usize,
 }
 
 impl View {
     /// Maps the memory file in the first slot.
-    pub fn map(base: i32) -> Step<Self> {
+    pub(crate) fn map(base: i32) -> Step<Self> {
         const SEEK_END: usize = 2;
         const PROT_READ: usize = 1;
         const MAP_PRIVATE: usize = 2;
@@ -39,7 +39,11 @@ impl View {
         let header = unsafe { *(start as *const Header) };
         let arena = image.get(header.arena as usize..).ok_or(malformed)?;
         let end = size_of::<Header>() + header.ops as usize * size_of::<Op>();
-        if header.magic != MAGIC || end > header.arena as usize || header.base != base || header.init > header.ops {
+        if header.magic != MAGIC
+            || end > header.arena as usize
+            || header.base != base
+            || header.init > header.ops
+        {
             return Err(malformed);
         }
         // SAFETY: in bounds by the check above; the header's size keeps the alignment; the library
@@ -58,17 +62,17 @@ impl View {
     }
 
     /// Index of the init's first operation.
-    pub fn first_of_init(&self) -> usize {
+    pub(crate) fn first_of_init(&self) -> usize {
         self.first_of_init
     }
 
     /// The operations.
-    pub fn ops(&self) -> &'static [Op] {
+    pub(crate) fn ops(&self) -> &'static [Op] {
         self.ops
     }
 
     /// A string of the arena; the empty string for none or a bad offset.
-    pub fn text(&self, at: Str) -> &'static CStr {
+    pub(crate) fn text(&self, at: Str) -> &'static CStr {
         self.arena.get(at.0 as usize..).and_then(|tail| CStr::from_bytes_until_nul(tail).ok()).unwrap_or(c"")
     }
 
@@ -79,17 +83,17 @@ impl View {
     }
 
     /// An array of bytes.
-    pub fn bytes(&self, slice: Slice) -> &'static [u8] {
+    pub(crate) fn bytes(&self, slice: Slice) -> &'static [u8] {
         self.array(slice, 1)
     }
 
     /// An array of bytes in elements of 8.
-    pub fn words(&self, slice: Slice) -> &'static [u8] {
+    pub(crate) fn words(&self, slice: Slice) -> &'static [u8] {
         self.array(slice, 8)
     }
 
     /// An array of numbers.
-    pub fn numbers(&self, slice: Slice) -> &'static [u32] {
+    pub(crate) fn numbers(&self, slice: Slice) -> &'static [u32] {
         let bytes = self.array(slice, 4);
         // SAFETY: arrays are aligned to 8 in the arena, the arena to 8 in the image, the image to a
         // page; any bits are a u32.
@@ -97,10 +101,9 @@ impl View {
     }
 
     /// An array of file system options.
-    pub fn parameters(&self, slice: Slice) -> &'static [Parameter] {
+    pub(crate) fn parameters(&self, slice: Slice) -> &'static [Parameter] {
         let bytes = self.array(slice, size_of::<Parameter>());
         // SAFETY: as `numbers`; a Parameter is two u32.
         unsafe { core::slice::from_raw_parts(bytes.as_ptr().cast(), bytes.len() / size_of::<Parameter>()) }
     }
-
 }

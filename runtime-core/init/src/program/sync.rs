@@ -2,11 +2,11 @@
 
 use core::ffi::c_void;
 
-use crate::child::ops::Slot;
-use crate::child::report::{Detail, GO, Report};
-use crate::child::syscall::nr;
-use crate::file;
-use crate::{At, Failure, Init, Step, call, errno};
+use crate::ops::Slot;
+use crate::program::file;
+use crate::program::{At, Failure, Init, Step, call, errno};
+use crate::report::{Detail, GO, Report};
+use crate::syscall::nr;
 
 const SOL_SOCKET: i32 = 1;
 const SCM_RIGHTS: i32 = 1;
@@ -18,7 +18,7 @@ const SOCK_SEQPACKET_CLOEXEC: usize = 5 | file::O_CLOEXEC;
 
 /// How often a message is looked for before the wait for it. Most of the parent's answers take it a few
 /// microseconds, on another CPU; to sleep and be woken takes longer than that.
-pub const LOOKS: u32 = 24;
+pub(crate) const LOOKS: u32 = 24;
 
 /// `struct iovec`.
 #[repr(C)]
@@ -42,12 +42,20 @@ struct Message {
 impl Message {
     /// One vector, and control data unless that is null.
     fn new(vector: *mut IoVec, control: *mut c_void, control_len: usize) -> Self {
-        Self { name: core::ptr::null_mut(), name_len: 0, vectors: vector, vector_count: 1, control, control_len, flags: 0 }
+        Self {
+            name: core::ptr::null_mut(),
+            name_len: 0,
+            vectors: vector,
+            vector_count: 1,
+            control,
+            control_len,
+            flags: 0,
+        }
     }
 }
 
 /// How many descriptors one message carries at most, but for the first one to stage 0.
-pub const DESCRIPTORS: usize = 4;
+pub(crate) const DESCRIPTORS: usize = 4;
 
 /// A control message with descriptors: `struct cmsghdr` and its data.
 #[repr(C)]
@@ -64,7 +72,7 @@ const fn rights_len(count: usize) -> usize {
 }
 
 /// A connected pair that keeps message borders.
-pub fn pair() -> Step<(i32, i32)> {
+pub(crate) fn pair() -> Step<(i32, i32)> {
     let mut ends = [-1i32; 2];
     call!(nr::SOCKETPAIR, AF_UNIX, SOCK_SEQPACKET_CLOEXEC, 0, ends.as_mut_ptr()).at(Detail::Socket)?;
     Ok((ends[0], ends[1]))
@@ -72,28 +80,33 @@ pub fn pair() -> Step<(i32, i32)> {
 
 /// Sends a report, with a descriptor unless that is -1. A report that did not go out must not be
 /// waited for: the parent waits as well.
-pub fn send(socket: i32, report: Report, fd: i32) -> Step {
+pub(crate) fn send(socket: i32, report: Report, fd: i32) -> Step {
     let fds = [fd];
     send_bytes(socket, &report.to_bytes(), if fd >= 0 { &fds } else { &[] })
 }
 
 /// Sends the word to go on, with descriptors.
-pub fn send_word(socket: i32, fds: &[i32]) -> Step {
+pub(crate) fn send_word(socket: i32, fds: &[i32]) -> Step {
     send_bytes(socket, &[GO], fds)
 }
 
 fn send_bytes(socket: i32, bytes: &[u8], fds: &[i32]) -> Step {
     let mut vector = IoVec { base: bytes.as_ptr().cast_mut().cast(), len: bytes.len() };
     let count = fds.len().min(DESCRIPTORS);
-    let mut rights = Rights { len: rights_len(count), level: SOL_SOCKET, kind: SCM_RIGHTS, fds: [-1; DESCRIPTORS] };
+    let mut rights =
+        Rights { len: rights_len(count), level: SOL_SOCKET, kind: SCM_RIGHTS, fds: [-1; DESCRIPTORS] };
     rights.fds[..count].copy_from_slice(&fds[..count]);
     // As CMSG_SPACE(3): the data takes whole words.
-    let message = Message::new(&raw mut vector, if count > 0 { (&raw mut rights).cast() } else { core::ptr::null_mut() }, if count > 0 { 16 + (4 * count).next_multiple_of(8) } else { 0 });
+    let message = Message::new(
+        &raw mut vector,
+        if count > 0 { (&raw mut rights).cast() } else { core::ptr::null_mut() },
+        if count > 0 { 16 + (4 * count).next_multiple_of(8) } else { 0 },
+    );
     call!(nr::SENDMSG, socket, &raw const message, MSG_NOSIGNAL).at(Detail::Send).map(drop)
 }
 
 /// The first message to stage 0: a set of slots, and their descriptors in order. `None` at the end of the stream.
-pub fn receive_many(socket: i32, fds: &mut [i32; Slot::INHERITED]) -> Step<Option<(u64, usize)>> {
+pub(crate) fn receive_many(socket: i32, fds: &mut [i32; Slot::INHERITED]) -> Step<Option<(u64, usize)>> {
     /// As [`Rights`].
     #[repr(C)]
     struct Many {
@@ -151,15 +164,15 @@ fn receive_message(socket: i32, mut looks: u32) -> Step<Option<(u8, Rights)>> {
 }
 
 /// Waits for the other side's word; without that side there is nothing to live for.
-pub fn await_word(socket: i32, looks: u32) -> Step {
+pub(crate) fn await_word(socket: i32, looks: u32) -> Step {
     match receive_message(socket, looks)? {
         Some((GO, _)) => Ok(()),
-        _ => crate::exit(crate::EXIT_FAILED),
+        _ => crate::program::exit(crate::program::EXIT_FAILED),
     }
 }
 
 /// `CloseHost`.
-pub fn close_host(init: &mut Init) -> Step {
+pub(crate) fn close_host(init: &mut Init) -> Step {
     close_all_but(init, &[Slot::SYNC, Slot::GATE, Slot::STATE]);
     Ok(())
 }
@@ -171,28 +184,28 @@ fn close_all_but(init: &mut Init, kept: &[Slot]) {
 }
 
 /// `Sync`.
-pub fn reach(init: &Init) -> Step {
+pub(crate) fn reach(init: &Init) -> Step {
     let socket = init.fd(Slot::SYNC);
     send(socket, Report { step: init.step, errno: 0, detail: 0 }, -1)?;
     await_word(socket, init.looks)
 }
 
 /// `AwaitWord`.
-pub fn word(init: &Init) -> Step {
+pub(crate) fn word(init: &Init) -> Step {
     await_word(init.fd(Slot::SYNC), init.looks)
 }
 
 /// The wait for the id maps: an unprivileged parent may write them only while this process is
 /// dumpable, and nothing of a container is shared yet.
-pub fn await_id_maps(init: &Init) -> Step {
-    call!(nr::PRCTL, crate::PR_SET_DUMPABLE, 1).at(Detail::Prctl)?;
+pub(crate) fn await_id_maps(init: &Init) -> Step {
+    call!(nr::PRCTL, crate::program::PR_SET_DUMPABLE, 1).at(Detail::Prctl)?;
     let reached = reach(init);
-    call!(nr::PRCTL, crate::PR_SET_DUMPABLE, 0).at(Detail::Prctl)?;
+    call!(nr::PRCTL, crate::program::PR_SET_DUMPABLE, 0).at(Detail::Prctl)?;
     reached
 }
 
 /// `AskStage`. Without stage 0 the message that comes next does not come.
-pub fn ask_stage(init: &Init) -> Step {
+pub(crate) fn ask_stage(init: &Init) -> Step {
     send_word(init.fd(Slot::LANES), &[]).or_else(|failure| match failure.errno {
         errno::EPIPE | errno::ECONNRESET => Ok(()),
         _ => Err(failure),
@@ -200,8 +213,10 @@ pub fn ask_stage(init: &Init) -> Step {
 }
 
 /// `Receive`. Without the other side there is nothing to live for: it has told the caller why.
-pub fn receive(init: &mut Init, from: Slot, into: Slot, count: u32) -> Step {
-    let Some((_, rights)) = receive_message(init.fd(from), init.looks)? else { crate::exit(crate::EXIT_FAILED) };
+pub(crate) fn receive(init: &mut Init, from: Slot, into: Slot, count: u32) -> Step {
+    let Some((_, rights)) = receive_message(init.fd(from), init.looks)? else {
+        crate::program::exit(crate::program::EXIT_FAILED)
+    };
     let malformed = Failure { errno: errno::EPROTO, detail: Detail::Receive as u32 };
     if count as usize > DESCRIPTORS || rights.len != rights_len(count as usize) || rights.kind != SCM_RIGHTS {
         return Err(malformed);
@@ -214,9 +229,9 @@ pub fn receive(init: &mut Init, from: Slot, into: Slot, count: u32) -> Step {
 
 /// `AwaitStart`. While the container is `created`, processes of it may see this one: nothing of the
 /// host stays open but the gate and what hooks need.
-pub fn await_start(init: &mut Init) -> Step {
+pub(crate) fn await_start(init: &mut Init) -> Step {
     let gate = init.fd(Slot::GATE);
-    crate::exec::end_on_request()?;
+    crate::program::exec::end_on_request()?;
     close_all_but(init, &[Slot::GATE, Slot::STATE, Slot::HOOK_STDOUT, Slot::HOOK_STDERR]);
     let connection = loop {
         match call!(nr::ACCEPT4, gate, 0, 0, file::O_CLOEXEC) {
@@ -231,7 +246,7 @@ pub fn await_start(init: &mut Init) -> Step {
 }
 
 /// `AnnounceListener`. The kernel takes the lowest free number for a new descriptor.
-pub fn announce_listener(init: &Init) -> Step {
+pub(crate) fn announce_listener(init: &Init) -> Step {
     const F_DUPFD_CLOEXEC: usize = 1030;
     let socket = init.fd(Slot::SYNC);
     let free = call!(nr::FCNTL, socket, F_DUPFD_CLOEXEC, 0).at(Detail::Dup)?;

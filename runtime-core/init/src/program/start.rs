@@ -1,9 +1,10 @@
 //! The entry point, the memory functions that the compiler calls, and the panic handler.
 
-use core::arch::{asm, global_asm};
-
 #[cfg(target_arch = "x86_64")]
-global_asm!(
+use core::arch::asm;
+
+#[cfg(all(program, target_arch = "x86_64"))]
+core::arch::global_asm!(
     ".globl _start",
     "_start:",
     "xor %ebp, %ebp",
@@ -15,8 +16,8 @@ global_asm!(
     options(att_syntax)
 );
 
-#[cfg(target_arch = "aarch64")]
-global_asm!(".globl _start", "_start:", "mov x29, #0", "mov x0, sp", "bl {entry}", "brk #1", entry = sym entry);
+#[cfg(all(program, target_arch = "aarch64"))]
+core::arch::global_asm!(".globl _start", "_start:", "mov x29, #0", "mov x0, sp", "bl {entry}", "brk #1", entry = sym entry);
 
 /// `argv[1]` is the number of the first slot's descriptor, in decimal; `argv[2]` is `i` in the init, and in stage 0 `s`, or
 /// `n` if it makes a network namespace at once.
@@ -28,7 +29,11 @@ extern "C" fn entry(stack: *const usize) -> ! {
             _ => (decimal(*stack.add(2) as *const u8), *(*stack.add(3) as *const u8)),
         }
     };
-    crate::main(base, if mode == b'i' { crate::Lane::Init } else { crate::Lane::Stage }, mode == b'n')
+    crate::program::main(
+        base,
+        if mode == b'i' { crate::program::Lane::Init } else { crate::program::Lane::Stage },
+        mode == b'n',
+    )
 }
 
 /// # Safety
@@ -45,14 +50,15 @@ unsafe fn decimal(mut text: *const u8) -> i32 {
     value
 }
 
+#[cfg(program)]
 #[panic_handler]
 fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
-    crate::exit(112)
+    crate::program::exit(112)
 }
 
 /// # Safety
 /// As C's memcpy.
-#[unsafe(no_mangle)]
+#[cfg_attr(program, unsafe(no_mangle))]
 unsafe extern "C" fn memcpy(to: *mut u8, from: *const u8, len: usize) -> *mut u8 {
     #[cfg(target_arch = "x86_64")]
     // SAFETY: the caller vouches for both areas.
@@ -69,7 +75,7 @@ unsafe extern "C" fn memcpy(to: *mut u8, from: *const u8, len: usize) -> *mut u8
 
 /// # Safety
 /// As C's memmove.
-#[unsafe(no_mangle)]
+#[cfg_attr(program, unsafe(no_mangle))]
 unsafe extern "C" fn memmove(to: *mut u8, from: *const u8, len: usize) -> *mut u8 {
     if (to as usize) < (from as usize) {
         // SAFETY: forward copying is right for this overlap.
@@ -84,7 +90,7 @@ unsafe extern "C" fn memmove(to: *mut u8, from: *const u8, len: usize) -> *mut u
 
 /// # Safety
 /// As C's memset.
-#[unsafe(no_mangle)]
+#[cfg_attr(program, unsafe(no_mangle))]
 unsafe extern "C" fn memset(to: *mut u8, value: i32, len: usize) -> *mut u8 {
     #[cfg(target_arch = "x86_64")]
     // SAFETY: the caller vouches for the area.
@@ -101,7 +107,7 @@ unsafe extern "C" fn memset(to: *mut u8, value: i32, len: usize) -> *mut u8 {
 
 /// # Safety
 /// As C's memcmp.
-#[unsafe(no_mangle)]
+#[cfg_attr(program, unsafe(no_mangle))]
 unsafe extern "C" fn memcmp(a: *const u8, b: *const u8, len: usize) -> i32 {
     for at in 0..len {
         // SAFETY: the caller vouches for both areas; volatile as in memcpy.
@@ -115,7 +121,7 @@ unsafe extern "C" fn memcmp(a: *const u8, b: *const u8, len: usize) -> i32 {
 
 /// # Safety
 /// As C's bcmp.
-#[unsafe(no_mangle)]
+#[cfg_attr(program, unsafe(no_mangle))]
 unsafe extern "C" fn bcmp(a: *const u8, b: *const u8, len: usize) -> i32 {
     // SAFETY: as memcmp.
     unsafe { memcmp(a, b, len) }
@@ -123,7 +129,7 @@ unsafe extern "C" fn bcmp(a: *const u8, b: *const u8, len: usize) -> i32 {
 
 /// # Safety
 /// As C's strlen.
-#[unsafe(no_mangle)]
+#[cfg_attr(program, unsafe(no_mangle))]
 unsafe extern "C" fn strlen(text: *const u8) -> usize {
     let mut len = 0;
     // SAFETY: the caller vouches for the end; volatile as in memcpy.

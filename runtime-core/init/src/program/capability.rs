@@ -1,8 +1,8 @@
 //! Capability sets, as capabilities(7) has them.
 
-use crate::child::report::Detail;
-use crate::child::syscall::nr;
-use crate::{At, Failure, Step, call, errno};
+use crate::program::{At, Failure, Step, call, errno};
+use crate::report::Detail;
+use crate::syscall::nr;
 
 const VERSION_3: u32 = 0x2008_0522;
 const PR_CAPBSET_DROP: usize = 24;
@@ -35,7 +35,7 @@ fn bits(mask: u64) -> impl Iterator<Item = u32> {
 const LAST_COMMON: u32 = 40;
 
 /// `DropBounding`. The mask goes beyond what the kernel has: its end is where it knows no more.
-pub fn drop_bounding(mask: u64) -> Step {
+pub(crate) fn drop_bounding(mask: u64) -> Step {
     for capability in bits(mask) {
         match call!(nr::PRCTL, PR_CAPBSET_DROP, capability, 0, 0, 0) {
             Err(errno::EINVAL) if capability > LAST_COMMON => break,
@@ -46,7 +46,7 @@ pub fn drop_bounding(mask: u64) -> Step {
 }
 
 /// `SetCapabilities`, read back.
-pub fn set(effective: u64, permitted: u64, inheritable: u64) -> Step {
+pub(crate) fn set(effective: u64, permitted: u64, inheritable: u64) -> Step {
     let half = |shift: u32| Data {
         effective: (effective >> shift) as u32,
         permitted: (permitted >> shift) as u32,
@@ -64,7 +64,7 @@ pub fn set(effective: u64, permitted: u64, inheritable: u64) -> Step {
 }
 
 /// `SetAmbient`.
-pub fn set_ambient(mask: u64) -> Step {
+pub(crate) fn set_ambient(mask: u64) -> Step {
     call!(nr::PRCTL, PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0).at(Detail::Prctl)?;
     for capability in bits(mask) {
         call!(nr::PRCTL, PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, capability, 0, 0).at(Detail::Prctl)?;

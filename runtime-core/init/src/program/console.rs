@@ -1,13 +1,13 @@
 //! The container's terminal.
 
-use crate::child::ops::Slot;
-use crate::child::report::{Detail, Report};
-use crate::child::syscall::{common, nr};
-use crate::file::{
-    self, AT_EMPTY_PATH, O_CLOEXEC, O_DIRECTORY, O_NOCTTY, O_RDWR, RESOLVE_BENEATH, RESOLVE_NO_MAGICLINKS, RESOLVE_NO_SYMLINKS,
-    RESOLVE_NO_XDEV,
+use crate::ops::Slot;
+use crate::program::file::{
+    self, AT_EMPTY_PATH, O_CLOEXEC, O_DIRECTORY, O_NOCTTY, O_RDWR, RESOLVE_BENEATH, RESOLVE_NO_MAGICLINKS,
+    RESOLVE_NO_SYMLINKS, RESOLVE_NO_XDEV,
 };
-use crate::{At, Failure, Init, Step, call, errno, mount, sync};
+use crate::program::{At, Failure, Init, Step, call, errno, mount, sync};
+use crate::report::{Detail, Report};
+use crate::syscall::{common, nr};
 
 const TIOCSPTLCK: usize = 0x4004_5431;
 const TIOCGPTPEER: usize = 0x5441;
@@ -16,18 +16,19 @@ const TIOCSCTTY: usize = 0x540e;
 const DEVPTS_SUPER_MAGIC: usize = 0x1cd1;
 
 /// Size in characters; 0 by 0 leaves the kernel's.
-pub struct Size {
-    pub rows: u16,
-    pub columns: u16,
+pub(crate) struct Size {
+    pub(crate) rows: u16,
+    pub(crate) columns: u16,
 }
 
 /// `Console`. The slave is taken from the master (TIOCGPTPEER), never by a name that the image
 /// could have put a link at (CVE-2025-52565).
-pub fn make(init: &Init, size: Size, uid: u32, mount: bool) -> Step {
+pub(crate) fn make(init: &Init, size: Size, uid: u32, mount: bool) -> Step {
     let master = open_master(init.fd(Slot::ROOT))?;
     let unlock = 0i32;
     call!(nr::IOCTL, master, TIOCSPTLCK, &raw const unlock).at(Detail::Ioctl)?;
-    let slave = call!(nr::IOCTL, master, TIOCGPTPEER, O_RDWR | O_NOCTTY | O_CLOEXEC).at(Detail::Ioctl)? as i32;
+    let slave =
+        call!(nr::IOCTL, master, TIOCGPTPEER, O_RDWR | O_NOCTTY | O_CLOEXEC).at(Detail::Ioctl)? as i32;
     if (size.rows, size.columns) != (0, 0) {
         let size = [size.rows, size.columns, 0, 0];
         call!(nr::IOCTL, master, TIOCSWINSZ, size.as_ptr()).at(Detail::Ioctl)?;
@@ -47,7 +48,7 @@ pub fn make(init: &Init, size: Size, uid: u32, mount: bool) -> Step {
 }
 
 /// `TakeTerminal`.
-pub fn take() -> Step {
+pub(crate) fn take() -> Step {
     call!(nr::IOCTL, 0, TIOCSCTTY, 0).at(Detail::Ioctl).map(drop)
 }
 

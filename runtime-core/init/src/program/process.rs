@@ -1,14 +1,16 @@
 //! Properties of the process itself.
 
-use crate::child::ops::{HANDOVER, SetGroups, Slice, Slot, Str};
-use crate::child::report::Detail;
-use crate::child::syscall::nr;
-use crate::file::{self, O_WRONLY, RESOLVE_BENEATH, RESOLVE_NO_MAGICLINKS, RESOLVE_NO_SYMLINKS, RESOLVE_NO_XDEV};
-use crate::{At, Failure, Init, Step, call, errno, namespace};
+use crate::ops::{HANDOVER, SetGroups, Slice, Slot, Str};
+use crate::program::file::{
+    self, O_WRONLY, RESOLVE_BENEATH, RESOLVE_NO_MAGICLINKS, RESOLVE_NO_SYMLINKS, RESOLVE_NO_XDEV,
+};
+use crate::program::{At, Failure, Init, Step, call, errno, namespace};
+use crate::report::Detail;
+use crate::syscall::nr;
 
 /// `Sysctl`: below a verified procfs and without leaving it, so that nothing mounted over a part of
 /// /proc can take the write (CVE-2025-52881).
-pub fn sysctl(init: &mut Init, path: Str, value: Slice) -> Step {
+pub(crate) fn sysctl(init: &mut Init, path: Str, value: Slice) -> Step {
     let (path, value) = (init.plan.text(path), init.plan.bytes(value));
     let resolve = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_SYMLINKS | RESOLVE_NO_XDEV;
     let sys = |proc: i32| -> Result<i32, i32> {
@@ -38,7 +40,7 @@ pub fn sysctl(init: &mut Init, path: Str, value: Slice) -> Step {
 
 /// `JoinCgroups`. The kernel asks for the rights of who has opened the files, and a process that moves itself need
 /// not wait for others.
-pub fn join_cgroups(init: &mut Init) -> Step {
+pub(crate) fn join_cgroups(init: &mut Init) -> Step {
     for slot in (0..Slot::TASKS_COUNT).map(|at| Slot(Slot::TASKS.0 + at)) {
         if init.fd(slot) >= 0 {
             file::write_once(init.fd(slot), b"0")?;
@@ -49,13 +51,13 @@ pub fn join_cgroups(init: &mut Init) -> Step {
 }
 
 /// `Rlimit`.
-pub fn rlimit(resource: u32, soft: u64, hard: u64) -> Step {
+pub(crate) fn rlimit(resource: u32, soft: u64, hard: u64) -> Step {
     let limit = [soft, hard];
     call!(nr::PRLIMIT64, 0, resource, limit.as_ptr(), 0).at(Detail::Whole).map(drop)
 }
 
 /// `OomScoreAdj`.
-pub fn oom_score_adj(init: &mut Init, value: Slice) -> Step {
+pub(crate) fn oom_score_adj(init: &mut Init, value: Slice) -> Step {
     let value = init.plan.bytes(value);
     let file = namespace::open_own(init, c"oom_score_adj", O_WRONLY)?;
     let written = file::write_once(file, value);
@@ -64,7 +66,7 @@ pub fn oom_score_adj(init: &mut Init, value: Slice) -> Step {
 }
 
 /// `Label`.
-pub fn label(init: &mut Init, path: Str, value: Slice) -> Step {
+pub(crate) fn label(init: &mut Init, path: Str, value: Slice) -> Step {
     let (path, value) = (init.plan.text(path), init.plan.bytes(value));
     let file = namespace::open_own(init, path, O_WRONLY)?;
     let written = file::write_once(file, value);
@@ -73,13 +75,13 @@ pub fn label(init: &mut Init, path: Str, value: Slice) -> Step {
 }
 
 /// `Scheduler`. From here on the init waits without looking: for a deadline task a yield is the end of its period.
-pub fn scheduler(init: &mut Init, attributes: Slice) -> Step {
+pub(crate) fn scheduler(init: &mut Init, attributes: Slice) -> Step {
     init.looks = 0;
     call!(nr::SCHED_SETATTR, 0, init.plan.bytes(attributes).as_ptr(), 0).at(Detail::Whole).map(drop)
 }
 
 /// `CpuAffinity`.
-pub fn affinity(init: &Init, mask: Slice) -> Step {
+pub(crate) fn affinity(init: &Init, mask: Slice) -> Step {
     let mask = init.plan.bytes(mask);
     if mask.is_empty() {
         // The kernel takes no more bits than it has CPUs, and intersects them with the cpuset.
@@ -91,14 +93,14 @@ pub fn affinity(init: &Init, mask: Slice) -> Step {
 }
 
 /// `MemoryPolicy`.
-pub fn memory_policy(init: &Init, mode: i32, nodes: Slice, max_node: u64) -> Step {
+pub(crate) fn memory_policy(init: &Init, mode: i32, nodes: Slice, max_node: u64) -> Step {
     let nodes = init.plan.bytes(nodes);
     let mask = if nodes.is_empty() { core::ptr::null() } else { nodes.as_ptr() };
     call!(nr::SET_MEMPOLICY, mode, mask, max_node).at(Detail::Whole).map(drop)
 }
 
 /// `SessionKeyring`: as keyctl_join_session_keyring(3), then the owner may search it.
-pub fn session_keyring(init: &Init, name: Str, optional: bool) -> Step {
+pub(crate) fn session_keyring(init: &Init, name: Str, optional: bool) -> Step {
     const KEYCTL_JOIN_SESSION_KEYRING: usize = 1;
     const KEYCTL_SETPERM: usize = 5;
     const KEYCTL_DESCRIBE: usize = 6;
@@ -136,7 +138,7 @@ fn described_permissions(text: &[u8]) -> Option<u32> {
 
 /// `StdioOwner`: the user may reopen its standard streams (/dev/stdout); terminals and pipes of its
 /// own, not /dev/null and not what the host refuses to give away.
-pub fn stdio_owner(uid: u32) -> Step {
+pub(crate) fn stdio_owner(uid: u32) -> Step {
     const KEEP_GID: u32 = u32::MAX;
     for fd in 0..3 {
         let Ok(stat) = file::stat(fd, c"") else { continue };
@@ -154,7 +156,7 @@ pub fn stdio_owner(uid: u32) -> Step {
 }
 
 /// `SetUser`, each step read back.
-pub fn set_user(init: &Init, uid: u32, gid: u32, groups: Slice, set_groups: SetGroups) -> Step {
+pub(crate) fn set_user(init: &Init, uid: u32, gid: u32, groups: Slice, set_groups: SetGroups) -> Step {
     let groups = init.plan.numbers(groups);
     let set = match set_groups {
         SetGroups::Never => false,
@@ -183,13 +185,13 @@ pub fn set_user(init: &Init, uid: u32, gid: u32, groups: Slice, set_groups: SetG
 
 /// A change of user makes a process what the sysctl fs.suid_dumpable says: with 1 its descriptors would
 /// be open to every process of that user.
-pub fn not_dumpable() -> Step {
-    call!(nr::PRCTL, crate::PR_SET_DUMPABLE, 0).at(Detail::Prctl).map(drop)
+pub(crate) fn not_dumpable() -> Step {
+    call!(nr::PRCTL, crate::program::PR_SET_DUMPABLE, 0).at(Detail::Prctl).map(drop)
 }
 
 /// `ChangeDirectory`. A directory that the kernel cannot name from the root is outside of it
 /// (CVE-2024-21626).
-pub fn change_directory(init: &mut Init, path: Str, first: bool) -> Step {
+pub(crate) fn change_directory(init: &mut Init, path: Str, first: bool) -> Step {
     if init.in_directory {
         return Ok(());
     }
@@ -210,7 +212,7 @@ pub fn change_directory(init: &mut Init, path: Str, first: bool) -> Step {
 }
 
 /// `Seccomp`.
-pub fn seccomp(init: &Init, flags: u32, program: Slice) -> Step {
+pub(crate) fn seccomp(init: &Init, flags: u32, program: Slice) -> Step {
     /// `struct sock_fprog`.
     #[repr(C)]
     struct Program {
@@ -224,6 +226,6 @@ pub fn seccomp(init: &Init, flags: u32, program: Slice) -> Step {
 }
 
 /// `AwaitHandover`. Whoever answered the call has the listener: what the answer says does not matter.
-pub fn await_handover() {
+pub(crate) fn await_handover() {
     call!(nr::SCHED_YIELD, HANDOVER).ok();
 }

@@ -2,12 +2,12 @@
 
 use core::ffi::{CStr, c_char};
 
-use crate::child::ops::{Slice, Str};
-use crate::child::report::Detail;
-use crate::child::syscall::{common, nr};
-use crate::file::{self, AT_FDCWD, O_CLOEXEC};
-use crate::home::{HOME_BYTES, Home};
-use crate::{At, Failure, Init, Step, call, errno, refused};
+use crate::ops::{Slice, Str};
+use crate::program::file::{self, AT_FDCWD, O_CLOEXEC};
+use crate::program::home::{HOME_BYTES, Home};
+use crate::program::{At, Failure, Init, Step, call, errno, refused};
+use crate::report::Detail;
+use crate::syscall::{common, nr};
 
 const SIGNALS: usize = 64;
 const SIGKILL: usize = 9;
@@ -15,7 +15,7 @@ const SIGSTOP: usize = 19;
 const SIGNAL_SET_BYTES: usize = 8;
 
 /// All dispositions to default and an empty mask: a caller's ignored SIGPIPE is not the container's.
-pub fn reset_signals() -> Step {
+pub(crate) fn reset_signals() -> Step {
     // `struct sigaction` of the kernel, all zero: SIG_DFL, no flags, empty mask.
     let default = [0u64; 4];
     for signal in (1..=SIGNALS).filter(|signal| *signal != SIGKILL && *signal != SIGSTOP) {
@@ -28,7 +28,7 @@ pub fn reset_signals() -> Step {
 
 /// Lets the signals that ask a program to end do so while the container waits for its start: the first
 /// process of a pid namespace gets none that it has no handler for (pid_namespaces(7)).
-pub fn end_on_request() -> Step {
+pub(crate) fn end_on_request() -> Step {
     /// `struct sigaction` of the kernel.
     #[repr(C)]
     struct Action {
@@ -41,7 +41,7 @@ pub fn end_on_request() -> Step {
     /// There is no way back from the handler, but x86 wants to know it.
     const SA_RESTORER: usize = if cfg!(target_arch = "x86_64") { 0x0400_0000 } else { 0 };
     extern "C" fn end(signal: i32) {
-        crate::exit(128 + signal as usize);
+        crate::program::exit(128 + signal as usize);
     }
     let handler = end as extern "C" fn(i32) as usize;
     let action = Action {
@@ -59,7 +59,7 @@ pub fn end_on_request() -> Step {
 }
 
 /// `FindProgram`: the first candidate that is a regular file and may be executed.
-pub fn find_program(init: &mut Init, candidates: Slice) -> Step {
+pub(crate) fn find_program(init: &mut Init, candidates: Slice) -> Step {
     let candidates = init.plan.numbers(candidates);
     let mut problem = errno::ENOENT;
     for candidate in candidates {
@@ -102,12 +102,12 @@ fn executable(path: &CStr) -> Result<(), i32> {
 }
 
 /// `CloseDescriptors`: every descriptor from `base` on is gone with the next execve(2).
-pub fn close_on_exec(base: i32) -> Step {
+pub(crate) fn close_on_exec(base: i32) -> Step {
     mark_from(base, base).at(Detail::CloseRange)
 }
 
 /// Marks all descriptors from a number on as close-on-exec; from `base` on they are the init's own.
-pub fn mark_from(first: i32, base: i32) -> Result<(), i32> {
+pub(crate) fn mark_from(first: i32, base: i32) -> Result<(), i32> {
     const CLOSE_RANGE_CLOEXEC: usize = 4;
     const F_SETFD: usize = 2;
     const FD_CLOEXEC: usize = 1;
@@ -126,7 +126,7 @@ pub fn mark_from(first: i32, base: i32) -> Result<(), i32> {
 }
 
 /// Pointers for execve(2), in memory of their own.
-pub struct Pointers {
+pub(crate) struct Pointers {
     start: *mut *const c_char,
     len: usize,
 }
@@ -137,13 +137,13 @@ impl Pointers {
         const PROT_READ_WRITE: usize = 3;
         const MAP_PRIVATE_ANONYMOUS: usize = 0x22;
         let bytes = (count + 1) * size_of::<usize>();
-        let start =
-            call!(nr::MMAP, 0, bytes, PROT_READ_WRITE, MAP_PRIVATE_ANONYMOUS, usize::MAX, 0).at(Detail::Memory)?;
+        let start = call!(nr::MMAP, 0, bytes, PROT_READ_WRITE, MAP_PRIVATE_ANONYMOUS, usize::MAX, 0)
+            .at(Detail::Memory)?;
         Ok(Self { start: start as *mut *const c_char, len: 0 })
     }
 
     /// Those of an array of strings, with room for `more`.
-    pub fn of(init: &Init, strings: Slice, more: usize) -> Step<Self> {
+    pub(crate) fn of(init: &Init, strings: Slice, more: usize) -> Step<Self> {
         let strings = init.plan.numbers(strings);
         let mut pointers = Self::new(strings.len() + more)?;
         strings.iter().for_each(|text| pointers.push(init.plan.text(Str(*text)).as_ptr()));
@@ -151,7 +151,7 @@ impl Pointers {
     }
 
     /// An environment, with the HOME of `uid` unless that is `u32::MAX`.
-    pub fn environment(init: &Init, env: Slice, uid: u32) -> Step<Self> {
+    pub(crate) fn environment(init: &Init, env: Slice, uid: u32) -> Step<Self> {
         let mut pointers = Self::of(init, env, 1 + HOME_BYTES / size_of::<usize>())?;
         match &init.home {
             _ if uid == u32::MAX => {}
@@ -163,7 +163,7 @@ impl Pointers {
     }
 
     /// The first; a null follows the last.
-    pub fn start(&self) -> *const *const c_char {
+    pub(crate) fn start(&self) -> *const *const c_char {
         self.start
     }
 
@@ -185,7 +185,7 @@ impl Pointers {
 }
 
 /// `PrepareProgram`.
-pub fn prepare(init: &mut Init, args: Slice, env: Slice, home_uid: u32) -> Step {
+pub(crate) fn prepare(init: &mut Init, args: Slice, env: Slice, home_uid: u32) -> Step {
     let argv = Pointers::of(init, args, 0)?;
     let envp = Pointers::environment(init, env, home_uid)?;
     init.vectors = Some((argv, envp));
@@ -193,7 +193,7 @@ pub fn prepare(init: &mut Init, args: Slice, env: Slice, home_uid: u32) -> Step 
 }
 
 /// `Execute`.
-pub fn execute(init: &Init, exits: bool) -> Step {
+pub(crate) fn execute(init: &Init, exits: bool) -> Step {
     let Some((argv, envp)) = &init.vectors else {
         return Err(Failure { errno: errno::EINVAL, detail: Detail::Execve as u32 });
     };

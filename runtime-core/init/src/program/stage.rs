@@ -4,11 +4,11 @@
 //! of the caller's memory and none of its descriptors are near a container. It takes its plan over its socket, clones the
 //! init as a child of the caller, and then makes what needs the host's namespaces, beside the init's own work.
 
-use crate::child::ops::{Maps, Slice, Slot, Str};
-use crate::child::report::{Detail, Report};
-use crate::child::syscall::{CloneArgs, common, nr};
-use crate::file::{self, AT_EMPTY_PATH, AT_FDCWD, O_CLOEXEC, O_DIRECTORY, O_PATH, O_WRONLY};
-use crate::{At, Failure, Init, Lane, PR_SET_DUMPABLE, Step, call, errno, mount, namespace, sync};
+use crate::ops::{Maps, Slice, Slot, Str};
+use crate::program::file::{self, AT_EMPTY_PATH, AT_FDCWD, O_CLOEXEC, O_DIRECTORY, O_PATH, O_WRONLY};
+use crate::program::{At, Failure, Init, Lane, PR_SET_DUMPABLE, Step, call, errno, mount, namespace, sync};
+use crate::report::{Detail, Report};
+use crate::syscall::{CloneArgs, common, nr};
 
 const CLONE_PARENT: u64 = 0x8000;
 const CLONE_PIDFD: u64 = 0x1000;
@@ -23,7 +23,7 @@ const WEXITED: usize = 4;
 const WALL: usize = 0x4000_0000;
 
 /// `CloneInit`. Both processes come back; the one that is the init goes on with the init's operations.
-pub fn clone_init(init: &mut Init, flags: u64, maps: Maps) -> Step {
+pub(crate) fn clone_init(init: &mut Init, flags: u64, maps: Maps) -> Step {
     let (own, other) = sync::pair()?;
     init.set(Slot::LANES, own);
     if maps == Maps::ByUser {
@@ -44,7 +44,8 @@ pub fn clone_init(init: &mut Init, flags: u64, maps: Maps) -> Step {
     for slot in 0..Slot::TASKS_COUNT {
         init.set(Slot(Slot::TASKS.0 + slot), -1);
     }
-    let told = sync::send(init.fd(Slot::CONTROL), Report { step: init.step, errno: 0, detail: pid as u32 }, pidfd);
+    let told =
+        sync::send(init.fd(Slot::CONTROL), Report { step: init.step, errno: 0, detail: pid as u32 }, pidfd);
     if pidfd >= 0 {
         file::close(pidfd);
     }
@@ -81,7 +82,7 @@ fn clone(init: &Init, flags: u64) -> Step<(usize, i32)> {
 fn become_init(init: &mut Init, maps: Maps) -> Step {
     init.set(Slot::CONTROL, -1);
     init.set(Slot::PLACE, -1);
-    crate::exec::reset_signals()?;
+    crate::program::exec::reset_signals()?;
     if maps == Maps::None {
         init.set(Slot::IMAGE, -1);
         init.go_on_as(Lane::Init);
@@ -107,7 +108,8 @@ fn execute_again(init: &Init) -> Step {
         }
     }
     let mut base = [0u8; 12];
-    let argv = [c"runtime-init".as_ptr(), decimal(init.plan.base, &mut base), c"i".as_ptr(), core::ptr::null()];
+    let argv =
+        [c"runtime-init".as_ptr(), decimal(init.plan.base, &mut base), c"i".as_ptr(), core::ptr::null()];
     let envp = [core::ptr::null::<core::ffi::c_char>()];
     call!(nr::EXECVEAT, init.fd(Slot::IMAGE), c"".as_ptr(), argv.as_ptr(), envp.as_ptr(), AT_EMPTY_PATH)
         .at(Detail::Execve)
@@ -128,7 +130,7 @@ fn decimal(number: i32, buffer: &mut [u8; 12]) -> *const core::ffi::c_char {
 }
 
 /// `MakeNetwork`; one that has been made early is as good.
-pub fn make_network(init: &mut Init, sysfs: bool) -> Step {
+pub(crate) fn make_network(init: &mut Init, sysfs: bool) -> Step {
     if init.fd(Slot::NETWORK) < 0 {
         call!(nr::UNSHARE, CLONE_NEWNET).at(Detail::Unshare)?;
         let network = namespace::own_network()?;
@@ -143,7 +145,7 @@ pub fn make_network(init: &mut Init, sysfs: bool) -> Step {
 
 /// Enters a new network namespace: it and the context of its sysfs, at numbers above all slots that are filled from outside.
 /// What fails here is made, or fails, at its turn.
-pub fn network_early(base: i32) -> Option<(i32, i32)> {
+pub(crate) fn network_early(base: i32) -> Option<(i32, i32)> {
     const F_DUPFD_CLOEXEC: usize = 1030;
     let above = |fd: i32| {
         let moved = call!(nr::FCNTL, fd, F_DUPFD_CLOEXEC, base as usize + Slot::INHERITED);
@@ -162,19 +164,21 @@ pub fn network_early(base: i32) -> Option<(i32, i32)> {
 }
 
 /// `AwaitInit`; without the init there is nothing more to do.
-pub fn await_init(init: &Init) -> Step {
+pub(crate) fn await_init(init: &Init) -> Step {
     sync::await_word(init.fd(Slot::LANES), 0)
 }
 
 /// `HandOver`; likewise.
-pub fn hand_over(init: &mut Init, first: Slot, count: u32) -> Step {
+pub(crate) fn hand_over(init: &mut Init, first: Slot, count: u32) -> Step {
     let mut fds = [-1; sync::DESCRIPTORS];
     for (at, fd) in fds.iter_mut().enumerate().take(count as usize) {
         *fd = init.fd(Slot(first.0 + at as u16));
     }
     match sync::send_word(init.fd(Slot::LANES), fds.get(..count as usize).unwrap_or(&[])) {
         // The init has ended, and has told the caller why.
-        Err(Failure { errno: errno::EPIPE | errno::ECONNRESET, .. }) => crate::exit(crate::EXIT_FAILED),
+        Err(Failure { errno: errno::EPIPE | errno::ECONNRESET, .. }) => {
+            crate::program::exit(crate::program::EXIT_FAILED)
+        }
         other => other?,
     }
     for at in 0..count as u16 {
@@ -184,14 +188,14 @@ pub fn hand_over(init: &mut Init, first: Slot, count: u32) -> Step {
 }
 
 /// `Deliver`.
-pub fn deliver(init: &mut Init, slot: Slot) -> Step {
+pub(crate) fn deliver(init: &mut Init, slot: Slot) -> Step {
     sync::send(init.fd(Slot::CONTROL), Report { step: init.step, errno: 0, detail: 0 }, init.fd(slot))?;
     init.set(slot, -1);
     Ok(())
 }
 
 /// `CloneTreeOfInit`.
-pub fn clone_tree_of_init(init: &mut Init, path: Str, recursive: bool, nofollow: bool) -> Step {
+pub(crate) fn clone_tree_of_init(init: &mut Init, path: Str, recursive: bool, nofollow: bool) -> Step {
     let namespace = open_namespace(init, pid_of_init(init), c"mnt")?;
     in_mounts_of(init, namespace, |init| mount::clone_tree(init, path, recursive, nofollow))
 }
@@ -205,7 +209,7 @@ fn pid_of_init(init: &Init) -> u32 {
 }
 
 /// `CloneLockedTree`.
-pub fn clone_locked_tree(init: &mut Init, path: Str, recursive: bool, nofollow: bool) -> Step {
+pub(crate) fn clone_locked_tree(init: &mut Init, path: Str, recursive: bool, nofollow: bool) -> Step {
     let namespace = hold(init, CLONE_NEWUSER | CLONE_NEWNS, |init, pid| open_namespace(init, pid, c"mnt"))?;
     in_mounts_of(init, namespace, |init| mount::clone_tree(init, path, recursive, nofollow))
 }
@@ -229,18 +233,20 @@ fn in_mounts_of(init: &mut Init, namespace: i32, act: impl FnOnce(&mut Init) -> 
 }
 
 fn open_directory(path: &core::ffi::CStr) -> Step<i32> {
-    call!(nr::OPENAT, AT_FDCWD, path.as_ptr(), O_PATH | O_DIRECTORY | O_CLOEXEC).at(Detail::Open).map(|fd| fd as i32)
+    call!(nr::OPENAT, AT_FDCWD, path.as_ptr(), O_PATH | O_DIRECTORY | O_CLOEXEC)
+        .at(Detail::Open)
+        .map(|fd| fd as i32)
 }
 
 /// `OpenUserNamespace`.
-pub fn open_user_namespace(init: &mut Init) -> Step {
+pub(crate) fn open_user_namespace(init: &mut Init) -> Step {
     let user = open_namespace(init, pid_of_init(init), c"user")?;
     init.set(Slot::USER, user);
     Ok(())
 }
 
 /// `MakeUserNamespace`.
-pub fn make_user_namespace(init: &mut Init, uid: Slice, gid: Slice) -> Step {
+pub(crate) fn make_user_namespace(init: &mut Init, uid: Slice, gid: Slice) -> Step {
     let (uid, gid) = (init.plan.bytes(uid), init.plan.bytes(gid));
     let user = hold(init, CLONE_NEWUSER, |init, pid| {
         write_map(init, pid, c"uid_map", uid)?;
@@ -252,14 +258,14 @@ pub fn make_user_namespace(init: &mut Init, uid: Slice, gid: Slice) -> Step {
 }
 
 /// `MapIds`.
-pub fn map_ids(init: &mut Init, recursive: bool) -> Step {
+pub(crate) fn map_ids(init: &mut Init, recursive: bool) -> Step {
     mount::id_map(init.fd(Slot::MOUNT), init.fd(Slot::USER), recursive)?;
     init.set(Slot::USER, -1);
     Ok(())
 }
 
 /// `OpenNetlink`.
-pub fn open_netlink(init: &mut Init) -> Step {
+pub(crate) fn open_netlink(init: &mut Init) -> Step {
     const AF_NETLINK: usize = 16;
     const SOCK_RAW_CLOEXEC: usize = 3 | O_CLOEXEC;
     const NETLINK_ROUTE: usize = 0;
@@ -269,7 +275,7 @@ pub fn open_netlink(init: &mut Init) -> Step {
 }
 
 /// `OpenInRoot`.
-pub fn open_in_root(init: &mut Init, path: Str) -> Step {
+pub(crate) fn open_in_root(init: &mut Init, path: Str) -> Step {
     let path = file::relative(init.plan.text(path));
     let found = file::in_root(init.fd(Slot::ROOT), path, 0).at(Detail::Open)?;
     init.set(Slot::MOUNT, found);
@@ -277,7 +283,7 @@ pub fn open_in_root(init: &mut Init, path: Str) -> Step {
 }
 
 /// `TakeGiven`.
-pub fn take_given(init: &mut Init, destination: Str) -> Step {
+pub(crate) fn take_given(init: &mut Init, destination: Str) -> Step {
     file::refuse_dangling(init.fd(Slot::ROOT), file::relative(init.plan.text(destination)).to_bytes())?;
     let given = init.take(Slot::GIVEN);
     init.set(Slot::MOUNT, given);
@@ -286,7 +292,7 @@ pub fn take_given(init: &mut Init, destination: Str) -> Step {
 
 /// `UnmountGiven`. umount2(2) takes a path: the name of the descriptor in this process's own directory of them, which the
 /// host's procfs has. The container's has no say in what is unmounted.
-pub fn unmount_given(init: &mut Init) -> Step {
+pub(crate) fn unmount_given(init: &mut Init) -> Step {
     const MNT_DETACH: usize = 2;
     namespace::open_host_proc(init)?;
     let descriptors = namespace::open_own(init, c"fd", O_PATH | O_DIRECTORY)?;
@@ -298,7 +304,7 @@ pub fn unmount_given(init: &mut Init) -> Step {
 }
 
 /// `Tell`.
-pub fn tell(init: &Init) -> Step {
+pub(crate) fn tell(init: &Init) -> Step {
     sync::send(init.fd(Slot::CONTROL), Report { step: init.step, errno: 0, detail: 0 }, -1)
 }
 
@@ -336,7 +342,8 @@ fn open_namespace(init: &mut Init, pid: u32, kind: &core::ffi::CStr) -> Step<i32
 /// Opens a directory of a process in a procfs that is verified to be one.
 fn open_process(init: &mut Init, pid: u32, name: &core::ffi::CStr) -> Step<i32> {
     let process = process_directory(init, pid)?;
-    let opened = file::open(process, name, O_PATH | O_DIRECTORY, 0, file::RESOLVE_BENEATH | file::RESOLVE_NO_SYMLINKS);
+    let opened =
+        file::open(process, name, O_PATH | O_DIRECTORY, 0, file::RESOLVE_BENEATH | file::RESOLVE_NO_SYMLINKS);
     file::close(process);
     opened.at(Detail::Open)
 }
@@ -349,8 +356,14 @@ fn process_directory(init: &mut Init, pid: u32) -> Step<i32> {
     let name = decimal(pid as i32, &mut digits);
     // SAFETY: `decimal` ends the digits with a NUL, and `digits` outlives the name.
     let name = unsafe { core::ffi::CStr::from_ptr(name) };
-    file::open(init.fd(Slot::PROC), name, O_PATH | O_DIRECTORY, 0, file::RESOLVE_BENEATH | file::RESOLVE_NO_SYMLINKS)
-        .at(Detail::NotProcfs)
+    file::open(
+        init.fd(Slot::PROC),
+        name,
+        O_PATH | O_DIRECTORY,
+        0,
+        file::RESOLVE_BENEATH | file::RESOLVE_NO_SYMLINKS,
+    )
+    .at(Detail::NotProcfs)
 }
 
 /// The kernel takes a map in one write only.
@@ -365,7 +378,7 @@ fn write_map(init: &mut Init, pid: u32, name: &core::ffi::CStr, text: &[u8]) -> 
 }
 
 /// Takes the first message of the caller: the slots that it fills, and their descriptors. `None` if the caller has none.
-pub fn receive_slots(socket: i32, base: i32) -> Step<Option<u64>> {
+pub(crate) fn receive_slots(socket: i32, base: i32) -> Step<Option<u64>> {
     let mut fds = [-1; Slot::INHERITED];
     let Some((bits, count)) = sync::receive_many(socket, &mut fds)? else { return Ok(None) };
     if bits.count_ones() as usize != count {

@@ -1,4 +1,4 @@
-//! Compiles the tiny init and hands its bytes to the library.
+//! Compiles the program half of this package; the library half has its bytes.
 //!
 //! The init is a program without libc for the same architecture. It is built here, by the same
 //! compiler, so that `cargo build` is all that a user needs; its options do not depend on the
@@ -8,7 +8,7 @@ use std::env;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-const SOURCE: &str = "src/child/init/main.rs";
+const SOURCE: &str = "src/lib.rs";
 
 const LINK_ARGUMENTS: &[&str] =
     &["-nostartfiles", "-nostdlib", "-static", "-Wl,--build-id=none,-z,noseparate-code,-z,norelro"];
@@ -25,7 +25,7 @@ const CODEGEN_OPTIONS: &[&str] = &[
 ];
 
 fn main() {
-    watch(Path::new("src/child"));
+    watch(Path::new("src"));
     let output = PathBuf::from(variable("OUT_DIR")).join("init");
     let mut rustc = Command::new(variable("RUSTC"));
     rustc.args([
@@ -35,6 +35,8 @@ fn main() {
         "init",
         "--crate-type",
         "bin",
+        "--cfg",
+        "program",
         "--target",
         &variable("TARGET"),
     ]);

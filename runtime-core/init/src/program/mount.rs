@@ -2,16 +2,18 @@
 
 use core::ffi::CStr;
 
-use crate::child::ops::{Node, Parameter, RootSwitch, Slice, Slot, Str};
-use crate::child::report::Detail;
-use crate::child::syscall::{common, nr};
-use crate::file::{self, AT_EMPTY_PATH, AT_FDCWD, AT_SYMLINK_NOFOLLOW, O_CLOEXEC, O_DIRECTORY, O_NOFOLLOW, O_PATH};
-use crate::{At, Failure, Init, Step, call, device, errno, namespace};
+use crate::ops::{Node, Parameter, RootSwitch, Slice, Slot, Str};
+use crate::program::file::{
+    self, AT_EMPTY_PATH, AT_FDCWD, AT_SYMLINK_NOFOLLOW, O_CLOEXEC, O_DIRECTORY, O_NOFOLLOW, O_PATH,
+};
+use crate::program::{At, Failure, Init, Step, call, device, errno, namespace};
+use crate::report::Detail;
+use crate::syscall::{common, nr};
 
 const OPEN_TREE_CLONE: usize = 1;
 const AT_RECURSIVE: usize = 0x8000;
 const MOVE_BY_DESCRIPTORS: usize = 0x4 | 0x40;
-pub const MOUNT_ATTR_RDONLY: u64 = 1;
+pub(crate) const MOUNT_ATTR_RDONLY: u64 = 1;
 const MNT_DETACH: usize = 2;
 const CLONE_NEWNS: usize = 0x20000;
 const MS_MOVE: usize = 0x2000;
@@ -40,7 +42,7 @@ struct MountAttr {
 }
 
 /// mount_setattr(2) on a mount's descriptor.
-pub fn attributes(mount: i32, set: u64, clear: u64, propagation: u64, recursive: bool) -> Step {
+pub(crate) fn attributes(mount: i32, set: u64, clear: u64, propagation: u64, recursive: bool) -> Step {
     let attr = MountAttr { set, clear, propagation, userns: 0 };
     let flags = AT_EMPTY_PATH | if recursive { AT_RECURSIVE } else { 0 };
     call!(common::MOUNT_SETATTR, mount, c"".as_ptr(), flags, &raw const attr, size_of::<MountAttr>())
@@ -49,7 +51,7 @@ pub fn attributes(mount: i32, set: u64, clear: u64, propagation: u64, recursive:
 }
 
 /// Propagation of the tree at the process's root.
-pub fn propagation(flags: u64) -> Step {
+pub(crate) fn propagation(flags: u64) -> Step {
     call!(nr::MOUNT, 0, c"/".as_ptr(), 0, flags, 0).at(Detail::Mount).map(drop)
 }
 
@@ -58,12 +60,14 @@ pub fn propagation(flags: u64) -> Step {
 /// The caller may be in a chroot. What joins the container later begins at the root of the mount namespace, so
 /// that has to become the container's: [`switch_root`] leaves the chroot. Until then the paths of the host
 /// are those that the caller sees.
-pub fn host_propagation(init: &mut Init, flags: u64) -> Step {
+pub(crate) fn host_propagation(init: &mut Init, flags: u64) -> Step {
     let root = open_root_directory()?;
     match leave_chroot(init) {
         Ok(()) => {}
         // Filters of unprivileged containers deny the call.
-        Err(Failure { errno: errno::EPERM | errno::ENOSYS, .. }) if !is_elsewhere_than_the_first_process(init, root) => {
+        Err(Failure { errno: errno::EPERM | errno::ENOSYS, .. })
+            if !is_elsewhere_than_the_first_process(init, root) =>
+        {
             file::close(root);
             return propagation(flags);
         }
@@ -98,7 +102,9 @@ fn leave_chroot(init: &mut Init) -> Step {
 /// Whether it is certain that the first process has another root.
 fn is_elsewhere_than_the_first_process(init: &Init, root: i32) -> bool {
     let path = c"1/root".as_ptr();
-    let Ok(first) = call!(nr::OPENAT, init.fd(Slot::PROC), path, O_PATH | O_DIRECTORY | O_CLOEXEC) else { return false };
+    let Ok(first) = call!(nr::OPENAT, init.fd(Slot::PROC), path, O_PATH | O_DIRECTORY | O_CLOEXEC) else {
+        return false;
+    };
     let other = match (file::stat(first as i32, c""), file::stat(root, c"")) {
         (Ok(first), Ok(root)) => !first.is_same_file(&root),
         _ => false,
@@ -114,7 +120,7 @@ fn clone_descriptor(fd: i32, recursive: bool) -> Step<i32> {
 }
 
 /// Puts the detached `mount` on what `destination` is.
-pub fn move_to(mount: i32, destination: i32) -> Step {
+pub(crate) fn move_to(mount: i32, destination: i32) -> Step {
     match call!(common::MOVE_MOUNT, mount, c"".as_ptr(), destination, c"".as_ptr(), MOVE_BY_DESCRIPTORS) {
         // mount(2) says so of a file on a directory, and Docker knows these words.
         Err(errno::EINVAL) if is_directory(mount) != is_directory(destination) => Err(errno::ENOTDIR),
@@ -129,7 +135,7 @@ fn is_directory(fd: i32) -> bool {
 }
 
 /// `OpenRoot`.
-pub fn open_root(init: &mut Init, path: Str, slot: Slot, private: bool) -> Step {
+pub(crate) fn open_root(init: &mut Init, path: Str, slot: Slot, private: bool) -> Step {
     let path = init.plan.text(path);
     let flags = OPEN_TREE_CLONE | O_CLOEXEC | AT_RECURSIVE | AT_EMPTY_PATH;
     let open = |path: &CStr| {
@@ -159,15 +165,23 @@ pub fn open_root(init: &mut Init, path: Str, slot: Slot, private: bool) -> Step 
 }
 
 /// `OpenJoinedRoot`.
-pub fn open_joined_root(init: &mut Init) -> Step {
-    let root = call!(nr::OPENAT, AT_FDCWD, c"/".as_ptr(), O_PATH | O_DIRECTORY | O_CLOEXEC).at(Detail::Open)?;
+pub(crate) fn open_joined_root(init: &mut Init) -> Step {
+    let root =
+        call!(nr::OPENAT, AT_FDCWD, c"/".as_ptr(), O_PATH | O_DIRECTORY | O_CLOEXEC).at(Detail::Open)?;
     init.set(Slot::ROOT, root as i32);
     Ok(())
 }
 
 /// `NewFilesystem`.
-pub fn new_filesystem(init: &mut Init, kind: Str, source: Str, parameters: Slice, attributes: u64) -> Step {
-    let (kind, source, parameters) = (init.plan.text(kind), init.plan.text(source), init.plan.parameters(parameters));
+pub(crate) fn new_filesystem(
+    init: &mut Init,
+    kind: Str,
+    source: Str,
+    parameters: Slice,
+    attributes: u64,
+) -> Step {
+    let (kind, source, parameters) =
+        (init.plan.text(kind), init.plan.text(source), init.plan.parameters(parameters));
     let long = |parameter: &Parameter| init.plan.text(parameter.value).count_bytes() >= FSCONFIG_VALUE_LIMIT;
     // Only fsconfig(2) knows this option: each layer of an overlay is an option of its own.
     let layer = |parameter: &Parameter| init.plan.text(parameter.key) == c"lowerdir+";
@@ -208,10 +222,11 @@ fn configured(
 }
 
 /// The configured context of a new sysfs, which shows the network namespace that this process is in now.
-pub fn sysfs_context() -> Step<i32> {
+pub(crate) fn sysfs_context() -> Step<i32> {
     let context = call!(common::FSOPEN, c"sysfs".as_ptr(), CLOEXEC).at(Detail::Fsopen)? as i32;
-    let configured = set(context, c"source", c"sysfs")
-        .and_then(|()| call!(common::FSCONFIG, context, FSCONFIG_CMD_CREATE, 0, 0, 0).at(Detail::FsconfigCreate));
+    let configured = set(context, c"source", c"sysfs").and_then(|()| {
+        call!(common::FSCONFIG, context, FSCONFIG_CMD_CREATE, 0, 0, 0).at(Detail::FsconfigCreate)
+    });
     match configured {
         Ok(_) => Ok(context),
         Err(failure) => {
@@ -222,7 +237,7 @@ pub fn sysfs_context() -> Step<i32> {
 }
 
 /// `MountContext`.
-pub fn mount_context(init: &mut Init, slot: Slot, attributes: u64) -> Step {
+pub(crate) fn mount_context(init: &mut Init, slot: Slot, attributes: u64) -> Step {
     let mount = call!(common::FSMOUNT, init.fd(slot), FSMOUNT_CLOEXEC, attributes).at(Detail::Fsmount)?;
     init.set(slot, -1);
     init.set(Slot::MOUNT, mount as i32);
@@ -230,7 +245,7 @@ pub fn mount_context(init: &mut Init, slot: Slot, attributes: u64) -> Step {
 }
 
 /// Gives a mount, or its whole tree, the id map of a user namespace.
-pub fn id_map(mount: i32, user: i32, recursive: bool) -> Step {
+pub(crate) fn id_map(mount: i32, user: i32, recursive: bool) -> Step {
     const MOUNT_ATTR_IDMAP: u64 = 0x10_0000;
     let attr = MountAttr { set: MOUNT_ATTR_IDMAP, clear: 0, propagation: 0, userns: user as u64 };
     let flags = AT_EMPTY_PATH | if recursive { AT_RECURSIVE } else { 0 };
@@ -253,7 +268,8 @@ fn set(context: i32, key: &CStr, value: &CStr) -> Step {
 
 /// A directory as the value of an option whose path is too long for a string (overlay, since Linux 6.13).
 fn set_directory(context: i32, key: &CStr, path: &CStr) -> Step {
-    let fd = call!(nr::OPENAT, AT_FDCWD, path.as_ptr(), O_PATH | O_DIRECTORY | O_CLOEXEC).at(Detail::Open)? as i32;
+    let fd =
+        call!(nr::OPENAT, AT_FDCWD, path.as_ptr(), O_PATH | O_DIRECTORY | O_CLOEXEC).at(Detail::Open)? as i32;
     let set = call!(common::FSCONFIG, context, FSCONFIG_SET_FD, key.as_ptr(), 0, fd).at(Detail::Fsconfig);
     file::close(fd);
     set.map(drop)
@@ -302,8 +318,10 @@ fn staged(
     if let Some(mode) = mode {
         data.push(c"mode", mode)?;
     }
-    call!(nr::MOUNT, source.as_ptr(), STAGE.as_ptr(), kind.as_ptr(), 0, data.bytes.as_ptr()).at(Detail::Mount)?;
-    let tree = call!(common::OPEN_TREE, AT_FDCWD, STAGE.as_ptr(), OPEN_TREE_CLONE | O_CLOEXEC).at(Detail::OpenTree)? as i32;
+    call!(nr::MOUNT, source.as_ptr(), STAGE.as_ptr(), kind.as_ptr(), 0, data.bytes.as_ptr())
+        .at(Detail::Mount)?;
+    let tree = call!(common::OPEN_TREE, AT_FDCWD, STAGE.as_ptr(), OPEN_TREE_CLONE | O_CLOEXEC)
+        .at(Detail::OpenTree)? as i32;
     self::attributes(tree, attributes, 0, 0, false)?;
     Ok(tree)
 }
@@ -340,7 +358,7 @@ impl Data {
 }
 
 /// `CloneTree`.
-pub fn clone_tree(init: &mut Init, path: Str, recursive: bool, nofollow: bool) -> Step {
+pub(crate) fn clone_tree(init: &mut Init, path: Str, recursive: bool, nofollow: bool) -> Step {
     let path = init.plan.text(path);
     let flags = OPEN_TREE_CLONE
         | O_CLOEXEC
@@ -352,7 +370,7 @@ pub fn clone_tree(init: &mut Init, path: Str, recursive: bool, nofollow: bool) -
 }
 
 /// `OpenHost`.
-pub fn open_host(init: &mut Init, path: Str, slot: Slot) -> Step {
+pub(crate) fn open_host(init: &mut Init, path: Str, slot: Slot) -> Step {
     let path = init.plan.text(path);
     let fd = call!(nr::OPENAT, AT_FDCWD, path.as_ptr(), O_PATH | O_CLOEXEC).at(Detail::Open)?;
     init.set(slot, fd as i32);
@@ -360,7 +378,7 @@ pub fn open_host(init: &mut Init, path: Str, slot: Slot) -> Step {
 }
 
 /// `Attach`.
-pub fn attach(init: &mut Init, destination: Str, node: Node, nofollow: bool) -> Step {
+pub(crate) fn attach(init: &mut Init, destination: Str, node: Node, nofollow: bool) -> Step {
     let root = init.fd(Slot::ROOT);
     let path = file::relative(init.plan.text(destination));
     let mount = init.fd(Slot::MOUNT);
@@ -420,7 +438,7 @@ fn is_the_root(root: i32, target: i32) -> Step<bool> {
 }
 
 /// `CopyMode`: kept for the file system that comes next.
-pub fn copy_mode(init: &mut Init, destination: Str) -> Step {
+pub(crate) fn copy_mode(init: &mut Init, destination: Str) -> Step {
     let path = file::relative(init.plan.text(destination));
     let image = match file::in_root(init.fd(Slot::ROOT), path, O_DIRECTORY) {
         Err(errno::ENOENT | errno::ENOTDIR) => return Ok(()),
@@ -447,7 +465,7 @@ impl Octal {
 }
 
 /// `VerifyProc`.
-pub fn verify_proc(init: &Init) -> Step {
+pub(crate) fn verify_proc(init: &Init) -> Step {
     match namespace::is_proc_root(init.fd(Slot::MOUNT)) {
         true => Ok(()),
         false => Err(Failure { errno: errno::EINVAL, detail: Detail::NotProcfs as u32 }),
@@ -455,7 +473,7 @@ pub fn verify_proc(init: &Init) -> Step {
 }
 
 /// `RemountAt`.
-pub fn remount_at(init: &Init, destination: Str, set: u64, clear: u64) -> Step {
+pub(crate) fn remount_at(init: &Init, destination: Str, set: u64, clear: u64) -> Step {
     let path = file::relative(init.plan.text(destination));
     let target = file::in_root(init.fd(Slot::ROOT), path, 0).at(Detail::Open)?;
     let changed = attributes(target, set, clear, 0, false);
@@ -474,7 +492,7 @@ fn real_directory(root: i32, path: &'static CStr) -> Step<i32> {
 }
 
 /// `Mask`.
-pub fn mask(init: &mut Init, path: Str) -> Step {
+pub(crate) fn mask(init: &mut Init, path: Str) -> Step {
     let path = file::relative(init.plan.text(path));
     let target = match file::in_root(init.fd(Slot::ROOT), path, 0) {
         Err(errno::ENOENT | errno::ENOTDIR) => return Ok(()),
@@ -504,7 +522,8 @@ fn cover_directory(init: &mut Init, target: i32) -> Step {
     set(context, c"nr_inodes", c"2")?;
     set(context, c"ro", c"")?;
     call!(common::FSCONFIG, context, FSCONFIG_CMD_CREATE, 0, 0, 0).at(Detail::FsconfigCreate)?;
-    let empty = call!(common::FSMOUNT, context, FSMOUNT_CLOEXEC, MOUNT_ATTR_RDONLY).at(Detail::Fsmount)? as i32;
+    let empty =
+        call!(common::FSMOUNT, context, FSMOUNT_CLOEXEC, MOUNT_ATTR_RDONLY).at(Detail::Fsmount)? as i32;
     file::close(context);
     move_to(empty, target)?;
     init.set(Slot::EMPTY_DIRECTORY, empty);
@@ -528,7 +547,7 @@ fn cover_file(init: &mut Init, target: i32) -> Step {
 }
 
 /// `ReadOnly`.
-pub fn read_only(init: &mut Init, path: Str) -> Step {
+pub(crate) fn read_only(init: &mut Init, path: Str) -> Step {
     let path = file::relative(init.plan.text(path));
     let target = match file::in_root(init.fd(Slot::ROOT), path, 0) {
         Err(errno::ENOENT | errno::ENOTDIR) => return Ok(()),
@@ -549,7 +568,7 @@ pub fn read_only(init: &mut Init, path: Str) -> Step {
 }
 
 /// `SwitchRoot`.
-pub fn switch_root(init: &mut Init, how: RootSwitch) -> Step {
+pub(crate) fn switch_root(init: &mut Init, how: RootSwitch) -> Step {
     if init.in_chroot {
         leave_chroot(init)?;
     }
@@ -566,7 +585,7 @@ pub fn switch_root(init: &mut Init, how: RootSwitch) -> Step {
             call!(nr::UMOUNT2, c".".as_ptr(), MNT_DETACH).at(Detail::Umount)?;
         }
         RootSwitch::Move => {
-            crate::reveal::detach(init)?;
+            crate::program::reveal::detach(init)?;
             call!(nr::MOUNT, c".".as_ptr(), c"/".as_ptr(), 0, MS_MOVE, 0).at(Detail::Mount)?;
             call!(nr::CHROOT, c".".as_ptr()).at(Detail::Chroot)?;
         }

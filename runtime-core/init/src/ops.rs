@@ -1,7 +1,6 @@
 //! The operations of the child lane: what the tiny init does, in order, to become the container.
 //!
-//! This file is shared as source by the library, which writes a plan, and by the tiny init, which
-//! runs it; so it is core-only. Everything an operation needs is in the plan image: a header, an
+//! The library writes a plan, and the tiny init runs it. Everything an operation needs is in the plan image: a header, an
 //! array of [`Op`] and an arena of bytes that operations point into by offset. The image is
 //! position-independent and lives in a sealed memory file: the init maps it read-only.
 //!
@@ -231,6 +230,7 @@ pub enum Point {
 }
 
 /// An operation of stage 0 or of the init.
+#[allow(missing_docs, reason = "the fields are the arguments of the calls")]
 #[repr(u32)]
 #[derive(Clone, Copy, Debug)]
 pub enum Op {
