@@ -12,6 +12,7 @@
 #![cfg_attr(program, allow(dead_code, reason = "the program does not use all of the library half"))]
 
 pub mod ops;
+pub mod parse;
 pub mod report;
 pub mod syscall;
 

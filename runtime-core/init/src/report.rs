@@ -122,3 +122,23 @@ details! {
     Clone = 56 => "clone3",
     LinkIntoProc = 51 => "a link of the root file system leads into /proc",
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_report_comes_back_from_its_bytes() {
+        let report =
+            Report { step: STEP_PRELUDE, errno: 13, detail: Detail::HookStatus as u32 | 0x17f << 16 };
+        assert_eq!(Report::from_bytes(&report.to_bytes()), report);
+        assert_eq!(report.to_bytes().len(), size_of::<Report>());
+    }
+
+    #[test]
+    fn an_unknown_detail_has_no_text() {
+        assert_eq!(Detail::text(Detail::MoveMount as u32), "move_mount");
+        assert_eq!(Detail::text(Detail::Whole as u32), "");
+        assert_eq!(Detail::text(u32::MAX), "");
+    }
+}

@@ -5,6 +5,8 @@
 
 use runtime_init::call;
 use runtime_init::ops::Slot;
+use runtime_init::parse::dirents::Names;
+use runtime_init::parse::number::decimal;
 use runtime_init::report::Detail;
 use runtime_init::syscall::{common, nr};
 
@@ -165,24 +167,11 @@ fn close_from(first: i32) -> Result<(), i32> {
         if len == 0 {
             break;
         }
-        close_listed(buffer.get(..len).unwrap_or(&[]), first, list);
-    }
-    call!(nr::CLOSE, list).map(drop)
-}
-
-/// Records of getdents64(2): inode (8), offset (8), length (2), type (1), name.
-fn close_listed(mut records: &[u8], first: i32, list: i32) {
-    const HEADER: usize = 19;
-    while let Some([low, high]) = records.get(16..18) {
-        let length = usize::from(u16::from_ne_bytes([*low, *high]));
-        let name = records.get(HEADER..length).unwrap_or(&[]);
-        let digits = name.iter().take_while(|byte| byte.is_ascii_digit());
-        let number =
-            digits.fold(0i32, |number, digit| number.wrapping_mul(10).wrapping_add(i32::from(digit - b'0')));
-        if number >= first && number != list {
+        let names = Names::new(buffer.get(..len).unwrap_or(&[]));
+        let numbers = names.filter_map(|name| decimal(name.to_bytes())).map(|number| number as i32);
+        for number in numbers.filter(|number| *number >= first && *number != list) {
             call!(nr::CLOSE, number).ok();
         }
-        let Some(rest) = records.get(length.max(HEADER)..) else { return };
-        records = rest;
     }
+    call!(nr::CLOSE, list).map(drop)
 }

@@ -3,6 +3,8 @@
 use core::ffi::CStr;
 
 use crate::ops::{Slot, Str};
+use crate::parse::dirents::Names;
+use crate::parse::path::relative;
 use crate::program::file::{
     self, O_CREAT, O_DIRECTORY, O_EXCL, O_NOFOLLOW, O_NONBLOCK, O_WRONLY, RESOLVE_BENEATH,
     RESOLVE_NO_MAGICLINKS, RESOLVE_NO_SYMLINKS,
@@ -17,7 +19,7 @@ const RESOLVE: u64 = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLIN
 
 /// `CopyUp`.
 pub(crate) fn copy_up(init: &Init, destination: Str) -> Step {
-    let path = file::relative(init.plan.text(destination));
+    let path = relative(init.plan.text(destination));
     let source = match file::open(
         init.fd(Slot::ROOT),
         path,
@@ -44,7 +46,6 @@ fn attributes(source: i32, target: i32) -> Step {
 
 /// Calls `each` with the name of every entry.
 fn entries(directory: i32, mut each: impl FnMut(&CStr) -> Step) -> Step {
-    const NAME_OFFSET: usize = 19;
     let mut buffer = [0u64; 256];
     loop {
         let len = call!(nr::GETDENTS64, directory, buffer.as_mut_ptr(), size_of_val(&buffer))
@@ -53,14 +54,9 @@ fn entries(directory: i32, mut each: impl FnMut(&CStr) -> Step) -> Step {
             return Ok(());
         }
         // SAFETY: the kernel has filled `len` bytes of the buffer.
-        let mut rest = unsafe { core::slice::from_raw_parts(buffer.as_ptr().cast::<u8>(), len) };
-        while rest.len() > NAME_OFFSET {
-            let record = u16::from_ne_bytes([rest[16], rest[17]]) as usize;
-            let name = CStr::from_bytes_until_nul(&rest[NAME_OFFSET..]).unwrap_or(c".");
-            if name != c"." && name != c".." {
-                each(name)?;
-            }
-            rest = rest.get(record.max(1)..).unwrap_or_default();
+        let filled = unsafe { core::slice::from_raw_parts(buffer.as_ptr().cast::<u8>(), len) };
+        for name in Names::new(filled) {
+            each(name)?;
         }
     }
 }

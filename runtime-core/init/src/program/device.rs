@@ -1,6 +1,7 @@
 //! Device nodes and links below the root.
 
 use crate::ops::{Slot, Str};
+use crate::parse::path::{relative, split};
 use crate::program::file::{self, AT_FDCWD, O_CLOEXEC};
 use crate::program::{At, Failure, Init, Step, call, errno, mount};
 use crate::report::Detail;
@@ -37,7 +38,7 @@ impl Node {
 
 /// `MakeDevice`.
 pub(crate) fn make(init: &mut Init, node: &Node) -> Step {
-    let path = file::relative(init.plan.text(node.path));
+    let path = relative(init.plan.text(node.path));
     let (parent, name) = parent(init, path)?;
     match node.bind {
         true => bind(init, node, parent, name),
@@ -60,7 +61,7 @@ impl Drop for Directory {
 
 /// The directory of a path, made when missing, and the last component.
 fn parent(init: &mut Init, path: &'static core::ffi::CStr) -> Step<(i32, &'static core::ffi::CStr)> {
-    let (head, name) = file::split(path)?;
+    let (head, name) = split(path);
     if let Some(known) = init.directory.as_ref().filter(|known| known.path == head) {
         return Ok((known.fd, name));
     }
@@ -120,7 +121,7 @@ fn bind_tree(node: &Node, tree: i32, parent: i32, name: &'static core::ffi::CStr
 
 /// `MakeSymlink`.
 pub(crate) fn symlink(init: &mut Init, path: Str, target: Str, keep: bool) -> Step {
-    let path = file::relative(init.plan.text(path));
+    let path = relative(init.plan.text(path));
     let target = init.plan.text(target);
     let (parent, name) = parent(init, path)?;
     match call!(nr::SYMLINKAT, target.as_ptr(), parent, name.as_ptr()) {
@@ -138,7 +139,7 @@ pub(crate) fn copy_symlink(root: i32, path: &'static core::ffi::CStr, link: i32)
     if len == text.len() - 1 {
         return Err(Failure { errno: errno::ENAMETOOLONG, detail: Detail::TooLong as u32 });
     }
-    let (head, name) = file::split(path)?;
+    let (head, name) = split(path);
     let parent = file::directory(root, head, 0o755)?;
     let made = match call!(nr::SYMLINKAT, text.as_ptr(), parent, name.as_ptr()) {
         Err(errno::EEXIST) if links_to(parent, name, &text[..len]) => Ok(()),

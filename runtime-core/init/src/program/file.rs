@@ -3,6 +3,7 @@
 use core::ffi::CStr;
 
 use crate::ops::{Slot, Str};
+use crate::parse::path::{relative, split};
 use crate::program::{At, Failure, Init, Step, call, errno};
 use crate::report::Detail;
 use crate::syscall::{common, nr};
@@ -136,16 +137,6 @@ pub(crate) fn filesystem(fd: i32) -> Result<usize, i32> {
     Ok(buffer[0])
 }
 
-/// A path of the plan without its leading slashes; "." for the root itself.
-pub(crate) fn relative(path: &'static CStr) -> &'static CStr {
-    let bytes = path.to_bytes_with_nul();
-    let start = bytes.iter().position(|byte| *byte != b'/').unwrap_or(0);
-    match CStr::from_bytes_with_nul(&bytes[start..]) {
-        Ok(path) if !path.is_empty() => path,
-        _ => c".",
-    }
-}
-
 /// Opens a path below the root as O_PATH; symbolic links are taken inside the root.
 pub(crate) fn in_root(root: i32, path: &CStr, flags: usize) -> Result<i32, i32> {
     open(root, path, O_PATH | flags, 0, RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS)
@@ -181,22 +172,8 @@ impl Buffer {
 /// host), nothing is made in that place (CVE-2026-41579). From the first missing component on, each
 /// is made by its parent's descriptor.
 pub(crate) fn real_parent(root: i32, path: &'static CStr, mode: u32) -> Step<(i32, &'static CStr)> {
-    let (head, name) = split(path)?;
+    let (head, name) = split(path);
     Ok((opened_or_made(root, head, mode, real)?, name))
-}
-
-/// All but the last component of a path, and that.
-pub(crate) fn split(path: &'static CStr) -> Step<(&'static [u8], &'static CStr)> {
-    let bytes = path.to_bytes();
-    let trimmed = bytes.iter().rposition(|byte| *byte != b'/').map_or(0, |last| last + 1);
-    let slash = bytes[..trimmed].iter().rposition(|byte| *byte == b'/');
-    let (head, last) = match slash {
-        Some(at) => (&bytes[..at], at + 1),
-        None => (&bytes[..0], 0),
-    };
-    CStr::from_bytes_with_nul(&path.to_bytes_with_nul()[last..])
-        .map(|name| (head, name))
-        .map_err(|_| Failure { errno: errno::EINVAL, detail: Detail::TooLong as u32 })
 }
 
 /// Opens (O_PATH) the directory `path` below the root, made with its parents when missing; links are

@@ -1,6 +1,8 @@
 //! HOME, where the environment has none.
 
 use crate::call;
+use crate::parse::lines::Lines;
+use crate::parse::passwd;
 use crate::program::file::{self, AT_FDCWD, O_NOCTTY, O_NONBLOCK, O_PATH, RESOLVE_NO_MAGICLINKS};
 use crate::syscall::nr;
 
@@ -30,47 +32,24 @@ impl Home {
         Some(home)
     }
 
-    /// Goes through the file by lines; a line longer than the buffer is skipped.
+    /// Takes the directory of the first line that is the user's.
     fn read(&mut self, file: i32, uid: u32) {
         /// An image's passwd beyond this is not read on.
         const LIMIT: usize = 1 << 20;
-        let mut buffer = [0u8; 4096];
-        let (mut held, mut total, mut skipping) = (0, 0, false);
-        while total < LIMIT {
-            let Ok(len @ 1..) = call!(nr::READ, file, buffer[held..].as_mut_ptr(), buffer.len() - held)
-            else {
-                break;
-            };
-            total += len;
-            held += len;
-            let mut start = 0;
-            while let Some(end) = buffer[start..held].iter().position(|byte| *byte == b'\n') {
-                if !core::mem::take(&mut skipping) && self.take_line(start, start + end, &buffer, uid) {
-                    return;
-                }
-                start += end + 1;
+        let mut total = 0;
+        let mut lines = Lines::<_, 4096>::new(|room: &mut [u8]| {
+            if total >= LIMIT {
+                return Ok(0);
             }
-            buffer.copy_within(start..held, 0);
-            held -= start;
-            if held == buffer.len() {
-                (held, skipping) = (0, true);
+            let read = call!(nr::READ, file, room.as_mut_ptr(), room.len());
+            total += read.unwrap_or(0);
+            read
+        });
+        // What cannot be read is the end of the file.
+        while let Ok(Some(line)) = lines.next() {
+            if let Some(home) = passwd::home_of(line, uid) {
+                return self.set(home);
             }
-        }
-        if !skipping {
-            self.take_line(0, held, &buffer, uid);
-        }
-    }
-
-    /// name:password:uid:gid:comment:home:shell
-    fn take_line(&mut self, start: usize, end: usize, buffer: &[u8], uid: u32) -> bool {
-        let mut fields = buffer[start..end].split(|byte| *byte == b':').skip(2);
-        let matches = fields.next().and_then(decimal) == Some(uid);
-        match fields.nth(2) {
-            Some(home) if matches && !home.is_empty() => {
-                self.set(home);
-                true
-            }
-            _ => false,
         }
     }
 
@@ -81,15 +60,6 @@ impl Home {
         self.bytes[..PREFIX.len()].copy_from_slice(PREFIX);
         self.bytes[PREFIX.len()..PREFIX.len() + home.len()].copy_from_slice(home);
     }
-}
-
-/// A strict decimal number.
-fn decimal(text: &[u8]) -> Option<u32> {
-    if text.is_empty() {
-        return None;
-    }
-    text.iter()
-        .try_fold(0u32, |value, digit| value.checked_mul(10)?.checked_add((*digit as char).to_digit(10)?))
 }
 
 /// /etc/passwd of the root, if that is a regular file. It is looked at first: root of the container opens it, and to

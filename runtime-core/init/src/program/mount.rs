@@ -3,6 +3,8 @@
 use core::ffi::CStr;
 
 use crate::ops::{Node, Parameter, RootSwitch, Slice, Slot, Str};
+use crate::parse::number::Octal;
+use crate::parse::path::relative;
 use crate::program::file::{
     self, AT_EMPTY_PATH, AT_FDCWD, AT_SYMLINK_NOFOLLOW, O_CLOEXEC, O_DIRECTORY, O_NOFOLLOW, O_PATH,
 };
@@ -380,7 +382,7 @@ pub(crate) fn open_host(init: &mut Init, path: Str, slot: Slot) -> Step {
 /// `Attach`.
 pub(crate) fn attach(init: &mut Init, destination: Str, node: Node, nofollow: bool) -> Step {
     let root = init.fd(Slot::ROOT);
-    let path = file::relative(init.plan.text(destination));
+    let path = relative(init.plan.text(destination));
     let mount = init.fd(Slot::MOUNT);
     if node == Node::LinkOrMount && file::stat(mount, c"").at(Detail::Stat)?.kind() == file::S_IFLNK {
         device::copy_symlink(root, path, mount)?;
@@ -439,7 +441,7 @@ fn is_the_root(root: i32, target: i32) -> Step<bool> {
 
 /// `CopyMode`: kept for the file system that comes next.
 pub(crate) fn copy_mode(init: &mut Init, destination: Str) -> Step {
-    let path = file::relative(init.plan.text(destination));
+    let path = relative(init.plan.text(destination));
     let image = match file::in_root(init.fd(Slot::ROOT), path, O_DIRECTORY) {
         Err(errno::ENOENT | errno::ENOTDIR) => return Ok(()),
         other => other.at(Detail::Open)?,
@@ -448,20 +450,6 @@ pub(crate) fn copy_mode(init: &mut Init, destination: Str) -> Step {
     file::close(image);
     init.mode = Some(stat?.mode as u32 & 0o7777);
     Ok(())
-}
-
-/// A mode as the value of an option.
-struct Octal([u8; 5]);
-
-impl Octal {
-    fn new(mode: u32) -> Self {
-        let digit = |shift: u32| b'0' + (mode >> shift & 7) as u8;
-        Self([digit(9), digit(6), digit(3), digit(0), 0])
-    }
-
-    fn text(&self) -> &CStr {
-        CStr::from_bytes_with_nul(&self.0).unwrap_or(c"")
-    }
 }
 
 /// `VerifyProc`.
@@ -474,7 +462,7 @@ pub(crate) fn verify_proc(init: &Init) -> Step {
 
 /// `RemountAt`.
 pub(crate) fn remount_at(init: &Init, destination: Str, set: u64, clear: u64) -> Step {
-    let path = file::relative(init.plan.text(destination));
+    let path = relative(init.plan.text(destination));
     let target = file::in_root(init.fd(Slot::ROOT), path, 0).at(Detail::Open)?;
     let changed = attributes(target, set, clear, 0, false);
     file::close(target);
@@ -493,7 +481,7 @@ fn real_directory(root: i32, path: &'static CStr) -> Step<i32> {
 
 /// `Mask`.
 pub(crate) fn mask(init: &mut Init, path: Str) -> Step {
-    let path = file::relative(init.plan.text(path));
+    let path = relative(init.plan.text(path));
     let target = match file::in_root(init.fd(Slot::ROOT), path, 0) {
         Err(errno::ENOENT | errno::ENOTDIR) => return Ok(()),
         other => other.at(Detail::Open)?,
@@ -548,7 +536,7 @@ fn cover_file(init: &mut Init, target: i32) -> Step {
 
 /// `ReadOnly`.
 pub(crate) fn read_only(init: &mut Init, path: Str) -> Step {
-    let path = file::relative(init.plan.text(path));
+    let path = relative(init.plan.text(path));
     let target = match file::in_root(init.fd(Slot::ROOT), path, 0) {
         Err(errno::ENOENT | errno::ENOTDIR) => return Ok(()),
         other => other.at(Detail::Open)?,

@@ -1,6 +1,7 @@
 //! Properties of the process itself.
 
 use crate::ops::{HANDOVER, SetGroups, Slice, Slot, Str};
+use crate::parse::keyring;
 use crate::program::file::{
     self, O_WRONLY, RESOLVE_BENEATH, RESOLVE_NO_MAGICLINKS, RESOLVE_NO_SYMLINKS, RESOLVE_NO_XDEV,
 };
@@ -114,7 +115,7 @@ pub(crate) fn session_keyring(init: &Init, name: Str, optional: bool) -> Step {
     };
     let mut text = [0u8; 256];
     let len = call!(nr::KEYCTL, KEYCTL_DESCRIBE, key, text.as_mut_ptr(), text.len()).at(Detail::Read)?;
-    let Some(permissions) = described_permissions(text.get(..len).unwrap_or(&text)) else {
+    let Some(permissions) = keyring::permissions(text.get(..len).unwrap_or(&text)) else {
         return Err(Failure { errno: errno::EINVAL, detail: Detail::Read as u32 });
     };
     call!(nr::KEYCTL, KEYCTL_SETPERM, key, permissions | OWNER_SEARCH).at(Detail::Whole).map(drop)
@@ -125,15 +126,6 @@ fn has_keys() -> bool {
     [nr::ADD_KEY, nr::REQUEST_KEY]
         .into_iter()
         .any(|number| !matches!(call!(number, 0, 0, 0, 0, 0), Err(errno::ENOSYS | errno::EPERM)))
-}
-
-/// The fourth field of "type;uid;gid;permissions;name", in hexadecimal.
-fn described_permissions(text: &[u8]) -> Option<u32> {
-    let field = text.split(|byte| *byte == b';').nth(3)?;
-    field.iter().try_fold(0u32, |value, digit| {
-        let digit = (*digit as char).to_digit(16)?;
-        value.checked_mul(16)?.checked_add(digit)
-    })
 }
 
 /// `StdioOwner`: the user may reopen its standard streams (/dev/stdout); terminals and pipes of its

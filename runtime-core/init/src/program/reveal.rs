@@ -4,6 +4,9 @@
 
 use core::ffi::CStr;
 
+use crate::parse::lines::Lines;
+use crate::parse::mountinfo;
+use crate::parse::path::is_below;
 use crate::program::file::{self, O_NONBLOCK};
 use crate::program::{At, Failure, Init, Step, call, errno, namespace};
 use crate::report::Detail;
@@ -14,6 +17,9 @@ const MNT_DETACH: usize = 2;
 
 /// A table of mounts beyond this is not gone through.
 const ROUNDS: usize = 4096;
+
+/// Room for a line of the table.
+const LINE: usize = 8192;
 
 /// Detaches every whole procfs and sysfs outside of the working directory, which is the new root; one
 /// that is locked is covered.
@@ -59,9 +65,10 @@ impl Place {
 #[inline(never)]
 fn find(init: &mut Init, root: &[u8], mut skip: usize) -> Step<Option<Place>> {
     let table = namespace::open_own(init, c"mountinfo", O_NONBLOCK)?;
-    let mut lines = Lines { fd: table, buffer: [0; 8192], start: 0, end: 0 };
+    let mut lines =
+        Lines::<_, LINE>::new(|room: &mut [u8]| call!(nr::READ, table, room.as_mut_ptr(), room.len()));
     let mut found = None;
-    while let Some(line) = lines.next()? {
+    while let Some(line) = lines.next().at(Detail::Read)? {
         let Some(place) = revealing(line).filter(|place| !is_below(&place.bytes[..place.len], root)) else {
             continue;
         };
@@ -75,63 +82,13 @@ fn find(init: &mut Init, root: &[u8], mut skip: usize) -> Step<Option<Place>> {
     Ok(found)
 }
 
-fn is_below(path: &[u8], root: &[u8]) -> bool {
-    path.strip_prefix(root).is_some_and(|rest| rest.is_empty() || rest[0] == b'/')
-}
-
-/// The place of a whole procfs or sysfs: id, parent, device, root, place, options, then after a hyphen
-/// the type (proc_pid_mountinfo(5)).
+/// The place of a whole procfs or sysfs.
 fn revealing(line: &[u8]) -> Option<Place> {
-    let mut fields = line.split(|byte| *byte == b' ');
-    let root = fields.nth(3)?;
-    let place = fields.next()?;
-    let kind = fields.skip_while(|field| *field != b"-").nth(1)?;
-    if root != b"/" || !matches!(kind, b"proc" | b"sysfs") {
+    let mount = mountinfo::mount(line).filter(|mount| mount.root == b"/")?;
+    if !matches!(mount.kind, b"proc" | b"sysfs") {
         return None;
     }
-    let mut path = Place { bytes: [0; 4096], len: 0 };
-    let mut at = 0;
-    while at < place.len() {
-        // Blanks and backslashes are three octal digits.
-        let (byte, len) = match place[at..] {
-            [b'\\', a, b, c, ..] => ((a & 7) << 6 | (b & 7) << 3 | c & 7, 4),
-            _ => (place[at], 1),
-        };
-        *path.bytes.get_mut(path.len)? = byte;
-        path.len += 1;
-        at += len;
-    }
-    Some(path)
-}
-
-/// Reads a file by lines; of one that is longer than the buffer, the rest comes as lines of its own,
-/// which no field of the table's form begins.
-struct Lines {
-    fd: i32,
-    buffer: [u8; 8192],
-    start: usize,
-    end: usize,
-}
-
-impl Lines {
-    fn next(&mut self) -> Step<Option<&[u8]>> {
-        loop {
-            let held = &self.buffer[self.start..self.end];
-            let full = self.start == 0 && self.end == self.buffer.len();
-            let line = held.iter().position(|byte| *byte == b'\n').or(full.then_some(held.len()));
-            if let Some(len) = line {
-                let start = self.start;
-                self.start = (start + len + 1).min(self.end);
-                return Ok(Some(&self.buffer[start..start + len]));
-            }
-            self.buffer.copy_within(self.start..self.end, 0);
-            self.end -= self.start;
-            self.start = 0;
-            let room = &mut self.buffer[self.end..];
-            match call!(nr::READ, self.fd, room.as_mut_ptr(), room.len()).at(Detail::Read)? {
-                0 => return Ok(None),
-                len => self.end += len,
-            }
-        }
-    }
+    let mut place = Place { bytes: [0; 4096], len: 0 };
+    place.len = mountinfo::unescaped(mount.place, &mut place.bytes)?;
+    Some(place)
 }

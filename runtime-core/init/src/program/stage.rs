@@ -5,6 +5,8 @@
 //! init as a child of the caller, and then makes what needs the host's namespaces, beside the init's own work.
 
 use crate::ops::{Maps, Slice, Slot, Str};
+use crate::parse::number::Digits;
+use crate::parse::path::relative;
 use crate::program::file::{self, AT_EMPTY_PATH, AT_FDCWD, O_CLOEXEC, O_DIRECTORY, O_PATH, O_WRONLY};
 use crate::program::{At, Failure, Init, Lane, PR_SET_DUMPABLE, Step, call, errno, mount, namespace, sync};
 use crate::report::{Detail, Report};
@@ -107,26 +109,12 @@ fn execute_again(init: &Init) -> Step {
             other => call!(nr::DUP3, other, number, 0).at(Detail::Dup).map(drop)?,
         }
     }
-    let mut base = [0u8; 12];
-    let argv =
-        [c"runtime-init".as_ptr(), decimal(init.plan.base, &mut base), c"i".as_ptr(), core::ptr::null()];
+    let base = Digits::new(init.plan.base as u32);
+    let argv = [c"runtime-init".as_ptr(), base.text().as_ptr(), c"i".as_ptr(), core::ptr::null()];
     let envp = [core::ptr::null::<core::ffi::c_char>()];
     call!(nr::EXECVEAT, init.fd(Slot::IMAGE), c"".as_ptr(), argv.as_ptr(), envp.as_ptr(), AT_EMPTY_PATH)
         .at(Detail::Execve)
         .map(drop)
-}
-
-/// The decimal digits of a number that is not negative, with a NUL after them.
-fn decimal(number: i32, buffer: &mut [u8; 12]) -> *const core::ffi::c_char {
-    let (mut at, mut rest) = (buffer.len() - 1, number);
-    loop {
-        at -= 1;
-        buffer[at] = b'0' + (rest % 10) as u8;
-        rest /= 10;
-        if rest == 0 {
-            return buffer[at..].as_ptr().cast();
-        }
-    }
 }
 
 /// `MakeNetwork`; one that has been made early is as good.
@@ -276,7 +264,7 @@ pub(crate) fn open_netlink(init: &mut Init) -> Step {
 
 /// `OpenInRoot`.
 pub(crate) fn open_in_root(init: &mut Init, path: Str) -> Step {
-    let path = file::relative(init.plan.text(path));
+    let path = relative(init.plan.text(path));
     let found = file::in_root(init.fd(Slot::ROOT), path, 0).at(Detail::Open)?;
     init.set(Slot::MOUNT, found);
     Ok(())
@@ -284,7 +272,7 @@ pub(crate) fn open_in_root(init: &mut Init, path: Str) -> Step {
 
 /// `TakeGiven`.
 pub(crate) fn take_given(init: &mut Init, destination: Str) -> Step {
-    file::refuse_dangling(init.fd(Slot::ROOT), file::relative(init.plan.text(destination)).to_bytes())?;
+    file::refuse_dangling(init.fd(Slot::ROOT), relative(init.plan.text(destination)).to_bytes())?;
     let given = init.take(Slot::GIVEN);
     init.set(Slot::MOUNT, given);
     Ok(())
@@ -298,9 +286,8 @@ pub(crate) fn unmount_given(init: &mut Init) -> Step {
     let descriptors = namespace::open_own(init, c"fd", O_PATH | O_DIRECTORY)?;
     call!(nr::SETNS, init.fd(Slot::TARGET), CLONE_NEWNS).at(Detail::Setns)?;
     call!(nr::FCHDIR, descriptors).at(Detail::Fchdir)?;
-    let mut digits = [0u8; 12];
-    let name = decimal(init.fd(Slot::GIVEN), &mut digits);
-    call!(nr::UMOUNT2, name, MNT_DETACH).at(Detail::Umount).map(drop)
+    let name = Digits::new(init.fd(Slot::GIVEN) as u32);
+    call!(nr::UMOUNT2, name.text().as_ptr(), MNT_DETACH).at(Detail::Umount).map(drop)
 }
 
 /// `Tell`.
@@ -352,13 +339,10 @@ fn process_directory(init: &mut Init, pid: u32) -> Step<i32> {
     if init.fd(Slot::PROC) < 0 {
         namespace::open_host_proc(init)?;
     }
-    let mut digits = [0u8; 12];
-    let name = decimal(pid as i32, &mut digits);
-    // SAFETY: `decimal` ends the digits with a NUL, and `digits` outlives the name.
-    let name = unsafe { core::ffi::CStr::from_ptr(name) };
+    let name = Digits::new(pid);
     file::open(
         init.fd(Slot::PROC),
-        name,
+        name.text(),
         O_PATH | O_DIRECTORY,
         0,
         file::RESOLVE_BENEATH | file::RESOLVE_NO_SYMLINKS,
