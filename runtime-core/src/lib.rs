@@ -18,12 +18,14 @@ mod runtime;
 pub mod seccomp;
 pub mod spec;
 mod state;
+mod stdio;
 mod sys;
+mod terminal;
 pub mod timings;
 
 pub use bundle::{Bundle, UnparsedBundle};
 pub use container::{
-    CgroupsMode, CheckpointOptions, Container, CreatePlan, CriuOptions, NetworkLock, RestoreOptions,
+    CgroupsMode, CheckpointOptions, Container, CreatePlan, CriuOptions, ExecPlan, NetworkLock, RestoreOptions,
 };
 pub use error::{Error, ErrorKind, Result};
 pub use id::ContainerId;
@@ -31,8 +33,10 @@ pub use launch::HeadStart;
 pub use process::{Exit, Process, reset_child_signal};
 pub use runtime::{DEFAULT_STATE_ROOT, Listed, Runtime, RuntimeBuilder};
 pub use state::{OCI_VERSION, State, Status};
+pub use stdio::Stdio;
 pub use sys::memory::prefault;
 pub use sys::streams::guard_standard_streams;
+pub use terminal::Terminal;
 
 /// The example of the README is compiled with the documentation's.
 #[cfg(doctest)]

@@ -1,6 +1,7 @@
 //! A process of a container, owned by its pidfd.
 
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::io::{PipeReader, PipeWriter};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
@@ -8,7 +9,9 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use crate::error::{Error, Result};
 use crate::launch::Kept;
+use crate::stdio::Pipes;
 use crate::sys::process::{self, Ended};
+use crate::terminal::Terminal;
 
 /// How a process ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,13 +59,20 @@ pub fn reset_child_signal() -> Result<()> {
 pub struct Process {
     pid: i32,
     pidfd: OwnedFd,
-    console: Option<OwnedFd>,
+    terminal: Option<Terminal>,
+    pipes: Pipes,
     warnings: Vec<String>,
 }
 
 impl Process {
     pub(crate) fn new(kept: Kept, warnings: Vec<String>) -> Self {
-        Self { pid: kept.pid, pidfd: kept.pidfd, console: kept.console, warnings }
+        let Kept { pid, pidfd, console } = kept;
+        Self { pid, pidfd, terminal: console.map(Terminal::new), pipes: Pipes::default(), warnings }
+    }
+
+    pub(crate) fn with_pipes(mut self, pipes: Pipes) -> Self {
+        self.pipes = pipes;
+        self
     }
 
     /// What the user of an `exec` should know, such as capabilities that could not be granted and
@@ -76,9 +86,27 @@ impl Process {
         self.pid
     }
 
-    /// The master of its terminal, when it has one; the first call takes it.
-    pub fn take_console(&mut self) -> Option<OwnedFd> {
-        self.console.take()
+    /// Its terminal, when it has one; the first call takes it.
+    pub fn take_terminal(&mut self) -> Option<Terminal> {
+        self.terminal.take()
+    }
+
+    /// The end of the pipe that its standard input reads from, with [`Stdio::piped`](crate::Stdio::piped); the first call
+    /// takes it. Dropping it is the end of that input.
+    pub fn take_stdin(&mut self) -> Option<PipeWriter> {
+        self.pipes.stdin.take()
+    }
+
+    /// The end of the pipe that its standard output is written to, with [`Stdio::piped`](crate::Stdio::piped); the first call
+    /// takes it.
+    pub fn take_stdout(&mut self) -> Option<PipeReader> {
+        self.pipes.stdout.take()
+    }
+
+    /// The end of the pipe that its standard error output is written to, with [`Stdio::piped`](crate::Stdio::piped); the
+    /// first call takes it.
+    pub fn take_stderr(&mut self) -> Option<PipeReader> {
+        self.pipes.stderr.take()
     }
 
     /// Sends a signal, by number.
@@ -130,5 +158,11 @@ impl Process {
 impl AsFd for Process {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.pidfd.as_fd()
+    }
+}
+
+impl AsRawFd for Process {
+    fn as_raw_fd(&self) -> RawFd {
+        self.pidfd.as_raw_fd()
     }
 }

@@ -31,7 +31,7 @@ fn create(context: &Context<'_>) -> Result<()> {
 }
 
 fn hand_over(handover: &Handover, container: &mut Container) -> Result<()> {
-    container.take_console().map_or(Ok(()), |console| handover.give_console(console))?;
+    container.take_terminal().map_or(Ok(()), |terminal| handover.give_console(terminal.into()))?;
     let init = container.init().ok_or_else(|| Error::invalid("create", "the container has no init"))?;
     handover.give(init, crate::fd_socket::PIDFD_INIT)
 }

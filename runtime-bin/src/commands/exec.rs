@@ -40,11 +40,11 @@ pub(super) fn run(context: &Context<'_>) -> Result<u8> {
     stages::setup(context.log);
     stages::affinity(context.log, spec.initial_affinity());
     let mut relay = None;
-    let process = container.exec_on_terminal(&spec, &exec, |console| {
+    let process = container.plan_exec(&spec, &exec)?.start_on_terminal(|terminal| {
         if detach {
-            return handover.give_console(console);
+            return handover.give_console(terminal.into());
         }
-        relay = Some(Relay::new(console)?);
+        relay = Some(Relay::new(terminal.into())?);
         Ok(())
     })?;
     stages::exec_done(context.log);

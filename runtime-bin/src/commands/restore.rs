@@ -55,7 +55,7 @@ fn attend(
     handover: &Handover,
     mut process: Process,
 ) -> Result<u8> {
-    let console = process.take_console();
+    let console = process.take_terminal().map(Into::into);
     match foreground {
         None => {
             console.map_or(Ok(()), |console| handover.give_console(console))?;

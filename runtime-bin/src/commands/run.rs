@@ -96,7 +96,7 @@ struct Attendance<'a> {
 
 impl Attendance<'_> {
     fn detach(&self, container: &Container, mut process: Process, gated: bool) -> Result<()> {
-        process.take_console().map_or(Ok(()), |console| self.handover.give_console(console))?;
+        process.take_terminal().map_or(Ok(()), |terminal| self.handover.give_console(terminal.into()))?;
         if gated {
             container.start()?;
         }
@@ -113,7 +113,7 @@ impl Attendance<'_> {
         gated: bool,
     ) -> Result<u8> {
         self.handover.give(&process, fd_socket::PIDFD_INIT)?;
-        let relay = process.take_console().map(Relay::new).transpose()?;
+        let relay = process.take_terminal().map(|terminal| Relay::new(terminal.into())).transpose()?;
         if gated {
             container.start()?;
         }

@@ -13,55 +13,173 @@ use crate::launch::{self, Child, Inputs, ParentLane, Receiver};
 use crate::plan::{ExecOptions, LaunchPlan};
 use crate::process::Process;
 use crate::resctrl;
-use crate::spec::ValidProcess;
+use crate::spec::{ValidProcess, ValidSpec};
 use crate::state::{Record, State, Status, is_ending, status_and_init};
+use crate::stdio::{Descriptors, Given, Stdio};
+use crate::terminal::Terminal;
 use runtime_init::ops::Point;
 
+/// A process that is going to run in a container: computed and checked, with its streams. Made by
+/// [`Container::plan_exec`]; nothing runs before [`ExecPlan::start`].
+///
+/// Its `Display` is the sequence of steps, one a line.
+#[derive(Debug)]
+pub struct ExecPlan {
+    container: Container,
+    record: Record,
+    spec: ValidSpec,
+    options: ExecOptions,
+    launch: LaunchPlan,
+    init: OwnedFd,
+    descriptors: Descriptors,
+}
+
+impl ExecPlan {
+    /// Where the standard input of the process comes from.
+    #[must_use]
+    pub fn stdin(mut self, stdio: impl Into<Stdio>) -> Self {
+        self.descriptors.stdin = stdio.into();
+        self
+    }
+
+    /// Where the standard output of the process goes to.
+    #[must_use]
+    pub fn stdout(mut self, stdio: impl Into<Stdio>) -> Self {
+        self.descriptors.stdout = stdio.into();
+        self
+    }
+
+    /// Where the standard error output of the process goes to.
+    #[must_use]
+    pub fn stderr(mut self, stdio: impl Into<Stdio>) -> Self {
+        self.descriptors.stderr = stdio.into();
+        self
+    }
+
+    /// Gives the process a descriptor, as number `number` (3 or more). Unlike [`ExecOptions::preserve_fds`] this does not
+    /// depend on the numbers that the caller's descriptors have, so each thread may use it. Of two descriptors with the same
+    /// number, this one counts.
+    #[must_use]
+    pub fn pass_fd(mut self, fd: impl Into<OwnedFd>, number: i32) -> Self {
+        self.descriptors.pass(fd.into(), number);
+        self
+    }
+
+    /// What the user should know, such as capabilities that cannot be granted and are left out.
+    pub fn warnings(&self) -> &[String] {
+        &self.launch.warnings
+    }
+
+    /// Whether the process gets a terminal.
+    pub fn terminal(&self) -> bool {
+        self.launch.terminal
+    }
+
+    /// Runs the process; it returns when the program is executed.
+    ///
+    /// # Errors
+    ///
+    /// As [`Container::exec`].
+    pub fn start(self) -> Result<Process> {
+        self.started(None).explained()
+    }
+
+    /// As [`start`](Self::start), but gives the process's terminal to `prepare` before the program runs: what is to be set
+    /// about a terminal, the program shall not see change. It is not called without a terminal.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`start`](Self::start), and that of `prepare`: then no program has run.
+    pub fn start_on_terminal(self, mut prepare: impl FnMut(Terminal) -> Result<()>) -> Result<Process> {
+        self.started(Some(&mut prepare)).explained()
+    }
+
+    fn started(self, prepare: Option<Prepare<'_>>) -> Result<Process> {
+        // Since it was planned, the container may have been paused.
+        self.container.may_enter(&self.record, &self.options)?;
+        self.run(prepare)
+    }
+
+    fn run(mut self, prepare: Option<Prepare<'_>>) -> Result<Process> {
+        let (given, pipes) = std::mem::take(&mut self.descriptors).open(self.launch.terminal)?;
+        let process = self
+            .enter(&given, prepare)
+            .map_err(|error| self.container.unless_stopped(&self.record, error))?;
+        Ok(process.with_pipes(pipes))
+    }
+}
+
+impl std::fmt::Display for ExecPlan {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.launch.fmt(f)
+    }
+}
+
 impl Container {
-    /// Runs another process in the container; it returns when the program is executed.
+    /// Runs another process in the container, on the caller's standard streams; it returns when the program is executed.
     ///
     /// # Errors
     ///
     /// The container has stopped, or is paused and the options do not ignore that; the program does
     /// not exist or may not be executed.
     pub fn exec(&self, process: &ValidProcess, options: &ExecOptions) -> Result<Process> {
-        self.execute(process, options, None).explained()
+        self.plan_to_enter(process, options).and_then(|plan| plan.run(None)).explained()
     }
 
-    /// As [`exec`](Self::exec), but gives the master of the process's terminal to `prepare` before the program runs: what
-    /// is to be set about a terminal, the program shall not see change. It is not called without a terminal.
+    /// The first half of [`exec`](Self::exec): all that can be computed and checked before a process is made. What follows is
+    /// the choice of its streams and [`ExecPlan::start`], at any time later.
     ///
     /// # Errors
     ///
-    /// Those of [`exec`](Self::exec), and that of `prepare`: then no program has run.
-    pub fn exec_on_terminal(
-        &self,
-        process: &ValidProcess,
-        options: &ExecOptions,
-        mut prepare: impl FnMut(OwnedFd) -> Result<()>,
-    ) -> Result<Process> {
-        self.execute(process, options, Some(&mut prepare)).explained()
+    /// The container has stopped, or is paused and the options do not ignore that; the host or the options rule out what the
+    /// process asks for.
+    pub fn plan_exec(&self, process: &ValidProcess, options: &ExecOptions) -> Result<ExecPlan> {
+        self.plan_to_enter(process, options).explained()
     }
 
-    fn execute(
-        &self,
-        process: &ValidProcess,
-        options: &ExecOptions,
-        prepare: Option<Prepare<'_>>,
-    ) -> Result<Process> {
+    fn plan_to_enter(&self, process: &ValidProcess, options: &ExecOptions) -> Result<ExecPlan> {
         let record = self.record()?;
-        let init = match status_and_init(&self.entry, &record)? {
+        let init = self.may_enter(&record, options)?;
+        let planned = self.plan_in(process, options, &record);
+        let (spec, launch) = planned.map_err(|error| self.unless_stopped(&record, error))?;
+        self.shared.mark("read the state, plan");
+        Ok(ExecPlan {
+            container: self.handle(),
+            record,
+            spec,
+            options: options.clone(),
+            launch,
+            init,
+            descriptors: Descriptors::default(),
+        })
+    }
+
+    /// The init of a container that may be entered.
+    fn may_enter(&self, record: &Record, options: &ExecOptions) -> Result<OwnedFd> {
+        match status_and_init(&self.entry, record)? {
             (Status::Paused, _) if !options.ignore_paused => {
                 // On v1 a deletion freezes what it has killed, for a moment.
                 let error =
                     self.wrong_state("cannot exec in a paused container (use --ignore-paused to override)");
-                return Err(self.unless_stopped(&record, error));
+                Err(self.unless_stopped(record, error))
             }
-            (_, Some(init)) => init,
-            (_, None) => return Err(self.stopped()),
-        };
-        self.enter(process, options, &record, &init, prepare)
-            .map_err(|error| self.unless_stopped(&record, error))
+            (_, Some(init)) => Ok(init),
+            (_, None) => Err(self.stopped()),
+        }
+    }
+
+    fn plan_in(
+        &self,
+        process: &ValidProcess,
+        options: &ExecOptions,
+        record: &Record,
+    ) -> Result<(ValidSpec, LaunchPlan)> {
+        let spec = self.spec()?;
+        let keeps_keyring = options.no_new_keyring || record.no_new_keyring;
+        let mut options = options.clone().no_new_keyring(keeps_keyring);
+        options.joins_cgroup = unit::mover(record).is_some();
+        let plan = LaunchPlan::exec(&spec, process, &self.shared.host, &options)?;
+        Ok((spec, plan))
     }
 
     fn stopped(&self) -> Error {
@@ -76,44 +194,20 @@ impl Container {
             Some(Ok(false) | Err(_)) => error,
         }
     }
+}
 
-    fn enter(
-        &self,
-        process: &ValidProcess,
-        options: &ExecOptions,
-        record: &Record,
-        init: &OwnedFd,
-        mut prepare: Option<Prepare<'_>>,
-    ) -> Result<Process> {
-        let spec = self.spec()?;
-        let keeps_keyring = options.no_new_keyring || record.no_new_keyring;
-        let mut plan_options = options.clone().no_new_keyring(keeps_keyring);
-        let moved_by_systemd = unit::mover(record).is_some();
-        plan_options.joins_cgroup = moved_by_systemd;
-        let plan = LaunchPlan::exec(&spec, process, &self.shared.host, &plan_options)?;
-        self.shared.mark("read the state, plan");
-        let cgroup = self.cgroup(record)?;
-        let cgroup = match options.cgroups.as_slice() {
-            // With an inner leaf the container's own cgroup is to stay without processes.
-            [] if (record.leaf.is_some() || moved_by_systemd) && !cgroup.is_none() => {
-                own_cgroup(&cgroup, record)?
-            }
-            // The init has left it, and somebody has removed it.
-            [] if let_go(&cgroup, record) => following_cgroup(record)?,
-            [] => cgroup,
-            paths => cgroup
-                .sub(&paths.iter().map(String::as_str).collect::<Vec<_>>())
-                .map_err(|error| error.context("adding pid to the sub cgroup").framed(START_FRAME))?,
-        };
-        let receiver = Receiver::new(&spec, || State::new(record, Status::Running));
-        let receiver = receiver.as_ref();
+impl ExecPlan {
+    fn enter(&self, given: &Given, mut prepare: Option<Prepare<'_>>) -> Result<Process> {
+        let record = &self.record;
+        let cgroup = self.cgroup()?;
+        let receiver = Receiver::new(&self.spec, || State::new(record, Status::Running));
         let mut launch = |cgroup: &Cgroup| {
             let prepare = prepare.as_mut().map(|prepare| &mut **prepare as Prepare<'_>);
-            self.launch(&plan, init, Lane { cgroup, record, prepare }, receiver)
+            self.launch(given, Lane { cgroup, record, prepare }, receiver.as_ref())
         };
         match launch(&cgroup) {
             // The container has sub-cgroups with controllers: where its init is, a process may be.
-            Err(error) if error.raw_errno() == Some(Errno::EBUSY) && options.cgroups.is_empty() => {
+            Err(error) if error.raw_errno() == Some(Errno::EBUSY) && self.options.cgroups.is_empty() => {
                 launch(&own_cgroup(&cgroup, record)?)
             }
             Err(error) if error.raw_errno() == Some(Errno::EBUSY) => {
@@ -123,42 +217,57 @@ impl Container {
         }
     }
 
-    fn launch(
-        &self,
-        plan: &LaunchPlan,
-        init: &OwnedFd,
-        mut lane: Lane<'_>,
-        receiver: Option<&Receiver<'_>>,
-    ) -> Result<Process> {
-        let (moved, clones) = (unit::mover(lane.record).is_some(), self.shared.host.clone3());
+    /// The cgroup that the process will be in.
+    fn cgroup(&self) -> Result<Cgroup> {
+        let record = &self.record;
+        let moved_by_systemd = unit::mover(record).is_some();
+        let cgroup = self.container.cgroup(record)?;
+        match self.options.cgroups.as_slice() {
+            // With an inner leaf the container's own cgroup is to stay without processes.
+            [] if (record.leaf.is_some() || moved_by_systemd) && !cgroup.is_none() => {
+                own_cgroup(&cgroup, record)
+            }
+            // The init has left it, and somebody has removed it.
+            [] if let_go(&cgroup, record) => following_cgroup(record),
+            [] => Ok(cgroup),
+            paths => cgroup
+                .sub(&paths.iter().map(String::as_str).collect::<Vec<_>>())
+                .map_err(|error| error.context("adding pid to the sub cgroup").framed(START_FRAME)),
+        }
+    }
+
+    fn launch(&self, given: &Given, mut lane: Lane<'_>, receiver: Option<&Receiver<'_>>) -> Result<Process> {
+        let shared = &self.container.shared;
+        let (moved, clones) = (unit::mover(lane.record).is_some(), shared.host.clone3());
         let inputs = Inputs {
-            stdio: [None; 3],
-            preserved: plan.preserved,
+            stdio: given.stdio(),
+            passed: given.passed(),
+            preserved: self.launch.preserved,
             cgroup: lane.cgroup.clone_target().filter(|_| !moved && clones),
             tasks: if moved { Vec::new() } else { lane.cgroup.entrances(!clones)? },
             gate: None,
-            target: Some(init.as_fd()),
-            privileged: self.shared.host.is_privileged(),
-            timings: self.shared.timings.as_ref(),
+            target: Some(self.init.as_fd()),
+            privileged: shared.host.is_privileged(),
+            timings: shared.timings.as_ref(),
         };
-        self.launched(plan, &inputs, &mut lane, receiver)
+        self.launched(&inputs, &mut lane, receiver)
             // An exec has no init of its own to speak of.
             .map_err(|error| error.framed(START_FRAME))
     }
 
     fn launched(
         &self,
-        plan: &LaunchPlan,
         inputs: &Inputs<'_>,
         lane: &mut Lane<'_>,
         receiver: Option<&Receiver<'_>>,
     ) -> Result<Process> {
+        let plan = &self.launch;
         let mut child =
             launch::spawn(plan, inputs, None).map_err(|error| lane.cgroup.explain_clone(error))?;
         let kills = lane.cgroup.oom_kills().ok().flatten();
         let run = launch::run(plan, &mut child, lane).and_then(|()| child.expect_executed(receiver));
         run.map_err(|error| lane.cgroup.explain_memory(kills, lane.cgroup.explain_clone(error)))?;
-        self.shared.mark("the program is executed");
+        self.container.shared.mark("the program is executed");
         Ok(Process::new(child.keep()?, plan.warnings.clone()))
     }
 }
@@ -184,7 +293,7 @@ fn following_cgroup(record: &Record) -> Result<Cgroup> {
 }
 
 /// What is to be done with the master of a terminal before the program runs.
-type Prepare<'a> = &'a mut dyn FnMut(OwnedFd) -> Result<()>;
+type Prepare<'a> = &'a mut dyn FnMut(Terminal) -> Result<()>;
 
 /// The parent lane of an exec.
 struct Lane<'a> {
@@ -220,7 +329,7 @@ impl ParentLane for Lane<'_> {
 
     fn before_program(&mut self, child: &mut Child<'_>) -> Result<()> {
         match &mut self.prepare {
-            Some(prepare) => child.take_console().map_or(Ok(()), prepare),
+            Some(prepare) => child.take_console().map_or(Ok(()), |master| prepare(Terminal::new(master))),
             None => Ok(()),
         }
     }

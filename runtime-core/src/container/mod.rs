@@ -22,6 +22,7 @@ use std::time::{Duration, Instant};
 
 pub use checkpoint::{CgroupsMode, CheckpointOptions, CriuOptions, NetworkLock, RestoreOptions};
 pub use create::CreatePlan;
+pub use exec::ExecPlan;
 use nix::errno::Errno;
 
 use crate::cgroup::Cgroup;
@@ -32,6 +33,7 @@ use crate::process::Process;
 use crate::runtime::Shared;
 use crate::spec::ValidSpec;
 use crate::state::{Entry, Lock, Presence, Record, State, Status, alive, owner_name, status_of};
+use crate::terminal::Terminal;
 
 /// How long a state directory without a state file and without a lock may be one whose `create` has made it
 /// and does not hold the lock yet. After that a killed `create` has left it.
@@ -46,14 +48,24 @@ const SETTLE_STEP: Duration = Duration::from_millis(2);
 pub struct Container {
     shared: Arc<Shared>,
     id: ContainerId,
-    entry: Entry,
+    entry: Arc<Entry>,
     init: Option<Process>,
 }
 
 impl Container {
     pub(crate) fn open(shared: &Arc<Shared>, id: ContainerId) -> Result<Self> {
         let entry = shared.store.entry(&id)?;
-        Ok(Self { shared: shared.clone(), id, entry, init: None })
+        Ok(Self::new(shared, id, entry, None))
+    }
+
+    fn new(shared: &Arc<Shared>, id: ContainerId, entry: Entry, init: Option<Process>) -> Self {
+        Self { shared: shared.clone(), id, entry: Arc::new(entry), init }
+    }
+
+    /// The same container, without what only one value can have.
+    fn handle(&self) -> Self {
+        let Self { shared, id, entry, init: _ } = self;
+        Self { shared: shared.clone(), id: id.clone(), entry: entry.clone(), init: None }
     }
 
     /// Its id.
@@ -66,15 +78,19 @@ impl Container {
         self.init.as_ref()
     }
 
-    /// Takes its init: for who waits for it.
+    /// Its init, for the caller that takes the pipes or the terminal out of it.
+    pub fn init_mut(&mut self) -> Option<&mut Process> {
+        self.init.as_mut()
+    }
+
+    /// Takes the init process, so that the caller can wait for it.
     pub fn take_init(&mut self) -> Option<Process> {
         self.init.take()
     }
 
-    /// The master of its terminal, in the process that created the container; the first call
-    /// takes it.
-    pub fn take_console(&mut self) -> Option<OwnedFd> {
-        self.init.as_mut().and_then(Process::take_console)
+    /// Its terminal, in the process that created the container; the first call takes it.
+    pub fn take_terminal(&mut self) -> Option<Terminal> {
+        self.init.as_mut().and_then(Process::take_terminal)
     }
 
     /// The bytes of its configuration, as it was when the container was created.

@@ -10,8 +10,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use nix::errno::Errno;
 
+use super::descriptors::Descriptors;
 use super::failure::{NO_REAPER, NO_ROOM};
-use super::kid::{DESCRIPTORS, Give, Orders, kid};
+use super::kid::{Give, Orders, kid};
 use crate::error::{Error, Result};
 use crate::sys::process;
 use runtime_init::ops::Slot;
@@ -27,10 +28,8 @@ pub(super) struct Request<'a> {
     pub(super) program: BorrowedFd<'a>,
     /// The socket to the caller.
     pub(super) control: BorrowedFd<'a>,
-    /// The standard streams, as numbers of the caller's; -1 is none.
-    pub(super) stdio: [i32; 3],
-    /// Number of the first slot's descriptor.
-    pub(super) base: i32,
+    /// What it gets of the caller's descriptors.
+    pub(super) descriptors: &'a Descriptors,
     /// It makes a network namespace at once.
     pub(super) network: bool,
 }
@@ -67,12 +66,15 @@ fn explain_failure((errno, detail): Failure) -> Error {
 }
 
 fn clone_with(request: &Request<'_>, shares_table: bool) -> Result<std::result::Result<Cloned, Failure>> {
-    let base = CString::new(request.base.to_string()).unwrap_or_default();
+    let base = CString::new(request.descriptors.base.to_string()).unwrap_or_default();
     let mode = if request.network { c"n" } else { c"s" };
     let mut failure = (0i32, 0u32);
+    let mut gives = gives(request);
     let orders = Orders {
-        gives: gives(request),
-        base: request.base,
+        gives: gives.as_mut_ptr(),
+        count: gives.len(),
+        kept: request.descriptors.kept,
+        base: request.descriptors.base,
         shares_table,
         argv: [c"runtime-init".as_ptr(), base.as_ptr(), mode.as_ptr(), std::ptr::null()],
         envp: [std::ptr::null()],
@@ -106,16 +108,16 @@ fn clone_with(request: &Request<'_>, shares_table: bool) -> Result<std::result::
     Ok(Err(failure))
 }
 
-fn gives(request: &Request<'_>) -> [Give; DESCRIPTORS] {
-    let mut gives = [Give::NONE; DESCRIPTORS];
-    let slot = |slot: Slot| request.base + slot.0 as i32;
-    let streams = request.stdio.iter().zip(0..).map(|(from, to)| Give { from: *from, to });
+fn gives(request: &Request<'_>) -> Vec<Give> {
+    let Descriptors { stdio, passed, kept: _, base } = request.descriptors;
+    let slot = |slot: Slot| base + slot.0 as i32;
+    let streams = stdio.iter().copied().zip(0..);
     let own = [
-        Give { from: request.control.as_raw_fd(), to: slot(Slot::CONTROL) },
-        Give { from: request.program.as_raw_fd(), to: slot(Slot::IMAGE) },
+        (request.control.as_raw_fd(), slot(Slot::CONTROL)),
+        (request.program.as_raw_fd(), slot(Slot::IMAGE)),
     ];
-    gives.iter_mut().zip(streams.chain(own)).for_each(|(place, give)| *place = give);
-    gives
+    let given = streams.filter(|(from, _)| *from >= 0).chain(passed.iter().copied()).chain(own);
+    given.map(|(from, to)| Give { from, to, held: -1 }).collect()
 }
 
 /// The reasons that the clone of stage 0 has for its refusals.

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 
+use super::descriptors::Descriptors;
 use super::failure::{StepText, describe};
 use super::stage::{Said, Stage};
 use super::{sealed, times};
@@ -32,7 +33,7 @@ struct Gives<'a> {
 fn run(mut plan: ChildPlan, ops: Vec<Op>, gives: &Gives<'_>) -> Result<Option<OwnedFd>> {
     plan.put_stage(ops.into_iter().map(|op| (op, None)).collect());
     // It needs no streams: its slots begin at the first descriptor.
-    let stage = Stage::spawn([-1; 3], 0, false)?;
+    let stage = Stage::spawn(&Descriptors::NONE, false)?;
     let shared = times::memory(0)?;
     let given = [(Slot::TARGET, gives.target), (Slot::GIVEN, gives.given)];
     let mut slots = vec![(Slot::SHARED, shared.as_fd())];

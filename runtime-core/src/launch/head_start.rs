@@ -3,7 +3,8 @@
 use std::os::fd::OwnedFd;
 
 use super::stage::Stage;
-use super::{Inputs, base, missing_stdio, streams};
+use super::descriptors::{Descriptors, missing_stdio};
+use super::Inputs;
 use crate::error::Result;
 use crate::host::Host;
 use crate::plan::LaunchPlan;
@@ -18,6 +19,7 @@ use runtime_init::ops::Op;
 #[derive(Debug)]
 pub struct HeadStart {
     stage: Stage,
+    descriptors: Descriptors,
     network: bool,
 }
 
@@ -28,16 +30,15 @@ impl HeadStart {
         let network = host.is_privileged() && host.cpus() >= 2 && makes_network(config);
         let inputs = Inputs::of_caller(preserved);
         let null: Option<OwnedFd> = missing_stdio(&inputs)?;
-        let stage = Stage::spawn(streams(&inputs, null.as_ref()), base(preserved)?, network)?;
-        Ok(Self { stage, network })
+        let descriptors = Descriptors::new(&inputs, null.as_ref())?;
+        let stage = Stage::spawn(&descriptors, network)?;
+        Ok(Self { stage, descriptors, network })
     }
 
     /// Its process, if that is what the plan begins with.
     pub(super) fn fit(self, plan: &LaunchPlan, inputs: &Inputs<'_>) -> Option<Stage> {
         let wanted = plan.child.ops().iter().any(|op| matches!(op, Op::MakeNetwork { .. }));
-        let same = base(inputs.preserved).is_ok_and(|base| base == self.stage.base())
-            && inputs.stdio.iter().all(Option::is_none);
-        (same && (wanted || !self.network)).then_some(self.stage)
+        (self.descriptors.fit(inputs) && (wanted || !self.network)).then_some(self.stage)
     }
 }
 

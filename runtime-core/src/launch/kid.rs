@@ -22,9 +22,6 @@ const EPERM: i32 = 1;
 const ENOSYS: i32 = 38;
 const AT_EMPTY_PATH: usize = 0x1000;
 
-/// How many descriptors stage 0 can be given: standard streams, its socket and its image.
-pub(super) const DESCRIPTORS: usize = 5;
-
 /// One descriptor of the caller and the number that it gets in stage 0.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Give {
@@ -32,20 +29,21 @@ pub(super) struct Give {
     pub(super) from: i32,
     /// Number in stage 0.
     pub(super) to: i32,
-}
-
-impl Give {
-    /// No descriptor.
-    pub(super) const NONE: Give = Give { from: -1, to: -1 };
+    /// Number meanwhile, away from those that are wanted; -1 at first.
+    pub(super) held: i32,
 }
 
 /// All that stage 0 needs until its execveat; the caller's thread, whose stack it is on, waits for that.
 #[derive(Debug)]
 #[repr(C)]
 pub(super) struct Orders {
-    /// Descriptors to give; those whose `from` is negative are not.
-    pub(super) gives: [Give; DESCRIPTORS],
-    /// First number above the standard streams and the preserved descriptors.
+    /// Descriptors to give.
+    pub(super) gives: *mut Give,
+    /// Number of them.
+    pub(super) count: usize,
+    /// First number above the preserved descriptors.
+    pub(super) kept: i32,
+    /// First number above all that the container gets.
     pub(super) base: i32,
     /// The descriptor table is the caller's own (CLONE_FILES), not a copy.
     pub(super) shares_table: bool,
@@ -61,7 +59,7 @@ pub(super) struct Orders {
 ///
 /// # Safety
 /// `orders` must stay valid until the process has executed its program or ended, and nobody else may read or
-/// write `failure` meanwhile: the caller's thread waits, and has blocked all signals.
+/// write `gives` and `failure` meanwhile: the caller's thread waits, and has blocked all signals.
 pub(super) unsafe extern "C" fn kid(orders: *const Orders) -> ! {
     // SAFETY: valid by the contract; nobody writes to it.
     let orders = unsafe { &*orders };
@@ -83,21 +81,25 @@ fn at(detail: Detail) -> impl Fn(i32) -> (i32, Detail) {
 fn follow(orders: &Orders) -> Step {
     // The slots after these two are filled later, and only as far as they are needed: a caller may have few numbers left.
     let above = orders.base + Slot::LANES.0 as i32;
+    // SAFETY: by the contract of `kid` they are valid, and nobody else touches them now.
+    let gives = unsafe { core::slice::from_raw_parts_mut(orders.gives, orders.count) };
     // Away from the numbers that are wanted first: a source may have the number of another's target.
-    let mut held = [-1i32; DESCRIPTORS];
     if orders.shares_table {
-        take(orders, above, &mut held)?;
+        take(orders, above, gives)?;
     } else {
-        hold(orders, above, &mut held)?;
+        hold(orders, above, gives)?;
     }
     // Preserved descriptors keep their numbers. Between them may be closed ones, and the caller's own.
-    for number in 3..orders.base {
+    for number in 3..orders.kept {
         if call!(nr::FCNTL, number, F_GETFD).is_ok_and(|flags| flags & FD_CLOEXEC != 0) {
             call!(nr::CLOSE, number).map_err(at(Detail::Dup))?;
         }
     }
-    for (from, give) in held.iter().zip(&orders.gives).filter(|(from, _)| **from >= 0) {
-        call!(nr::DUP3, *from, give.to, 0).map_err(at(Detail::Dup))?;
+    if orders.kept < orders.base {
+        close_between(orders.kept, orders.base - 1).map_err(at(Detail::CloseRange))?;
+    }
+    for give in &*gives {
+        call!(nr::DUP3, give.held, give.to, 0).map_err(at(Detail::Dup))?;
     }
     close_from(above).map_err(at(Detail::CloseRange))?;
     let image = orders.base + Slot::IMAGE.0 as i32;
@@ -107,23 +109,23 @@ fn follow(orders: &Orders) -> Step {
 }
 
 /// From a copy of the caller's table: what is given, above all numbers that are wanted; the rest is closed.
-fn hold(orders: &Orders, above: i32, held: &mut [i32; DESCRIPTORS]) -> Step {
-    for (place, give) in held.iter_mut().zip(&orders.gives).filter(|(_, give)| give.from >= 0) {
-        *place = call!(nr::FCNTL, give.from, F_DUPFD_CLOEXEC, above).map_err(at(Detail::Dup))? as i32;
+fn hold(orders: &Orders, above: i32, gives: &mut [Give]) -> Step {
+    for give in gives {
+        give.held = call!(nr::FCNTL, give.from, F_DUPFD_CLOEXEC, above).map_err(at(Detail::Dup))? as i32;
     }
     close_between(orders.base, above - 1).map_err(at(Detail::CloseRange))
 }
 
 /// From the caller's own table: a new one with the numbers below `base` alone, into which the others are fetched. So it
 /// does not matter how many descriptors the caller has.
-fn take(orders: &Orders, above: i32, held: &mut [i32; DESCRIPTORS]) -> Step {
+fn take(orders: &Orders, above: i32, gives: &mut [Give]) -> Step {
     call!(common::CLOSE_RANGE, orders.base, u32::MAX, CLOSE_RANGE_UNSHARE).map_err(at(Detail::CloseRange))?;
     let caller = call!(nr::GETPPID).map_err(at(Detail::Getfd))?;
     let caller = call!(common::PIDFD_OPEN, caller, 0).map_err(at(Detail::Getfd))? as i32;
     let high = call!(nr::FCNTL, caller, F_DUPFD_CLOEXEC, above).map_err(at(Detail::Dup))? as i32;
     call!(nr::CLOSE, caller).ok();
-    for (place, give) in held.iter_mut().zip(&orders.gives).filter(|(_, give)| give.from >= 0) {
-        *place = if give.from < orders.base {
+    for give in gives {
+        give.held = if give.from < orders.base {
             call!(nr::FCNTL, give.from, F_DUPFD_CLOEXEC, above).map_err(at(Detail::Dup))? as i32
         } else {
             let fetched = call!(common::PIDFD_GETFD, high, give.from, 0).map_err(at(Detail::Getfd))? as i32;

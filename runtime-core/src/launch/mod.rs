@@ -7,6 +7,7 @@
 
 mod child;
 mod clone;
+mod descriptors;
 mod errand;
 mod failure;
 mod gate;
@@ -23,13 +24,15 @@ mod times;
 mod undo;
 mod wait;
 
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
-use nix::fcntl::{FcntlArg, FdFlag, OFlag, fcntl, open};
+use nix::fcntl::{OFlag, open};
 use nix::sys::stat::Mode;
 
 pub(crate) use child::{Child, Kept};
+use descriptors::{Descriptors, missing_stdio};
+pub(crate) use descriptors::null;
 pub(crate) use errand::{attach_in, locked_tree, open_in, unmount_in};
 pub(crate) use failure::StepText;
 pub(crate) use gate::{Handover, open_gate};
@@ -44,7 +47,7 @@ pub(crate) use undo::Guard;
 use crate::error::{Error, Result};
 use crate::plan::{Join, LaunchPlan};
 use crate::sys::memfd::Purpose;
-use crate::sys::{namespace, process, socket};
+use crate::sys::{namespace, socket};
 use crate::timings::Timings;
 use runtime_init::ops::{Op, Slot};
 use stage::Stage;
@@ -54,6 +57,8 @@ use times::Shared;
 pub(crate) struct Inputs<'a> {
     /// Standard streams; `None` is the caller's own, or /dev/null when the caller has closed it.
     pub(crate) stdio: [Option<BorrowedFd<'a>>; 3],
+    /// Other descriptors, each with the number (3 or more) that it has in the container.
+    pub(crate) passed: Vec<(BorrowedFd<'a>, i32)>,
     /// Number of the caller's descriptors from 3 on that the container gets.
     pub(crate) preserved: u32,
     /// Directory of the cgroup (v2) to start in.
@@ -75,6 +80,7 @@ impl Inputs<'_> {
     fn of_caller(preserved: u32) -> Self {
         Self {
             stdio: [None; 3],
+            passed: Vec::new(),
             preserved,
             cgroup: None,
             tasks: Vec::new(),
@@ -93,7 +99,6 @@ pub(crate) fn spawn<'a>(
     inputs: &Inputs<'_>,
     head_start: Option<HeadStart>,
 ) -> Result<Child<'a>> {
-    let base = base(inputs.preserved)?;
     let shared = Shared::new(plan, inputs.timings)?;
     let joins = plan.joins.iter().map(open_join).collect::<Result<Vec<_>>>()?;
     let forks = plan.child.ops().iter().any(|op| matches!(op, Op::ForkIntoPidNamespace));
@@ -101,7 +106,7 @@ pub(crate) fn spawn<'a>(
     let null = missing_stdio(inputs)?;
     let stage = match head_start.and_then(|head_start| head_start.fit(plan, inputs)) {
         Some(stage) => stage,
-        None => Stage::spawn(streams(inputs, null.as_ref()), base, false)?,
+        None => Stage::spawn(&Descriptors::new(inputs, null.as_ref())?, false)?,
     };
     shared.mark(|| "make the init's first stage".to_owned());
 
@@ -124,16 +129,6 @@ pub(crate) fn spawn<'a>(
     Ok(child)
 }
 
-/// The numbers of the standard streams to give; -1 for one that there is not.
-fn streams(inputs: &Inputs<'_>, null: Option<&OwnedFd>) -> [i32; 3] {
-    let stream = |number: usize| {
-        let own = is_inheritable(number as i32).then_some(number as i32);
-        let given = inputs.stdio.get(number).copied().flatten().map(|fd| fd.as_raw_fd());
-        given.or(own).or(null.map(AsRawFd::as_raw_fd)).unwrap_or(-1)
-    };
-    [stream(0), stream(1), stream(2)]
-}
-
 /// Whether the clone makes the user namespace; otherwise the init does, after joining others.
 fn maps_at_clone(plan: &LaunchPlan) -> bool {
     plan.id_maps.is_some() && plan.clone_flags & libc::CLONE_NEWUSER as u64 != 0
@@ -153,37 +148,4 @@ fn open_join(join: &Join) -> Result<OwnedFd> {
         )),
         Err(errno) => Err(Error::system(call(), errno).reason("not a namespace").origin(join.origin.clone())),
     }
-}
-
-/// Whether the caller has this descriptor to give: it is open, and not close-on-exec. The library's
-/// own are all close-on-exec, and may have taken the number that a caller left free: a container
-/// must not find the state directory as its standard input.
-fn is_inheritable(fd: i32) -> bool {
-    // SAFETY: the borrow ends with the call, which only asks about the number.
-    let fd = unsafe { BorrowedFd::borrow_raw(fd) };
-    let closed_on_exec = FdFlag::FD_CLOEXEC.bits();
-    fcntl(fd, FcntlArg::F_GETFD).is_ok_and(|flags| flags & closed_on_exec == 0)
-}
-
-/// The first number above the preserved descriptors. Numbers that are closed stay closed, as with runc and crun:
-/// Podman passes `--preserve-fds 3` for number 5 alone.
-fn base(preserved: u32) -> Result<i32> {
-    if preserved == 0 {
-        return Ok(3);
-    }
-    let end = i32::try_from(preserved).ok().and_then(|count| count.checked_add(3)).unwrap_or(i32::MAX);
-    let open = process::open_descriptors().map_err(|error| Error::io("list \"/proc/self/fd\"", &error))?;
-    let last = open.into_iter().filter(|fd| (3..end).contains(fd) && is_inheritable(*fd)).max();
-    Ok(last.map_or(3, |last| last + 1))
-}
-
-/// /dev/null, when a standard stream of the caller is needed and closed.
-fn missing_stdio(inputs: &Inputs<'_>) -> Result<Option<OwnedFd>> {
-    let missing = (0..3).any(|stream| inputs.stdio[stream].is_none() && !is_inheritable(stream as i32));
-    if !missing {
-        return Ok(None);
-    }
-    open("/dev/null", OFlag::O_RDWR | OFlag::O_CLOEXEC, Mode::empty())
-        .map(Some)
-        .map_err(|errno| Error::system("open \"/dev/null\"", errno))
 }

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 
 use super::clone::{self, Request};
+use super::descriptors::Descriptors;
 use super::image::InitImage;
 use super::wait::await_readable;
 use crate::error::{Error, ErrorKind, Result};
@@ -35,19 +36,17 @@ pub(super) enum Said {
 }
 
 impl Stage {
-    /// Clones stage 0 with these standard streams (numbers of the caller's) and the caller's descriptors from 3 up to
-    /// `base`. With `network` it makes a network namespace while it waits for its plan.
-    pub(super) fn spawn(stdio: [i32; 3], base: i32, network: bool) -> Result<Self> {
+    /// Clones stage 0 with these descriptors. With `network` it makes a network namespace while it waits for its plan.
+    pub(super) fn spawn(descriptors: &Descriptors, network: bool) -> Result<Self> {
         let program = InitImage::new()?;
         let (control, theirs) = socket::pair(false).map_err(|errno| Error::system("socketpair", errno))?;
         let cloned = clone::clone(&Request {
             program: program.as_fd(),
             control: theirs.as_fd(),
-            stdio,
-            base,
+            descriptors,
             network,
         })?;
-        Ok(Self { pidfd: cloned.pidfd, control: Some(control), base })
+        Ok(Self { pidfd: cloned.pidfd, control: Some(control), base: descriptors.base })
     }
 
     /// Number of the first slot's descriptor.

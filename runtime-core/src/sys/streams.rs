@@ -1,4 +1,6 @@
-//! The standard streams of a program that begins without Rust's own start.
+//! The standard streams of a program that begins without Rust's own start, and the size of a terminal.
+
+use std::os::fd::{AsRawFd, BorrowedFd};
 
 use nix::errno::Errno;
 
@@ -28,4 +30,11 @@ fn open_null(fd: i32) -> std::io::Result<()> {
     // SAFETY: a text that ends with a zero byte; the new descriptor stays open, like every standard stream.
     let opened = unsafe { libc::open(c"/dev/null".as_ptr(), libc::O_RDWR) };
     if Errno::result(opened)? == fd { Ok(()) } else { Err(Errno::EBADF.into()) }
+}
+
+/// TIOCSWINSZ (ioctl_tty(2)).
+pub(crate) fn set_size(terminal: BorrowedFd<'_>, rows: u16, columns: u16) -> Result<(), Errno> {
+    let size = libc::winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
+    // SAFETY: the call reads a structure of this type, which outlives it.
+    Errno::result(unsafe { libc::ioctl(terminal.as_raw_fd(), libc::TIOCSWINSZ, &raw const size) }).map(drop)
 }

@@ -13,6 +13,7 @@ mod own;
 mod place;
 mod reaper;
 mod seen;
+mod streams;
 #[path = "../support/mod.rs"]
 mod support;
 

@@ -253,8 +253,8 @@ impl Running<'_> {
     }
 
     /// Takes the master of the terminal.
-    pub(crate) fn take_console(&mut self) -> Option<std::os::fd::OwnedFd> {
-        self.container.as_mut().unwrap().take_console()
+    pub(crate) fn take_console(&mut self) -> Option<runtime_core::Terminal> {
+        self.container.as_mut().unwrap().take_terminal()
     }
 
     pub(crate) fn start(&self) -> Result<(), Error> {

@@ -42,10 +42,14 @@ impl CreatePlan {
         options: &RestoreOptions,
     ) -> Result<(Container, Process)> {
         let id = self.id.clone();
+        if !self.descriptors.is_default() {
+            return Err(Error::new(ErrorKind::Unsupported, format!("restore container {id}"))
+                .reason("a restored container has the streams of the caller"));
+        }
         let restore = Restore { plan: &self, options, shared };
         let (entry, kept) =
             restore.run().map_err(|error| error.context(format_args!("restore container {id}")))?;
-        let container = Container { shared: shared.clone(), id, entry, init: None };
+        let container = Container::new(shared, id, entry, None);
         Ok((container, Process::new(kept, Vec::new())))
     }
 }

@@ -3,7 +3,7 @@
 mod compile;
 mod lane;
 
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -28,6 +28,7 @@ use crate::resctrl::{self, Place};
 use crate::runtime::Shared;
 use crate::spec::{Kind, ValidSpec};
 use crate::state::{Entry, Lock, Record, SCHEMA, State, Status};
+use crate::stdio::{Descriptors, Given, Stdio};
 use crate::sys::process;
 
 /// runc's words before whatever fails while a process is started.
@@ -56,6 +57,7 @@ pub struct CreatePlan {
     launch: LaunchPlan,
     warnings: Vec<String>,
     head_start: Option<HeadStart>,
+    pub(super) descriptors: Descriptors,
 }
 
 impl CreatePlan {
@@ -113,6 +115,7 @@ impl CreatePlan {
             launch,
             warnings,
             head_start: None,
+            descriptors: Descriptors::default(),
         })
     }
 
@@ -120,6 +123,36 @@ impl CreatePlan {
     #[must_use]
     pub fn with_head_start(mut self, head_start: Option<HeadStart>) -> Self {
         self.head_start = head_start;
+        self
+    }
+
+    /// Where the standard input of the container comes from.
+    #[must_use]
+    pub fn stdin(mut self, stdio: impl Into<Stdio>) -> Self {
+        self.descriptors.stdin = stdio.into();
+        self
+    }
+
+    /// Where the standard output of the container goes to.
+    #[must_use]
+    pub fn stdout(mut self, stdio: impl Into<Stdio>) -> Self {
+        self.descriptors.stdout = stdio.into();
+        self
+    }
+
+    /// Where the standard error output of the container goes to.
+    #[must_use]
+    pub fn stderr(mut self, stdio: impl Into<Stdio>) -> Self {
+        self.descriptors.stderr = stdio.into();
+        self
+    }
+
+    /// Gives the container's program a descriptor, as number `number` (3 or more). Unlike [`CreateOptions::preserve_fds`]
+    /// this does not depend on the numbers that the caller's descriptors have, so each thread may use it. Of two descriptors
+    /// with the same number, this one counts.
+    #[must_use]
+    pub fn pass_fd(mut self, fd: impl Into<OwnedFd>, number: i32) -> Self {
+        self.descriptors.pass(fd.into(), number);
         self
     }
 
@@ -151,16 +184,14 @@ impl CreatePlan {
 
     pub(crate) fn create(mut self, shared: &Arc<Shared>) -> Result<Container> {
         self.set_gate(shared, true)?;
-        let head_start = self.head_start.take();
-        let (entry, init) = self.make(shared, head_start)?;
-        Ok(Container { shared: shared.clone(), id: self.id, entry, init: Some(init) })
+        let (entry, init) = self.make(shared)?;
+        Ok(Container::new(shared, self.id, entry, Some(init)))
     }
 
     pub(crate) fn run(mut self, shared: &Arc<Shared>) -> Result<(Container, Process)> {
         self.set_gate(shared, false)?;
-        let head_start = self.head_start.take();
-        let (entry, init) = self.make(shared, head_start)?;
-        Ok((Container { shared: shared.clone(), id: self.id, entry, init: None }, init))
+        let (entry, init) = self.make(shared)?;
+        Ok((Container::new(shared, self.id, entry, None), init))
     }
 
     /// What the caller does may be another thing than the options said: with a gate the child lane has a
@@ -177,16 +208,25 @@ impl CreatePlan {
         Ok(())
     }
 
-    fn make(&self, shared: &Shared, head_start: Option<HeadStart>) -> Result<(Entry, Process)> {
-        self.make_or_undo(shared, head_start).map_err(in_start).map_err(|error| match error.kind() {
+    fn make(&mut self, shared: &Shared) -> Result<(Entry, Process)> {
+        let head_start = self.head_start.take();
+        let (given, pipes) = std::mem::take(&mut self.descriptors).open(self.launch.terminal)?;
+        let made = self.make_or_undo(shared, head_start, &given);
+        let (entry, init) = made.map_err(in_start).map_err(|error| match error.kind() {
             // A container that a hook refused was one: its end is told to those who wait for that.
             ErrorKind::Hook => self.run_poststop(error),
             _ => error,
-        })
+        })?;
+        Ok((entry, init.with_pipes(pipes)))
     }
 
     /// The sequence of host changes. Every one is guarded; guards that are dropped undo in reverse.
-    fn make_or_undo(&self, shared: &Shared, head_start: Option<HeadStart>) -> Result<(Entry, Process)> {
+    fn make_or_undo(
+        &self,
+        shared: &Shared,
+        head_start: Option<HeadStart>,
+        given: &Given,
+    ) -> Result<(Entry, Process)> {
         process::can_be_ended()?;
         let (entry, lock) = shared.store.create(&self.id)?;
         let entry = Guard::new(entry, |entry: Entry| {
@@ -231,7 +271,8 @@ impl CreatePlan {
         shared.mark("make the cgroup");
         let gate = if self.options.gate { Some(entry.make_gate()?) } else { None };
         let inputs = Inputs {
-            stdio: [None; 3],
+            stdio: given.stdio(),
+            passed: given.passed(),
             preserved: launch.preserved,
             cgroup: cgroup.clone_target().filter(|_| !self.options.joins_cgroup),
             tasks: if self.unit.is_some() {
