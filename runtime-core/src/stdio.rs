@@ -110,7 +110,10 @@ impl Descriptors {
         let Self { stdin, stdout, stderr, passed } = self;
         let inherits = |stdio: &Stdio| matches!(stdio.0, Kind::Inherit);
         if terminal && ![&stdin, &stdout, &stderr].into_iter().all(inherits) {
-            return Err(Error::invalid("process.terminal", "a terminal takes the place of all three streams"));
+            return Err(Error::invalid(
+                "process.terminal",
+                "a terminal takes the place of all three streams",
+            ));
         }
         check_numbers(&passed)?;
         let (stdin, to_stdin) = input(stdin)?;
@@ -123,7 +126,8 @@ impl Descriptors {
 
 fn check_numbers(passed: &[(OwnedFd, i32)]) -> Result<()> {
     let mut known = std::collections::BTreeSet::new();
-    let wrong = |number: &i32, reason| Err(Error::invalid(format!("pass a descriptor as number {number}"), reason));
+    let wrong =
+        |number: &i32, reason| Err(Error::invalid(format!("pass a descriptor as number {number}"), reason));
     for (_, number) in passed {
         if *number < 3 {
             return wrong(number, "the numbers of others than the standard streams begin at 3");

@@ -2,9 +2,9 @@
 
 use std::os::fd::OwnedFd;
 
-use super::stage::Stage;
-use super::descriptors::{Descriptors, missing_stdio};
 use super::Inputs;
+use super::Inputs;
+use super::descriptors::{Descriptors, missing_stdio};
 use crate::error::Result;
 use crate::host::Host;
 use crate::plan::LaunchPlan;

@@ -31,8 +31,8 @@ use nix::fcntl::{OFlag, open};
 use nix::sys::stat::Mode;
 
 pub(crate) use child::{Child, Kept};
-use descriptors::{Descriptors, missing_stdio};
 pub(crate) use descriptors::null;
+use descriptors::{Descriptors, missing_stdio};
 pub(crate) use errand::{attach_in, locked_tree, open_in, unmount_in};
 pub(crate) use failure::StepText;
 pub(crate) use gate::{Handover, open_gate};

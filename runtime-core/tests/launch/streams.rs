@@ -100,7 +100,7 @@ fn a_process_has_files_and_null() {
     scene.assert_clean("files");
 }
 
-/// In both ways that stage 0 has to its descriptors: out of the caller's table, and out of a copy of it.
+// In both ways that stage 0 has to its descriptors: out of the caller's table, and out of a copy of it.
 in_views!(descriptors_are_passed_by_handle: hybrid, v2);
 fn descriptors_are_passed_by_handle() {
     let scene = Scene::new();
@@ -124,7 +124,8 @@ fn pass(scene: &Scene, container: &Container) {
     // The source of each may have the number of the other's target.
     let expected = "five eleven 0\n1\n11\n2\n3\n5\n";
     let give = |content: &str| OwnedFd::from(file(content));
-    let plan = plan(container, line).stdout(Stdio::piped()).pass_fd(give("five "), 5).pass_fd(give("eleven "), 11);
+    let plan =
+        plan(container, line).stdout(Stdio::piped()).pass_fd(give("five "), 5).pass_fd(give("eleven "), 11);
     let mut process = plan.start().expect("executed");
     assert_eq!(without_directory(&text(process.take_stdout())), without_directory(expected));
     assert_eq!(exit(&process), Exit::Code(0));
@@ -192,7 +193,8 @@ fn a_terminal_is_the_callers_and_gets_its_size() {
     end(container);
 
     let container = scene.started(&["sleep", "600"]);
-    let process = json!({"args": ["busybox", "stty", "size"], "cwd": "/", "env": ["PATH=/bin"], "terminal": true});
+    let process =
+        json!({"args": ["busybox", "stty", "size"], "cwd": "/", "env": ["PATH=/bin"], "terminal": true});
     let prepared = planned(&container, &process);
     let mut kept = None;
     let process = prepared.start_on_terminal(|terminal| {
