@@ -3,8 +3,8 @@
 use std::os::fd::OwnedFd;
 
 use super::Inputs;
-use super::Inputs;
 use super::descriptors::{Descriptors, missing_stdio};
+use super::stage::Stage;
 use crate::error::Result;
 use crate::host::Host;
 use crate::plan::LaunchPlan;
