@@ -46,8 +46,8 @@ fn the_first_stage_holds_what_it_was_given() {
         end(other);
         for found in [found, more].into_iter().flatten() {
             seen += 1;
-            // Its cgroup's directory and files, and the procfs of the host.
-            assert_given("stage 0", &found, &["/sys/fs/cgroup", "/proc"]);
+            // Its cgroup's directory and files, the procfs of the host, and the sysfs that it prepares for the init.
+            assert_given("stage 0", &found, &["/sys/fs/cgroup", "/proc", "anon_inode:[fscontext]"]);
         }
     }
     println!("{seen} seen");
