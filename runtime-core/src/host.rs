@@ -39,6 +39,7 @@ pub struct Host {
     capabilities: OnceLock<OwnCapabilities>,
     kernel: OnceLock<(u32, u32)>,
     clone3: OnceLock<bool>,
+    userfaults: OnceLock<bool>,
     apparmor: OnceLock<bool>,
     selinux: OnceLock<bool>,
     cgroup_mode: OnceLock<Mode>,
@@ -64,6 +65,7 @@ impl Host {
             capabilities: OnceLock::from(OwnCapabilities { permitted: all, bounding: all, inheritable: 0 }),
             kernel: OnceLock::from((6, 12)),
             clone3: OnceLock::from(true),
+            userfaults: OnceLock::from(true),
             apparmor: OnceLock::from(false),
             selinux: OnceLock::from(false),
             cgroup_mode: OnceLock::from(Mode::Unified),
@@ -172,6 +174,12 @@ impl Host {
                 release.split(|c: char| !c.is_ascii_digit()).map(|part| part.parse().unwrap_or(0));
             (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0))
         })
+    }
+
+    /// True if userfaultfd(2) may be called: then a container whose filter has a listener waits for `start` behind the
+    /// filter. The filters of engines deny the call to containers.
+    pub fn userfaults(&self) -> bool {
+        *self.userfaults.get_or_init(crate::sys::userfault::is_available)
     }
 
     /// True if clone3(2) may be called. The filters of engines deny it to containers: it hides its flags

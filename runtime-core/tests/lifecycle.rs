@@ -173,6 +173,30 @@ fn a_refused_program_is_what_the_caller_wants() {
     scene.assert_clean("refused programs");
 }
 
+in_views!(a_refused_program_behind_a_listener: hybrid, v2);
+/// The init waits for `start` behind its filter and tells of the refusal if the filter lets it.
+fn a_refused_program_behind_a_listener() {
+    let scene = Scene::new();
+    let program = scene.path().join("rootfs/bad");
+    std::fs::write(&program, "echo x\n").unwrap();
+    std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let socket = scene.path().join("agent");
+    let agent = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+    let mut config = scene.config(&["/bad"]);
+    let rule = serde_json::json!({"names": ["mkdir"], "action": "SCMP_ACT_NOTIFY"});
+    config["linux"]["seccomp"] =
+        serde_json::json!({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [rule], "listenerPath": socket});
+    let mut container = scene.create(&scene.id(), &config).unwrap();
+    drop(agent.accept().expect("the listener comes with create"));
+    let init = container.take_init().unwrap();
+    let error = container.start().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::ProgramNotExecutable, "{error}");
+    assert_eq!(container.status().unwrap(), Status::Stopped);
+    exit(&init);
+    container.delete().unwrap();
+    scene.assert_clean("a refused program behind a listener");
+}
+
 in_views!(concurrent_execs: hybrid, v2);
 fn concurrent_execs() {
     let scene = Scene::new();

@@ -181,8 +181,9 @@ fn a_seccomp_agent_of_the_user() {
         agent.state();
         let id = user.id();
         user.go(&["create", &id]).ok();
-        user.go(&["start", &id]).ok();
         agent.state();
+        user.go(&["start", &id]).ok();
+        assert!(agent.is_idle());
     }
 }
 

@@ -91,10 +91,13 @@ fn create_start_and_exec_under_a_filter_that_notifies_of_everything() {
         let agent = agent(&bundle);
         let container = bundle.container();
         container.go(&["create"]).ok();
-        assert!(agent.is_idle(), "the filter is loaded by start");
+        let state = agent.state();
+        assert_eq!(state["state"]["status"], "creating");
+        assert_eq!(container.status(), "created");
+        assert_eq!(agent.calls(), [0i64; 0], "a created container makes no call");
         container.go(&["start"]).ok();
         let pid = container.state()["pid"].clone();
-        assert_eq!(agent.state()["pid"], pid);
+        assert_eq!(state["pid"], pid);
         assert_eq!(container.status(), "running");
         let run = container.go_with(&["exec"], &["sh", "-c", "echo inside; exit 5"]);
         assert_eq!((run.code, run.stdout.as_str(), run.stderr.as_str()), (5, "inside\n", ""));
@@ -221,10 +224,7 @@ fn without_an_agent_nothing_runs() {
         assert!(run.stderr.contains(part), "{run:?}");
     }
     container.go(&["state"]).fails(1, "does not exist");
-    container.go(&["create"]).ok();
-    container.go(&["start"]).fails(1, "failed to connect with seccomp agent");
-    container.wait_for("stopped");
-    container.go(&["delete"]).ok();
+    container.go(&["create"]).fails(1, "failed to connect with seccomp agent");
     assert_eq!(std::fs::read_dir(bundle.state()).expect("the state root").count(), 0);
     assert!(!bundle.path().join("rootfs/tmp/ran").exists());
 }
@@ -316,4 +316,87 @@ fn received_calls_wait_killably() {
     assert!(run.stderr.contains("\"seccomp filter flags: 40\""), "{run:?}");
     assert_eq!(agent.calls(), [libc::SYS_mkdir]);
     agent.state();
+}
+
+/// An engine that waits for its agent before `start`: Kubernetes' and Docker's agents do.
+#[test]
+fn a_created_container_is_paused_resumed_and_started_without_a_call() {
+    if !privileged() {
+        return;
+    }
+    let bundle = bundle(&["sleep", "1000"], everything());
+    let agent = agent(&bundle);
+    let container = bundle.container();
+    container.go(&["create"]).ok();
+    agent.state();
+    for _ in 0..3 {
+        container.go(&["pause"]).ok();
+        assert_eq!(container.status(), "paused");
+        container.go(&["start"]).fails(1, "paused");
+        container.go(&["resume"]).ok();
+        assert_eq!(container.status(), "created");
+    }
+    assert_eq!(agent.calls(), [0i64; 0], "the wait is made again, without a call");
+    container.go(&["start"]).ok();
+    assert_eq!(container.status(), "running");
+    assert_eq!(agent.calls().first(), Some(&libc::SYS_execve));
+    container.go(&["start"]).fails(1, "already running");
+}
+
+#[test]
+fn a_created_container_with_a_listener_is_killed_and_deleted() {
+    if !privileged() {
+        return;
+    }
+    for words in [&["kill"][..], &["delete", "--force"]] {
+        let bundle = bundle(&["sleep", "1000"], everything());
+        let agent = agent(&bundle);
+        let container = bundle.container();
+        container.go(&["create"]).ok();
+        agent.state();
+        container.go(words).ok();
+        if words == ["kill"] {
+            container.wait_for("stopped");
+            container.go(&["start"]).fails(1, "stopped");
+        } else {
+            container.go(&["state"]).fails(1, "does not exist");
+        }
+    }
+}
+
+/// Hooks of startContainer run behind the filter but not before `start`: the listener waits for them.
+#[test]
+fn with_start_container_hooks_the_listener_comes_at_start() {
+    if !privileged() {
+        return;
+    }
+    let bundle = bundle(&["sleep", "1000"], only(&["mkdir"])).with(|config| {
+        config["hooks"] = json!({"startContainer": [{"path": "/bin/true"}]});
+    });
+    let agent = agent(&bundle);
+    let container = bundle.container();
+    container.go(&["create"]).ok();
+    assert!(agent.is_idle());
+    container.go(&["start"]).ok();
+    agent.state();
+    assert_eq!(container.status(), "running");
+}
+
+/// A program that cannot be executed after the lookup: `start` succeeds, and the container ends with 255, as without
+/// a listener.
+#[test]
+fn a_created_container_whose_program_cannot_be_executed() {
+    if !privileged() {
+        return;
+    }
+    let bundle = bundle(&["/bin/script"], only(&["mkdir"]));
+    std::fs::write(bundle.path().join("rootfs/bin/script"), "#!/missing\n").expect("a script");
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    std::fs::set_permissions(bundle.path().join("rootfs/bin/script"), mode).expect("its mode");
+    let agent = agent(&bundle);
+    let container = bundle.container();
+    container.go(&["create"]).ok();
+    agent.state();
+    container.go(&["start"]);
+    container.wait_for("stopped");
 }

@@ -9,6 +9,7 @@ mod support;
 mod denied;
 mod filter;
 mod inside;
+mod listener;
 mod outer;
 mod profiles;
 mod traces;

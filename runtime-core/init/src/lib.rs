@@ -11,6 +11,7 @@
 #![cfg_attr(program, no_main)]
 #![cfg_attr(program, allow(dead_code, reason = "the program does not use all of the library half"))]
 
+pub mod hold;
 pub mod ops;
 pub mod parse;
 pub mod report;

@@ -50,6 +50,8 @@ impl Slot {
     pub const GATE: Slot = Slot(2);
     /// The init's pidfd of a running container, for exec.
     pub const TARGET: Slot = Slot(3);
+    /// The userfaultfd of [`Op::Hold`]: what a `create` does not inherit is free for a number that `start` knows.
+    pub const HOLD: Slot = Slot(3);
     /// First of the descriptors of namespaces to join; there are eight types of namespaces.
     pub const JOIN: Slot = Slot(4);
     /// Memory that the caller, stage 0 and the init share: see [`Shared`].
@@ -445,6 +447,11 @@ pub enum Op {
     /// Waits for a connection on [`Slot::GATE`] and its word; the connection becomes
     /// [`Slot::SYNC`].
     AwaitStart,
+    /// Prepares the wait of [`Op::Hold`], whose descriptor is [`Slot::HOLD`] then, and closes the slots that only an init
+    /// without a filter can use.
+    PrepareHold,
+    /// Waits for `start` without a system call, behind a filter that has a listener.
+    Hold,
     /// Makes every descriptor from the header's `base` on close-on-exec.
     CloseDescriptors,
     /// Makes all that [`Op::Execute`] needs: pointers to arguments and environment, the umask. With

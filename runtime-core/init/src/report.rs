@@ -118,6 +118,7 @@ details! {
     Sethostname = 54 => "sethostname",
     Setdomainname = 55 => "setdomainname",
     OpenNetwork = 58 => "open the new network namespace",
+    Userfault = 59 => "userfaultfd",
     Getfd = 57 => "pidfd_getfd",
     Clone = 56 => "clone3",
     LinkIntoProc = 51 => "a link of the root file system leads into /proc",

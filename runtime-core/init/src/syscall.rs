@@ -107,7 +107,7 @@ pub mod nr {
     pub const MKDIRAT: usize = 258; pub const MKNODAT: usize = 259; pub const FCHOWNAT: usize = 260;
     pub const SYMLINKAT: usize = 266; pub const READLINKAT: usize = 267;
     pub const UNSHARE: usize = 272; pub const STATX: usize = 332; pub const SETNS: usize = 308; pub const ACCEPT4: usize = 288;
-    pub const DUP3: usize = 292; pub const PRLIMIT64: usize = 302; pub const SET_MEMPOLICY: usize = 238;
+    pub const DUP3: usize = 292; pub const USERFAULTFD: usize = 323; pub const PRLIMIT64: usize = 302; pub const SET_MEMPOLICY: usize = 238;
     pub const SCHED_SETATTR: usize = 314; pub const SECCOMP: usize = 317; pub const EXECVEAT: usize = 322;
     pub const MEMFD_CREATE: usize = 319; pub const FACCESSAT: usize = 269;
     pub const ADD_KEY: usize = 248; pub const REQUEST_KEY: usize = 249; pub const KILL: usize = 62;
@@ -137,7 +137,7 @@ pub mod nr {
     pub const MKDIRAT: usize = 34; pub const MKNODAT: usize = 33; pub const FCHOWNAT: usize = 54;
     pub const SYMLINKAT: usize = 36; pub const READLINKAT: usize = 78;
     pub const UNSHARE: usize = 97; pub const STATX: usize = 291; pub const SETNS: usize = 268; pub const ACCEPT4: usize = 242;
-    pub const DUP3: usize = 24; pub const PRLIMIT64: usize = 261; pub const SET_MEMPOLICY: usize = 237;
+    pub const DUP3: usize = 24; pub const USERFAULTFD: usize = 282; pub const PRLIMIT64: usize = 261; pub const SET_MEMPOLICY: usize = 237;
     pub const SCHED_SETATTR: usize = 274; pub const SECCOMP: usize = 277; pub const EXECVEAT: usize = 281;
     pub const MEMFD_CREATE: usize = 279; pub const FACCESSAT: usize = 48;
     pub const ADD_KEY: usize = 217; pub const REQUEST_KEY: usize = 218; pub const KILL: usize = 129; pub const CLOCK_GETTIME: usize = 113;

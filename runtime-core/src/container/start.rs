@@ -74,6 +74,9 @@ impl Container {
     /// an agent that has not got the seccomp listener: it is ended, so that the container can be deleted or made again.
     fn open_gate(&self, connection: &OwnedFd, record: &Record, spec: &ValidSpec) -> Result<()> {
         let limit = limit(&spec.hooks.start_container);
+        if let Some(number) = record.hold {
+            return self.end_hold(connection, record, number, limit);
+        }
         // As the filter is not loaded until now, the agent gets what it gets from other runtimes.
         let receiver = Receiver::new(spec, || State::new(record, Status::Creating));
         let Some((receiver, init)) = receiver.zip(record.init) else {
@@ -85,6 +88,20 @@ impl Container {
         };
         let handover = Handover { receiver, pid: init.pid, pidfd: pidfd.as_fd() };
         launch::open_gate(connection, &record.start_steps, limit, Some(&handover))
+            .map_err(|error| self.killed(record, error))
+    }
+
+    /// Lets an init go on that waits behind its filter.
+    fn end_hold(
+        &self,
+        connection: &OwnedFd,
+        record: &Record,
+        number: i32,
+        limit: Option<Duration>,
+    ) -> Result<()> {
+        let Some(pidfd) = self.live_init(record)? else { return Err(self.cannot_start(Status::Stopped)) };
+        let held = launch::Held { pidfd: pidfd.as_fd(), number };
+        launch::end_hold(connection, &record.start_steps, limit, &held)
             .map_err(|error| self.killed(record, error))
     }
 

@@ -17,7 +17,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::plan::LaunchPlan;
 use crate::sys::process::{self, Ended};
 use crate::sys::socket;
-use runtime_init::ops::{Op, Point};
+use runtime_init::ops::{Op, Point, Slot};
 use runtime_init::report::{GO, REPORT_BYTES, Report};
 
 /// A launch under way: stage 0, and the init from when stage 0 has cloned it. Dropping it kills and reaps both, unless
@@ -41,6 +41,8 @@ pub(crate) struct Child<'a> {
     /// The process that stage 0 has cloned, when that has forked.
     first: Option<OwnedFd>,
     console: Option<OwnedFd>,
+    /// The number of the descriptor by which `start` lets the init go on, if it waits behind its filter.
+    hold: Option<i32>,
     shared: Shared,
 }
 
@@ -62,6 +64,7 @@ pub(crate) struct Kept {
 
 impl<'a> Child<'a> {
     pub(super) fn new(plan: &'a LaunchPlan, stage: Stage, socket: OwnedFd, shared: Shared) -> Self {
+        let hold = plan.child.holds().then(|| stage.base() + i32::from(Slot::HOLD.0));
         Self {
             plan,
             stage: Some(stage),
@@ -73,6 +76,7 @@ impl<'a> Child<'a> {
             forked: false,
             first: None,
             console: None,
+            hold,
             shared,
         }
     }
@@ -103,6 +107,11 @@ impl<'a> Child<'a> {
     /// The master of its terminal, when it has sent one; the first call takes it.
     pub(crate) fn take_console(&mut self) -> Option<OwnedFd> {
         self.console.take()
+    }
+
+    /// The number of the userfaultfd of an init that waits for `start` behind its filter.
+    pub(crate) fn hold(&self) -> Option<i32> {
+        self.hold
     }
 
     /// Tells of a step of the caller's lane, if anybody wants to know.
@@ -179,6 +188,18 @@ impl<'a> Child<'a> {
             }
         }
         if handed_over { Ok(()) } else { Err(listener::lost()) }
+    }
+
+    /// Waits until the init has loaded its filter, and gives the listener to `receiver`: then the init waits for `start`.
+    pub(crate) fn expect_handed_over(&mut self, receiver: &Receiver<'_>) -> Result<()> {
+        while let Some(report) = self.next()? {
+            if let Some(Op::AnnounceListener) = self.plan.child.ops().get(report.step as usize)
+                && receiver.hand_over(&self.as_listener_init()?, report.detail)?
+            {
+                return Ok(());
+            }
+        }
+        Err(self.ended())
     }
 
     fn as_listener_init(&self) -> Result<listener::Init<'_>> {

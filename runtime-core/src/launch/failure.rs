@@ -129,7 +129,7 @@ impl StepText {
 
     /// The steps after the start gate.
     pub(crate) fn after_gate(plan: &LaunchPlan) -> Vec<Self> {
-        let gate = plan.child.ops().iter().position(|op| matches!(op, Op::AwaitStart));
+        let gate = plan.child.ops().iter().position(|op| matches!(op, Op::AwaitStart | Op::Hold));
         let steps = gate.map_or(0..0, |gate| gate..plan.child.ops().len());
         steps.filter_map(|step| Self::of(plan, step)).collect()
     }

@@ -9,7 +9,8 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use super::failure::{StepKind, StepText, describe};
 use super::listener::{self, Receiver};
 use crate::error::{Error, ErrorKind, Result};
-use crate::sys::socket;
+use crate::sys::{process, socket, userfault};
+use runtime_init::hold::PAGE;
 use runtime_init::report::{GO, REPORT_BYTES, Report};
 
 /// A seccomp listener to hand over, and the init that it is in.
@@ -17,6 +18,66 @@ pub(crate) struct Handover<'a> {
     pub(crate) receiver: Receiver<'a>,
     pub(crate) pid: i32,
     pub(crate) pidfd: BorrowedFd<'a>,
+}
+
+/// An init that waits for `start` behind its filter, and the number of its userfaultfd.
+pub(crate) struct Held<'a> {
+    pub(crate) pidfd: BorrowedFd<'a>,
+    pub(crate) number: i32,
+}
+
+/// Lets a created container run that waits behind its filter, and waits until the program is executed: the init never
+/// accepts the connection, which is reset when execve(2) closes the gate. `limit` bounds the wait, if given.
+pub(crate) fn end_hold(
+    connection: &OwnedFd,
+    steps: &[StepText],
+    limit: Option<Duration>,
+    held: &Held<'_>,
+) -> Result<()> {
+    held.fill()?;
+    await_readable(connection, limit.map(|limit| Instant::now() + limit))?;
+    let mut bytes = [0; REPORT_BYTES];
+    match socket::receive(connection.as_fd(), &mut bytes) {
+        // Executed, or ended by the filter: as with every other container the status tells.
+        Err(Errno::ECONNRESET) => Ok(()),
+        Ok(mut received) if received.len == REPORT_BYTES => {
+            let report = Report::from_bytes(&bytes);
+            let step = steps.iter().find(|step| step.step == report.step);
+            Err(describe(report, step, received.fds.pop()))
+        }
+        Ok(_) => Ok(()),
+        Err(errno) => Err(Error::system("hear from the init", errno)),
+    }
+}
+
+impl Held<'_> {
+    /// Fills the page that the init reads.
+    fn fill(&self) -> Result<()> {
+        let call = |name: &str| format!("{name} of the userfaultfd {} of the init", self.number);
+        let fd = match process::pidfd_getfd(self.pidfd, self.number) {
+            Ok(fd) => fd,
+            Err(Errno::ESRCH) => return Err(never_started()),
+            Err(Errno::EPERM) => {
+                return Err(Error::system(call("pidfd_getfd"), Errno::EPERM)
+                    .hint("it takes CAP_SYS_PTRACE in the user namespace where the init was executed"));
+            }
+            Err(errno) => return Err(Error::system(call("pidfd_getfd"), errno)),
+        };
+        match userfault::is_userfaultfd(fd.as_fd()) {
+            Ok(true) => {}
+            Ok(false) => {
+                return Err(Error::system(call("verify the type"), Errno::EPROTO)
+                    .reason("the init has another descriptor with this number"));
+            }
+            Err(errno) => return Err(Error::system(call("verify the type"), errno)),
+        }
+        match userfault::fill(fd.as_fd(), PAGE) {
+            // Filled by a `start` that was killed.
+            Ok(()) | Err(Errno::EEXIST) => Ok(()),
+            Err(Errno::ESRCH) => Err(never_started()),
+            Err(errno) => Err(Error::system(call("UFFDIO_ZEROPAGE"), errno)),
+        }
+    }
 }
 
 /// Lets a created container run over a connection to its gate, and waits until the program is

@@ -35,7 +35,7 @@ pub(crate) use descriptors::null;
 use descriptors::{Descriptors, missing_stdio};
 pub(crate) use errand::{attach_in, locked_tree, open_in, unmount_in};
 pub(crate) use failure::StepText;
-pub(crate) use gate::{Handover, open_gate};
+pub(crate) use gate::{Handover, Held, end_hold, open_gate};
 pub use head_start::HeadStart;
 pub(crate) use hooks::{hook_files, run_hooks, run_poststop};
 pub(crate) use image::sealed;

@@ -70,10 +70,17 @@ impl ChildPlan {
 
     /// Takes the wait at the start gate away.
     pub(crate) fn remove_gate(&mut self) {
-        if let Some(at) = self.ops.iter().position(|op| matches!(op, Op::AwaitStart)) {
+        while let Some(at) =
+            self.ops.iter().position(|op| matches!(op, Op::AwaitStart | Op::PrepareHold | Op::Hold))
+        {
             self.ops.remove(at);
             self.origins.remove(at);
         }
+    }
+
+    /// Whether the init waits for `start` behind its filter.
+    pub(crate) fn holds(&self) -> bool {
+        self.ops.iter().any(|op| matches!(op, Op::Hold))
     }
 
     /// Adds an operation that the field `origin` (a JSON path) asked for.

@@ -12,6 +12,7 @@ use super::{
 use crate::cgroup::Mode;
 use crate::error::{Error, Result};
 use crate::host::Host;
+use crate::seccomp::Filter;
 use crate::spec::{CapabilitySets, Kind, ValidProcess, ValidSpec};
 use runtime_init::ops::{Maps, Op, Point, RootSwitch, Slot};
 
@@ -359,8 +360,16 @@ fn become_program(lanes: &mut Lanes, run: &Run<'_>) -> Result<()> {
     if run.starts_hooks() {
         hooks::receive_files(lanes, &spec.annotations);
     }
-    if run.gate {
-        lanes.push(Op::AwaitStart);
+    // An agent waits for the listener before it lets the engine go on to `start`. Hooks run behind the filter, but not
+    // before `start`.
+    let holds = run.gate
+        && filter.as_ref().is_some_and(Filter::needs_listener)
+        && !run.starts_hooks()
+        && run.host.userfaults();
+    match (run.gate, holds) {
+        (true, true) => lanes.push(Op::PrepareHold),
+        (true, false) => lanes.push(Op::AwaitStart),
+        (false, _) => {}
     }
     lanes.push(Op::CloseDescriptors);
     process::prepare(lanes, process, &env);
@@ -383,6 +392,9 @@ fn become_program(lanes: &mut Lanes, run: &Run<'_>) -> Result<()> {
     // execve(2) follows.
     if let Some(filter) = filter {
         seccomp::load(lanes, filter)?;
+    }
+    if holds {
+        lanes.push(Op::Hold);
     }
     // The hooks have no more rights than the program, and its filter.
     if let Some(context) = run.hooks {

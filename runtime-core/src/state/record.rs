@@ -12,6 +12,9 @@ use crate::resctrl::Place;
 /// Version of the state file's layout. A file of another version is reported, not guessed at.
 pub(crate) const SCHEMA: u32 = 1;
 
+/// Version of the file of a container whose init waits behind its filter: an older release cannot start it.
+pub(crate) const SCHEMA_HELD: u32 = 2;
+
 /// A process beyond doubt: a pid is used again, but not with the same start time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Identity {
@@ -33,7 +36,7 @@ pub(crate) struct AddedMount {
 /// `state.json`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Record {
-    /// [`SCHEMA`].
+    /// [`SCHEMA`] or [`SCHEMA_HELD`].
     pub(crate) schema: u32,
     /// The container's id.
     pub(crate) id: String,
@@ -69,9 +72,21 @@ pub(crate) struct Record {
     /// The path below its cgroup where its processes begin.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) leaf: Option<String>,
+    /// The descriptor of the init, a userfaultfd, by which `start` lets it go on: it waits behind its filter
+    /// (`Op::Hold`). Such a state has version [`SCHEMA_HELD`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) hold: Option<i32>,
     /// Mounts that were added after its creation.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) added_mounts: Vec<AddedMount>,
     /// The steps that `start` lets run, in words.
     pub(crate) start_steps: Vec<StepText>,
+}
+
+impl Record {
+    /// Notes by which descriptor `start` lets the init go on.
+    pub(crate) fn set_hold(&mut self, number: Option<i32>) {
+        self.schema = if number.is_some() { SCHEMA_HELD } else { SCHEMA };
+        self.hold = number;
+    }
 }

@@ -14,7 +14,7 @@ use nix::sys::socket::{AddressFamily, Backlog, SockFlag, SockType, UnixAddr, bin
 use nix::sys::stat::{Mode, fstat, fstatat, lstat, mkdirat};
 use nix::unistd::{UnlinkatFlags, geteuid, unlinkat};
 
-use super::record::SCHEMA;
+use super::record::{SCHEMA, SCHEMA_HELD};
 use super::standstill::MARK;
 use super::{Record, holder};
 use crate::error::{Error, ErrorKind, Result};
@@ -325,8 +325,10 @@ impl Entry {
         };
         let record: Record = serde_json::from_slice(&bytes).map_err(|error| damaged(error.to_string()))?;
         match record.schema {
-            SCHEMA => Ok(record),
-            other => Err(damaged(format!("it has version {other} of the layout, not {SCHEMA}"))),
+            SCHEMA | SCHEMA_HELD => Ok(record),
+            other => {
+                Err(damaged(format!("it has version {other} of the layout, not {SCHEMA} or {SCHEMA_HELD}")))
+            }
         }
     }
 

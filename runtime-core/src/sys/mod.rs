@@ -16,6 +16,7 @@ pub(crate) mod raw;
 pub(crate) mod seccomp;
 pub(crate) mod socket;
 pub(crate) mod streams;
+pub(crate) mod userfault;
 
 use nix::errno::Errno;
 

@@ -4,6 +4,7 @@ use core::ffi::{CStr, c_char};
 
 use crate::ops::{Slice, Str};
 use crate::program::file::{self, AT_FDCWD, O_CLOEXEC};
+use crate::program::hold;
 use crate::program::home::{HOME_BYTES, Home};
 use crate::program::{At, Failure, Init, Step, call, errno, refused};
 use crate::report::Detail;
@@ -193,13 +194,16 @@ pub(crate) fn prepare(init: &mut Init, args: Slice, env: Slice, home_uid: u32) -
 }
 
 /// `Execute`.
-pub(crate) fn execute(init: &Init, exits: bool) -> Step {
+pub(crate) fn execute(init: &mut Init, exits: bool) -> Step {
     let Some((argv, envp)) = &init.vectors else {
         return Err(Failure { errno: errno::EINVAL, detail: Detail::Execve as u32 });
     };
     let program = init.plan.text(Str(init.program));
     match call!(nr::EXECVE, program.as_ptr(), argv.start(), envp.start()) {
         Err(errno) if exits => refused::end(program, errno),
-        other => other.at(Detail::Execve).map(drop),
+        other => {
+            hold::meet_starter(init);
+            other.at(Detail::Execve).map(drop)
+        }
     }
 }

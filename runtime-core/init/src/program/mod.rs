@@ -14,6 +14,7 @@ mod copyup;
 mod device;
 mod exec;
 mod file;
+mod hold;
 mod home;
 mod hook;
 mod mount;
@@ -121,6 +122,8 @@ pub(crate) struct Init {
     directory: Option<device::Directory>,
     /// How often it looks for a message before it waits.
     looks: u32,
+    /// It has waited for `start` with [`Op::Hold`].
+    held: bool,
     /// Memory that the caller sees too.
     shared: Shared,
 }
@@ -153,6 +156,7 @@ impl Init {
             in_directory: false,
             directory: None,
             looks: sync::LOOKS,
+            held: false,
             shared,
         };
         init.go_on_as(lane);
@@ -331,6 +335,11 @@ impl Init {
             }
             Op::CloseHost => sync::close_host(self),
             Op::AwaitStart => sync::await_start(self),
+            Op::PrepareHold => hold::prepare(self),
+            Op::Hold => {
+                hold::wait(self);
+                Ok(())
+            }
             Op::CloseDescriptors => exec::close_on_exec(self.plan.base),
             Op::PrepareProgram { args, env, home_uid } => exec::prepare(self, args, env, home_uid),
             Op::Execute { args: _, exits } => exec::execute(self, exits),

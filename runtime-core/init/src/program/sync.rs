@@ -177,7 +177,7 @@ pub(crate) fn close_host(init: &mut Init) -> Step {
     Ok(())
 }
 
-fn close_all_but(init: &mut Init, kept: &[Slot]) {
+pub(crate) fn close_all_but(init: &mut Init, kept: &[Slot]) {
     for slot in (0..Slot::COUNT as u16).map(Slot).filter(|slot| !kept.contains(slot)) {
         init.set(slot, -1);
     }

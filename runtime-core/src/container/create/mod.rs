@@ -287,6 +287,7 @@ impl CreatePlan {
         };
         let mut child =
             launch::spawn(launch, &inputs, head_start).map_err(|error| cgroup.explain_clone(error))?;
+        record.set_hold(child.hold());
         let privileged = inputs.privileged;
         drop(inputs);
         let mut lane = Lane {
@@ -308,9 +309,13 @@ impl CreatePlan {
             let error = lane.cgroup.explain_clone(error);
             lane.cgroup.explain_memory(None, error)
         })?;
+        // Other runtimes load the filter in `create`: agents know an init by this status.
+        let receiver = Receiver::new(&self.spec, || State::new(&record, Status::Creating));
+        if let (Some(_), Some(receiver)) = (child.hold(), &receiver) {
+            child.expect_handed_over(receiver)?;
+            shared.mark("hand over the seccomp listener");
+        }
         if !self.options.gate {
-            // Other runtimes load the filter earlier: agents know an init by this status.
-            let receiver = Receiver::new(&self.spec, || State::new(&record, Status::Creating));
             devices.share();
             child.expect_executed(receiver.as_ref()).map_err(|error| cgroup.explain_memory(None, error))?;
             shared.mark("the program is executed");
@@ -398,6 +403,7 @@ impl CreatePlan {
             no_new_keyring: self.options.no_new_keyring,
             own_pid_namespace: Some(self.spec.namespaces.makes(Kind::Pid)),
             leaf: self.delegation.leaf().map(str::to_owned),
+            hold: None,
             added_mounts: Vec::new(),
             start_steps: Vec::new(),
         }

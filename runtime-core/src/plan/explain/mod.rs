@@ -34,6 +34,8 @@ impl ChildPlan {
             | Op::AwaitWord
             | Op::CloseHost
             | Op::AwaitStart
+            | Op::PrepareHold
+            | Op::Hold
             | Op::CloseDescriptors
             | Op::AnnounceListener
             | Op::AwaitHandover

@@ -28,6 +28,8 @@ pub(super) fn plain(op: &Op) -> &'static str {
         Op::AwaitWord => "wait for the word of the runtime",
         Op::CloseHost => "close what leads to the host",
         Op::AwaitStart => "wait for start",
+        Op::PrepareHold => "prepare to wait for start behind the filter",
+        Op::Hold => "wait for start behind the filter",
         Op::CloseDescriptors => "close other descriptors on exec",
         Op::AnnounceListener => "announce the listener of the seccomp filter",
         Op::AwaitHandover => "wait until the listener is handed over",

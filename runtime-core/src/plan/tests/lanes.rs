@@ -18,8 +18,8 @@ fn the_default_plan() {
     golden("default", &plan.to_string());
 }
 
-/// A filter may deny any call, or hand it to an agent: with and without no_new_privs, nothing but the wait
-/// for the handover is between it and execve(2).
+/// A filter may deny any call, or hand it to an agent: with and without no_new_privs, nothing but the waits for the
+/// handover and, without a call, for `start` are between it and execve(2).
 #[test]
 fn after_the_filter_comes_the_program() {
     for (action, wait) in [("SCMP_ACT_ERRNO", false), ("SCMP_ACT_NOTIFY", true)] {
@@ -31,9 +31,13 @@ fn after_the_filter_comes_the_program() {
             let lines: Vec<&str> = text.lines().filter(|line| line.starts_with("child: ")).collect();
             let filter = lines.iter().position(|line| line.contains("load a seccomp filter")).unwrap();
             let rest = &lines[filter + 1..];
-            assert_eq!(rest.len(), if wait { 2 } else { 1 }, "{rest:?}");
+            assert_eq!(rest.len(), if wait { 3 } else { 1 }, "{rest:?}");
             assert!(rest.last().unwrap().starts_with("child: execute "), "{rest:?}");
             assert_eq!(rest[0].contains("handed over"), wait);
+            assert_eq!(
+                rest.iter().filter(|line| line.ends_with("wait for start behind the filter")).count(),
+                usize::from(wait)
+            );
             assert_eq!(lines[filter - 1].contains("announce the listener"), wait);
         }
     }
