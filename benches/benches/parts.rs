@@ -7,9 +7,10 @@ use std::path::{Path, PathBuf};
 
 use criterion::Criterion;
 use oci_spec::runtime::Spec;
+use runtime_core::cgroup::Resources;
 use runtime_core::cgroup::devices::DeviceRules;
 use runtime_core::plan::CreateOptions;
-use runtime_core::seccomp::Filter;
+use runtime_core::seccomp::{Filter, Profile};
 use runtime_core::spec::{ValidSpec, default_spec};
 use runtime_core::{Bundle, Runtime};
 
@@ -53,10 +54,12 @@ fn compilers(criterion: &mut Criterion) {
     let spec: Spec = serde_json::from_str(DOCKER).expect("Docker's configuration");
     let linux = spec.linux().clone().unwrap_or_default();
     let profile = linux.seccomp().clone().unwrap_or_default();
+    let profile = Profile::try_from(&profile).expect("a profile");
     criterion.bench_function("seccomp/docker", |bencher| {
         bencher.iter(|| Filter::from_profile(black_box(&profile)).expect("a filter"));
     });
-    let devices = linux.resources().as_ref().and_then(|resources| resources.devices().clone());
+    let resources = linux.resources().clone().unwrap_or_default();
+    let devices = Resources::try_from(&resources).expect("resources").devices;
     criterion.bench_function("devices/docker", |bencher| {
         bencher.iter(|| DeviceRules::from_resources(devices.as_deref()).expect("rules").program());
     });

@@ -61,7 +61,9 @@ fn docker_profile() -> Result<LinuxSeccomp, Failure> {
 
 /// The program of Docker's profile as the elements of a C array, for the floor.
 pub(crate) fn docker_as_c() -> Result<String, Failure> {
-    let filter = runtime_core::seccomp::Filter::from_profile(&docker_profile()?)
+    let profile = runtime_core::seccomp::Profile::try_from(&docker_profile()?)
+        .map_err(Failure::during("read Docker's profile"))?;
+    let filter = runtime_core::seccomp::Filter::from_profile(&profile)
         .map_err(Failure::during("compile Docker's profile"))?;
     let line = |it: &runtime_core::seccomp::Instruction| {
         format!("{{ {}, {}, {}, {}u }},\n", it.code, it.jt, it.jf, it.k)

@@ -23,6 +23,9 @@ mod sys;
 mod terminal;
 pub mod timings;
 
+/// The types of `config.json`, in the version that [`spec`] converts from.
+pub use oci_spec;
+
 pub use bundle::{Bundle, UnparsedBundle};
 pub use container::{
     CgroupsMode, CheckpointOptions, Container, CreatePlan, CriuOptions, ExecPlan, NetworkLock, RestoreOptions,

@@ -8,7 +8,6 @@ use std::time::{Duration, Instant};
 
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sched::{CloneFlags, unshare};
-use oci_spec::runtime::LinuxDeviceCgroup;
 use runtime_core::cgroup::devices::DeviceRules;
 
 /// Whether to go on; a missing privilege is a failure where privileges are promised.
@@ -54,8 +53,9 @@ impl Drop for Cgroup {
 }
 
 fn rules(json: &str) -> DeviceRules {
-    let devices: Vec<LinuxDeviceCgroup> = serde_json::from_str(json).unwrap();
-    DeviceRules::from_resources(Some(&devices)).unwrap()
+    let text = format!(r#"{{"devices": {json}}}"#);
+    let (resources, _) = runtime_core::spec::parse_resources(text.as_bytes(), "resources").unwrap();
+    DeviceRules::from_resources(resources.devices.as_deref()).unwrap()
 }
 
 /// Runs a shell line inside the cgroup.

@@ -42,7 +42,7 @@ use differential::compare::{self, Count};
 use differential::libseccomp::{Library, action};
 use differential::random;
 use oci_spec::runtime::{LinuxSeccomp, LinuxSyscall, Spec};
-use runtime_core::seccomp::{Architecture, Call, Filter};
+use runtime_core::seccomp::{Architecture, Call, Filter, ListedArchitecture};
 use serde_json::Value;
 
 const CONFIGS: [(&str, &str); 5] = [
@@ -156,7 +156,7 @@ fn recorded(library: &Library, name: &str, profile: &LinuxSeccomp) {
     let mut count = Count::default();
     compare::profile(library, &known, name, &mut count);
     let one_by_one = compare::every_number(library, &known, name);
-    let full = Filter::from_profile(profile).unwrap();
+    let full = compare::ours(profile).unwrap();
     let by_number = compare_unknown(profile, &full, &unknown, name);
     println!(
         "{name}: {one_by_one} verdicts one by one, {} ranges of numbers, {} verdicts on arguments, {} of the kernel: {} differ; {} instructions \
@@ -175,7 +175,8 @@ fn recorded(library: &Library, name: &str, profile: &LinuxSeccomp) {
 /// Calls that libseccomp has no name for, by their numbers; how many. None of them has conditions.
 fn compare_unknown(profile: &LinuxSeccomp, full: &Filter, unknown: &BTreeSet<String>, label: &str) -> usize {
     let mut compared = 0;
-    let listed = profile.architectures().iter().flatten().filter_map(|arch| Architecture::from_oci(*arch));
+    let listed =
+        profile.architectures().iter().flatten().filter_map(|arch| ListedArchitecture::from(*arch).known());
     for architecture in listed {
         for name in unknown {
             let Some(number) = architecture.syscall_number(name) else { continue };

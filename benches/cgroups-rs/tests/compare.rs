@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use cgroups_rs::fs::hierarchies;
 use cgroups_rs::{CgroupPid, FreezerState, FsManager, Manager};
 use oci_spec::runtime::LinuxResources;
-use runtime_core::cgroup::{Cgroup, CgroupPlan, Hierarchies, Version};
+use runtime_core::cgroup::{Cgroup, CgroupPlan, Hierarchies, Resources, Version};
 use serde_json::json;
 
 const ROOT: &str = "/sys/fs/cgroup";
@@ -129,7 +129,7 @@ impl Two {
     fn new() -> Self {
         let hierarchies = Hierarchies::detect().expect("the machine has cgroups");
         let make = |path: &str| {
-            let plan = CgroupPlan::compile(hierarchies.view(), Some(path), "x", &LinuxResources::default());
+            let plan = CgroupPlan::compile(hierarchies.view(), Some(path), "x", &Resources::default());
             Cgroup::create(&hierarchies, &plan.expect("a plan")).expect("a cgroup")
         };
         let (path, path_of_theirs) = (format!("/{}", unique()), unique());
@@ -141,7 +141,8 @@ impl Two {
     }
 
     fn apply_ours(&self, resources: &LinuxResources) {
-        let plan = CgroupPlan::update(self.hierarchies.view(), self.ours.location(), resources);
+        let resources = Resources::try_from(resources).expect("right values");
+        let plan = CgroupPlan::update(self.hierarchies.view(), self.ours.location(), &resources);
         self.ours.apply(&plan.expect("a plan")).expect("our limits apply");
     }
 
@@ -388,7 +389,7 @@ fn a_path_leads_out() {
         two.hierarchies.view(),
         Some(&format!("/{out}")),
         "x",
-        &LinuxResources::default(),
+        &Resources::default(),
     );
     let places = plan.expect("a plan").location.places;
     assert!(places.iter().all(|place| place.path == format!("pids/{}", two.path_of_theirs)), "{places:?}");

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use oci_spec::runtime::{LinuxSeccomp, LinuxSeccompAction};
-use runtime_core::seccomp::Architecture;
+use runtime_core::seccomp::{Architecture, ListedArchitecture};
 use seccompiler::sock_filter;
 
 use super::compile::Program;
@@ -68,7 +68,7 @@ fn lines(profile: &LinuxSeccomp) -> Result<String, Failure> {
     let default = action(profile.default_action(), profile.default_errno_ret())?;
     let mut lines = format!("default {default}\n");
     for arch in profile.architectures().iter().flatten() {
-        let token = match Architecture::from_oci(*arch) {
+        let token = match ListedArchitecture::from(*arch).known() {
             Some(Architecture::X32) => 0x4000_003e,
             Some(other) => other.audit_token(),
             None => continue,

@@ -18,8 +18,8 @@ use std::time::Duration;
 use nix::sys::signal::{Signal, kill, raise};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
-use oci_spec::runtime::LinuxResources;
 use runtime_core::cgroup::{Cgroup, CgroupPlan, Hierarchies};
+use runtime_core::spec::parse_resources;
 
 /// The first argument of the second process: it waits for its cgroup, and becomes the program.
 const INSIDE: &str = "--inside";
@@ -46,7 +46,7 @@ fn main() -> ExitCode {
 }
 
 fn run(resources: &str, program: &[String]) -> Result<u8> {
-    let resources: LinuxResources = serde_json::from_str(resources)?;
+    let (resources, _) = parse_resources(resources.as_bytes(), "RESOURCES")?;
     let name = format!("limit-{}", std::process::id());
     let path = std::env::var("LIMIT_CGROUP").unwrap_or_else(|_| format!("/{name}"));
 

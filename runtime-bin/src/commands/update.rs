@@ -7,7 +7,9 @@ use std::path::Path;
 use std::str::FromStr;
 
 use oci_spec::runtime::{LinuxBlockIo, LinuxCpu, LinuxMemory, LinuxPids, LinuxResources};
-use runtime_core::spec::parse_resources;
+use runtime_core::cgroup::Resources;
+use runtime_core::cgroup::resources::ControlFile;
+use runtime_core::spec::{check_resources, parse_resources};
 use runtime_core::{Error, ErrorKind, Result};
 
 use super::Context;
@@ -21,17 +23,11 @@ pub(super) fn run(context: &Context<'_>) -> Result<()> {
     let options = context.options();
     let container = context.container()?;
     refuse_rdt(options)?;
-    let resources = match options.path(&options::RESOURCES) {
-        Some(path) => {
-            let (resources, warnings) = parse_resources(&read(&path)?, "--resources")?;
-            context.warn(&warnings);
-            resources
-        }
-        None => from_options(options)?,
+    let (resources, warnings) = match options.path(&options::RESOURCES) {
+        Some(path) => parse_resources(&read(&path)?, "--resources")?,
+        None => check_resources(&from_options(options)?)?,
     };
-    if sets_kernel_memory(&resources) {
-        context.log.warning("Kernel memory settings are ignored and will be removed");
-    }
+    context.warn(&warnings);
     if sets_idle_and_weight(&resources) {
         context.log.warning("unable to apply both a CPU weight and cpu.idle: the weight is ignored");
     }
@@ -51,21 +47,14 @@ fn refuse_rdt(options: &Values) -> Result<()> {
     Ok(())
 }
 
-/// Engines send 0 along with every update.
-fn sets_kernel_memory(resources: &LinuxResources) -> bool {
-    resources.memory().is_some_and(|memory| {
-        [memory.kernel(), memory.kernel_tcp()].iter().any(|limit| limit.is_some_and(|limit| limit != 0))
-    })
-}
-
 /// An idle cgroup has the least weight there is, and the kernel refuses to set another.
-fn sets_idle_and_weight(resources: &LinuxResources) -> bool {
-    let fields = resources.cpu().as_ref();
-    let unified = |name| resources.unified().as_ref().and_then(|files| files.get(name));
-    let idle = fields.is_some_and(|cpu| cpu.idle() == Some(1))
-        || unified("cpu.idle").is_some_and(|value| value.trim() == "1");
-    let weight = fields.is_some_and(|cpu| cpu.shares().is_some_and(|shares| shares != 0))
-        || unified("cpu.weight").is_some();
+fn sets_idle_and_weight(resources: &Resources) -> bool {
+    let file = |name| {
+        let mut files = resources.unified.iter().filter(move |(file, _)| ControlFile::as_str(file) == name);
+        files.next().map(|(_, value)| value.trim())
+    };
+    let idle = resources.cpu.idle == Some(true) || file("cpu.idle") == Some("1");
+    let weight = resources.cpu.shares.is_some() || file("cpu.weight").is_some();
     idle && weight
 }
 

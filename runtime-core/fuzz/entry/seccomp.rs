@@ -1,7 +1,7 @@
 //! Bytes -> profile -> program -> what the kernel's checker and a call would find.
 
-use oci_spec::runtime::LinuxSeccomp;
 use runtime_core::seccomp::{Architecture, Call, Filter, Instruction, evaluate};
+use runtime_core::spec::parse_profile;
 use serde_json::{Value, json};
 
 /// The kernel's limit (BPF_MAXINSNS).
@@ -76,9 +76,10 @@ const NAMES: [&str; 24] = [
 
 /// Whether the bytes were a profile that compiles. Panics at a fault of the compiler.
 pub(crate) fn run(bytes: &[u8]) -> bool {
-    let profile: Option<LinuxSeccomp> = match bytes.split_first() {
-        Some((b'{', _)) => serde_json::from_slice(bytes).ok(),
-        Some((_, rest)) => serde_json::from_value(choose(&mut Choices(rest))).ok(),
+    let parse = |bytes: &[u8]| parse_profile(bytes, "profile").ok();
+    let profile = match bytes.split_first() {
+        Some((b'{', _)) => parse(bytes),
+        Some((_, rest)) => parse(choose(&mut Choices(rest)).to_string().as_bytes()),
         None => None,
     };
     let Some(profile) = profile else { return false };

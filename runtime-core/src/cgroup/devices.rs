@@ -18,31 +18,46 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::os::fd::BorrowedFd;
 
-use oci_spec::runtime::{LinuxDeviceCgroup, LinuxDeviceType};
+use serde::ser::SerializeStruct;
+use serde::{Serialize, Serializer};
 
 use crate::error::{Error, Result};
 use crate::sys::bpf;
 
 /// Block or character, in the order that rules are written to v1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Kind {
+pub enum Kind {
+    /// Block device.
     Block,
+    /// Character device.
     Character,
+}
+
+impl Kind {
+    /// The letter of `type` in a configuration, and in the files of v1.
+    fn letter(self) -> &'static str {
+        match self {
+            Self::Block => "b",
+            Self::Character => "c",
+        }
+    }
 }
 
 /// A set of read, write and mknod.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Access(u8);
+pub struct Access(u8);
 
 impl Access {
     // The bits of BPF_DEVCG_ACC_* (linux/bpf.h).
     const MKNOD: Self = Self(1);
     const READ: Self = Self(2);
     const WRITE: Self = Self(4);
-    const ALL: Self = Self(7);
+    /// All three.
+    pub const ALL: Self = Self(7);
     const NONE: Self = Self(0);
 
-    fn parse(text: &str) -> Option<Self> {
+    /// The access that `text` names with the letters r, w and m; `None` for none, and for another letter.
+    pub fn parse(text: &str) -> Option<Self> {
         let mut access = Self::NONE;
         for letter in text.bytes() {
             access.0 |= match letter {
@@ -79,10 +94,53 @@ impl fmt::Display for Access {
 
 /// Devices that a rule is about; `None` is any number. Ordered as runc writes them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-struct Devices {
-    major: Option<u32>,
-    minor: Option<u32>,
-    kind: Kind,
+pub struct Devices {
+    /// The driver.
+    pub major: Option<u32>,
+    /// The device of that driver.
+    pub minor: Option<u32>,
+    /// Block or character.
+    pub kind: Kind,
+}
+
+/// An item of `linux.resources.devices`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DeviceRule {
+    /// Type `a`: every access to every device is allowed or denied, whatever earlier rules say.
+    All {
+        /// Whether it is allowed.
+        allow: bool,
+    },
+    /// A rule for some devices.
+    Some {
+        /// Whether the access is allowed.
+        allow: bool,
+        /// Which devices.
+        devices: Devices,
+        /// Which kinds of access.
+        access: Access,
+    },
+}
+
+/// As the specification has it.
+impl Serialize for DeviceRule {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut rule = serializer.serialize_struct("DeviceRule", 5)?;
+        match self {
+            Self::All { allow } => {
+                rule.serialize_field("allow", allow)?;
+                rule.serialize_field("access", &Access::ALL.to_string())?;
+            }
+            Self::Some { allow, devices: Devices { major, minor, kind }, access } => {
+                rule.serialize_field("allow", allow)?;
+                rule.serialize_field("type", kind.letter())?;
+                rule.serialize_field("major", &major.map_or(-1, i64::from))?;
+                rule.serialize_field("minor", &minor.map_or(-1, i64::from))?;
+                rule.serialize_field("access", &access.to_string())?;
+            }
+        }
+        rule.end()
+    }
 }
 
 impl Devices {
@@ -95,10 +153,7 @@ impl Devices {
 
 impl fmt::Display for Devices {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let kind = match self.kind {
-            Kind::Block => 'b',
-            Kind::Character => 'c',
-        };
+        let kind = self.kind.letter();
         let number = |number: Option<u32>| number.map_or_else(|| "*".to_owned(), |number| number.to_string());
         write!(f, "{kind} {}:{}", number(self.major), number(self.minor))
     }
@@ -133,57 +188,36 @@ pub struct DeviceRules {
 impl DeviceRules {
     /// Reads `linux.resources.devices` and adds the default list; `None` is as an empty list.
     ///
-    /// Source: runtime specification, config-linux.md, "Allowed Device list"; an absent or -1 number is any.
+    /// Source: runtime specification, config-linux.md, "Allowed Device list".
     ///
     /// # Errors
     ///
-    /// `InvalidInput` for a type that is not a, b or c, an empty or unknown access, a number outside
-    /// 0..=2^32-1, and for a rule that takes away a part of what an earlier wildcard rule gives: v1 cannot
+    /// `InvalidInput` for a rule that takes away a part of what an earlier wildcard rule gives: v1 cannot
     /// express that, and runc refuses it on v2 too.
-    pub fn from_resources(devices: Option<&[LinuxDeviceCgroup]>) -> Result<Self> {
-        let mut rules = Self::default();
-        for (index, device) in devices.unwrap_or_default().iter().enumerate() {
-            rules.apply_oci(device, || format!("linux.resources.devices[{index}]"))?;
-        }
-        for (devices, access) in DEFAULTS {
-            rules.apply(true, devices, access).map_err(|reason| {
-                Error::invalid("linux.resources.devices", reason)
-                    .hint("the default devices are always allowed")
-            })?;
-        }
-        Ok(rules)
+    pub fn from_resources(devices: Option<&[DeviceRule]>) -> Result<Self> {
+        Self::compile(devices.unwrap_or_default()).map_err(|(index, reason)| match index {
+            Some(index) => Error::invalid(format!("linux.resources.devices[{index}]"), reason),
+            None => Error::invalid("linux.resources.devices", reason)
+                .hint("the default devices are always allowed"),
+        })
     }
 
-    fn apply_oci(&mut self, device: &LinuxDeviceCgroup, origin: impl Fn() -> String) -> Result<()> {
-        let access = device.access().as_deref().and_then(Access::parse).ok_or_else(|| {
-            Error::invalid(format!("{}.access", origin()), "access is made of the letters r, w and m")
-        })?;
-        let kind = match device.typ() {
-            None | Some(LinuxDeviceType::A) => {
-                *self = Self { allow: device.allow(), exceptions: BTreeMap::new() };
-                return Ok(());
+    /// The same; an error is the index of the rule at fault and the reason. Without an index, the rules together
+    /// take away a part of the default list.
+    pub(crate) fn compile(devices: &[DeviceRule]) -> Result<Self, (Option<usize>, String)> {
+        let mut rules = Self::default();
+        for (index, rule) in devices.iter().enumerate() {
+            match *rule {
+                DeviceRule::All { allow } => rules = Self { allow, exceptions: BTreeMap::new() },
+                DeviceRule::Some { allow, devices, access } => {
+                    rules.apply(allow, devices, access).map_err(|reason| (Some(index), reason))?;
+                }
             }
-            Some(LinuxDeviceType::B) => Kind::Block,
-            Some(LinuxDeviceType::C) => Kind::Character,
-            Some(LinuxDeviceType::U | LinuxDeviceType::P) => {
-                return Err(Error::invalid(
-                    format!("{}.type", origin()),
-                    "a device rule is for type a, b or c",
-                ));
-            }
-        };
-        let number = |name: &str, number: Option<i64>| match number {
-            None | Some(-1) => Ok(None),
-            Some(number) => u32::try_from(number).map(Some).map_err(|_| {
-                Error::invalid(format!("{}.{name}", origin()), format!("{number} is no device number"))
-            }),
-        };
-        let devices = Devices {
-            major: number("major", device.major())?,
-            minor: number("minor", device.minor())?,
-            kind,
-        };
-        self.apply(device.allow(), devices, access).map_err(|reason| Error::invalid(origin(), reason))
+        }
+        for (devices, access) in DEFAULTS {
+            rules.apply(true, devices, access).map_err(|reason| (None, reason))?;
+        }
+        Ok(rules)
     }
 
     fn apply(&mut self, allow: bool, devices: Devices, access: Access) -> Result<(), String> {

@@ -4,22 +4,20 @@
 //! Everything below a mount point is reached by descriptors, one component or one openat2 at a time;
 //! the paths in errors are text only.
 //!
-//! The parts: [`Hierarchies`] says what the machine has, [`CgroupPlan::compile`] turns
-//! `linux.resources` into a list of writes without touching anything, [`Cgroup`] makes the directories,
+//! The parts: [`Hierarchies`] says what the machine has, [`Resources`] are `linux.resources` as
+//! checked values, [`CgroupPlan::compile`] turns them into a list of writes without touching anything, [`Cgroup`] makes the directories,
 //! writes, and later freezes, kills, measures and removes. [`Location`] is what a state file keeps.
 //!
 //! The module needs neither a bundle nor a container. To limit a plain process:
 //!
 //! ```no_run
 //! use std::process::Command;
-//! use oci_spec::runtime::{LinuxMemoryBuilder, LinuxPidsBuilder, LinuxResourcesBuilder};
-//! use runtime_core::cgroup::{Cgroup, CgroupPlan, Hierarchies};
+//! use runtime_core::cgroup::resources::{Limit, Memory};
+//! use runtime_core::cgroup::{Cgroup, CgroupPlan, Hierarchies, Resources};
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! let resources = LinuxResourcesBuilder::default()
-//!     .memory(LinuxMemoryBuilder::default().limit(64 << 20).build()?)
-//!     .pids(LinuxPidsBuilder::default().limit(10).build()?)
-//!     .build()?;
+//! let memory = Memory { limit: Some(Limit::Of(64 << 20)), ..Memory::default() };
+//! let resources = Resources { memory, pids: Some(Limit::Of(10)), ..Resources::default() };
 //! let hierarchies = Hierarchies::detect()?;
 //! let plan = CgroupPlan::compile(hierarchies.view(), Some("/sandbox/one"), "one", &resources)
 //!     .map_err(|errors| format!("{errors:?}"))?;
@@ -57,6 +55,7 @@ mod oom;
 mod plan;
 mod processes;
 mod remove;
+pub mod resources;
 mod snapshot;
 pub mod stats;
 pub(crate) mod systemd;
@@ -71,6 +70,7 @@ pub use location::{Location, Place};
 pub(crate) use mountinfo::mount_point;
 pub(crate) use oom::OomWatch;
 pub use plan::{CgroupPlan, Guard, Missing, Write};
+pub use resources::Resources;
 pub(crate) use snapshot::Snapshot;
 
 use crate::error::{Error, ErrorKind, Result};

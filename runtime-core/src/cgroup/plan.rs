@@ -2,11 +2,10 @@
 
 use std::borrow::Cow;
 
-use oci_spec::runtime::LinuxResources;
-
 use super::hierarchy::{Mode, Version, View};
 use super::limits;
 use super::location::Location;
+use super::resources::Resources;
 use crate::error::{Error, ErrorKind, Result};
 
 /// One write to a control file.
@@ -82,8 +81,7 @@ impl CgroupPlan {
     /// `cgroups_path` is `linux.cgroupsPath`: an absolute one is below the mount point, a relative
     /// one below the cgroup of the caller (on v2: beside it), a missing one is `/id`; on v2 it is `id`
     /// beside the cgroup of the caller, if the view knows that ([`Hierarchies::detect_for`] a relative
-    /// path): what a user without privileges may have. Values that runc takes as unset (zero shares, zero
-    /// weight) are unset here.
+    /// path): what a user without privileges may have.
     ///
     /// [`Hierarchies::detect_for`]: super::Hierarchies::detect_for
     ///
@@ -99,7 +97,7 @@ impl CgroupPlan {
         view: &View,
         cgroups_path: Option<&str>,
         id: &str,
-        resources: &LinuxResources,
+        resources: &Resources,
     ) -> Result<Self, Vec<Error>> {
         let (limits, mut errors) = Limits::compile(view, resources);
         let location = match Location::compile(view, cgroups_path, id) {
@@ -127,7 +125,7 @@ impl CgroupPlan {
     /// # Errors
     ///
     /// As [`compile`](Self::compile).
-    pub fn update(view: &View, location: Location, resources: &LinuxResources) -> Result<Self, Vec<Error>> {
+    pub fn update(view: &View, location: Location, resources: &Resources) -> Result<Self, Vec<Error>> {
         let (limits, errors) = Limits::compile(view, resources);
         if errors.is_empty() { Ok(Self::new(location, true, limits, Vec::new())) } else { Err(errors) }
     }
@@ -176,7 +174,7 @@ struct Limits {
 }
 
 impl Limits {
-    fn compile(view: &View, resources: &LinuxResources) -> (Self, Vec<Error>) {
+    fn compile(view: &View, resources: &Resources) -> (Self, Vec<Error>) {
         let mut compiler = Compiler { view, writes: Vec::new(), guards: Vec::new(), errors: Vec::new() };
         limits::compile(&mut compiler, resources);
         let Compiler { writes, guards, errors, .. } = compiler;

@@ -2,14 +2,12 @@
 
 mod merge;
 
-use oci_spec::runtime::LinuxResources;
-
 use super::{Container, unit};
 use crate::cgroup::devices::DeviceRules;
-use crate::cgroup::{Cgroup, CgroupPlan};
+use crate::cgroup::{Cgroup, CgroupPlan, Resources};
 use crate::confinement::Explained;
 use crate::error::{Error, ErrorKind, Result};
-use crate::spec::{ValidSpec, forget_zero_pids};
+use crate::spec::{ValidSpec, forget_zero_pids, parse_resources};
 use crate::state::{Record, Status};
 use merge::{Merged, merge};
 
@@ -24,14 +22,14 @@ impl Container {
     ///
     /// # Errors
     ///
-    /// "container not running"; a limit that is malformed, that this host does not have or that
+    /// "container not running"; a limit that this host does not have or that
     /// the kernel refuses, with its place below `linux.resources`. The old limits are then in force
     /// again, as far as the kernel takes them back.
-    pub fn update(&self, resources: &LinuxResources) -> Result<()> {
+    pub fn update(&self, resources: &Resources) -> Result<()> {
         self.limit(resources).explained()
     }
 
-    fn limit(&self, resources: &LinuxResources) -> Result<()> {
+    fn limit(&self, resources: &Resources) -> Result<()> {
         let lock = self.lock()?;
         let record = self.entry.record()?;
         match self.status_under(&lock, &record)? {
@@ -46,7 +44,7 @@ impl Container {
         let merged = merge(&present, &resources);
         let mut plan = self.update_plan(&record, &merged)?;
         let devices = DeviceChange::between(&present, &resources)?;
-        let rules = DeviceRules::from_resources(present.devices().as_deref())?;
+        let rules = DeviceRules::from_resources(present.devices.as_deref())?;
         let stored = serde_json::to_vec(&merged.all)
             .map_err(|error| Error::invalid("linux.resources", error.to_string()))?;
 
@@ -90,12 +88,10 @@ impl Container {
     }
 
     /// The resources as the last update or the creation left them.
-    fn resources(&self, spec: ValidSpec) -> Result<LinuxResources> {
+    fn resources(&self, spec: ValidSpec) -> Result<Resources> {
         match self.entry.resources()? {
-            Some(bytes) => serde_json::from_slice(&bytes).map_err(|error| {
-                Error::new(ErrorKind::System, "understand the stored resources").reason(error.to_string())
-            }),
-            None => Ok(spec.resources.unwrap_or_default()),
+            Some(bytes) => parse_resources(&bytes, "the stored resources").map(|(resources, _)| resources),
+            None => Ok(spec.resources),
         }
     }
 
@@ -117,12 +113,12 @@ struct DeviceChange {
 impl DeviceChange {
     /// `None` if the request has no devices or the same: an engine sends all of a container's
     /// resources to change one, and what someone added to the rules meanwhile shall stay.
-    fn between(present: &LinuxResources, request: &LinuxResources) -> Result<Option<Self>> {
-        if request.devices().is_none() {
+    fn between(present: &Resources, request: &Resources) -> Result<Option<Self>> {
+        if request.devices.is_none() {
             return Ok(None);
         }
-        let old = DeviceRules::from_resources(present.devices().as_deref())?;
-        let new = DeviceRules::from_resources(request.devices().as_deref())?;
+        let old = DeviceRules::from_resources(present.devices.as_deref())?;
+        let new = DeviceRules::from_resources(request.devices.as_deref())?;
         Ok((old != new).then_some(Self { old, new }))
     }
 

@@ -4,8 +4,7 @@ use super::IdMaps;
 use super::lanes::Context;
 use crate::error::{Error, Result};
 use crate::host::Host;
-use crate::plan::IdRange;
-use crate::spec::{Kind, ValidProcess, ValidSpec};
+use crate::spec::{Kind, ValidProcess, ValidSpec, unmapped_id};
 use runtime_init::ops::SetGroups;
 
 /// The id maps of a new user namespace.
@@ -14,11 +13,6 @@ pub(super) fn id_maps(context: Context<'_>) -> Result<Option<IdMaps>> {
         return Ok(None);
     }
     let spec = context.spec;
-    for (origin, map) in [("linux.uidMappings", &spec.uid_map), ("linux.gidMappings", &spec.gid_map)] {
-        if !is_mapped(map, 0) {
-            return Err(Error::invalid(origin, "id 0 of the container is not mapped"));
-        }
-    }
     Ok(Some(IdMaps {
         uid: spec.uid_map.clone(),
         gid: spec.gid_map.clone(),
@@ -60,17 +54,8 @@ pub(super) fn check_user(spec: &ValidSpec, process: &ValidProcess, set_groups: S
     if !spec.namespaces.makes(Kind::User) {
         return Ok(());
     }
-    let groups = groups.iter().map(|gid| ("additionalGids", &spec.gid_map, *gid));
-    let ids = [("uid", &spec.uid_map, process.uid), ("gid", &spec.gid_map, process.gid)];
-    match ids.into_iter().chain(groups).find(|(_, map, id)| !is_mapped(map, *id)) {
-        Some((field, _, id)) => Err(Error::invalid(
-            format!("{origin}user.{field}"),
-            format!("{id} is not mapped in the user namespace"),
-        )),
+    match unmapped_id(process, groups, &spec.uid_map, &spec.gid_map) {
+        Some((field, reason)) => Err(Error::invalid(field, reason)),
         None => Ok(()),
     }
-}
-
-fn is_mapped(map: &[IdRange], id: u32) -> bool {
-    map.iter().any(|range| (range.container..range.container + range.size).contains(&id))
 }

@@ -1,8 +1,6 @@
 //! Actions as the values that a filter returns (seccomp(2)).
 
-use oci_spec::runtime::LinuxSeccompAction;
-
-use crate::error::{Error, Result};
+use std::fmt;
 
 pub(super) const KILL_THREAD: u32 = 0x0000_0000;
 const KILL_PROCESS: u32 = 0x8000_0000;
@@ -17,43 +15,52 @@ const ALLOW: u32 = 0x7fff_0000;
 pub(super) const ENOSYS: u32 = ERRNO | 38;
 
 /// The largest errno that the kernel passes on.
-const MAX_ERRNO: u32 = 4095;
+const MAX_ERRNO: u16 = 4095;
 
-/// The value of an action; `errno` counts for `ERRNO` (default EPERM) and `TRACE` (default EPERM too,
-/// the message to the tracer) and is ignored for the others, as runc does.
-pub(super) fn value(
-    action: LinuxSeccompAction,
-    errno: Option<u32>,
-    origin: impl Fn() -> String,
-) -> Result<u32> {
-    let data = errno.unwrap_or(libc::EPERM as u32);
-    Ok(match action {
-        LinuxSeccompAction::ScmpActKill | LinuxSeccompAction::ScmpActKillThread => KILL_THREAD,
-        LinuxSeccompAction::ScmpActKillProcess => KILL_PROCESS,
-        LinuxSeccompAction::ScmpActTrap => TRAP,
-        LinuxSeccompAction::ScmpActErrno if data <= MAX_ERRNO => ERRNO | data,
-        LinuxSeccompAction::ScmpActErrno => {
-            return Err(Error::invalid(origin(), format!("errno {data} is above {MAX_ERRNO}")));
-        }
-        LinuxSeccompAction::ScmpActNotify => NOTIFY,
-        LinuxSeccompAction::ScmpActTrace if data <= 0xffff => TRACE | data,
-        LinuxSeccompAction::ScmpActTrace => {
-            return Err(Error::invalid(origin(), format!("trace message {data} is above 65535")));
-        }
-        LinuxSeccompAction::ScmpActLog => LOG,
-        LinuxSeccompAction::ScmpActAllow => ALLOW,
-    })
+/// What a filter does with a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Action(u32);
+
+impl Action {
+    /// The thread ends (`SCMP_ACT_KILL`, `SCMP_ACT_KILL_THREAD`).
+    pub const KILL_THREAD: Self = Self(KILL_THREAD);
+    /// The process ends.
+    pub const KILL_PROCESS: Self = Self(KILL_PROCESS);
+    /// The thread gets SIGSYS.
+    pub const TRAP: Self = Self(TRAP);
+    /// A listener answers.
+    pub const NOTIFY: Self = Self(NOTIFY);
+    /// The call is made, and logged.
+    pub const LOG: Self = Self(LOG);
+    /// The call is made.
+    pub const ALLOW: Self = Self(ALLOW);
+
+    /// The call fails with this errno; `None` above 4095, the largest that the kernel passes on.
+    pub const fn errno(errno: u16) -> Option<Self> {
+        if errno <= MAX_ERRNO { Some(Self(ERRNO | errno as u32)) } else { None }
+    }
+
+    /// A tracer decides, and gets this message.
+    pub const fn trace(message: u16) -> Self {
+        Self(TRACE | message as u32)
+    }
+
+    /// `SECCOMP_RET_*` with its data.
+    pub const fn value(self) -> u32 {
+        self.0
+    }
+
+    /// Whether a call that the profile does not know may reach the kernel by itself, so that no
+    /// ENOSYS rule is needed.
+    pub(super) fn is_permissive(self) -> bool {
+        matches!(self.0 & 0xffff_0000, ALLOW | LOG | TRACE)
+    }
 }
 
-/// Whether a call that the profile does not know may reach the kernel by itself, so that no
-/// ENOSYS rule is needed.
-pub(super) fn is_permissive(action: u32) -> bool {
-    matches!(action & 0xffff_0000, ALLOW | LOG | TRACE)
-}
-
-/// Whether the action hands calls to a listener.
-pub(super) fn is_notify(action: u32) -> bool {
-    action == NOTIFY
+impl fmt::Display for Action {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&text(self.0))
+    }
 }
 
 /// The name for people.

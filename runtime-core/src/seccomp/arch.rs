@@ -2,8 +2,6 @@
 
 use std::fmt;
 
-use oci_spec::runtime::Arch;
-
 use super::tables::{NONE, Row};
 
 /// The bit that marks an x32 call; the kernel reports x32 calls under the x86_64 token.
@@ -50,20 +48,6 @@ impl Architecture {
         }
     }
 
-    /// The specification's name for it; `None` for one without a table here.
-    pub fn from_oci(arch: Arch) -> Option<Self> {
-        match arch {
-            Arch::ScmpArchNative => Self::native(),
-            Arch::ScmpArchX86_64 => Some(Self::X86_64),
-            Arch::ScmpArchX86 => Some(Self::X86),
-            Arch::ScmpArchX32 => Some(Self::X32),
-            Arch::ScmpArchAarch64 => Some(Self::Aarch64),
-            Arch::ScmpArchArm => Some(Self::Arm),
-            Arch::ScmpArchRiscv64 => Some(Self::Riscv64),
-            _ => None,
-        }
-    }
-
     /// The token in `seccomp_data.arch` (`AUDIT_ARCH_*` of `linux/audit.h`).
     pub const fn audit_token(self) -> u32 {
         match self {
@@ -91,19 +75,6 @@ impl Architecture {
     /// Whether arguments are compared with all 64 bits.
     pub(super) const fn is_64_bit(self) -> bool {
         matches!(self, Self::X86_64 | Self::Aarch64 | Self::Riscv64)
-    }
-}
-
-impl From<Architecture> for Arch {
-    fn from(architecture: Architecture) -> Self {
-        match architecture {
-            Architecture::X86_64 => Self::ScmpArchX86_64,
-            Architecture::X86 => Self::ScmpArchX86,
-            Architecture::X32 => Self::ScmpArchX32,
-            Architecture::Aarch64 => Self::ScmpArchAarch64,
-            Architecture::Arm => Self::ScmpArchArm,
-            Architecture::Riscv64 => Self::ScmpArchRiscv64,
-        }
     }
 }
 

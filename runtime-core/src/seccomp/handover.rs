@@ -55,10 +55,11 @@ mod tests {
 
     #[test]
     fn only_the_handover_is_changed() {
-        let profile = serde_json::from_str(
-            r#"{"defaultAction": "SCMP_ACT_ERRNO", "syscalls": [
+        let profile = crate::spec::parse_profile(
+            br#"{"defaultAction": "SCMP_ACT_ERRNO", "syscalls": [
                 {"names": ["sched_yield"], "action": "SCMP_ACT_KILL"},
                 {"names": ["mkdir"], "action": "SCMP_ACT_NOTIFY"}]}"#,
+            "profile",
         )
         .unwrap();
         let plain = Filter::from_profile(&profile).unwrap();

@@ -3,18 +3,25 @@
 //! Usable alone; nothing here needs a container, a privilege or a C library:
 //!
 //! ```
-//! use oci_spec::runtime::LinuxSeccomp;
-//! use runtime_core::seccomp::Filter;
+//! use runtime_core::seccomp::{Action, CallName, Filter, Profile, SyscallRule};
 //!
-//! let profile: LinuxSeccomp = serde_json::from_str(
-//!     r#"{"defaultAction": "SCMP_ACT_ALLOW",
-//!         "syscalls": [{"names": ["reboot"], "action": "SCMP_ACT_ERRNO"}]}"#,
-//! )?;
+//! let profile = Profile {
+//!     default_action: Action::ALLOW,
+//!     architectures: Vec::new(),
+//!     flags: None,
+//!     syscalls: vec![SyscallRule {
+//!         names: CallName::new("reboot").into_iter().collect(),
+//!         action: Action::errno(1).ok_or("a number above 4095")?,
+//!         conditions: Vec::new(),
+//!     }],
+//! };
 //! let filter = Filter::from_profile(&profile)?;
 //! assert!(filter.warnings().is_empty());
 //! println!("{filter}");
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
+//!
+//! A profile in JSON is read by [`parse_profile`](crate::spec::parse_profile).
 //!
 //! The meaning of a profile is that of libseccomp, with runc's rule on top that a call newer than
 //! everything the profile names is answered with ENOSYS. Points that the specification leaves open:
@@ -51,10 +58,11 @@ mod text;
 use std::fmt;
 use std::os::fd::OwnedFd;
 
-use oci_spec::runtime::LinuxSeccomp;
-
+pub use action::Action;
 pub use arch::Architecture;
 pub use interpret::{Call, evaluate};
+pub use profile::{CallName, FilterFlag, ListedArchitecture, Profile, SyscallRule};
+pub use rule::{Compare, Condition};
 
 use crate::error::{Error, ErrorKind, Result};
 
@@ -145,10 +153,9 @@ impl Filter {
     ///
     /// # Errors
     ///
-    /// `InvalidInput` for rules that contradict each other, an argument index above 5, an errno above 4095,
-    /// an empty name; `Unsupported` for a program of more than 4096 instructions (the kernel's
+    /// `InvalidInput` for rules that contradict each other; `Unsupported` for a program of more than 4096 instructions (the kernel's
     /// limit) or a machine without a system call table here.
-    pub fn from_profile(profile: &LinuxSeccomp) -> Result<Self> {
+    pub fn from_profile(profile: &Profile) -> Result<Self> {
         let native = Architecture::native().ok_or_else(|| {
             Error::new(ErrorKind::Unsupported, "compile seccomp profile")
                 .reason("no system call table for this machine")
@@ -161,10 +168,17 @@ impl Filter {
     /// # Errors
     ///
     /// As [`Filter::from_profile`].
-    pub fn from_profile_on(profile: &LinuxSeccomp, native: Architecture) -> Result<Self> {
-        let resolved = profile::resolve(profile, native)?;
+    pub fn from_profile_on(profile: &Profile, native: Architecture) -> Result<Self> {
+        let resolved = profile::resolve(profile, native).map_err(Error::all)?;
         let program = compile::program(&resolved.tables, resolved.default)?;
         Ok(Self { program, flags: resolved.flags, warnings: resolved.warnings })
+    }
+
+    /// All rules of a profile that contradict each other on this machine; [`Filter::from_profile`] has them in one
+    /// error.
+    pub(crate) fn contradictions(profile: &Profile) -> Vec<Error> {
+        let resolved = Architecture::native().map(|native| profile::resolve(profile, native));
+        resolved.and_then(Result::err).unwrap_or_default()
     }
 
     /// The program, at most 4096 instructions.

@@ -5,29 +5,31 @@
 
 use std::cmp::Ordering;
 
-use oci_spec::runtime::{LinuxSeccompArg, LinuxSeccompOperator};
-
-use crate::error::{Error, Result};
-
 /// More rules than this for one call cannot fit into the 4096 instructions of a program.
 const MAX_RULES: usize = 4096;
 
 /// How an argument is compared with the value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) enum Compare {
+pub enum Compare {
+    /// Equal.
     Eq,
     /// Equality of the bits in the mask.
     Masked,
+    /// Not equal.
     Ne,
+    /// Less.
     Lt,
+    /// Less or equal.
     Le,
+    /// Greater.
     Gt,
+    /// Greater or equal.
     Ge,
 }
 
 /// One condition on one argument.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) struct Condition {
+pub struct Condition {
     pub(super) argument: u8,
     pub(super) compare: Compare,
     pub(super) mask: u64,
@@ -44,30 +46,12 @@ pub(super) struct Rule {
 }
 
 impl Condition {
-    /// A condition of the profile. The masked operator has its mask in `value` and the value to
-    /// compare with in `valueTwo` (specification, config-linux.md, seccomp).
-    pub(super) fn from_oci(argument: &LinuxSeccompArg, origin: impl Fn() -> String) -> Result<Self> {
-        let index = match u8::try_from(argument.index()) {
-            Ok(index) if index < 6 => index,
-            _ => {
-                return Err(Error::invalid(
-                    format!("{}.index", origin()),
-                    "an argument has an index of 0 to 5",
-                ));
-            }
-        };
-        let (compare, mask, value) = match argument.op() {
-            LinuxSeccompOperator::ScmpCmpNe => (Compare::Ne, u64::MAX, argument.value()),
-            LinuxSeccompOperator::ScmpCmpLt => (Compare::Lt, u64::MAX, argument.value()),
-            LinuxSeccompOperator::ScmpCmpLe => (Compare::Le, u64::MAX, argument.value()),
-            LinuxSeccompOperator::ScmpCmpEq => (Compare::Eq, u64::MAX, argument.value()),
-            LinuxSeccompOperator::ScmpCmpGe => (Compare::Ge, u64::MAX, argument.value()),
-            LinuxSeccompOperator::ScmpCmpGt => (Compare::Gt, u64::MAX, argument.value()),
-            LinuxSeccompOperator::ScmpCmpMaskedEq => {
-                (Compare::Masked, argument.value(), argument.value_two().unwrap_or(0))
-            }
-        };
-        Ok(Self { argument: index, compare, mask, value: value & mask })
+    /// A comparison of an argument with a value, without signs. `None` if there is no argument of that index:
+    /// there are 0 to 5.
+    pub fn new(argument: usize, compare: Compare, mask: u64, value: u64) -> Option<Self> {
+        let argument = u8::try_from(argument).ok().filter(|index| *index < 6)?;
+        let mask = if compare == Compare::Masked { mask } else { u64::MAX };
+        Some(Self { argument, compare, mask, value: value & mask })
     }
 
     pub(super) const fn equals(argument: u8, value: u64) -> Self {

@@ -1,9 +1,8 @@
 //! The compiler against a direct reading of the rules.
 
-use oci_spec::runtime::{LinuxSeccomp, Spec};
-
 use super::rule::Entry;
 use super::*;
+use crate::spec::parse_profile;
 
 const CONFIGS: [&str; 5] = [
     include_str!("../../tests/fixtures/configs/docker-config.json"),
@@ -13,13 +12,13 @@ const CONFIGS: [&str; 5] = [
     include_str!("../../tests/fixtures/configs/podman-rootless-config.json"),
 ];
 
-fn recorded(config: &str) -> LinuxSeccomp {
-    let spec: Spec = serde_json::from_str(config).unwrap();
-    spec.linux().as_ref().unwrap().seccomp().clone().unwrap()
+fn recorded(config: &str) -> Profile {
+    let config: serde_json::Value = serde_json::from_str(config).unwrap();
+    profile(&config["linux"]["seccomp"].to_string())
 }
 
-fn profile(json: &str) -> LinuxSeccomp {
-    serde_json::from_str(json).unwrap()
+fn profile(json: &str) -> Profile {
+    parse_profile(json.as_bytes(), "profile").unwrap()
 }
 
 fn filter(json: &str) -> Filter {
@@ -206,8 +205,10 @@ fn contradictions_and_bad_input_are_errors() {
             "contradicts",
         ),
     ] {
-        let profile = profile(&format!(r#"{{"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{json}]}}"#));
-        let error = Filter::from_profile_on(&profile, Architecture::X86_64).unwrap_err();
+        let text = format!(r#"{{"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{json}]}}"#);
+        let error = parse_profile(text.as_bytes(), "profile")
+            .and_then(|profile| Filter::from_profile_on(&profile, Architecture::X86_64))
+            .unwrap_err();
         assert!(error.to_string().contains(wanted), "{error}");
     }
 }

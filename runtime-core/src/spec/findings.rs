@@ -17,6 +17,21 @@ impl Findings {
         self.errors.push((origin.to_string(), one_line(reason.into())));
     }
 
+    /// Notes an error that another module found about a field.
+    pub(super) fn add(&mut self, error: &Error) {
+        self.error("", error.to_string());
+    }
+
+    /// Whether an error is about the field, a part of it or what it is a part of.
+    pub(super) fn mention(&self, field: &str) -> bool {
+        self.errors.iter().any(|(origin, _)| related(origin, field))
+    }
+
+    /// Whether nothing is wrong so far.
+    pub(super) fn is_empty(&self) -> bool {
+        self.errors.is_empty()
+    }
+
     /// Notes that a part of the field `origin` is left out or used in another way than written.
     pub(super) fn warning(&mut self, origin: impl Display, reason: impl Display) {
         self.warnings.push(one_line(format!("{origin}: {reason}")));

@@ -3,6 +3,7 @@
 use oci_spec::runtime::LinuxIdMapping;
 
 use super::findings::Findings;
+use super::{Kind, ValidProcess, ValidSpec};
 use crate::plan::IdRange;
 
 /// Extents that a map holds at most: `UID_GID_MAP_MAX_EXTENTS` of the kernel, since 4.15.
@@ -72,6 +73,43 @@ fn limits(origin: &str, ranges: &[IdRange], findings: &mut Findings) {
 /// The map as the kernel reads it.
 pub(crate) fn text(ranges: &[IdRange]) -> String {
     ranges.iter().map(|range| format!("{} {} {}\n", range.container, range.host, range.size)).collect()
+}
+
+/// What a new user namespace must map: root, and the user of the process.
+pub(super) fn check(spec: &ValidSpec, findings: &mut Findings) {
+    let given = !spec.uid_map.is_empty() && !spec.gid_map.is_empty();
+    // From a map with faults nothing follows.
+    let faults = findings.mention("linux.uidMappings") || findings.mention("linux.gidMappings");
+    if !spec.namespaces.makes(Kind::User) || !given || faults {
+        return;
+    }
+    for (origin, map) in [("linux.uidMappings", &spec.uid_map), ("linux.gidMappings", &spec.gid_map)] {
+        if !is_mapped(map, 0) {
+            findings.error(origin, "id 0 of the container is not mapped");
+        }
+    }
+    let Some(process) = &spec.process else { return };
+    // Whether groups can be set at all is known to the plan, which checks them.
+    if let Some((field, reason)) = unmapped_id(process, &[], &spec.uid_map, &spec.gid_map) {
+        findings.error(field, reason);
+    }
+}
+
+/// The first id of the process that the maps do not have: JSON path of its field, and the reason.
+pub(crate) fn unmapped_id(
+    process: &ValidProcess,
+    groups: &[u32],
+    uid_map: &[IdRange],
+    gid_map: &[IdRange],
+) -> Option<(String, String)> {
+    let groups = groups.iter().map(|gid| ("additionalGids", gid_map, *gid));
+    let ids = [("uid", uid_map, process.uid), ("gid", gid_map, process.gid)];
+    let (field, _, id) = ids.into_iter().chain(groups).find(|(_, map, id)| !is_mapped(map, *id))?;
+    Some((format!("{}user.{field}", process.origin), format!("{id} is not mapped in the user namespace")))
+}
+
+fn is_mapped(map: &[IdRange], id: u32) -> bool {
+    map.iter().any(|range| (range.container..range.container + range.size).contains(&id))
 }
 
 #[cfg(test)]

@@ -44,6 +44,14 @@ impl<'a> Parts<'a> {
         self.list(|linux| linux.devices())
     }
 
+    pub(super) fn resources(&self) -> Option<&'a oci::LinuxResources> {
+        self.get(|linux| linux.resources().as_ref())
+    }
+
+    pub(super) fn seccomp(&self) -> Option<&'a oci::LinuxSeccomp> {
+        self.get(|linux| linux.seccomp().as_ref())
+    }
+
     pub(super) fn masked_paths(&self) -> &'a [String] {
         self.list(|linux| linux.masked_paths())
     }

@@ -32,18 +32,22 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use oci_spec::runtime::{LinuxResources, LinuxSeccomp, Spec};
+use oci_spec::runtime::Spec;
 
+use crate::cgroup::Resources;
 use crate::error::Result;
 use crate::plan::IdRange;
+use crate::seccomp::Profile;
 
 pub use default::{default_config, default_spec};
 pub use mount_options::known_mount_options;
 pub(crate) use resources::forget_zero_pids;
-pub use resources::parse_resources;
+pub use resources::{check_resources, parse_resources};
+pub use seccomp::parse_profile;
 
 pub(crate) use device::{Device, DeviceKind};
 pub(crate) use hook::{Hook, Hooks};
+pub(crate) use id_map::unmapped_id;
 pub(crate) use intel_rdt::IntelRdt;
 pub(crate) use linux::MemoryPolicy;
 pub(crate) use mount::{Mount, parse_mounts};
@@ -96,9 +100,9 @@ pub struct ValidSpec {
     /// `linux.cgroupsPath`, if not empty.
     pub(crate) cgroups_path: Option<String>,
     /// `linux.resources`.
-    pub(crate) resources: Option<LinuxResources>,
+    pub(crate) resources: Resources,
     /// `linux.seccomp`.
-    pub(crate) seccomp: Option<LinuxSeccomp>,
+    pub(crate) seccomp: Option<Profile>,
     /// Who gets the listener of the filter, if it has one.
     pub(crate) seccomp_agent: Option<Agent>,
     /// `linux.rootfsPropagation` as MS_* flags.
@@ -189,13 +193,16 @@ impl ValidSpec {
         }
         let mut findings = Findings::default();
         parsed.warn(&mut findings);
-        let mut valid = Self::convert(&mut spec, &mut findings);
-        findings.forget(&parsed.refused());
-        valid.warnings = findings.finish("config.json", parsed.errors)?;
-        if let Some(resources) = &mut valid.resources {
+        if let Some(resources) = spec.linux_mut().as_mut().and_then(|linux| linux.resources_mut().as_mut()) {
             resources::unset_pids(resources, &text.bytes);
-            resources::forget_zero_pids(valid.minor, resources);
         }
+        let mut valid = Self::convert(&spec, &mut findings);
+        findings.forget(&parsed.refused());
+        if let Some(profile) = valid.seccomp.as_ref().filter(|_| !findings.is_empty()) {
+            seccomp::compile(profile, &mut findings);
+        }
+        valid.warnings = findings.finish("config.json", parsed.errors)?;
+        resources::forget_zero_pids(valid.minor, &mut valid.resources);
         Ok((valid, text.bytes))
     }
 
@@ -220,19 +227,13 @@ impl ValidSpec {
         }
     }
 
-    fn convert(spec: &mut Spec, findings: &mut Findings) -> Self {
-        // The largest parts by far: they are moved, not copied.
-        let (resources, seccomp) = spec
-            .linux_mut()
-            .as_mut()
-            .map(|linux| (linux.resources_mut().take(), linux.seccomp_mut().take()))
-            .unwrap_or_default();
+    fn convert(spec: &Spec, findings: &mut Findings) -> Self {
         let minor = version(spec.version(), findings);
         let linux = linux::Parts::new(spec.linux().as_ref());
         let namespaces = namespace::namespaces(&linux, findings);
         let (root, root_readonly) = root(spec, findings);
         let process = spec.process().as_ref().map(|process| process::convert(process, "process.", findings));
-        Self {
+        let valid = Self {
             minor,
             root,
             root_readonly,
@@ -248,13 +249,13 @@ impl ValidSpec {
             sysctl: sysctl::sysctl(&linux, &namespaces, findings),
             time_offsets: namespace::time_offsets(&linux, &namespaces, findings),
             cgroups_path: linux::cgroups_path(&linux, findings),
-            resources,
+            resources: linux.resources().map(|it| resources::of_config(it, findings)).unwrap_or_default(),
+            seccomp: linux.seccomp().map(|profile| seccomp::convert(profile, findings)),
             seccomp_agent: seccomp::agent(
-                seccomp.as_ref(),
+                linux.seccomp(),
                 annotations::seccomp_receiver(spec, findings),
                 findings,
             ),
-            seccomp,
             root_propagation: linux::root_propagation(&linux, findings),
             masked_paths: linux::masked_paths(&linux, &namespaces, findings),
             readonly_paths: linux::paths(
@@ -271,7 +272,9 @@ impl ValidSpec {
             intel_rdt: intel_rdt::intel_rdt(&linux, findings),
             namespaces,
             warnings: Vec::new(),
-        }
+        };
+        id_map::check(&valid, findings);
+        valid
     }
 }
 

@@ -33,12 +33,28 @@ impl Parsed {
         self.errors.iter().map(|(path, _)| path.clone()).collect()
     }
 
-    /// Adds the first field that `T` requires and the text lacks. A value of a wrong type has been
-    /// found before.
+    /// Adds every field that `T` requires and the text lacks. A value of a wrong type has been found before.
     pub(super) fn require<T: DeserializeOwned>(&mut self, bytes: &[u8]) {
-        let Err(error) = serde_json::from_slice::<T>(bytes) else { return };
-        if self.errors.is_empty() {
-            self.errors.push(describe(bytes, &error));
+        let Err(mut error) = serde_json::from_slice::<T>(bytes) else { return };
+        let Ok(mut value) = serde_json::from_slice::<Value>(bytes) else { return };
+        let mut text = bytes.to_vec();
+        for _ in 0..REFUSALS {
+            let (path, reason) = describe(&text, &error);
+            // What is missing is put in, what is of a wrong type is taken out, to see what is next.
+            let known = match missing_field(&error) {
+                Some(field) if !self.errors.iter().any(|(known, _)| *known == format!("{path}.{field}")) => {
+                    self.errors
+                        .push((path.clone(), if text == bytes { reason } else { without_place(&error) }));
+                    add(&mut value, &path, &field)
+                }
+                Some(field) => add(&mut value, &path, &field),
+                None => !path.is_empty() && remove(&mut value, &path),
+            };
+            text = value.to_string().into_bytes();
+            error = match serde_json::from_slice::<T>(&text) {
+                Err(next) if known => next,
+                _ => return,
+            };
         }
     }
 
@@ -128,9 +144,28 @@ fn without_place(error: &serde_json::Error) -> String {
     }
 }
 
+/// The field that a value lacks, if that is the error.
+fn missing_field(error: &serde_json::Error) -> Option<String> {
+    let text = error.to_string();
+    Some(text.strip_prefix("missing field `")?.split_once('`')?.0.to_owned())
+}
+
+/// Gives the object at `path` a field without a value that matters; true if there is such an object.
+fn add(value: &mut Value, path: &str, field: &str) -> bool {
+    match value.pointer_mut(&pointer(path)) {
+        Some(Value::Object(fields)) => fields.insert(field.to_owned(), 0.into()).is_none(),
+        _ => false,
+    }
+}
+
+/// A JSON path as a JSON pointer (RFC 6901).
+fn pointer(path: &str) -> String {
+    format!("/{}", path.replace('[', "/").replace(']', "").replace('.', "/"))
+}
+
 /// Takes the value at `path` out; true if there was one.
 fn remove(value: &mut Value, path: &str) -> bool {
-    let pointer = format!("/{}", path.replace('[', "/").replace(']', "").replace('.', "/"));
+    let pointer = pointer(path);
     let Some((parent, name)) = pointer.rsplit_once('/') else {
         return false;
     };

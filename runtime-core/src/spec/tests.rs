@@ -105,6 +105,115 @@ fn all_errors_come_at_once() {
     }
 }
 
+/// One fault in each part of a configuration: whatever module finds it, all come in one run.
+#[test]
+fn every_family_of_faults_comes_at_once() {
+    let mut spec = minimal();
+    spec["root"] = serde_json::json!({"path": ""});
+    spec["process"] = serde_json::json!({
+        "cwd": "relative", "args": ["sh"], "env": ["=x"], "user": {"uid": 7, "gid": 0, "umask": 4096},
+        "rlimits": [{"type": "RLIMIT_NOFILE", "soft": 2, "hard": 1}], "oomScoreAdj": 2000,
+        "ioPriority": {"class": "IOPRIO_CLASS_BE", "priority": 9}, "execCPUAffinity": {"initial": "3-1"},
+    });
+    spec["mounts"] = serde_json::json!([
+        {"destination": "/a", "type": "tmpfs", "source": "tmpfs", "options": ["ro\0"]},
+        {"destination": "/b", "source": "/b", "options": ["bind"], "uidMappings": [{"hostID": 0, "size": 1}]},
+    ]);
+    spec["hooks"] = serde_json::json!({"poststop": [{"path": "hook"}]});
+    spec["annotations"] = serde_json::json!({"": "x"});
+    spec["linux"] = serde_json::json!({
+        "namespaces": [{"type": "mount"}, {"type": "user"}, {"type": "pid", "path": "pid"}],
+        "uidMappings": [{"containerID": 0, "hostID": 1000, "size": 1}],
+        "gidMappings": [{"containerID": 1, "hostID": 1000, "size": 1}],
+        "devices": [
+            {"path": "dev", "type": "c", "major": 1, "minor": 3},
+            {"path": "/dev/x", "type": "c", "major": 1},
+        ],
+        "sysctl": {"kernel.panic": "1"},
+        "timeOffsets": {"boottime": {"secs": 1}},
+        "rootfsPropagation": "sideways",
+        "maskedPaths": ["/"],
+        "readonlyPaths": ["here"],
+        "memoryPolicy": {"mode": "MPOL_BIND", "nodes": ""},
+        "netDevices": {"eth0": {"name": "a/b"}},
+        "intelRdt": {"closID": ".."},
+        "resources": {
+            "devices": [{"allow": true, "access": "x"}],
+            "memory": {"limit": -5, "swap": 3},
+            "cpu": {"cpus": "all"},
+            "blockIO": {"weight": 9, "weightDevice": [{"major": -1, "minor": 0}]},
+            "hugepageLimits": [{"pageSize": "big", "limit": 1}],
+            "network": {"priorities": [{"name": "a b", "priority": 1}]},
+            "rdma": {"a/b": {}},
+            "unified": {"memory": "1"},
+        },
+        "seccomp": {
+            "defaultAction": "SCMP_ACT_ALLOW",
+            "defaultErrnoRet": 1,
+            "syscalls": [
+                {"names": ["mkdir", ""], "action": "SCMP_ACT_ERRNO", "errnoRet": 5000},
+                {"names": ["mkdir"], "action": "SCMP_ACT_NOTIFY",
+                    "args": [{"index": 6, "value": 0, "op": "SCMP_CMP_EQ"}]},
+                {"names": ["dup"], "action": "SCMP_ACT_LOG", "args": [{"index": 0, "value": 0, "op": "SCMP_CMP_EQ"}]},
+                {"names": ["dup"], "action": "SCMP_ACT_TRAP", "args": [{"index": 0, "value": 0, "op": "SCMP_CMP_EQ"}]},
+            ],
+        },
+    });
+    let text = parse(spec).unwrap_err().to_string();
+    for part in [
+        "root.path: ",
+        "process.cwd: ",
+        "process.env[0]: ",
+        "process.user.uid: 7 is not mapped",
+        "process.user.umask: ",
+        "process.rlimits[0]",
+        "process.oomScoreAdj: ",
+        "process.ioPriority.priority: ",
+        "process.execCPUAffinity.initial: ",
+        "mounts[0].options[0]: ",
+        "mounts[1].uidMappings[0]: missing field `containerID`",
+        "hooks.poststop[0].path: ",
+        "annotations: ",
+        "linux.namespaces[2].path: ",
+        "linux.gidMappings: id 0 of the container is not mapped",
+        "linux.devices[0].path: ",
+        "linux.devices[1]: missing field `minor`",
+        "linux.sysctl.kernel.panic: ",
+        "linux.timeOffsets",
+        "linux.rootfsPropagation: ",
+        "linux.maskedPaths[0]: ",
+        "linux.readonlyPaths[0]: ",
+        "linux.memoryPolicy.nodes: ",
+        "linux.netDevices",
+        "linux.intelRdt.closID: ",
+        "linux.resources.devices[0].access: ",
+        "linux.resources.memory.limit: ",
+        "linux.resources.cpu.cpus: ",
+        "linux.resources.blockIO.weight: ",
+        "linux.resources.blockIO.weightDevice[0].major: ",
+        "linux.resources.hugepageLimits[0].pageSize: ",
+        "linux.resources.network.priorities[0].name: ",
+        "linux.resources.rdma[\"a/b\"]: ",
+        "linux.resources.unified[\"memory\"]: ",
+        "linux.seccomp.defaultErrnoRet: ",
+        "linux.seccomp.syscalls[0].names[1]: ",
+        "linux.seccomp.syscalls[0].errnoRet: ",
+        "linux.seccomp.syscalls[1].args[0].index: ",
+        "linux.seccomp.syscalls[3].names[0]: dup on ",
+        "linux.seccomp.listenerPath: ",
+    ] {
+        assert!(text.contains(part), "{part:?} is not in {text}");
+    }
+}
+
+#[test]
+fn a_limit_below_its_partner_is_found_with_the_rest() {
+    let memory = serde_json::json!({"memory": {"limit": 9, "swap": 5}});
+    refused("/linux/resources", memory, "linux.resources.memory.swap: memory+swap limit should be >=");
+    accepted("/linux/resources", serde_json::json!({"memory": {"limit": 9, "swap": -1}}));
+    accepted("/linux/resources", serde_json::json!({"memory": {"limit": -1, "swap": 5}}));
+}
+
 #[test]
 fn wrong_types_come_at_once_with_their_place() {
     let text = br#"{"ociVersion": "1.0.2", "root": {"path": 5},

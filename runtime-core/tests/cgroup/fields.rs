@@ -318,7 +318,7 @@ fn become_nobody() {
 
 fn make(path: &str, resources: &Value) -> Cgroup {
     let hierarchies = Hierarchies::detect().expect("the machine has cgroups");
-    let resources = serde_json::from_value(resources.clone()).expect("the resources parse");
+    let resources = crate::view::parse(resources);
     let plan = CgroupPlan::compile(hierarchies.view(), Some(path), "test", &resources).expect("a plan");
     let cgroup = Cgroup::create(&hierarchies, &plan).expect("the user makes a cgroup");
     cgroup.apply(&plan).expect("the limits apply");

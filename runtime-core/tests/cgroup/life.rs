@@ -395,7 +395,7 @@ fn without_permission() {
     assert_eq!(result, 0);
     let hierarchies = Hierarchies::detect().unwrap();
     let plan = |path: Option<&str>, resources: serde_json::Value| {
-        let resources = serde_json::from_value(resources).unwrap();
+        let resources = crate::view::parse(&resources);
         CgroupPlan::compile(hierarchies.view(), path, "rt-test-nobody", &resources).unwrap()
     };
     let none = Cgroup::create(&hierarchies, &plan(None, json!({}))).unwrap();

@@ -3,9 +3,9 @@
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use oci_spec::runtime::LinuxResources;
 use runtime_core::Result;
-use runtime_core::cgroup::{Cgroup, CgroupPlan, Hierarchies, Version};
+use runtime_core::cgroup::{Cgroup, CgroupPlan, Hierarchies, Resources, Version};
+use runtime_core::spec::parse_resources;
 use serde_json::Value;
 
 pub(crate) use crate::views::{eventually, in_views};
@@ -24,8 +24,12 @@ pub(crate) fn unique() -> String {
     format!("/rt-test-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed))
 }
 
+pub(crate) fn parse(resources: &Value) -> Resources {
+    parse_resources(resources.to_string().as_bytes(), "resources").expect("the resources parse").0
+}
+
 pub(crate) fn compile(hierarchies: &Hierarchies, path: &str, resources: &Value) -> CgroupPlan {
-    let resources: LinuxResources = serde_json::from_value(resources.clone()).expect("the resources parse");
+    let resources = parse(resources);
     CgroupPlan::compile(hierarchies.view(), Some(path), "test", &resources).expect("the plan compiles")
 }
 
@@ -47,8 +51,7 @@ impl Scratch {
 
     /// Applies limits as `update` does.
     pub(crate) fn apply(&self, resources: &Value) -> Result<()> {
-        let resources: LinuxResources =
-            serde_json::from_value(resources.clone()).expect("the resources parse");
+        let resources = parse(resources);
         let plan = CgroupPlan::update(self.hierarchies.view(), self.cgroup.location(), &resources);
         self.cgroup.apply(&plan.expect("the plan compiles"))
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::LazyLock;
 
 use oci_spec::runtime::LinuxSeccomp;
-use runtime_core::seccomp::{Architecture, Call, Filter, Instruction};
+use runtime_core::seccomp::{Architecture, Call, Filter, Instruction, Profile};
 
 use super::kernel::{self, Renamed};
 use super::libseccomp::{Library, Refused};
@@ -58,10 +58,14 @@ struct Pair<'a> {
     label: &'a str,
 }
 
+pub(crate) fn ours(profile: &LinuxSeccomp) -> runtime_core::Result<Filter> {
+    Filter::from_profile(&Profile::try_from(profile)?)
+}
+
 /// Compares one profile; panics at a difference that nothing explains.
 pub(crate) fn profile(library: &Library, profile: &LinuxSeccomp, label: &str, count: &mut Count) {
     let reading = Reading::new(library, profile);
-    let (ours, theirs) = match (Filter::from_profile(profile), library.compile(profile)) {
+    let (ours, theirs) = match (ours(profile), library.compile(profile)) {
         (_, Err(Refused::Lost)) => return count.lost += 1,
         (Ok(ours), Ok(theirs)) => (ours, theirs),
         (Err(_), Err(_)) => return count.refused_by_both += 1,
@@ -92,7 +96,7 @@ pub(crate) fn profile(library: &Library, profile: &LinuxSeccomp, label: &str, co
 /// [`profile`] says of ranges holds for their numbers too. How many were compared.
 pub(crate) fn every_number(library: &Library, profile: &LinuxSeccomp, label: &str) -> usize {
     let reading = Reading::new(library, profile);
-    let ours = Filter::from_profile(profile).unwrap();
+    let ours = ours(profile).unwrap();
     let theirs = library.compile(profile).unwrap();
     let mut compared = 0;
     for arch in Architecture::ALL.iter().map(|architecture| architecture.audit_token()).chain(STRANGE) {

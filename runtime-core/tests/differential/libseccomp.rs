@@ -6,7 +6,7 @@ use std::io::{Read, Seek};
 use std::os::fd::AsRawFd;
 
 use oci_spec::runtime::{Arch, LinuxSeccomp, LinuxSeccompAction};
-use runtime_core::seccomp::{Architecture, Instruction};
+use runtime_core::seccomp::{Architecture, Instruction, ListedArchitecture};
 
 const OPTIMIZE: c_uint = 8;
 const ERROR: c_int = -1;
@@ -193,7 +193,7 @@ impl Library {
             return Err(Refused::Invalid);
         }
         for arch in profile.architectures().iter().flatten() {
-            let Some(architecture) = Architecture::from_oci(*arch) else {
+            let Some(architecture) = ListedArchitecture::from(*arch).known() else {
                 continue;
             };
             // SAFETY: the context is live. -EEXIST for the native one is fine.

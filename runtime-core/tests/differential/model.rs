@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use oci_spec::runtime::{
     LinuxSeccomp, LinuxSeccompAction, LinuxSeccompArg, LinuxSeccompOperator as Operator,
 };
-use runtime_core::seccomp::{Architecture, Call};
+use runtime_core::seccomp::{Architecture, Call, ListedArchitecture};
 
 use super::libseccomp::{Library, action};
 
@@ -49,7 +49,7 @@ impl Reading {
     pub(crate) fn new(library: &Library, profile: &LinuxSeccomp) -> Self {
         let mut architectures = vec![Architecture::X86_64];
         for arch in profile.architectures().iter().flatten() {
-            architectures.extend(Architecture::from_oci(*arch));
+            architectures.extend(ListedArchitecture::from(*arch).known());
         }
         architectures.sort();
         architectures.dedup();

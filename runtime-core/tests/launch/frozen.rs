@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use nix::fcntl::OFlag;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use runtime_core::cgroup::Resources;
 use runtime_core::plan::ExecOptions;
 use runtime_core::spec::ValidProcess;
 use runtime_core::{Container, Exit, Process, Result, Runtime};
@@ -33,7 +34,7 @@ fn exec(container: &Container) -> Result<Process> {
 /// All that takes the lock of a container.
 fn use_lock(container: &Container) {
     // Nothing changes: this view may have no controller.
-    container.update(&serde_json::from_value(json!({})).expect("no limits")).expect("updated");
+    container.update(&Resources::default()).expect("updated");
     container.pause().expect("paused");
     container.resume().expect("resumed");
 }

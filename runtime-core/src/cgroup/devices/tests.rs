@@ -29,8 +29,9 @@ fn run(program: &[u64], kind: u32, access: u32, major: u32, minor: u32) -> u64 {
 }
 
 fn rules(json: &str) -> Result<DeviceRules> {
-    let devices: Vec<LinuxDeviceCgroup> = serde_json::from_str(json).unwrap();
-    DeviceRules::from_resources(Some(&devices))
+    let text = format!(r#"{{"devices": {json}}}"#);
+    let (resources, _) = crate::spec::parse_resources(text.as_bytes(), "resources")?;
+    DeviceRules::from_resources(resources.devices.as_deref())
 }
 
 /// The oracle: the list of rules from its end, the last that says something counts.

@@ -1,9 +1,8 @@
 //! `linux.resources.cpu`: shares, bandwidth, idle, realtime and cpusets.
 
-use oci_spec::runtime::LinuxCpu;
-
 use super::super::hierarchy::{Mode, Version};
 use super::super::plan::{Compiler, Missing};
+use super::super::resources::{Cpu, CpuList, Limit};
 use super::field;
 use crate::error::{Error, ErrorKind};
 
@@ -12,22 +11,29 @@ const CPU: &str = "linux.resources.cpu";
 /// The range of `cpu.shares`, to which the v1 kernel clamps silently.
 const SHARES: std::ops::RangeInclusive<u64> = 2..=262_144;
 
-pub(super) fn compile(compiler: &mut Compiler<'_>, cpu: &LinuxCpu) {
-    bandwidth(compiler, cpu);
-    realtime(compiler, cpu);
-    cpuset(compiler, cpu);
+pub(super) fn compile(compiler: &mut Compiler<'_>, cpu: &Cpu) {
+    let Cpu { shares, quota, idle, burst, period, realtime_runtime, realtime_period, cpus, mems } = cpu;
+    let bandwidth = Bandwidth { quota: *quota, period: *period, burst: *burst };
+    time(compiler, *shares, *idle, &bandwidth);
+    realtime(compiler, *realtime_period, *realtime_runtime);
+    cpuset(compiler, "cpus", "cpuset.cpus", cpus.as_ref());
+    cpuset(compiler, "mems", "cpuset.mems", mems.as_ref());
 }
 
-fn bandwidth(compiler: &mut Compiler<'_>, cpu: &LinuxCpu) {
-    let shares = cpu.shares().filter(|shares| *shares != 0);
-    let (quota, period) =
-        (cpu.quota().filter(|quota| *quota != 0), cpu.period().filter(|period| *period != 0));
+/// Numbers that the kernel checks against each other.
+struct Bandwidth {
+    quota: Option<Limit>,
+    period: Option<u64>,
+    burst: Option<u64>,
+}
+
+fn time(compiler: &mut Compiler<'_>, shares: Option<u64>, idle: Option<bool>, bandwidth: &Bandwidth) {
     let asked = [
         ("shares", shares.is_some()),
-        ("period", period.is_some()),
-        ("burst", cpu.burst().is_some()),
-        ("quota", quota.is_some()),
-        ("idle", cpu.idle().is_some()),
+        ("period", bandwidth.period.is_some()),
+        ("burst", bandwidth.burst.is_some()),
+        ("quota", bandwidth.quota.is_some()),
+        ("idle", idle.is_some()),
     ];
     let Some((name, _)) = asked.into_iter().find(|(_, asked)| *asked) else {
         return;
@@ -35,47 +41,53 @@ fn bandwidth(compiler: &mut Compiler<'_>, cpu: &LinuxCpu) {
     let Some(version) = compiler.version("cpu", Some("cpu"), &field(CPU, name)) else {
         return;
     };
-
-    if let Some(idle) = cpu.idle() {
-        compiler.write("cpu", "cpu.idle", idle, field(CPU, "idle"));
+    if let Some(idle) = idle {
+        compiler.write("cpu", "cpu.idle", u8::from(idle), field(CPU, "idle"));
     }
     // An idle cgroup has the least weight there is, and the kernel refuses to set another.
-    if let Some(shares) = shares.filter(|_| cpu.idle() != Some(1)) {
+    if let Some(shares) = shares.filter(|_| idle != Some(true)) {
         weight(compiler, version, shares);
     }
     match version {
-        Version::V1 => {
-            // Any two of the three may contradict each other until the third is written.
-            if let Some(period) = period {
-                compiler.write("cpu", "cpu.cfs_period_us", period, field(CPU, "period")).reorder();
-            }
-            if let Some(burst) = cpu.burst() {
-                let write = compiler.write("cpu", "cpu.cfs_burst_us", burst, field(CPU, "burst"));
-                write.reorder().or(Missing::Ignored);
-            }
-            if let Some(quota) = quota {
-                compiler.write("cpu", "cpu.cfs_quota_us", quota, field(CPU, "quota")).reorder();
-            }
+        Version::V1 => bandwidth_v1(compiler, bandwidth),
+        Version::V2 => bandwidth_v2(compiler, bandwidth),
+    }
+}
+
+/// Any two of the three may contradict each other until the third is written.
+fn bandwidth_v1(compiler: &mut Compiler<'_>, bandwidth: &Bandwidth) {
+    let Bandwidth { quota, period, burst } = *bandwidth;
+    if let Some(period) = period {
+        compiler.write("cpu", "cpu.cfs_period_us", period, field(CPU, "period")).reorder();
+    }
+    if let Some(burst) = burst {
+        let write = compiler.write("cpu", "cpu.cfs_burst_us", burst, field(CPU, "burst"));
+        write.reorder().or(Missing::Ignored);
+    }
+    if let Some(quota) = quota {
+        compiler.write("cpu", "cpu.cfs_quota_us", quota, field(CPU, "quota")).reorder();
+    }
+}
+
+fn bandwidth_v2(compiler: &mut Compiler<'_>, bandwidth: &Bandwidth) {
+    let Bandwidth { quota, period, burst } = *bandwidth;
+    if let Some(burst) = burst {
+        compiler.write("cpu", "cpu.max.burst", burst, field(CPU, "burst")).reorder();
+    }
+    let limit = match quota {
+        None | Some(Limit::Unlimited) => "max".to_owned(),
+        Some(Limit::Of(quota)) => quota.to_string(),
+    };
+    match (quota, period) {
+        (_, Some(period)) => {
+            let origin = if quota.is_some() { "quota" } else { "period" };
+            compiler.write("cpu", "cpu.max", format!("{limit} {period}"), field(CPU, origin)).reorder();
         }
-        Version::V2 => {
-            if let Some(burst) = cpu.burst() {
-                compiler.write("cpu", "cpu.max.burst", burst, field(CPU, "burst")).reorder();
-            }
-            let limit = quota.filter(|quota| *quota > 0).map_or("max".to_owned(), |quota| quota.to_string());
-            match (quota, period) {
-                (_, Some(period)) => {
-                    let origin = if quota.is_some() { "quota" } else { "period" };
-                    compiler
-                        .write("cpu", "cpu.max", format!("{limit} {period}"), field(CPU, origin))
-                        .reorder();
-                }
-                // Without a second number the kernel keeps the present period (at first 100 ms).
-                (Some(_), None) => {
-                    compiler.write("cpu", "cpu.max", limit, field(CPU, "quota")).reorder();
-                }
-                (None, None) => {}
-            }
+        // Without a second number the kernel keeps the present period (at first 100 ms).
+        (Some(_), None) => {
+            compiler.write("cpu", "cpu.max", limit, field(CPU, "quota")).reorder();
         }
+        (None, None) => {}
     }
 }
 
@@ -115,9 +127,7 @@ fn shares_to_weight(shares: u64) -> u64 {
 
 /// Realtime bandwidth exists on v1 only. On v2 it is refused, where runc says nothing: a program that asked
 /// for guaranteed time would run without.
-fn realtime(compiler: &mut Compiler<'_>, cpu: &LinuxCpu) {
-    let period = cpu.realtime_period().filter(|period| *period != 0);
-    let runtime = cpu.realtime_runtime().filter(|runtime| *runtime != 0);
+fn realtime(compiler: &mut Compiler<'_>, period: Option<u64>, runtime: Option<Limit>) {
     if period.is_none() && runtime.is_none() {
         return;
     }
@@ -141,17 +151,12 @@ fn realtime(compiler: &mut Compiler<'_>, cpu: &LinuxCpu) {
     }
 }
 
-fn cpuset(compiler: &mut Compiler<'_>, cpu: &LinuxCpu) {
-    for (name, file, list) in [("cpus", "cpuset.cpus", cpu.cpus()), ("mems", "cpuset.mems", cpu.mems())] {
-        let Some(list) = list.as_deref().filter(|list| !list.is_empty()) else {
-            continue;
-        };
-        let origin = field(CPU, name);
-        if list.chars().any(|c| !c.is_ascii_digit() && !matches!(c, ',' | '-' | ':' | '/' | ' ')) {
-            compiler.invalid(origin, format!("{list:?} is not a list such as \"0-3,7\""));
-        } else if compiler.version("cpuset", Some("cpuset"), &origin).is_some() {
-            compiler.write("cpuset", file, list, origin);
-        }
+fn cpuset(compiler: &mut Compiler<'_>, name: &str, file: &'static str, list: Option<&CpuList>) {
+    let origin = field(CPU, name);
+    if let Some(list) = list
+        && compiler.version("cpuset", Some("cpuset"), &origin).is_some()
+    {
+        compiler.write("cpuset", file, list, origin);
     }
 }
 

@@ -1,102 +1,90 @@
 //! `linux.resources.blockIO`: weights, and rates per device.
 
-use oci_spec::runtime::{LinuxBlockIo, LinuxThrottleDevice, LinuxWeightDevice};
-
 use super::super::hierarchy::{Mode, Version};
 use super::super::plan::{Compiler, Missing};
+use super::super::resources::{BlockIo, ThrottleDevice, Weight, WeightDevice};
 use super::field;
 
 const IO: &str = "linux.resources.blockIO";
 
-/// The range of weights in the specification.
-const WEIGHTS: std::ops::RangeInclusive<u16> = 10..=1000;
+/// How the files of a rate are named: the field, the file of v1, and the key in `io.max` of v2.
+struct Rate(&'static str, &'static str, &'static str);
 
-pub(super) fn compile(compiler: &mut Compiler<'_>, io: &LinuxBlockIo) {
-    if let Some(weight) = io.weight().filter(|weight| *weight != 0) {
-        let origin = field(IO, "weight");
-        if let Some(version) = checked(compiler, weight, &origin) {
-            weight_write(compiler, version, weight, origin);
+const READ_BYTES: Rate = Rate("throttleReadBpsDevice", "blkio.throttle.read_bps_device", "rbps");
+const WRITE_BYTES: Rate = Rate("throttleWriteBpsDevice", "blkio.throttle.write_bps_device", "wbps");
+const READS: Rate = Rate("throttleReadIOPSDevice", "blkio.throttle.read_iops_device", "riops");
+const WRITES: Rate = Rate("throttleWriteIOPSDevice", "blkio.throttle.write_iops_device", "wiops");
+
+pub(super) fn compile(compiler: &mut Compiler<'_>, io: &BlockIo) {
+    let BlockIo {
+        weight,
+        leaf_weight: leaf,
+        weight_device,
+        throttle_read_bps_device,
+        throttle_write_bps_device,
+        throttle_read_iops_device,
+        throttle_write_iops_device,
+    } = io;
+    if let Some(weight) = weight {
+        weight_write(compiler, *weight, field(IO, "weight"));
+    }
+    if let Some(weight) = leaf {
+        leaf_weight(compiler, "blkio.leaf_weight", weight.get().to_string(), field(IO, "leafWeight"));
+    }
+    for (index, device) in weight_device.iter().enumerate() {
+        device_weight(compiler, device, &format!("{IO}.weightDevice[{index}]"));
+    }
+    for (rate, devices) in [
+        (READ_BYTES, throttle_read_bps_device),
+        (WRITE_BYTES, throttle_write_bps_device),
+        (READS, throttle_read_iops_device),
+        (WRITES, throttle_write_iops_device),
+    ] {
+        for (index, device) in devices.iter().enumerate() {
+            throttle(compiler, *device, &rate, format!("{IO}.{}[{index}]", rate.0));
         }
     }
-    if let Some(weight) = io.leaf_weight().filter(|weight| *weight != 0) {
-        leaf_weight(compiler, "blkio.leaf_weight", weight.to_string(), field(IO, "leafWeight"));
-    }
-    for (index, device) in io.weight_device().iter().flatten().enumerate() {
-        weight_device(compiler, device, &format!("{IO}.weightDevice[{index}]"));
-    }
-    let rates = [
-        ("throttleReadBpsDevice", "blkio.throttle.read_bps_device", "rbps", io.throttle_read_bps_device()),
-        ("throttleWriteBpsDevice", "blkio.throttle.write_bps_device", "wbps", io.throttle_write_bps_device()),
-        (
-            "throttleReadIOPSDevice",
-            "blkio.throttle.read_iops_device",
-            "riops",
-            io.throttle_read_iops_device(),
-        ),
-        (
-            "throttleWriteIOPSDevice",
-            "blkio.throttle.write_iops_device",
-            "wiops",
-            io.throttle_write_iops_device(),
-        ),
-    ];
-    for (name, v1_file, v2_key, devices) in rates {
-        for (index, device) in devices.iter().flatten().enumerate() {
-            throttle(compiler, device, v1_file, v2_key, format!("{IO}.{name}[{index}]"));
-        }
-    }
-}
-
-/// The controller's version if the weight is in range; else an error.
-fn checked(compiler: &mut Compiler<'_>, weight: u16, origin: &str) -> Option<Version> {
-    if !WEIGHTS.contains(&weight) {
-        let range = format!("{weight} is not a weight of {} to {}", WEIGHTS.start(), WEIGHTS.end());
-        compiler.invalid(origin.to_owned(), range);
-        return None;
-    }
-    compiler.version("blkio", Some("io"), origin)
 }
 
 /// The kernel has one file or the other, by its I/O scheduler; BFQ takes the weight as it is.
-fn weight_write(compiler: &mut Compiler<'_>, version: Version, weight: u16, origin: String) {
-    match version {
-        Version::V1 => {
-            let bfq = Missing::Instead("blkio.bfq.weight", weight.to_string());
-            compiler.write("blkio", "blkio.weight", weight, origin).or(bfq);
+fn weight_write(compiler: &mut Compiler<'_>, weight: Weight, origin: String) {
+    match compiler.version("blkio", Some("io"), &origin) {
+        Some(Version::V1) => {
+            let bfq = Missing::Instead("blkio.bfq.weight", weight.get().to_string());
+            compiler.write("blkio", "blkio.weight", weight.get(), origin).or(bfq);
         }
-        Version::V2 => {
+        Some(Version::V2) => {
             let other = Missing::Instead("io.weight", io_weight(weight).to_string());
-            compiler.write("io", "io.bfq.weight", weight, origin).or(other);
+            compiler.write("io", "io.bfq.weight", weight.get(), origin).or(other);
         }
+        None => {}
     }
 }
 
 /// 10 to 1000 onto the 1 to 10000 of `io.weight`.
-fn io_weight(weight: u16) -> u64 {
-    1 + u64::from(weight.saturating_sub(10)) * 9999 / 990
+fn io_weight(weight: Weight) -> u64 {
+    1 + u64::from(weight.get().saturating_sub(10)) * 9999 / 990
 }
 
-fn weight_device(compiler: &mut Compiler<'_>, device: &LinuxWeightDevice, origin: &str) {
-    let Some(id) = device_id(compiler, device.major(), device.minor(), origin) else {
-        return;
-    };
-    if let Some(weight) = device.weight().filter(|weight| *weight != 0) {
+fn device_weight(compiler: &mut Compiler<'_>, item: &WeightDevice, origin: &str) {
+    let WeightDevice { device, weight, leaf_weight: leaf } = *item;
+    if let Some(weight) = weight {
         let origin = field(origin, "weight");
-        match checked(compiler, weight, &origin) {
+        let value = format!("{device} {}", weight.get());
+        match compiler.version("blkio", Some("io"), &origin) {
             Some(Version::V1) => {
-                let value = format!("{id} {weight}");
                 let bfq = Missing::Instead("blkio.bfq.weight_device", value.clone());
                 compiler.write("blkio", "blkio.weight_device", value, origin).or(bfq);
             }
             Some(Version::V2) => {
-                let other = Missing::Instead("io.weight", format!("{id} {}", io_weight(weight)));
-                compiler.write("io", "io.bfq.weight", format!("{id} {weight}"), origin).or(other);
+                let other = Missing::Instead("io.weight", format!("{device} {}", io_weight(weight)));
+                compiler.write("io", "io.bfq.weight", value, origin).or(other);
             }
             None => {}
         }
     }
-    if let Some(weight) = device.leaf_weight().filter(|weight| *weight != 0) {
-        let value = format!("{id} {weight}");
+    if let Some(weight) = leaf {
+        let value = format!("{device} {}", weight.get());
         leaf_weight(compiler, "blkio.leaf_weight_device", value, field(origin, "leafWeight"));
     }
 }
@@ -109,35 +97,17 @@ fn leaf_weight(compiler: &mut Compiler<'_>, file: &'static str, value: String, o
 }
 
 /// A rate of 0 lifts the limit: v1 takes it so, v2 has the word `max` for it.
-fn throttle(
-    compiler: &mut Compiler<'_>,
-    device: &LinuxThrottleDevice,
-    v1_file: &'static str,
-    v2_key: &str,
-    origin: String,
-) {
-    let Some(id) = device_id(compiler, device.major(), device.minor(), &origin) else {
-        return;
-    };
+fn throttle(compiler: &mut Compiler<'_>, item: ThrottleDevice, names: &Rate, origin: String) {
+    let ThrottleDevice { device, rate } = item;
+    let Rate(_, v1_file, v2_key) = names;
     match compiler.version("blkio", Some("io"), &origin) {
         Some(Version::V1) => {
-            compiler.write("blkio", v1_file, format!("{id} {}", device.rate()), origin);
+            compiler.write("blkio", *v1_file, format!("{device} {rate}"), origin);
         }
         Some(Version::V2) => {
-            let rate = if device.rate() == 0 { "max".to_owned() } else { device.rate().to_string() };
-            compiler.write("io", "io.max", format!("{id} {v2_key}={rate}"), origin);
+            let rate = if rate == 0 { "max".to_owned() } else { rate.to_string() };
+            compiler.write("io", "io.max", format!("{device} {v2_key}={rate}"), origin);
         }
         None => {}
     }
-}
-
-fn device_id(compiler: &mut Compiler<'_>, major: i64, minor: i64, origin: &str) -> Option<String> {
-    let mut known = true;
-    for (name, number) in [("major", major), ("minor", minor)] {
-        if u32::try_from(number).is_err() {
-            compiler.invalid(field(origin, name), format!("{number} is no device number"));
-            known = false;
-        }
-    }
-    known.then(|| format!("{major}:{minor}"))
 }

@@ -9,34 +9,23 @@ mod memory;
 mod other;
 mod unified;
 
-use oci_spec::runtime::LinuxResources;
-
 use super::plan::Compiler;
+use super::resources::Resources;
 
 /// Adds the writes for every resource. Devices are not among them.
-pub(super) fn compile(compiler: &mut Compiler<'_>, resources: &LinuxResources) {
-    if let Some(pids) = resources.pids() {
-        other::pids(compiler, pids.limit());
+pub(super) fn compile(compiler: &mut Compiler<'_>, resources: &Resources) {
+    let Resources { devices: _, memory, cpu, pids, block_io, hugepage_limits, network, rdma, unified } =
+        resources;
+    if let Some(limit) = *pids {
+        other::pids(compiler, limit);
     }
-    if let Some(memory) = resources.memory() {
-        memory::compile(compiler, memory);
-    }
-    if let Some(io) = resources.block_io() {
-        io::compile(compiler, io);
-    }
-    if let Some(cpu) = resources.cpu() {
-        cpu::compile(compiler, cpu);
-    }
-    other::hugetlb(compiler, resources.hugepage_limits().as_deref().unwrap_or_default());
-    if let Some(network) = resources.network() {
-        other::network(compiler, network);
-    }
-    if let Some(rdma) = resources.rdma() {
-        other::rdma(compiler, rdma);
-    }
-    if let Some(entries) = resources.unified() {
-        unified::compile(compiler, entries);
-    }
+    memory::compile(compiler, memory);
+    io::compile(compiler, block_io);
+    cpu::compile(compiler, cpu);
+    other::hugetlb(compiler, hugepage_limits);
+    other::network(compiler, network);
+    other::rdma(compiler, rdma);
+    unified::compile(compiler, unified);
 }
 
 /// Appends `field` to the JSON path of an object.

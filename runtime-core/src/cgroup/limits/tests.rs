@@ -1,9 +1,9 @@
 //! Golden tests: a resources document, and the writes of each view.
 
-use oci_spec::runtime::LinuxResources;
 use serde_json::{Value, json};
 
-use crate::cgroup::{CgroupPlan, Missing, Mode, View};
+use crate::cgroup::{CgroupPlan, Missing, Mode, Resources, View};
+use crate::spec::parse_resources;
 
 const ALL_V1: [&str; 13] = [
     "blkio",
@@ -36,8 +36,14 @@ fn hybrid() -> View {
     View::new(Mode::Hybrid, &v1, &["hugetlb"])
 }
 
+fn read(resources: &Value) -> Result<Resources, Vec<String>> {
+    parse_resources(resources.to_string().as_bytes(), "resources").map(|(resources, _)| resources).map_err(
+        |error| error.to_string().trim_start_matches("resources: ").split("; ").map(str::to_owned).collect(),
+    )
+}
+
 fn plan(view: &View, resources: &Value) -> Result<CgroupPlan, Vec<String>> {
-    let resources: LinuxResources = serde_json::from_value(resources.clone()).unwrap();
+    let resources = read(resources)?;
     CgroupPlan::compile(view, None, "web", &resources)
         .map_err(|errors| errors.iter().map(ToString::to_string).collect())
 }
@@ -367,20 +373,18 @@ fn missing_controllers_are_named_all_at_once() {
 
 #[test]
 fn a_bad_path_is_told_along_with_bad_limits() {
-    let resources: LinuxResources = serde_json::from_value(json!({"memory": {"limit": -5}})).unwrap();
+    let resources = read(&json!({"memory": {"swap": 5}})).unwrap();
     let found = CgroupPlan::compile(&unified(), Some("/.."), "web", &resources).unwrap_err();
     assert_eq!(found.len(), 2);
 }
 
 #[test]
 fn what_is_needed_is_told_from_what_is_wished() {
-    let resources: LinuxResources =
-        serde_json::from_value(json!({"memory": {"limit": 5, "swap": 9}, "pids": {"limit": 5}})).unwrap();
+    let resources = read(&json!({"memory": {"limit": 5, "swap": 9}, "pids": {"limit": 5}})).unwrap();
     let plan = CgroupPlan::compile(&unified(), None, "web", &resources).unwrap();
     assert_eq!(plan.needed(), ["pids", "memory"]);
     assert_eq!(plan.accounting.len(), 8);
-    let plan =
-        CgroupPlan::compile(&unified(), Some("/engine/web"), "web", &LinuxResources::default()).unwrap();
+    let plan = CgroupPlan::compile(&unified(), Some("/engine/web"), "web", &Resources::default()).unwrap();
     assert_eq!((plan.needed().len(), plan.accounting.len()), (0, 8));
     let plan = CgroupPlan::compile(&hybrid(), Some("/engine/web"), "web", &resources).unwrap();
     assert_eq!((plan.needed().len(), plan.accounting.len()), (0, 0));

@@ -1,25 +1,26 @@
 //! `linux.resources.unified`: control files of v2 by name.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 use super::super::hierarchy::{Mode, Version};
 use super::super::plan::Compiler;
+use super::super::resources::ControlFile;
 use crate::error::{Error, ErrorKind};
 
-/// Core files that would move or end processes instead of limiting the container.
-const NOT_LIMITS: [&str; 3] = ["cgroup.procs", "cgroup.threads", "cgroup.kill"];
-
-pub(super) fn compile(compiler: &mut Compiler<'_>, entries: &HashMap<String, String>) {
-    let idle = entries.get("cpu.idle").is_some_and(|value| value.trim() == "1");
-    // An idle cgroup has the least weight there is, and the kernel refuses to set another.
-    let mut entries: Vec<_> = entries.iter().filter(|(key, _)| !idle || *key != "cpu.weight").collect();
-    entries.sort_unstable();
-    for (key, value) in entries {
-        let origin = format!("linux.resources.unified[{key:?}]");
-        match check_key(key) {
-            Err(reason) => compiler.invalid(origin, reason),
-            Ok(controller) => entry(compiler, controller, key, value, origin),
+pub(super) fn compile(compiler: &mut Compiler<'_>, entries: &BTreeMap<ControlFile, String>) {
+    let idle = entries.iter().any(|(file, value)| file.as_str() == "cpu.idle" && value.trim() == "1");
+    for (file, value) in entries {
+        // An idle cgroup has the least weight there is, and the kernel refuses to set another.
+        if idle && file.as_str() == "cpu.weight" {
+            continue;
         }
+        entry(
+            compiler,
+            file.controller(),
+            file.as_str(),
+            value,
+            format!("linux.resources.unified[{:?}]", file.as_str()),
+        );
     }
 }
 
@@ -42,27 +43,4 @@ fn entry(compiler: &mut Compiler<'_>, controller: &str, key: &str, value: &str, 
         ))
     };
     compiler.errors.push(error.origin(origin));
-}
-
-/// The controller of a key; the key becomes a file name, so its form is strict.
-fn check_key(key: &str) -> Result<&str, String> {
-    let sane = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
-    if key.contains('/') {
-        return Err("must be a file name (no slashes)".to_owned());
-    }
-    match key.split_once('.') {
-        Some((controller, parameter))
-            if !controller.is_empty()
-                && !parameter.is_empty()
-                && key.len() < 128
-                && key.chars().all(sane) =>
-        {
-            if NOT_LIMITS.contains(&key) {
-                Err("is not a limit".to_owned())
-            } else {
-                Ok(controller)
-            }
-        }
-        _ => Err("must be in the form CONTROLLER.PARAMETER".to_owned()),
-    }
 }

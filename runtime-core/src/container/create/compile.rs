@@ -2,8 +2,6 @@
 
 use std::path::Path;
 
-use oci_spec::runtime::LinuxResources;
-
 use crate::cgroup::devices::DeviceRules;
 use crate::cgroup::{CgroupPlan, Hierarchies, Location, Mode, View};
 use crate::error::{Error, ErrorKind, Result};
@@ -39,10 +37,8 @@ pub(in crate::container) fn compile_cgroup(
     id: &ContainerId,
     devices: &DeviceRules,
 ) -> Result<CgroupPlan> {
-    let none = LinuxResources::default();
-    let resources = spec.resources.as_ref().unwrap_or(&none);
     let lines = devices.v1_lines().into_iter().map(|(file, line)| (file.to_owned(), line));
-    CgroupPlan::compile(hierarchies.view(), path, id.as_str(), resources)
+    CgroupPlan::compile(hierarchies.view(), path, id.as_str(), &spec.resources)
         .map_err(Error::all)
         .map(|plan| plan.with_device_lines(lines))
 }
@@ -55,9 +51,7 @@ pub(super) fn without_limits(
 ) -> Result<Option<CgroupPlan>> {
     let nothing = View::new(Mode::Unified, &[], &[]);
     let view = hierarchies.map_or(&nothing, Hierarchies::view);
-    let none = LinuxResources::default();
-    let resources = spec.resources.as_ref().unwrap_or(&none);
-    let plan = CgroupPlan::compile(view, None, id.as_str(), resources).map_err(Error::all)?;
+    let plan = CgroupPlan::compile(view, None, id.as_str(), &spec.resources).map_err(Error::all)?;
     match plan.writes.first() {
         None => Ok(None),
         Some(write) => {
@@ -70,6 +64,5 @@ pub(super) fn without_limits(
 }
 
 pub(super) fn device_rules(spec: &ValidSpec) -> Result<DeviceRules> {
-    let devices = spec.resources.as_ref().and_then(|resources| resources.devices().as_deref());
-    DeviceRules::from_resources(devices)
+    DeviceRules::from_resources(spec.resources.devices.as_deref())
 }

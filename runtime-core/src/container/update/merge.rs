@@ -1,192 +1,197 @@
 //! New resources over the container's present ones.
 //!
-//! What a request leaves out stays as it is, and so does what it sets to zero where zero is "unset":
-//! engines fill in zeroes. Limits that the kernel takes together (memory and swap, quota and
+//! What a request leaves out stays as it is. Limits that the kernel takes together (memory and swap, quota and
 //! period) are written together, the other one with its present value.
+//!
+//! Each part takes the request apart field by field, and makes both results field by field: a new field does
+//! not compile until it is merged.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
-use oci_spec::runtime::{
-    LinuxBlockIo, LinuxCpu, LinuxHugepageLimit, LinuxInterfacePriority, LinuxMemory, LinuxNetwork,
-    LinuxResources, LinuxThrottleDevice, LinuxWeightDevice,
+use crate::cgroup::resources::{
+    BlockIo, Cpu, DeviceName, Limit, Memory, Network, Rdma, Resources, ThrottleDevice, WeightDevice,
 };
 
 /// The outcome of a merge.
-#[derive(Debug, Default)]
-pub(super) struct Merged {
+#[derive(Debug)]
+pub(super) struct Merged<T = Resources> {
     /// All resources of the container afterwards, for the state directory.
-    pub(super) all: LinuxResources,
+    pub(super) all: T,
     /// What has to be written: what the request asks for, and what belongs to it. Without devices.
-    pub(super) changed: LinuxResources,
+    pub(super) changed: T,
 }
 
-pub(super) fn merge(present: &LinuxResources, request: &LinuxResources) -> Merged {
-    let mut merged = Merged { all: present.clone(), changed: LinuxResources::default() };
-    let Merged { all, changed } = &mut merged;
-    if let Some(devices) = request.devices() {
-        all.set_devices(Some(devices.clone()));
-    }
-    if let Some(request) = request.memory() {
-        let (memory, write) = memory(present.memory().unwrap_or_default(), request);
-        all.set_memory(Some(memory));
-        changed.set_memory(Some(write));
-    }
-    if let Some(request) = request.cpu() {
-        let (cpu, write) = cpu(present.cpu().clone().unwrap_or_default(), request);
-        all.set_cpu(Some(cpu));
-        changed.set_cpu(Some(write));
-    }
-    if let Some(pids) = request.pids() {
-        all.set_pids(Some(*pids));
-        changed.set_pids(Some(*pids));
-    }
-    if let Some(request) = request.block_io() {
-        let (io, write) = block_io(present.block_io().clone().unwrap_or_default(), request);
-        all.set_block_io(Some(io));
-        changed.set_block_io(Some(write));
-    }
-    if let Some(limits) = request.hugepage_limits() {
-        let same = |a: &LinuxHugepageLimit, b: &LinuxHugepageLimit| a.page_size() == b.page_size();
-        all.set_hugepage_limits(Some(replace(present.hugepage_limits(), limits, same)));
-        changed.set_hugepage_limits(Some(limits.clone()));
-    }
-    if let Some(request) = request.network() {
-        all.set_network(Some(network(present.network().clone().unwrap_or_default(), request)));
-        changed.set_network(Some(request.clone()));
-    }
-    if let Some(rdma) = request.rdma() {
-        all.set_rdma(Some(extend(present.rdma(), rdma)));
-        changed.set_rdma(Some(rdma.clone()));
-    }
-    if let Some(unified) = request.unified() {
-        all.set_unified(Some(extend(present.unified(), unified)));
-        changed.set_unified(Some(unified.clone()));
-    }
-    merged
+pub(super) fn merge(present: &Resources, request: &Resources) -> Merged {
+    let Resources { devices, memory, cpu, pids, block_io, hugepage_limits, network, rdma, unified } = request;
+    let memory = merge_memory(&present.memory, memory);
+    let cpu = merge_cpu(&present.cpu, cpu);
+    let block_io = merge_block_io(&present.block_io, block_io);
+    let network = merge_network(&present.network, network);
+    let all = Resources {
+        devices: devices.as_ref().or(present.devices.as_ref()).cloned(),
+        memory: memory.all,
+        cpu: cpu.all,
+        pids: pids.or(present.pids),
+        block_io: block_io.all,
+        hugepage_limits: replace(&present.hugepage_limits, hugepage_limits, |a, b| {
+            a.page_size == b.page_size
+        }),
+        network: network.all,
+        rdma: merge_rdma(&present.rdma, rdma),
+        unified: extend(&present.unified, unified),
+    };
+    let changed = Resources {
+        devices: None,
+        memory: memory.changed,
+        cpu: cpu.changed,
+        pids: *pids,
+        block_io: block_io.changed,
+        hugepage_limits: hugepage_limits.clone(),
+        network: network.changed,
+        rdma: rdma.clone(),
+        unified: unified.clone(),
+    };
+    Merged { all, changed }
 }
 
-fn memory(mut all: LinuxMemory, request: &LinuxMemory) -> (LinuxMemory, LinuxMemory) {
-    let mut changed = *request;
-    let (limit, swap) = (given(request.limit()), given(request.swap()));
-    if let Some(limit) = limit {
-        all.set_limit(Some(limit));
-    }
-    if swap.is_some() {
-        all.set_swap(swap);
-    } else if limit == Some(-1) {
-        // No limit on memory is none on memory and swap together.
-        all.set_swap(None);
-    }
+fn merge_memory(present: &Memory, request: &Memory) -> Merged<Memory> {
+    let Memory { limit, reservation, swap, swappiness, disable_oom_killer, check_before_update } = *request;
+    // No limit on memory is none on memory and swap together.
+    let old_swap = if limit == Some(Limit::Unlimited) { None } else { present.swap };
+    let all = Memory {
+        limit: limit.or(present.limit),
+        reservation: reservation.or(present.reservation),
+        swap: swap.or(old_swap),
+        swappiness: swappiness.or(present.swappiness),
+        disable_oom_killer: disable_oom_killer.or(present.disable_oom_killer),
+        check_before_update: check_before_update.or(present.check_before_update),
+    };
     let pair = limit.is_some() || swap.is_some();
-    changed.set_limit(if pair { all.limit() } else { None });
-    changed.set_swap(if pair { all.swap() } else { None });
-    if let Some(reservation) = given(request.reservation()) {
-        all.set_reservation(Some(reservation));
-    }
-    // Docker writes the largest number for "unset".
-    if let Some(swappiness) = request.swappiness().filter(|value| *value != u64::MAX) {
-        all.set_swappiness(Some(swappiness));
-    }
-    if request.disable_oom_killer().is_some() {
-        all.set_disable_oom_killer(request.disable_oom_killer());
-    }
-    (all, changed)
+    let changed = Memory {
+        limit: all.limit.filter(|_| pair),
+        reservation,
+        swap: all.swap.filter(|_| pair),
+        swappiness,
+        disable_oom_killer,
+        // It is about every new limit, also of a request that does not repeat it.
+        check_before_update: all.check_before_update.filter(|_| pair),
+    };
+    Merged { all, changed }
 }
 
-fn cpu(mut all: LinuxCpu, request: &LinuxCpu) -> (LinuxCpu, LinuxCpu) {
-    let mut changed = request.clone();
-    if let Some(shares) = given(request.shares()) {
-        all.set_shares(Some(shares));
-    }
-    if request.idle().is_some() {
-        all.set_idle(request.idle());
-        // A cgroup that is no longer idle has the default weight, not the one it had before.
-        changed.set_shares(all.shares());
-    }
-    let (quota, period) = (given(request.quota()), given(request.period()));
-    all.set_quota(quota.or(all.quota()));
-    all.set_period(period.or(all.period()));
+fn merge_cpu(present: &Cpu, request: &Cpu) -> Merged<Cpu> {
+    let Cpu { shares, quota, idle, burst, period, realtime_runtime, realtime_period, cpus, mems } = request;
+    let all = Cpu {
+        shares: shares.or(present.shares),
+        quota: quota.or(present.quota),
+        idle: idle.or(present.idle),
+        burst: burst.or(present.burst),
+        period: period.or(present.period),
+        realtime_runtime: realtime_runtime.or(present.realtime_runtime),
+        realtime_period: realtime_period.or(present.realtime_period),
+        cpus: cpus.as_ref().or(present.cpus.as_ref()).cloned(),
+        mems: mems.as_ref().or(present.mems.as_ref()).cloned(),
+    };
     let pair = quota.is_some() || period.is_some();
-    changed.set_quota(if pair { all.quota() } else { None });
-    changed.set_period(if pair { all.period() } else { None });
-    if request.burst().is_some() {
-        all.set_burst(request.burst());
-    }
-    let (runtime, period) = (given(request.realtime_runtime()), given(request.realtime_period()));
-    all.set_realtime_runtime(runtime.or(all.realtime_runtime()));
-    all.set_realtime_period(period.or(all.realtime_period()));
-    if runtime.is_some() || period.is_some() {
-        changed.set_realtime_runtime(all.realtime_runtime());
-        changed.set_realtime_period(all.realtime_period());
-    }
-    if let Some(cpus) = request.cpus().as_ref().filter(|list| !list.is_empty()) {
-        all.set_cpus(Some(cpus.clone()));
-    }
-    if let Some(mems) = request.mems().as_ref().filter(|list| !list.is_empty()) {
-        all.set_mems(Some(mems.clone()));
-    }
-    (all, changed)
+    let realtime = realtime_runtime.is_some() || realtime_period.is_some();
+    let changed = Cpu {
+        // A cgroup that is no longer idle has the default weight, not the one it had before.
+        shares: if idle.is_some() { all.shares } else { *shares },
+        quota: all.quota.filter(|_| pair),
+        idle: *idle,
+        burst: *burst,
+        period: all.period.filter(|_| pair),
+        realtime_runtime: all.realtime_runtime.filter(|_| realtime),
+        realtime_period: all.realtime_period.filter(|_| realtime),
+        cpus: cpus.clone(),
+        mems: mems.clone(),
+    };
+    Merged { all, changed }
 }
 
-fn block_io(mut all: LinuxBlockIo, request: &LinuxBlockIo) -> (LinuxBlockIo, LinuxBlockIo) {
-    if let Some(weight) = given(request.weight()) {
-        all.set_weight(Some(weight));
-    }
-    if let Some(weight) = given(request.leaf_weight()) {
-        all.set_leaf_weight(Some(weight));
-    }
-    if let Some(devices) = request.weight_device() {
-        all.set_weight_device(Some(replace(all.weight_device(), devices, outdated)));
-    }
-    let mut changed = request.clone();
-    if given(request.weight()).is_some() {
+fn merge_block_io(present: &BlockIo, request: &BlockIo) -> Merged<BlockIo> {
+    let BlockIo {
+        weight,
+        leaf_weight,
+        weight_device,
+        throttle_read_bps_device,
+        throttle_write_bps_device,
+        throttle_read_iops_device,
+        throttle_write_iops_device,
+    } = request;
+    let same = |a: &ThrottleDevice, b: &ThrottleDevice| a.device == b.device;
+    let all = BlockIo {
+        weight: weight.or(present.weight),
+        leaf_weight: leaf_weight.or(present.leaf_weight),
+        weight_device: replace(&present.weight_device, weight_device, outdated),
+        throttle_read_bps_device: replace(&present.throttle_read_bps_device, throttle_read_bps_device, same),
+        throttle_write_bps_device: replace(
+            &present.throttle_write_bps_device,
+            throttle_write_bps_device,
+            same,
+        ),
+        throttle_read_iops_device: replace(
+            &present.throttle_read_iops_device,
+            throttle_read_iops_device,
+            same,
+        ),
+        throttle_write_iops_device: replace(
+            &present.throttle_write_iops_device,
+            throttle_write_iops_device,
+            same,
+        ),
+    };
+    let changed = BlockIo {
+        weight: *weight,
+        leaf_weight: *leaf_weight,
         // BFQ sets the weight of all disks with it, also of those that had one of their own.
-        changed.set_weight_device(all.weight_device().clone());
-    }
-    let same =
-        |a: &LinuxThrottleDevice, b: &LinuxThrottleDevice| (a.major(), a.minor()) == (b.major(), b.minor());
-    if let Some(rates) = request.throttle_read_bps_device() {
-        all.set_throttle_read_bps_device(Some(replace(all.throttle_read_bps_device(), rates, same)));
-    }
-    if let Some(rates) = request.throttle_write_bps_device() {
-        all.set_throttle_write_bps_device(Some(replace(all.throttle_write_bps_device(), rates, same)));
-    }
-    if let Some(rates) = request.throttle_read_iops_device() {
-        all.set_throttle_read_iops_device(Some(replace(all.throttle_read_iops_device(), rates, same)));
-    }
-    if let Some(rates) = request.throttle_write_iops_device() {
-        all.set_throttle_write_iops_device(Some(replace(all.throttle_write_iops_device(), rates, same)));
-    }
-    (all, changed)
+        weight_device: if weight.is_some() { all.weight_device.clone() } else { weight_device.clone() },
+        throttle_read_bps_device: throttle_read_bps_device.clone(),
+        throttle_write_bps_device: throttle_write_bps_device.clone(),
+        throttle_read_iops_device: throttle_read_iops_device.clone(),
+        throttle_write_iops_device: throttle_write_iops_device.clone(),
+    };
+    Merged { all, changed }
 }
 
 /// Whether the device's earlier weights are all replaced by the later ones: there are two, and a request
 /// may have one of them.
-fn outdated(earlier: &LinuxWeightDevice, later: &LinuxWeightDevice) -> bool {
-    (earlier.major(), earlier.minor()) == (later.major(), later.minor())
-        && (earlier.weight().is_none() || later.weight().is_some())
-        && (earlier.leaf_weight().is_none() || later.leaf_weight().is_some())
+fn outdated(earlier: &WeightDevice, later: &WeightDevice) -> bool {
+    let WeightDevice { device, weight, leaf_weight } = earlier;
+    *device == later.device
+        && (weight.is_none() || later.weight.is_some())
+        && (leaf_weight.is_none() || later.leaf_weight.is_some())
 }
 
-fn network(mut all: LinuxNetwork, request: &LinuxNetwork) -> LinuxNetwork {
-    if let Some(class) = given(request.class_id()) {
-        all.set_class_id(Some(class));
-    }
-    if let Some(priorities) = request.priorities() {
-        let same = |a: &LinuxInterfacePriority, b: &LinuxInterfacePriority| a.name() == b.name();
-        all.set_priorities(Some(replace(all.priorities(), priorities, same)));
+fn merge_network(present: &Network, request: &Network) -> Merged<Network> {
+    let Network { class_id, priorities } = request;
+    let all = Network {
+        class_id: class_id.or(present.class_id),
+        priorities: replace(&present.priorities, priorities, |a, b| a.name == b.name),
+    };
+    Merged { all, changed: request.clone() }
+}
+
+/// The kernel keeps the limit of a device that a request leaves out, so it is kept here too.
+fn merge_rdma(
+    present: &BTreeMap<DeviceName, Rdma>,
+    request: &BTreeMap<DeviceName, Rdma>,
+) -> BTreeMap<DeviceName, Rdma> {
+    let mut all = present.clone();
+    for (name, Rdma { hca_handles, hca_objects }) in request {
+        let old = present.get(name).copied().unwrap_or_default();
+        let limits = Rdma {
+            hca_handles: hca_handles.or(old.hca_handles),
+            hca_objects: hca_objects.or(old.hca_objects),
+        };
+        all.insert(name.clone(), limits);
     }
     all
 }
 
-/// A number that is not "unset".
-fn given<T: Default + PartialEq>(value: Option<T>) -> Option<T> {
-    value.filter(|value| *value != T::default())
-}
-
 /// The present entries, with those of the request in the place of the same ones or at the end.
-fn replace<T: Clone>(present: &Option<Vec<T>>, request: &[T], same: impl Fn(&T, &T) -> bool) -> Vec<T> {
-    let mut all = present.clone().unwrap_or_default();
+fn replace<T: Clone>(present: &[T], request: &[T], same: impl Fn(&T, &T) -> bool) -> Vec<T> {
+    let mut all = present.to_vec();
     for entry in request {
         // Of several entries the last one counts.
         match all.iter_mut().rfind(|known| same(known, entry)) {
@@ -197,11 +202,8 @@ fn replace<T: Clone>(present: &Option<Vec<T>>, request: &[T], same: impl Fn(&T, 
     all
 }
 
-fn extend<T: Clone>(
-    present: &Option<HashMap<String, T>>,
-    request: &HashMap<String, T>,
-) -> HashMap<String, T> {
-    let mut all = present.clone().unwrap_or_default();
+fn extend<K: Ord + Clone, V: Clone>(present: &BTreeMap<K, V>, request: &BTreeMap<K, V>) -> BTreeMap<K, V> {
+    let mut all = present.clone();
     all.extend(request.iter().map(|(key, value)| (key.clone(), value.clone())));
     all
 }
@@ -213,7 +215,9 @@ mod tests {
     use super::*;
 
     fn check(present: Value, request: Value, all: Value, changed: Value) {
-        let read = |value: &Value| serde_json::from_value(value.clone()).expect("resources");
+        let read = |value: &Value| {
+            crate::spec::parse_resources(value.to_string().as_bytes(), "resources").expect("resources").0
+        };
         let merged = merge(&read(&present), &read(&request));
         let text = |resources| serde_json::to_value(resources).expect("JSON");
         assert_eq!(text(merged.all), all, "all after {request} over {present}");
@@ -227,7 +231,7 @@ mod tests {
             memory(json!({"limit": 100, "reservation": 50})),
             memory(json!({"limit": 0, "swap": 300, "reservation": 0})),
             memory(json!({"limit": 100, "swap": 300, "reservation": 50})),
-            memory(json!({"limit": 100, "swap": 300, "reservation": 0})),
+            memory(json!({"limit": 100, "swap": 300})),
         );
         check(
             memory(json!({"limit": 100, "swap": 300})),
@@ -250,13 +254,40 @@ mod tests {
     }
 
     #[test]
+    fn usage_is_still_checked_before_a_later_limit() {
+        let memory = |value: Value| json!({"memory": value});
+        check(
+            memory(json!({"limit": 100, "checkBeforeUpdate": true})),
+            memory(json!({"limit": 50})),
+            memory(json!({"limit": 50, "checkBeforeUpdate": true})),
+            memory(json!({"limit": 50, "checkBeforeUpdate": true})),
+        );
+        check(
+            memory(json!({"limit": 100})),
+            memory(json!({"limit": 50, "checkBeforeUpdate": true})),
+            memory(json!({"limit": 50, "checkBeforeUpdate": true})),
+            memory(json!({"limit": 50, "checkBeforeUpdate": true})),
+        );
+    }
+
+    #[test]
+    fn each_limit_of_an_rdma_device_is_kept() {
+        check(
+            json!({"rdma": {"mlx5_1": {"hcaHandles": 3}}}),
+            json!({"rdma": {"mlx5_1": {"hcaObjects": 9}}}),
+            json!({"rdma": {"mlx5_1": {"hcaHandles": 3, "hcaObjects": 9}}}),
+            json!({"rdma": {"mlx5_1": {"hcaObjects": 9}}}),
+        );
+    }
+
+    #[test]
     fn quota_and_period_belong_together() {
         let cpu = |value: Value| json!({"cpu": value});
         check(
             cpu(json!({"quota": 500, "period": 1000, "shares": 100})),
             cpu(json!({"period": 900, "quota": 0, "cpus": ""})),
             cpu(json!({"quota": 500, "period": 900, "shares": 100})),
-            cpu(json!({"quota": 500, "period": 900, "cpus": ""})),
+            cpu(json!({"quota": 500, "period": 900})),
         );
         check(
             cpu(json!({"quota": 500, "period": 1000})),

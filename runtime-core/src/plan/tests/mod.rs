@@ -27,7 +27,7 @@ fn valid(spec: &Value) -> ValidSpec {
 }
 
 fn plan_on(spec: &Value, host: &Host) -> Result<LaunchPlan> {
-    LaunchPlan::create(&valid(spec), host, &options())
+    LaunchPlan::create(&ValidSpec::parse(&serde_json::to_vec(spec).unwrap())?, host, &options())
 }
 
 fn lines_on(spec: &Value, host: &Host) -> Vec<String> {

@@ -106,7 +106,10 @@ fn users_have_to_be_mapped() {
     let mut spec = with_user_namespace();
     spec["process"]["user"] = json!({"uid": 70000, "gid": 0});
     let error = plan_on(&spec, &Host::for_tests()).unwrap_err();
-    assert_eq!(error.to_string(), "process.user.uid: 70000 is not mapped in the user namespace");
+    assert_eq!(error.to_string(), "config.json: process.user.uid: 70000 is not mapped in the user namespace");
+    spec["process"]["user"] = json!({"uid": 0, "gid": 0, "additionalGids": [70000]});
+    let error = plan_on(&spec, &Host::for_tests()).unwrap_err();
+    assert_eq!(error.to_string(), "process.user.additionalGids: 70000 is not mapped in the user namespace");
     spec["linux"]["uidMappings"] = json!([{"containerID": 1, "hostID": 1, "size": 100000}]);
     let error = plan_on(&spec, &Host::for_tests()).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::InvalidInput);

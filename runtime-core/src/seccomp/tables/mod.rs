@@ -9,6 +9,7 @@ use numbers::ROWS;
 pub(super) const NONE: i32 = -1;
 
 /// A name and its numbers, in the order of [`super::arch::Architecture`].
+#[derive(Debug)]
 pub(super) struct Row {
     pub(super) name: &'static str,
     pub(super) numbers: [i32; 6],
