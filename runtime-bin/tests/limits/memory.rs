@@ -3,10 +3,10 @@
 use std::fs::{self, File};
 use std::process::Stdio;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::scene::{ASLEEP, Group, controllers, limited};
-use crate::support::{finish, until};
+use crate::support::{Bundle, finish, until};
 
 /// Takes memory without end: it looks for the end of a line that has none.
 const HOG: &[&str] = &["tail", "/dev/zero"];
@@ -79,6 +79,22 @@ fn a_limit_below_what_is_used_is_refused_if_asked() {
         return;
     }
     let bundle = limited(ASLEEP, &json!({"memory": {"limit": 2 * LIMIT, "swap": 2 * LIMIT}}));
+    let request = json!({"memory": {"limit": 8 << 20, "swap": 8 << 20, "checkBeforeUpdate": true}});
+    refused_below_use(&bundle, &["--resources=small"], &request);
+}
+
+/// `checkBeforeUpdate` of the configuration counts for each update that does not say otherwise.
+#[test]
+fn a_limit_below_what_is_used_is_refused_if_the_configuration_asks() {
+    if !controllers(&["memory"]) {
+        return;
+    }
+    let limits = json!({"memory": {"limit": 2 * LIMIT, "swap": 2 * LIMIT, "checkBeforeUpdate": true}});
+    let bundle = limited(ASLEEP, &limits);
+    refused_below_use(&bundle, &["--memory=8m", "--memory-swap=8m"], &json!({}));
+}
+
+fn refused_below_use(bundle: &Bundle, update: &[&str], request: &Value) {
     let container = bundle.container();
     container.go(&["run", "-d"]).ok();
     let group = Group::of(&container);
@@ -86,9 +102,8 @@ fn a_limit_below_what_is_used_is_refused_if_asked() {
     container.go_with(&["exec"], &["dd", "if=/dev/zero", "of=/dev/shm/x", "bs=1M", "count=24"]);
     let used: u64 = group.read("memory.current").parse().expect("bytes");
     assert!(used >= 24 << 20, "{used}");
-    let request = json!({"memory": {"limit": 8 << 20, "swap": 8 << 20, "checkBeforeUpdate": true}});
     fs::write(bundle.path().join("small"), request.to_string()).expect("a file");
-    container.go(&["update", "--resources=small"]).fails(1, "linux.resources.memory");
+    container.go(&[&["update"], update].concat()).fails(1, "linux.resources.memory");
     group.has("memory.max", &(2 * LIMIT).to_string());
     assert_eq!(container.status(), "running");
     assert_eq!(group.counter("memory.events", "oom_kill"), 0);
