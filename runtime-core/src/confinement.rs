@@ -1,12 +1,17 @@
-//! What confines the runtime itself: the seccomp filter of a container that it runs in.
+//! What confines the runtime itself: an old kernel, or the seccomp filter of a container that it runs in.
 //!
 //! A filter's answer looks like the kernel's. So when a call was refused, the calls of a launch are tried
-//! with arguments that do nothing, and the error names those that the filter denies.
+//! with arguments that do nothing, and the error names those that are missing or that the filter denies. The
+//! version of the kernel decides nothing: distributions add newer calls to their older kernels.
 
 use nix::errno::Errno;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
+use crate::host::Host;
 use crate::sys::probe::{self, Denied};
+
+/// The first kernel that has every call for which there is no substitute.
+const NEEDED: &str = "5.15";
 
 /// Adds to an error what a filter has to do with it.
 pub(crate) trait Explained {
@@ -17,7 +22,11 @@ pub(crate) trait Explained {
 impl<T> Explained for Result<T> {
     fn explained(self) -> Self {
         self.map_err(|error| match error.raw_errno() {
-            Some(Errno::EPERM | Errno::ENOSYS) => explain(error, &probe::denied()),
+            Some(Errno::ENOSYS) => {
+                let error = without_calls(error, &probe::missing(), Host::new().kernel());
+                explain(error, &probe::denied())
+            }
+            Some(Errno::EPERM) => explain(error, &probe::denied()),
             None if is_bad_call(&error) => explain_death(error, &probe::denied()),
             _ => error,
         })
@@ -37,10 +46,29 @@ fn explain_death(error: Error, denied: &Denied) -> Error {
     error.hint(hint("kills the callers of", &denied.deadly))
 }
 
+/// The error of a kernel that lacks calls: the one that the error is about, else all. What was to be done with
+/// it does not matter, since nothing of the kind can be done.
+fn without_calls(error: Error, missing: &[&str], (major, minor): (u32, u32)) -> Error {
+    let text = error.to_string();
+    let named: Vec<&str> = missing.iter().copied().filter(|call| names(&text, call)).collect();
+    let calls = if named.is_empty() { missing } else { &named };
+    let are = match calls {
+        [] => return error,
+        [_] => "is",
+        [_, _, ..] => "are",
+    };
+    Error::new(ErrorKind::Unsupported, format!("needs Linux {NEEDED}, this is {major}.{minor}"))
+        .reason(format!("{} {are} missing", calls.join(", ")))
+}
+
+/// Whether the text has the name of the call as a word.
+fn names(text: &str, call: &str) -> bool {
+    text.split(|c: char| !c.is_alphanumeric() && c != '_').any(|word| word == call)
+}
+
 fn explain(error: Error, denied: &Denied) -> Error {
     let text = error.to_string();
-    let is_named =
-        |call: &&&str| text.split(|c: char| !c.is_alphanumeric() && c != '_').any(|word| word == **call);
+    let is_named = |call: &&&str| names(&text, call);
     let named: Vec<&str> = denied.surely.iter().filter(is_named).copied().collect();
     let perhaps: Vec<&str> = denied.perhaps.iter().filter(is_named).copied().collect();
     match () {
@@ -71,6 +99,22 @@ mod tests {
     fn hint_of(text: &'static str, denied: &Denied) -> String {
         let text = explain(Error::system(text, Errno::EPERM), denied).to_string();
         text.split_once("hint: ").map(|(_, hint)| hint.to_owned()).unwrap_or_default()
+    }
+
+    #[test]
+    fn an_old_kernel_is_named_with_what_it_lacks() {
+        let error =
+            |operation: &'static str| Error::system(operation, Errno::ENOSYS).frame("error during init");
+        let text = |operation, missing: &[&str]| {
+            let error = without_calls(error(operation), missing, (5, 10));
+            (error.launch_frame().is_some(), error.to_string())
+        };
+        let all = ["mount_setattr", "openat2"];
+        let one = "needs Linux 5.15, this is 5.10: mount_setattr is missing";
+        assert_eq!(text("change \"/x\": mount_setattr", &all), (false, one.to_owned()));
+        let both = "needs Linux 5.15, this is 5.10: mount_setattr, openat2 are missing";
+        assert_eq!(text("open the state directory", &all), (false, both.to_owned()));
+        assert_eq!(text("keyctl", &[]), (true, "keyctl: function not implemented".to_owned()));
     }
 
     #[test]

@@ -235,8 +235,8 @@ impl Runtime {
     /// state and does not disturb the others. One that another call is just making or removing is left out
     /// while it has no state.
     pub fn list(&self) -> Result<Vec<Listed>> {
-        let ids = self.0.store.ids()?;
-        let state = |id: &ContainerId| Container::open(&self.0, id.clone())?.state();
+        let ids = self.0.store.ids().explained()?;
+        let state = |id: &ContainerId| self.container(id.as_str())?.state();
         let all = ids.into_iter().map(|id| Listed { state: state(&id), id });
         Ok(all.filter(Listed::exists).collect())
     }

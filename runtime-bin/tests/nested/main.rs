@@ -10,6 +10,7 @@ mod denied;
 mod filter;
 mod inside;
 mod listener;
+mod missing;
 mod outer;
 mod profiles;
 mod traces;

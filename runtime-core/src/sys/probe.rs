@@ -22,27 +22,42 @@ enum First {
     Other,
 }
 
+/// What a launch does where the kernel does not know the call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Without {
+    /// It fails, and a newer kernel is what helps.
+    NewerKernel,
+    /// It goes another way; or every kernel has the call that is built with that part.
+    AnotherWay,
+}
+
 /// A call with arguments that are no good.
 struct Probe {
     name: &'static str,
     number: libc::c_long,
     arguments: [libc::c_long; 5],
     first: First,
+    without: Without,
 }
 
 const NONE: libc::c_long = 0;
 const BAD: libc::c_long = -1;
 
 const fn probe(name: &'static str, number: libc::c_long, arguments: [libc::c_long; 5]) -> Probe {
-    Probe { name, number, arguments, first: First::Arguments }
+    Probe { name, number, arguments, first: First::Arguments, without: Without::AnotherWay }
 }
 
 const fn privileged(name: &'static str, number: libc::c_long, arguments: [libc::c_long; 5]) -> Probe {
-    Probe { name, number, arguments, first: First::Privilege }
+    Probe { name, number, arguments, first: First::Privilege, without: Without::AnotherWay }
 }
 
 const fn other(name: &'static str, number: libc::c_long, arguments: [libc::c_long; 5]) -> Probe {
-    Probe { name, number, arguments, first: First::Other }
+    Probe { name, number, arguments, first: First::Other, without: Without::AnotherWay }
+}
+
+/// A call that came with a later kernel, and for which there is no substitute.
+const fn needed(probe: Probe) -> Probe {
+    Probe { without: Without::NewerKernel, ..probe }
 }
 
 /// CLONE_PARENT: nothing that unshare(2) takes.
@@ -54,31 +69,31 @@ const ASK: libc::c_long = 0xffff_ffff;
 const PROBES: &[Probe] = &[
     probe("clone3", libc::SYS_clone3, [NONE; 5]),
     probe("close_range", libc::SYS_close_range, [1, 0, BAD, NONE, NONE]),
-    probe("execveat", libc::SYS_execveat, [BAD, NONE, NONE, NONE, BAD]),
+    needed(probe("execveat", libc::SYS_execveat, [BAD, NONE, NONE, NONE, BAD])),
     probe("faccessat2", libc::SYS_faccessat2, [BAD, NONE, BAD, BAD, NONE]),
-    probe("fsconfig", libc::SYS_fsconfig, [BAD, NONE, NONE, NONE, NONE]),
+    needed(probe("fsconfig", libc::SYS_fsconfig, [BAD, NONE, NONE, NONE, NONE])),
     probe("ioprio_set", libc::SYS_ioprio_set, [99, NONE, NONE, NONE, NONE]),
     probe("keyctl", libc::SYS_keyctl, [BAD, NONE, NONE, NONE, NONE]),
-    probe("memfd_create", libc::SYS_memfd_create, [NONE, BAD, NONE, NONE, NONE]),
+    needed(probe("memfd_create", libc::SYS_memfd_create, [NONE, BAD, NONE, NONE, NONE])),
     probe("mount", libc::SYS_mount, [NONE; 5]),
-    probe("mount_setattr", libc::SYS_mount_setattr, [BAD, NONE, BAD, NONE, NONE]),
-    probe("open_tree", libc::SYS_open_tree, [BAD, NONE, BAD, NONE, NONE]),
-    probe("openat2", libc::SYS_openat2, [BAD, NONE, NONE, NONE, NONE]),
+    needed(probe("mount_setattr", libc::SYS_mount_setattr, [BAD, NONE, BAD, NONE, NONE])),
+    needed(probe("open_tree", libc::SYS_open_tree, [BAD, NONE, BAD, NONE, NONE])),
+    needed(probe("openat2", libc::SYS_openat2, [BAD, NONE, NONE, NONE, NONE])),
     probe("personality", libc::SYS_personality, [ASK, NONE, NONE, NONE, NONE]),
     probe("pidfd_getfd", libc::SYS_pidfd_getfd, [BAD, BAD, BAD, NONE, NONE]),
-    probe("pidfd_open", libc::SYS_pidfd_open, [BAD, BAD, NONE, NONE, NONE]),
-    probe("pidfd_send_signal", libc::SYS_pidfd_send_signal, [BAD, NONE, NONE, BAD, NONE]),
+    needed(probe("pidfd_open", libc::SYS_pidfd_open, [BAD, BAD, NONE, NONE, NONE])),
+    needed(probe("pidfd_send_signal", libc::SYS_pidfd_send_signal, [BAD, NONE, NONE, BAD, NONE])),
     probe("sched_setattr", libc::SYS_sched_setattr, [NONE, NONE, BAD, NONE, NONE]),
     probe("seccomp", libc::SYS_seccomp, [BAD, NONE, NONE, NONE, NONE]),
     probe("set_mempolicy", libc::SYS_set_mempolicy, [99, NONE, NONE, NONE, NONE]),
     probe("setns", libc::SYS_setns, [BAD, NONE, NONE, NONE, NONE]),
-    probe("statx", libc::SYS_statx, [BAD, NONE, BAD, BAD, NONE]),
+    needed(probe("statx", libc::SYS_statx, [BAD, NONE, BAD, BAD, NONE])),
     probe("umount2", libc::SYS_umount2, [NONE, BAD, NONE, NONE, NONE]),
     probe("unshare", libc::SYS_unshare, [NOT_A_NAMESPACE, NONE, NONE, NONE, NONE]),
     other("bpf", libc::SYS_bpf, [9999, NONE, NONE, NONE, NONE]),
-    privileged("fsmount", libc::SYS_fsmount, [BAD, BAD, NONE, NONE, NONE]),
-    privileged("fsopen", libc::SYS_fsopen, [NONE, BAD, NONE, NONE, NONE]),
-    privileged("move_mount", libc::SYS_move_mount, [BAD, NONE, BAD, NONE, BAD]),
+    needed(privileged("fsmount", libc::SYS_fsmount, [BAD, BAD, NONE, NONE, NONE])),
+    needed(privileged("fsopen", libc::SYS_fsopen, [NONE, BAD, NONE, NONE, NONE])),
+    needed(privileged("move_mount", libc::SYS_move_mount, [BAD, NONE, BAD, NONE, BAD])),
     privileged("pivot_root", libc::SYS_pivot_root, [NONE; 5]),
     other("setdomainname", libc::SYS_setdomainname, [NONE, BAD, NONE, NONE, NONE]),
     other("sethostname", libc::SYS_sethostname, [NONE, BAD, NONE, NONE, NONE]),
@@ -228,6 +243,22 @@ fn filtered() -> bool {
 pub(crate) fn has_clone3() -> bool {
     let denied = |probe: &Probe| matches!(probe.ask(), Errno::EPERM | Errno::ENOSYS);
     !PROBES.iter().filter(|probe| probe.name == "clone3").any(denied)
+}
+
+/// The calls without a substitute that the kernel does not know, or a filter says so.
+pub(crate) fn missing() -> Vec<&'static str> {
+    let of = |answer: &dyn Fn(usize) -> i32| {
+        let needed = PROBES.iter().enumerate().filter(|(_, probe)| probe.without == Without::NewerKernel);
+        needed.filter(|(index, _)| answer(*index) == libc::ENOSYS).map(|(_, probe)| probe.name).collect()
+    };
+    if !filtered() {
+        return of(&|index| PROBES.get(index).map_or(NOT_ASKED, Probe::number_of_refusal));
+    }
+    // A filter may kill who asks.
+    match Answers::new() {
+        Ok(answers) if answers.ask().is_ok() => of(&|index| answers.of(index)),
+        _ => Vec::new(),
+    }
 }
 
 /// Asks for all calls. Where no child can be made nothing is known.

@@ -14,6 +14,7 @@ use super::options::CheckpointOptions;
 use super::request::{self, Feature, Fields, Notification, field, kind};
 use super::{DESCRIPTORS, Directories, config_file};
 use crate::cgroup::{Cgroup, Location, Mode};
+use crate::confinement::Explained;
 use crate::container::Container;
 use crate::container::pause::FREEZE_LIMIT;
 use crate::error::{Error, ErrorKind, Result};
@@ -37,6 +38,10 @@ impl Container {
     /// The container does not run; CRIU is missing or too old; CRIU fails: the error then has the
     /// last lines of its log and says where the log is. The container runs on after an error.
     pub fn checkpoint(&self, options: &CheckpointOptions) -> Result<()> {
+        self.dump(options).explained()
+    }
+
+    fn dump(&self, options: &CheckpointOptions) -> Result<()> {
         let lock = self.lock()?;
         let record = self.entry.record()?;
         let status = self.status_under(&lock, &record)?;
