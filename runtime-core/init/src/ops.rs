@@ -345,6 +345,8 @@ pub enum Op {
     RemountAt { destination: Str, set: u64, clear: u64 },
     /// Copies what is at `destination` in the root into [`Slot::MOUNT`] (tmpcopyup).
     CopyUp { destination: Str },
+    /// Writes the label of SELinux to the root of [`Slot::MOUNT`] (`security.selinux`, xattr(7)).
+    LabelMount { value: Slice },
     /// Opens or makes `destination` below the root, puts [`Slot::MOUNT`] there, closes the slot. `nofollow` mounts
     /// on a final symbolic link itself.
     Attach { destination: Str, node: Node, nofollow: bool },
@@ -402,7 +404,7 @@ pub enum Op {
     /// set_mempolicy(2); `nodes` is an array of bytes, a multiple of 8.
     MemoryPolicy { mode: i32, nodes: Slice, max_node: u64 },
     /// Writes a label to an attribute file of this process (`attr/exec`, `attr/apparmor/exec` …)
-    /// and checks that all was taken.
+    /// and checks that all was taken. An empty one clears the file.
     Label { file: Str, value: Slice },
     /// Joins a new session keyring of this name and lets its owner search it; a kernel without
     /// keyrings is an error unless `optional`.

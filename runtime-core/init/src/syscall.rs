@@ -95,6 +95,7 @@ pub mod nr {
     pub const SENDFILE: usize = 40; pub const SENDMSG: usize = 46; pub const RECVMSG: usize = 47;
     pub const CLONE: usize = 56; pub const EXECVE: usize = 59; pub const WAITID: usize = 247;
     pub const FCNTL: usize = 72; pub const GETCWD: usize = 79; pub const CHDIR: usize = 80; pub const FCHDIR: usize = 81;
+    pub const FSETXATTR: usize = 190;
     pub const FCHMOD: usize = 91; pub const FCHOWN: usize = 93; pub const UMASK: usize = 95; pub const GETPID: usize = 39;
     pub const GETUID: usize = 102; pub const SETSID: usize = 112; pub const SETRESUID: usize = 117;
     pub const GETRESUID: usize = 118; pub const SETRESGID: usize = 119; pub const GETRESGID: usize = 120;
@@ -125,6 +126,7 @@ pub mod nr {
     pub const SENDFILE: usize = 71; pub const SENDMSG: usize = 211; pub const RECVMSG: usize = 212;
     pub const CLONE: usize = 220; pub const EXECVE: usize = 221; pub const WAITID: usize = 95;
     pub const FCNTL: usize = 25; pub const GETCWD: usize = 17; pub const CHDIR: usize = 49; pub const FCHDIR: usize = 50;
+    pub const FSETXATTR: usize = 7;
     pub const FCHMOD: usize = 52; pub const FCHOWN: usize = 55; pub const UMASK: usize = 166; pub const GETPID: usize = 172;
     pub const GETUID: usize = 174; pub const SETSID: usize = 157; pub const SETRESUID: usize = 147;
     pub const GETRESUID: usize = 148; pub const SETRESGID: usize = 149; pub const GETRESGID: usize = 150;

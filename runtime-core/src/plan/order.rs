@@ -46,7 +46,9 @@ pub(super) fn create(spec: &ValidSpec, host: &Host, options: &CreateOptions) -> 
     if limits_by == By::Child {
         rlimits::rlimits(lanes, process, By::Child, false);
     }
-    process::keyring(lanes, &options.id, options.no_new_keyring);
+    if !options.no_new_keyring {
+        lsm::label_keys(lanes, spec, process, host, |lanes| process::keyring(lanes, &options.id));
+    }
     let run = Run {
         spec,
         process,
@@ -112,7 +114,9 @@ pub(super) fn exec(
     if by == By::Child {
         rlimits::rlimits(lanes, process, by, forks);
     }
-    process::keyring(lanes, &options.id, options.no_new_keyring);
+    if !options.no_new_keyring {
+        lsm::label_keys(lanes, spec, process, host, |lanes| process::keyring(lanes, &options.id));
+    }
     let run = Run {
         spec,
         process,
@@ -339,7 +343,7 @@ fn become_program(lanes: &mut Lanes, run: &Run<'_>) -> Result<()> {
     scheduler::memory_policy(lanes, spec.memory_policy.as_ref());
     process::umask(lanes, process);
     // They take effect with the next execve(2); the user's process may not be allowed to write them.
-    lsm::labels(lanes, process, run.host)?;
+    lsm::labels(lanes, run.spec, process, run.host)?;
     process::change_directory(lanes, process, true);
     process::find_home(lanes, &env);
     process::change_user(lanes, process, &granted, set_groups);

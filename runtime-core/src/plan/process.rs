@@ -23,11 +23,9 @@ pub(super) fn umask(lanes: &mut Lanes, process: &ValidProcess) {
 }
 
 /// A session keyring of the container's own.
-pub(super) fn keyring(lanes: &mut Lanes, id: &str, no_new_keyring: bool) {
-    if !no_new_keyring {
-        let name = lanes.child.string(format!("_ses.{id}"));
-        lanes.push(Op::SessionKeyring { name, optional: true });
-    }
+pub(super) fn keyring(lanes: &mut Lanes, id: &str) {
+    let name = lanes.child.string(format!("_ses.{id}"));
+    lanes.push(Op::SessionKeyring { name, optional: true });
 }
 
 /// The working directory, made by root where it is missing.

@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use super::MountIdMap;
 use super::cgroup_mount;
 use super::lanes::{Context, Lanes, Tree};
+use super::lsm;
 use super::overlay;
 use crate::error::{Error, ErrorKind, Result};
 use crate::spec::{Kind, Mount, mount_options as attribute};
@@ -226,6 +227,7 @@ fn filesystem(lanes: &mut Lanes, context: Context<'_>, mount: &Mount, origin: &s
         attributes: if is_read_only_late(mount) { attributes & !attribute::RDONLY } else { attributes },
     };
     lanes.push_from(op, origin);
+    lsm::label_mqueue(lanes, context, mount, origin);
     if options.copy_up {
         lanes.push_from(Op::CopyUp { destination }, origin);
     }

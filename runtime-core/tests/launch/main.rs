@@ -8,6 +8,7 @@ mod ending;
 mod engine;
 mod frozen;
 mod kill;
+mod labels;
 mod memory;
 mod own;
 mod place;

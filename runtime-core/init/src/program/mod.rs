@@ -277,6 +277,7 @@ impl Init {
             Op::VerifyProc => mount::verify_proc(self),
             Op::RemountAt { destination, set, clear } => mount::remount_at(self, destination, set, clear),
             Op::CopyUp { destination } => copyup::copy_up(self, destination),
+            Op::LabelMount { value } => mount::label(self, value),
             Op::Attach { destination, node, nofollow } => mount::attach(self, destination, node, nofollow),
             Op::OpenHost { path, slot } => mount::open_host(self, path, slot),
             Op::MakeDirectory { path, mode } => file::make_directory(self, path, mode),

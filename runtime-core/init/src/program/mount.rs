@@ -452,6 +452,16 @@ pub(crate) fn copy_mode(init: &mut Init, destination: Str) -> Step {
     Ok(())
 }
 
+/// `LabelMount`. What fsmount(2) gives is a path only, and has no attributes.
+pub(crate) fn label(init: &Init, value: Slice) -> Step {
+    let value = init.plan.bytes(value);
+    let root = file::open(init.fd(Slot::MOUNT), c".", O_DIRECTORY, 0, 0).at(Detail::Open)?;
+    let name = c"security.selinux".as_ptr();
+    let labelled = call!(nr::FSETXATTR, root, name, value.as_ptr(), value.len(), 0).at(Detail::Whole);
+    file::close(root);
+    labelled.map(drop)
+}
+
 /// `VerifyProc`.
 pub(crate) fn verify_proc(init: &Init) -> Step {
     match namespace::is_proc_root(init.fd(Slot::MOUNT)) {

@@ -74,6 +74,7 @@ impl ChildPlan {
             | Op::MountPropagation { .. }
             | Op::CopyMode { .. }
             | Op::CopyUp { .. }
+            | Op::LabelMount { .. }
             | Op::Attach { .. }
             | Op::RemountAt { .. }
             | Op::OpenHost { .. }
@@ -198,6 +199,9 @@ impl ChildPlan {
             }
             Op::CopyMode { destination } => format!("copy the mode of {}", self.quote(destination)),
             Op::CopyUp { destination } => format!("copy up the content of {}", self.quote(destination)),
+            Op::LabelMount { value } => {
+                format!("label the root{} with {}", self.target(step), self.bytes_text(value))
+            }
             Op::Attach { destination, .. } => format!("mount on {}", self.quote(destination)),
             Op::RemountAt { destination, set, clear } => {
                 format!("remount {}{}", self.quote(destination), changes(set, clear))

@@ -110,6 +110,17 @@ fn the_label_of_mounts_has_a_kind() {
     assert!(error.contains("annotations.run.oci.mount_context_type: \"sideways\" is not one of"), "{error}");
 }
 
+/// A mqueue has the superblock of its IPC namespace, which takes no other label as an option.
+#[test]
+fn the_root_of_a_mqueue_is_labelled() {
+    let mut spec = default();
+    spec["linux"]["mountLabel"] = json!("u:r:t:s0");
+    let label = "child: label the root on \"/dev/mqueue\" with \"u:r:t:s0\" (mounts[4])";
+    let place = "child: mount on \"/dev/mqueue\"";
+    in_order(&lines_on(&spec, &Host::for_tests().with_security_modules(false, true)), &[label, place]);
+    assert!(!lines(&spec).iter().any(|line| line.contains("u:r:t:s0")), "{:#?}", lines(&spec));
+}
+
 #[test]
 fn a_disk_that_is_mounted_read_only_is_not_written() {
     let disk = json!({"destination": "/d", "type": "ext4", "source": "/dev/sdx", "options": ["ro", "sync"]});

@@ -2,10 +2,11 @@
 
 use serde_json::{Value, json};
 
-use super::{default, has, lines, options, plan_on, valid};
+use super::{default, has, in_order, lines, lines_on, options, plan_on, valid};
 use crate::error::ErrorKind;
 use crate::host::{Host, OwnCapabilities};
-use crate::plan::LaunchPlan;
+use crate::plan::{ExecOptions, LaunchPlan};
+use crate::spec::ValidProcess;
 use runtime_init::ops::Op;
 
 #[test]
@@ -19,6 +20,52 @@ fn labels_need_their_module() {
         assert_eq!(error.kind(), ErrorKind::Unsupported);
         assert!(error.to_string().contains(text), "{error}");
     }
+}
+
+/// The keyring has the label of the program, which else may not use it; what is made later has none of this.
+#[test]
+fn the_session_keyring_is_labelled() {
+    let label = "system_u:system_r:container_t:s0:c1,c2";
+    let mut spec = default();
+    spec["process"]["selinuxLabel"] = json!(label);
+    let host = Host::for_tests().with_security_modules(false, true);
+    let keys = format!("child: write {label:?} to \"attr/keycreate\" (process.selinuxLabel)");
+    let program = format!("child: write {label:?} to \"attr/exec\" (process.selinuxLabel)");
+    let order = [
+        &keys,
+        "child: join session keyring \"_ses.c1\"",
+        "child: write \"\" to \"attr/keycreate\"",
+        &program,
+    ];
+    in_order(&lines_on(&spec, &host), &order);
+
+    // A process without a label gets that of the container, not that of the caller.
+    let exec = |process: &str| {
+        let process = ValidProcess::parse(process.as_bytes()).unwrap();
+        let options = ExecOptions::new("c1", "/bundle");
+        let plan = LaunchPlan::exec(&valid(&spec), &process, &host, &options).unwrap();
+        plan.to_string().lines().map(str::to_owned).collect::<Vec<_>>()
+    };
+    in_order(&exec(r#"{"cwd": "/", "args": ["id"]}"#), &order);
+    let own = exec(r#"{"cwd": "/", "args": ["id"], "selinuxLabel": "own"}"#);
+    assert!(has(&own, "child: write \"own\" to \"attr/keycreate\" (selinuxLabel)"), "{own:#?}");
+    assert!(has(&own, "child: write \"own\" to \"attr/exec\" (selinuxLabel)"), "{own:#?}");
+
+    let without_keyring = LaunchPlan::create(&valid(&spec), &host, &options().no_new_keyring(true)).unwrap();
+    assert!(!without_keyring.to_string().contains("keycreate"));
+    spec["process"].as_object_mut().unwrap().remove("selinuxLabel");
+    assert!(!lines_on(&spec, &host).iter().any(|line| line.contains("attr/")));
+}
+
+#[test]
+fn a_profile_of_apparmor_is_that_of_the_container() {
+    let mut spec = default();
+    spec["process"]["apparmorProfile"] = json!("confined");
+    let host = Host::for_tests().with_security_modules(true, false);
+    let process = ValidProcess::parse(br#"{"cwd": "/", "args": ["id"]}"#).unwrap();
+    let plan = LaunchPlan::exec(&valid(&spec), &process, &host, &ExecOptions::new("c1", "/bundle")).unwrap();
+    let line = "child: write \"exec confined\" to \"attr/apparmor/exec\" (process.apparmorProfile)";
+    assert!(plan.to_string().contains(line), "{plan}");
 }
 
 #[test]
