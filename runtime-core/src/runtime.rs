@@ -187,7 +187,8 @@ impl Runtime {
 
     /// Begins a launch before its configuration `config` (the bytes of `config.json`) is parsed: what nearly every container
     /// takes is made meanwhile. [`CreatePlan::with_head_start`] goes on from it; the plan's options have to say the same
-    /// number of `preserved` descriptors ([`CreateOptions::preserve_fds`] and `listen_fds` together).
+    /// number of `preserved` descriptors ([`CreateOptions::preserve_fds`] and `listen_fds` together). With an empty `config`
+    /// it is one for a process in a container that exists ([`ExecPlan::with_head_start`](crate::ExecPlan::with_head_start)).
     ///
     /// # Errors
     ///

@@ -17,7 +17,10 @@ pub(super) fn run(context: &Context<'_>) -> Result<u8> {
     prepare_memory();
     let options = context.options();
     let handover = Handover::connect(options)?;
-    let container = context.container()?;
+    let runtime = context.runtime()?;
+    let container = runtime.container(&context.id())?;
+    // What fails here fails again at its turn, and is explained there.
+    let head_start = runtime.head_start(&[], handover::preserved(options)?).ok();
     let bundle = container.bundle()?;
     let detach = options.flag(&options::DETACH);
     let text = match options.path(&options::PROCESS) {
@@ -40,13 +43,14 @@ pub(super) fn run(context: &Context<'_>) -> Result<u8> {
     stages::setup(context.log);
     stages::affinity(context.log, spec.initial_affinity());
     let mut relay = None;
-    let process = container.plan_exec(&spec, &exec)?.start_on_terminal(|terminal| {
-        if detach {
-            return handover.give_console(terminal.into());
-        }
-        relay = Some(Relay::new(terminal.into())?);
-        Ok(())
-    })?;
+    let process =
+        container.plan_exec(&spec, &exec)?.with_head_start(head_start).start_on_terminal(|terminal| {
+            if detach {
+                return handover.give_console(terminal.into());
+            }
+            relay = Some(Relay::new(terminal.into())?);
+            Ok(())
+        })?;
     stages::exec_done(context.log);
     context.warn(process.warnings());
     attend(context, foreground.as_ref(), &handover, &process, relay).map_err(|error| end(error, &process))

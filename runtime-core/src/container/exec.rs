@@ -9,7 +9,7 @@ use super::{Container, unit};
 use crate::cgroup::Cgroup;
 use crate::confinement::Explained;
 use crate::error::{Error, Result};
-use crate::launch::{self, Child, Inputs, ParentLane, Receiver};
+use crate::launch::{self, Child, HeadStart, Inputs, ParentLane, Receiver};
 use crate::plan::{ExecOptions, LaunchPlan};
 use crate::process::Process;
 use crate::resctrl;
@@ -32,9 +32,17 @@ pub struct ExecPlan {
     launch: LaunchPlan,
     init: OwnedFd,
     descriptors: Descriptors,
+    head_start: Option<HeadStart>,
 }
 
 impl ExecPlan {
+    /// Lets the launch go on from a head start, if it fits the plan.
+    #[must_use]
+    pub fn with_head_start(mut self, head_start: Option<HeadStart>) -> Self {
+        self.head_start = head_start;
+        self
+    }
+
     /// Where the standard input of the process comes from.
     #[must_use]
     pub fn stdin(mut self, stdio: impl Into<Stdio>) -> Self {
@@ -102,8 +110,9 @@ impl ExecPlan {
 
     fn run(mut self, prepare: Option<Prepare<'_>>) -> Result<Process> {
         let (given, pipes) = std::mem::take(&mut self.descriptors).open(self.launch.terminal)?;
+        let head_start = self.head_start.take();
         let process = self
-            .enter(&given, prepare)
+            .enter(&given, head_start, prepare)
             .map_err(|error| self.container.unless_stopped(&self.record, error))?;
         Ok(process.with_pipes(pipes))
     }
@@ -151,6 +160,7 @@ impl Container {
             launch,
             init,
             descriptors: Descriptors::default(),
+            head_start: None,
         })
     }
 
@@ -197,13 +207,19 @@ impl Container {
 }
 
 impl ExecPlan {
-    fn enter(&self, given: &Given, mut prepare: Option<Prepare<'_>>) -> Result<Process> {
+    fn enter(
+        &self,
+        given: &Given,
+        mut head_start: Option<HeadStart>,
+        mut prepare: Option<Prepare<'_>>,
+    ) -> Result<Process> {
         let record = &self.record;
         let cgroup = self.cgroup()?;
         let receiver = Receiver::new(&self.spec, || State::new(record, Status::Running));
         let mut launch = |cgroup: &Cgroup| {
             let prepare = prepare.as_mut().map(|prepare| &mut **prepare as Prepare<'_>);
-            self.launch(given, Lane { cgroup, record, prepare }, receiver.as_ref())
+            let lane = Lane { cgroup, record, prepare };
+            self.launch(given, head_start.take(), lane, receiver.as_ref())
         };
         match launch(&cgroup) {
             // The container has sub-cgroups with controllers: where its init is, a process may be.
@@ -236,7 +252,13 @@ impl ExecPlan {
         }
     }
 
-    fn launch(&self, given: &Given, mut lane: Lane<'_>, receiver: Option<&Receiver<'_>>) -> Result<Process> {
+    fn launch(
+        &self,
+        given: &Given,
+        head_start: Option<HeadStart>,
+        mut lane: Lane<'_>,
+        receiver: Option<&Receiver<'_>>,
+    ) -> Result<Process> {
         let shared = &self.container.shared;
         let (moved, clones) = (unit::mover(lane.record).is_some(), shared.host.clone3());
         let inputs = Inputs {
@@ -250,7 +272,7 @@ impl ExecPlan {
             privileged: shared.host.is_privileged(),
             timings: shared.timings.as_ref(),
         };
-        self.launched(&inputs, &mut lane, receiver)
+        self.launched(&inputs, head_start, &mut lane, receiver)
             // An exec has no init of its own to speak of.
             .map_err(|error| error.framed(START_FRAME))
     }
@@ -258,12 +280,13 @@ impl ExecPlan {
     fn launched(
         &self,
         inputs: &Inputs<'_>,
+        head_start: Option<HeadStart>,
         lane: &mut Lane<'_>,
         receiver: Option<&Receiver<'_>>,
     ) -> Result<Process> {
         let plan = &self.launch;
         let mut child =
-            launch::spawn(plan, inputs, None).map_err(|error| lane.cgroup.explain_clone(error))?;
+            launch::spawn(plan, inputs, head_start).map_err(|error| lane.cgroup.explain_clone(error))?;
         let kills = lane.cgroup.oom_kills().ok().flatten();
         let run = launch::run(plan, &mut child, lane).and_then(|()| child.expect_executed(receiver));
         run.map_err(|error| lane.cgroup.explain_memory(kills, lane.cgroup.explain_clone(error)))?;

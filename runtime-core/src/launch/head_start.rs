@@ -14,7 +14,7 @@ use runtime_init::ops::Op;
 /// The first process of a launch, begun before its configuration has been parsed: it executes its program, and makes the
 /// network namespace that nearly every container has, while the caller parses and plans.
 ///
-/// Made by [`Runtime::head_start`](crate::Runtime::head_start). It is the caller's, in the caller's cgroup; dropping it ends
+/// Made by [`Runtime::head_start`](crate::Runtime::head_start), for a container or a process in one. It is the caller's, in the caller's cgroup; dropping it ends
 /// it. A plan that it does not fit is launched without it.
 #[derive(Debug)]
 pub struct HeadStart {
