@@ -13,5 +13,6 @@ mod conmonrs;
 mod crio;
 mod engine;
 mod kubernetes;
+mod node;
 mod podman;
 mod shim;
