@@ -79,15 +79,25 @@ fn warnings(lost: CapabilitySets, origin: &str) -> Vec<String> {
         ("effective", effective),
         ("inheritable", inheritable),
     ];
-    let left_out = |(set, lost): (&str, u64)| {
+    // Engines ask for the same in several sets: that is one line.
+    let left_out = |(at, (_, lost)): (usize, &(&str, u64))| {
+        let lost = *lost;
+        if lost == 0 || sets.iter().take(at).any(|(_, earlier)| *earlier == lost) {
+            return None;
+        }
         let verb = if lost.count_ones() == 1 { "is" } else { "are" };
-        format!("{origin}capabilities.{set}: {} cannot be granted and {verb} left out", names(lost))
+        let text = format!("{} cannot be granted and {verb} left out", names(lost));
+        let names: Vec<&str> = sets.iter().filter(|(_, other)| *other == lost).map(|(set, _)| *set).collect();
+        Some(match names.as_slice() {
+            [one] => format!("{origin}capabilities.{one}: {text}"),
+            several => format!("{origin}capabilities: {text} of {}", several.join(", ")),
+        })
     };
     // runc's words, one line each: its users look for them.
     let not_raised = each_name(ambient).map(|name| {
         format!("can't raise ambient capability {name}: operation not permitted: it has to be in the permitted and the inheritable set ({origin}capabilities.ambient)")
     });
-    sets.into_iter().filter(|(_, lost)| *lost != 0).map(left_out).chain(not_raised).collect()
+    sets.iter().enumerate().filter_map(left_out).chain(not_raised).collect()
 }
 
 /// What a process has after it entered a user namespace: all.
@@ -125,7 +135,10 @@ mod tests {
     #[test]
     fn what_the_containers_own_process_lacks_is_told_once() {
         let asked = CapabilitySets { bounding: 0b10, permitted: 0b10, ambient: 0b1, ..Default::default() };
-        assert_eq!(warned(asked, None).len(), 3);
+        let first = warned(asked, None);
+        assert_eq!(first.len(), 2, "{first:?}");
+        let both = "capabilities: CAP_DAC_OVERRIDE cannot be granted and is left out of bounding, permitted";
+        assert_eq!(first[0], both);
         assert_eq!(warned(asked, Some(asked)), [""; 0]);
         // One more capability, and one more set.
         let more = CapabilitySets { ambient: 0b101, effective: 0b10, ..asked };

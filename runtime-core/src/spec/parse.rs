@@ -7,7 +7,7 @@
 //! things take it. It also finds every value of a wrong type, not only the first.
 
 use serde::de::DeserializeOwned;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::findings::Findings;
 use super::findings::one_line;
@@ -200,9 +200,7 @@ pub(super) fn repair(value: &mut Value, warnings: &mut Vec<(String, String)>) {
         process.remove("consoleSize");
     }
     if let Some(Value::Object(sets)) = process.get_mut("capabilities") {
-        for (set, names) in sets {
-            capabilities(&format!("{origin}capabilities.{set}"), names, warnings);
-        }
+        capabilities(&format!("{origin}capabilities"), sets, warnings);
     }
     if let Some(Value::Array(flags)) =
         process.get_mut("scheduler").and_then(|scheduler| scheduler.get_mut("flags"))
@@ -215,21 +213,29 @@ pub(super) fn repair(value: &mut Value, warnings: &mut Vec<(String, String)>) {
 }
 
 /// Drops names that are no capabilities: "values [that] cannot be mapped to the relevant kernel
-/// interface … MUST be logged as a warning" (config.md).
-fn capabilities(origin: &str, names: &mut Value, warnings: &mut Vec<(String, String)>) {
-    let Value::Array(names) = names else {
-        return;
-    };
-    names.retain(|name| {
-        let Some(text) = name.as_str() else {
-            return true;
-        };
-        let known = serde_json::from_value::<oci_spec::runtime::Capability>(name.clone()).is_ok();
-        if !known {
-            warnings.push((origin.to_owned(), format!("unknown capability {text:?} is ignored")));
+/// interface … MUST be logged as a warning" (config.md). One line for each name, in whatever sets it is.
+fn capabilities(origin: &str, sets: &mut Map<String, Value>, warnings: &mut Vec<(String, String)>) {
+    let mut unknown: Vec<(String, Vec<String>)> = Vec::new();
+    for (set, names) in sets {
+        let Value::Array(names) = names else { continue };
+        names.retain(|name| {
+            let known = serde_json::from_value::<oci_spec::runtime::Capability>(name.clone()).is_ok();
+            let Some(text) = name.as_str().filter(|_| !known) else { return true };
+            match unknown.iter_mut().find(|(known, _)| known == text) {
+                Some((_, sets)) if sets.last() == Some(set) => {}
+                Some((_, sets)) => sets.push(set.clone()),
+                None => unknown.push((text.to_owned(), vec![set.clone()])),
+            }
+            false
+        });
+    }
+    warnings.extend(unknown.into_iter().map(|(name, sets)| {
+        let reason = format!("unknown capability {name:?} is ignored");
+        match sets.as_slice() {
+            [set] => (format!("{origin}.{set}"), reason),
+            several => (origin.to_owned(), format!("{reason} in {}", several.join(", "))),
         }
-        known
-    });
+    }));
 }
 
 /// The names of the specification to those that `oci_spec` knows.

@@ -87,8 +87,7 @@ fn capabilities_are_never_wider_than_possible() {
     assert_eq!(
         plan.warnings(),
         [
-            "process.capabilities.bounding: CAP_BPF cannot be granted and is left out",
-            "process.capabilities.permitted: CAP_BPF cannot be granted and is left out",
+            "process.capabilities: CAP_BPF cannot be granted and is left out of bounding, permitted",
             "process.capabilities.effective: CAP_CHOWN cannot be granted and is left out",
             "can't raise ambient capability CAP_KILL: operation not permitted: it has to be in the permitted and the inheritable set (process.capabilities.ambient)",
         ]
