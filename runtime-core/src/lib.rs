@@ -4,10 +4,14 @@
 
 mod bundle;
 pub mod cgroup;
+mod children;
 mod confinement;
 mod container;
+#[cfg(any(doc, doctest))]
+pub mod docs;
 mod error;
 pub mod events;
+mod exits;
 pub mod host;
 mod id;
 mod launch;
@@ -31,9 +35,10 @@ pub use container::{
     CgroupsMode, CheckpointOptions, Container, CreatePlan, CriuOptions, ExecPlan, NetworkLock, RestoreOptions,
 };
 pub use error::{Error, ErrorKind, Result};
+pub use exits::{Exit, ExitSource};
 pub use id::ContainerId;
 pub use launch::HeadStart;
-pub use process::{Exit, Process, reset_child_signal};
+pub use process::{Process, reset_child_signal};
 pub use runtime::{DEFAULT_STATE_ROOT, Listed, Runtime, RuntimeBuilder};
 pub use state::{OCI_VERSION, State, Status};
 pub use stdio::Stdio;

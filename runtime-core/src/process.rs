@@ -1,45 +1,20 @@
 //! A process of a container, owned by its pidfd.
 
 use std::io::{PipeReader, PipeWriter};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
+use crate::children::{self, Tracked};
 use crate::error::{Error, Result};
+use crate::exits::{Exit, ExitSource};
 use crate::launch::Kept;
+use crate::state::Identity;
 use crate::stdio::Pipes;
-use crate::sys::process::{self, Ended};
+use crate::sys::process;
 use crate::terminal::Terminal;
-
-/// How a process ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Exit {
-    /// It exited with this status.
-    Code(i32),
-    /// This signal killed it.
-    Signal(i32),
-    /// It has ended, and nobody can tell how: something else in this program, such as a reaper that waits for every child,
-    /// has taken its status, and the kernel (before Linux 6.15) does not keep it.
-    Unknown,
-}
-
-impl Exit {
-    /// Whether it exited with status 0.
-    pub fn success(self) -> bool {
-        self == Exit::Code(0)
-    }
-
-    /// The status as shells have it: the exit status, or 128 and the signal's number; 255 if it is unknown.
-    pub fn shell_status(self) -> i32 {
-        match self {
-            Exit::Code(code) => code,
-            Exit::Signal(signal) => 128 + signal,
-            Exit::Unknown => 255,
-        }
-    }
-}
 
 /// Gives SIGCHLD its default disposition in the calling process.
 ///
@@ -50,24 +25,49 @@ pub fn reset_child_signal() -> Result<()> {
     process::reset_child_signal().map_err(|errno| Error::system("reset SIGCHLD", errno))
 }
 
-/// A process that this library started in a container: its init or one of `exec`.
+/// How long the drop of a process waits that it has killed: the end of one that is not held in the kernel takes much less.
+const DROP_LIMIT: Duration = Duration::from_millis(200);
+
+/// A process of a container: its init or one of `exec`.
 ///
-/// It is a child of the calling process. Its descriptor ([`AsFd`]) is a pidfd, readable when the
-/// process ends, so any event loop can wait for it. Dropping a `Process` neither ends nor reaps
-/// it.
+/// Its descriptor ([`AsFd`], [`AsRawFd`]) is a pidfd, readable when the process ends, so any event loop can wait for it;
+/// then [`try_wait`](Self::try_wait) has the status. Its status is kept: all handles of the process have it, as often as
+/// they ask, also when [`Container::delete`](crate::Container::delete) has reaped the process.
+///
+/// Dropping a `Process` does not end the process, unless [`kill_on_drop`](Self::kill_on_drop) is set. The library reaps it
+/// later: with the next process that is started, and with each call that waits for its container or deletes that.
 #[derive(Debug)]
 pub struct Process {
-    pid: i32,
-    pidfd: OwnedFd,
+    tracked: Arc<Tracked>,
     terminal: Option<Terminal>,
     pipes: Pipes,
     warnings: Vec<String>,
+    kill_on_drop: bool,
 }
 
 impl Process {
-    pub(crate) fn new(kept: Kept, warnings: Vec<String>) -> Self {
+    /// A new child of this process, of the container with the init `container`.
+    pub(crate) fn new(
+        kept: Kept,
+        warnings: Vec<String>,
+        container: Identity,
+        source: Option<ExitSource>,
+    ) -> Self {
         let Kept { pid, pidfd, console } = kept;
-        Self { pid, pidfd, terminal: console.map(Terminal::new), pipes: Pipes::default(), warnings }
+        let tracked = children::add(pid, pidfd, container, source);
+        let mut process = Self::found(tracked);
+        process.terminal = console.map(Terminal::new);
+        process.warnings = warnings;
+        process
+    }
+
+    /// A process that was made elsewhere, or that there is another handle of.
+    pub(crate) fn found(tracked: Arc<Tracked>) -> Self {
+        Self { tracked, terminal: None, pipes: Pipes::default(), warnings: Vec::new(), kill_on_drop: false }
+    }
+
+    pub(crate) fn tracked(&self) -> &Arc<Tracked> {
+        &self.tracked
     }
 
     pub(crate) fn with_pipes(mut self, pipes: Pipes) -> Self {
@@ -83,7 +83,7 @@ impl Process {
 
     /// Pid in the caller's pid namespace.
     pub fn pid(&self) -> i32 {
-        self.pid
+        self.tracked.pid()
     }
 
     /// Its terminal, when it has one; the first call takes it.
@@ -111,58 +111,77 @@ impl Process {
 
     /// Sends a signal, by number.
     pub fn signal(&self, signal: i32) -> Result<()> {
-        process::pidfd_send_signal(self.pidfd.as_fd(), signal)
-            .map_err(|errno| Error::system(format!("send signal {signal} to process {}", self.pid), errno))
+        process::pidfd_send_signal(self.as_fd(), signal)
+            .map_err(|errno| Error::system(format!("send signal {signal} to process {}", self.pid()), errno))
     }
 
-    /// Waits for its end and reaps it. If a reaper of the caller's own is first, the answer is the same, or
-    /// [`Exit::Unknown`] on older kernels.
+    /// Whether dropping this handle kills the process (SIGKILL), as an engine wants that gives up. Not so by default.
+    ///
+    /// ```no_run
+    /// # fn given_up(mut process: runtime_core::Process) {
+    /// process.kill_on_drop(true);
+    /// # }
+    /// ```
+    pub fn kill_on_drop(&mut self, kill: bool) {
+        self.kill_on_drop = kill;
+    }
+
+    /// Waits for its end and reaps it. It may be called again, and by several threads at once.
+    ///
+    /// The status is [`Exit::Unknown`] where something else has taken it: see [`docs::reaping`](crate::docs::reaping).
+    ///
+    /// # Errors
+    ///
+    /// Those of waitid(2) and poll(2).
     pub fn wait(&self) -> Result<Exit> {
-        self.reap(true)?.ok_or_else(|| self.failed(Errno::ECHILD))
+        self.until(None)?.ok_or_else(|| self.failed(Errno::ECHILD))
     }
 
-    /// Reaps it if it has ended.
+    /// How it ended, and reaps it; `None` if it still runs.
+    ///
+    /// # Errors
+    ///
+    /// As [`wait`](Self::wait).
     pub fn try_wait(&self) -> Result<Option<Exit>> {
-        self.reap(false)
+        self.tracked.try_exit().map_err(|errno| self.failed(errno))
     }
 
-    /// Waits for its end at most `limit`; `None` if it still runs.
+    /// Waits for its end at most `limit`; `None` if it still runs. A limit such as [`Duration::MAX`] is none.
+    ///
+    /// # Errors
+    ///
+    /// As [`wait`](Self::wait).
     pub fn wait_timeout(&self, limit: Duration) -> Result<Option<Exit>> {
-        let deadline = Instant::now() + limit;
-        loop {
-            let left = deadline.saturating_duration_since(Instant::now());
-            let left = PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX);
-            match poll(&mut [PollFd::new(self.pidfd.as_fd(), PollFlags::POLLIN)], left) {
-                Ok(0) => return Ok(None),
-                Ok(_) => return self.reap(true),
-                Err(Errno::EINTR) => {}
-                Err(errno) => return Err(self.failed(errno)),
-            }
-        }
+        self.until(Instant::now().checked_add(limit))
     }
 
-    fn reap(&self, block: bool) -> Result<Option<Exit>> {
-        let ended = process::ended(self.pidfd.as_fd(), block).map_err(|errno| self.failed(errno))?;
-        Ok(ended.map(|ended| match ended {
-            Ended::Exited(code) => Exit::Code(code),
-            Ended::Killed(signal) => Exit::Signal(signal),
-            Ended::Unknown => Exit::Unknown,
-        }))
+    fn until(&self, deadline: Option<Instant>) -> Result<Option<Exit>> {
+        self.tracked.wait(deadline).map_err(|errno| self.failed(errno))
     }
 
     fn failed(&self, errno: Errno) -> Error {
-        Error::system(format!("wait for process {}", self.pid), errno)
+        Error::system(format!("wait for process {}", self.pid()), errno)
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // One that has ended, or that cannot be reaped now, is as good.
+        let ended = self.try_wait().is_ok_and(|exit| exit.is_some());
+        if self.kill_on_drop && !ended && self.signal(libc::SIGKILL).is_ok() {
+            self.wait_timeout(DROP_LIMIT).ok();
+        }
     }
 }
 
 impl AsFd for Process {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.pidfd.as_fd()
+        self.tracked.pidfd()
     }
 }
 
 impl AsRawFd for Process {
     fn as_raw_fd(&self) -> RawFd {
-        self.pidfd.as_raw_fd()
+        self.as_fd().as_raw_fd()
     }
 }

@@ -8,6 +8,7 @@ use crate::bundle::Bundle;
 use crate::confinement::Explained;
 use crate::container::{Container, CreatePlan, RestoreOptions};
 use crate::error::{Error, ErrorKind, Result};
+use crate::exits::ExitSource;
 use crate::host::Host;
 use crate::id::ContainerId;
 use crate::launch::HeadStart;
@@ -22,9 +23,8 @@ pub const DEFAULT_STATE_ROOT: &str = "/run/runtime";
 /// Makes containers and finds them again. It is cheap to clone, and safe to share between threads:
 /// calls on different containers run at the same time, calls on one container wait for each other.
 ///
-/// Hooks and newuidmap are children of the caller for as long as they run: a caller that reaps every
-/// child (`waitpid(-1)`) takes their exit status, and a good hook then counts as failed. Wait for the
-/// processes you know, by pid or pidfd.
+/// The processes of containers, hooks and newuidmap are children of the caller. A program that reaps every child itself
+/// (`waitpid(-1)`) is a supported case: see [`docs::reaping`](crate::docs::reaping).
 ///
 /// A runtime never changes its caller: working directory, environment, signal handlers and mask,
 /// umask and standard streams stay as they are.
@@ -42,6 +42,8 @@ pub(crate) struct Shared {
     pub(crate) systemd: bool,
     /// Where the ends of steps are told.
     pub(crate) timings: Option<Arc<Timings>>,
+    /// Where the statuses come from that a reaper of the program's own has taken.
+    pub(crate) exits: Option<ExitSource>,
     waits: Waits,
 }
 
@@ -81,6 +83,7 @@ pub struct RuntimeBuilder {
     systemd: bool,
     without_cgroups: bool,
     timings: Option<Arc<Timings>>,
+    exits: Option<ExitSource>,
     waits: Waits,
 }
 
@@ -126,6 +129,14 @@ impl RuntimeBuilder {
         self
     }
 
+    /// Where the program tells of the children that it has reaped itself: for programs with a reaper of their own, such as
+    /// subreapers and shims. See [`docs::reaping`](crate::docs::reaping).
+    #[must_use]
+    pub fn exit_source(mut self, exits: ExitSource) -> Self {
+        self.exits = Some(exits);
+        self
+    }
+
     /// Tells, once a call has waited for a second for another one on the same container, which process that
     /// is in, as a line for people. The wait ends with an error after 30 s.
     #[must_use]
@@ -150,6 +161,7 @@ impl RuntimeBuilder {
             cgroups: !self.without_cgroups,
             systemd: self.systemd,
             timings: self.timings,
+            exits: self.exits,
             waits: self.waits,
         })))
     }

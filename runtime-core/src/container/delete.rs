@@ -1,25 +1,26 @@
 //! delete.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
-use nix::errno::Errno;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-
 use super::kill::signal_process;
-use super::{Container, unit};
+use super::{Container, reap, unit};
+use crate::children;
 use crate::confinement::Explained;
 use crate::error::{Error, ErrorKind, Result};
 use crate::launch;
 use crate::resctrl;
-use crate::state::{Record, State, Status};
+use crate::state::{Record, State, Status, is_ending};
 
 /// How long the end of killed processes is waited for.
 const END_LIMIT: Duration = Duration::from_secs(10);
 
+/// How long processes that have left the cgroup may take until they can be reaped.
+const REAP_LIMIT: Duration = Duration::from_secs(1);
+
 impl Container {
     /// Deletes a container that has stopped, or that was never started: its cgroup, its state; then
-    /// its poststop hooks run.
+    /// its poststop hooks run. Processes that this program has started in it are reaped; their handles keep the status.
     ///
     /// # Errors
     ///
@@ -36,6 +37,10 @@ impl Container {
             Status::Stopped => {}
             // As runc: engines delete containers that they never started.
             Status::Created => self.end(&record)?,
+            // Zombies of this process kept it from ending.
+            Status::Running if reap(&record) && record.init.map_or(Ok(true), is_ending)? => {
+                self.await_end(&record)?;
+            }
             status => {
                 return Err(self.wrong_state(format!(
                     "cannot delete container {} that is not stopped: {status}",
@@ -74,15 +79,36 @@ impl Container {
 
     /// Kills everything and waits for the end.
     fn end(&self, record: &Record) -> Result<()> {
-        let init = self.live_init(record)?;
-        if let Some(init) = &init {
-            kill(init)?;
+        if let Some(init) = self.live_init(record)? {
+            kill(&init)?;
         }
         let cgroup = self.cgroup(record)?;
         if !cgroup.is_none() {
             cgroup.kill_all()?;
         }
-        init.as_ref().map_or(Ok(()), await_end)
+        self.await_end(record)
+    }
+
+    /// Kills the init and waits for its end.
+    pub(super) fn end_init(&self, record: &Record) -> Result<()> {
+        self.live_init(record)?.map_or(Ok(()), |init| kill(&init))?;
+        self.await_end(record)
+    }
+
+    /// Waits for the end of the init, which is about to come. Children of this process in the container are reaped.
+    fn await_end(&self, record: &Record) -> Result<()> {
+        let Some(identity) = record.init else { return Ok(()) };
+        let Some(init) = children::find(identity, self.shared.exits.as_ref())? else { return Ok(()) };
+        match init.end(Some(Instant::now() + END_LIMIT)) {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(Error::new(ErrorKind::Timeout, "wait for the end of the container's init")
+                .reason(format!("it was killed {} s ago", END_LIMIT.as_secs()))
+                .hint(
+                    "it may hang in the kernel (see /proc/PID/stack), or a process that another program has started in \
+                     the container has ended and that program has not waited for it",
+                )),
+            Err(errno) => Err(Error::system("wait for the end of the container's init", errno)),
+        }
     }
 
     fn remove(&self, record: Option<&Record>) -> Result<()> {
@@ -98,13 +124,17 @@ impl Container {
             unit::stop(record)?;
             cgroup.remove()?;
         }
+        // What was killed here leaves its cgroup before it can be reaped.
+        record.init.map(|init| {
+            children::await_all_of(init, if cgroup.is_none() { Duration::ZERO } else { REAP_LIMIT })
+        });
         unit::remove_slices(record);
         self.leave_resctrl(record)?;
         let hooks =
             if record.poststop { self.spec().map(|spec| spec.hooks.poststop) } else { Ok(Vec::new()) };
         // A configuration that cannot be read is no reason to keep the rest.
         self.entry.remove()?;
-        launch::run_poststop(&hooks?, &State::new(record, Status::Stopped))
+        launch::run_poststop(&hooks?, &State::new(record, Status::Stopped), self.shared.exits.as_ref())
     }
 }
 
@@ -125,28 +155,5 @@ fn kill(init: &OwnedFd) -> Result<()> {
     match signal_process(init, libc::SIGKILL) {
         Err(error) if error.kind() == ErrorKind::WrongState => Ok(()),
         other => other,
-    }
-}
-
-/// Kills a process and waits for its end.
-pub(super) fn end_process(init: &OwnedFd) -> Result<()> {
-    kill(init).and_then(|()| await_end(init))
-}
-
-fn await_end(init: &OwnedFd) -> Result<()> {
-    let deadline = Instant::now() + END_LIMIT;
-    loop {
-        let left = deadline.saturating_duration_since(Instant::now());
-        let left = PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX);
-        match poll(&mut [PollFd::new(init.as_fd(), PollFlags::POLLIN)], left) {
-            Ok(0) => {
-                return Err(Error::new(ErrorKind::Timeout, "wait for the end of the container's init")
-                    .reason(format!("it was killed {} s ago", END_LIMIT.as_secs()))
-                    .hint("it may hang in the kernel: see /proc/PID/stack"));
-            }
-            Ok(_) => return Ok(()),
-            Err(Errno::EINTR) => {}
-            Err(errno) => return Err(Error::system("poll", errno)),
-        }
     }
 }

@@ -9,6 +9,7 @@ use super::{Container, unit};
 use crate::cgroup::Cgroup;
 use crate::confinement::Explained;
 use crate::error::{Error, Result};
+use crate::exits::ExitSource;
 use crate::launch::{self, Child, HeadStart, Inputs, ParentLane, Receiver};
 use crate::plan::{ExecOptions, LaunchPlan};
 use crate::process::Process;
@@ -285,13 +286,16 @@ impl ExecPlan {
         receiver: Option<&Receiver<'_>>,
     ) -> Result<Process> {
         let plan = &self.launch;
+        let _under_way = self.container.shared.exits.as_ref().map(ExitSource::begin);
         let mut child =
             launch::spawn(plan, inputs, head_start).map_err(|error| lane.cgroup.explain_clone(error))?;
         let kills = lane.cgroup.oom_kills().ok().flatten();
         let run = launch::run(plan, &mut child, lane).and_then(|()| child.expect_executed(receiver));
         run.map_err(|error| lane.cgroup.explain_memory(kills, lane.cgroup.explain_clone(error)))?;
         self.container.shared.mark("the program is executed");
-        Ok(Process::new(child.keep()?, plan.warnings.clone()))
+        let container = self.record.init.ok_or_else(|| self.container.stopped())?;
+        let source = self.container.shared.exits.clone();
+        Ok(Process::new(child.keep()?, plan.warnings.clone(), container, source))
     }
 }
 

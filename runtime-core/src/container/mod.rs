@@ -14,9 +14,10 @@ mod standstill;
 mod start;
 mod unit;
 mod update;
+mod wait;
 
 use std::os::fd::OwnedFd;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -26,6 +27,7 @@ pub use exec::ExecPlan;
 use nix::errno::Errno;
 
 use crate::cgroup::Cgroup;
+use crate::children::{self, Tracked};
 use crate::confinement::Explained;
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::ContainerId;
@@ -50,6 +52,8 @@ pub struct Container {
     id: ContainerId,
     entry: Arc<Entry>,
     init: Option<Process>,
+    /// The init of a container that was made elsewhere, once it has been looked for.
+    found: OnceLock<Arc<Tracked>>,
 }
 
 impl Container {
@@ -59,13 +63,19 @@ impl Container {
     }
 
     fn new(shared: &Arc<Shared>, id: ContainerId, entry: Entry, init: Option<Process>) -> Self {
-        Self { shared: shared.clone(), id, entry: Arc::new(entry), init }
+        Self { shared: shared.clone(), id, entry: Arc::new(entry), init, found: OnceLock::new() }
     }
 
     /// The same container, without what only one value can have.
     fn handle(&self) -> Self {
-        let Self { shared, id, entry, init: _ } = self;
-        Self { shared: shared.clone(), id: id.clone(), entry: entry.clone(), init: None }
+        let Self { shared, id, entry, init: _, found } = self;
+        Self {
+            shared: shared.clone(),
+            id: id.clone(),
+            entry: entry.clone(),
+            init: None,
+            found: found.clone(),
+        }
     }
 
     /// Its id.
@@ -110,6 +120,7 @@ impl Container {
 
     fn state_now(&self) -> Result<State> {
         let record = self.entry.record()?;
+        reap(&record);
         let mut state = State::new(&record, status_of(&self.entry, &record)?);
         state.owner = owner_name(record.owner);
         Ok(state)
@@ -117,7 +128,12 @@ impl Container {
 
     /// Its status now.
     pub fn status(&self) -> Result<Status> {
-        self.settled(|| status_of(&self.entry, &self.entry.record()?)).explained()
+        let status = || {
+            let record = self.entry.record()?;
+            reap(&record);
+            status_of(&self.entry, &record)
+        };
+        self.settled(status).explained()
     }
 
     /// The state file, for a caller without the lock.
@@ -180,4 +196,9 @@ impl Container {
     fn wrong_state(&self, operation: impl Into<std::borrow::Cow<'static, str>>) -> Error {
         Error::new(ErrorKind::WrongState, operation)
     }
+}
+
+/// Reaps what this process has started in the container and what has ended: a zombie of it would keep the init alive.
+fn reap(record: &Record) -> bool {
+    record.init.is_some_and(children::reap_of)
 }

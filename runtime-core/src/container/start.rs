@@ -49,7 +49,8 @@ impl Container {
         self.open_gate(&connection, &record, &spec)?;
         self.shared.mark("the program is executed");
         let state = State::new(&record, Status::Running);
-        launch::run_hooks(&hooks.poststart, &state).map_err(|error| self.killed(&record, error))?;
+        launch::run_hooks(&hooks.poststart, &state, self.shared.exits.as_ref())
+            .map_err(|error| self.killed(&record, error))?;
         if !hooks.poststart.is_empty() {
             self.shared.mark("poststart hooks");
         }
@@ -111,10 +112,6 @@ impl Container {
             Ok(()) => error,
             Err(second) => error.hint(format!("the container could not be killed: {second}")),
         }
-    }
-
-    fn end_init(&self, record: &Record) -> Result<()> {
-        self.live_init(record)?.map_or(Ok(()), |init| super::delete::end_process(&init))
     }
 
     pub(super) fn kill_init(&self, record: &Record) -> Result<()> {

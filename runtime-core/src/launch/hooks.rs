@@ -6,21 +6,21 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, FcntlArg, OFlag, OpenHow, ResolveFlag, fcntl, openat2};
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::stat::{Mode, SFlag, fstat};
 
 use super::failure::{hook_operation, killed_by, printed};
 use super::sealed;
+use crate::children::Tracked;
 use crate::error::{Error, ErrorKind, Result};
+use crate::exits::{Exit, ExitSource};
 use crate::spec::{Hook, hook};
 use crate::state::State;
 use crate::sys::memfd::{self, Purpose};
-use crate::sys::process::{self, Ended};
-use crate::sys::{retry, socket};
+use crate::sys::{process, socket};
 use runtime_init::call;
 use runtime_init::syscall::{common, nr};
 
@@ -41,14 +41,14 @@ pub(crate) fn hook_files(state: &State) -> Result<Vec<OwnedFd>> {
 }
 
 /// Runs hooks in order; the first failure ends the sequence.
-pub(crate) fn run_hooks(hooks: &[Hook], state: &State) -> Result<()> {
+pub(crate) fn run_hooks(hooks: &[Hook], state: &State, exits: Option<&ExitSource>) -> Result<()> {
     if hooks.is_empty() {
         return Ok(());
     }
     let outputs = Outputs::open(state)?;
     let place = Place::of(state)?;
     let state = File::from(state_file(state)?);
-    hooks.iter().try_for_each(|hook| run(hook, &state, &outputs, &place))
+    hooks.iter().try_for_each(|hook| run(hook, &state, &outputs, &place, exits))
 }
 
 /// Runs the poststop hooks: all of them, whatever becomes of each (runtime.md, "Lifecycle", step 13).
@@ -56,7 +56,7 @@ pub(crate) fn run_hooks(hooks: &[Hook], state: &State) -> Result<()> {
 /// # Errors
 ///
 /// All that failed.
-pub(crate) fn run_poststop(hooks: &[Hook], state: &State) -> Result<()> {
+pub(crate) fn run_poststop(hooks: &[Hook], state: &State, exits: Option<&ExitSource>) -> Result<()> {
     if hooks.is_empty() {
         return Ok(());
     }
@@ -68,7 +68,7 @@ pub(crate) fn run_poststop(hooks: &[Hook], state: &State) -> Result<()> {
         errors.push(error.kind_of(ErrorKind::Hook));
         Outputs { stdout: None, stderr: None }
     });
-    errors.extend(hooks.iter().filter_map(|hook| run(hook, &input, &outputs, &place).err()));
+    errors.extend(hooks.iter().filter_map(|hook| run(hook, &input, &outputs, &place, exits).err()));
     if errors.is_empty() { Ok(()) } else { Err(Error::all(errors)) }
 }
 
@@ -181,7 +181,13 @@ fn unblock_signals() -> std::io::Result<()> {
         .map_err(std::io::Error::from_raw_os_error)
 }
 
-fn run(hook: &Hook, state: &File, outputs: &Outputs, place: &Place) -> Result<()> {
+fn run(
+    hook: &Hook,
+    state: &File,
+    outputs: &Outputs,
+    place: &Place,
+    exits: Option<&ExitSource>,
+) -> Result<()> {
     let call = || hook_operation(&hook.origin, &format!("hook {:?}", hook.path));
     let failed = |error: std::io::Error| {
         Error::io(call(), &error).kind_of(ErrorKind::Hook).origin(hook.origin.clone())
@@ -205,13 +211,14 @@ fn run(hook: &Hook, state: &File, outputs: &Outputs, place: &Place) -> Result<()
     }
     let (ours, theirs) = socket::pair(false).map_err(|errno| failed(errno.into()))?;
     send_pidfd(&mut command, &theirs);
+    let _under_way = exits.map(ExitSource::begin);
     let mut child = command.spawn().map_err(failed)?;
     drop(theirs);
-    let reason = match end(&mut child, &ours, hook.timeout).map_err(|errno| failed(errno.into()))? {
-        Some(Ended::Exited(0)) => return Ok(()),
-        Some(Ended::Exited(code)) => format!("exit status {code}"),
-        Some(Ended::Killed(signal)) => killed_by(signal.unsigned_abs()),
-        Some(Ended::Unknown) => {
+    let reason = match end(&mut child, &ours, hook.timeout, exits).map_err(|errno| failed(errno.into()))? {
+        Some(Exit::Code(0)) => return Ok(()),
+        Some(Exit::Code(code)) => format!("exit status {code}"),
+        Some(Exit::Signal(signal)) => killed_by(signal.unsigned_abs()),
+        Some(Exit::Unknown) => {
             "something else in this program has reaped it, so its status is not known".to_owned()
         }
         None => format!("it ran past its timeout of {} s and was killed", hook.timeout.unwrap_or_default()),
@@ -240,19 +247,19 @@ fn end(
     child: &mut Child,
     socket: &OwnedFd,
     timeout: Option<u32>,
-) -> std::result::Result<Option<Ended>, Errno> {
+    exits: Option<&ExitSource>,
+) -> std::result::Result<Option<Exit>, Errno> {
     // It was sent before the hook was executed, which is over.
     let pidfd = match socket::receive(socket.as_fd(), &mut [0; 1])?.fds.pop() {
         Some(pidfd) => pidfd,
         None => process::pidfd_open(child.id() as i32)?,
     };
-    let limit = timeout.map_or(PollTimeout::NONE, |seconds| {
-        PollTimeout::try_from(Duration::from_secs(u64::from(seconds))).unwrap_or(PollTimeout::MAX)
-    });
-    if retry(|| poll(&mut [PollFd::new(pidfd.as_fd(), PollFlags::POLLIN)], limit))? > 0 {
-        return process::ended(pidfd.as_fd(), true);
+    let hook = Tracked::hook(child.id() as i32, pidfd, exits);
+    let limit = timeout.map(|seconds| Instant::now() + Duration::from_secs(u64::from(seconds)));
+    if let Some(exit) = hook.wait(limit)? {
+        return Ok(Some(exit));
     }
-    process::pidfd_send_signal(pidfd.as_fd(), libc::SIGKILL)?;
-    process::reap(&pidfd);
+    process::pidfd_send_signal(hook.pidfd(), libc::SIGKILL)?;
+    hook.wait(None)?;
     Ok(None)
 }

@@ -136,15 +136,18 @@ pub(crate) fn thaw_leftover(entry: &Entry, record: &Record) -> Result<()> {
 
 /// The pidfd of a process that still runs: neither ended, nor a zombie, nor another with its pid.
 pub(crate) fn alive(identity: Identity) -> Result<Option<OwnedFd>> {
+    Ok(open(identity)?.filter(|(_, stat)| !stat.ended).map(|(pidfd, _)| pidfd))
+}
+
+/// The pidfd of a process that still has this pid, be it as a zombie, and what it is.
+fn open(identity: Identity) -> Result<Option<(OwnedFd, Stat)>> {
     let pidfd = match process::pidfd_open(identity.pid) {
         // EINVAL: the pid is now a thread of another process.
         Err(Errno::ESRCH | Errno::EINVAL) => return Ok(None),
         other => other.map_err(|errno| Error::system(format!("pidfd_open of {}", identity.pid), errno))?,
     };
-    match Stat::read(identity.pid)? {
-        Some(stat) if stat.start_time == identity.start_time && !stat.ended => Ok(Some(pidfd)),
-        _ => Ok(None),
-    }
+    let stat = Stat::read(identity.pid)?.filter(|stat| stat.start_time == identity.start_time);
+    Ok(stat.map(|stat| (pidfd, stat)))
 }
 
 /// Whether the process has ended or is about to. From its first step to the end on, which is before it kills
@@ -160,6 +163,11 @@ const EXITING: u64 = 0x4;
 const KILL: u64 = 1 << (libc::SIGKILL - 1);
 
 impl Identity {
+    /// The pidfd of the process, until it is reaped.
+    pub(crate) fn open(self) -> Result<Option<OwnedFd>> {
+        Ok(open(self)?.map(|(pidfd, _)| pidfd))
+    }
+
     /// The process that has this pid now.
     pub(crate) fn of(pid: i32) -> Result<Self> {
         match Stat::read(pid)? {

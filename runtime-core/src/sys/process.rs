@@ -108,20 +108,38 @@ pub(crate) enum Ended {
 /// A program may have a reaper of its own, which waits for every child (waitpid(-1), as each containerd shim does) and may be
 /// first: then the end is known by the pidfd, and the status by what the kernel keeps for it.
 pub(crate) fn ended(pidfd: BorrowedFd<'_>, block: bool) -> Result<Option<Ended>, Errno> {
-    match wait(pidfd, block) {
-        Ok(Some((libc::CLD_EXITED, status))) => Ok(Some(Ended::Exited(status))),
-        Ok(Some((_, signal))) => Ok(Some(Ended::Killed(signal))),
-        Ok(None) => Ok(None),
-        Err(Errno::ECHILD) => ended_elsewhere(pidfd, block),
-        Err(errno) => Err(errno),
-    }
+    let limit = if block { PollTimeout::NONE } else { PollTimeout::ZERO };
+    retry(|| poll(&mut [PollFd::new(pidfd, PollFlags::POLLIN)], limit))?;
+    Ok(reaped(pidfd)?.map(|kept| match kept {
+        Kept::Status(ended) => ended,
+        Kept::NotYet | Kept::Never => Ended::Unknown,
+    }))
 }
 
-/// The same for a process that cannot be waited for.
-fn ended_elsewhere(pidfd: BorrowedFd<'_>, block: bool) -> Result<Option<Ended>, Errno> {
-    let limit = if block { PollTimeout::NONE } else { PollTimeout::ZERO };
-    let ready = retry(|| poll(&mut [PollFd::new(pidfd, PollFlags::POLLIN)], limit))?;
-    Ok((ready > 0).then(|| kept_status(pidfd)))
+/// Where the status of a process is that has ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kept {
+    /// Here.
+    Status(Ended),
+    /// The kernel will have it when the parent has reaped the process.
+    NotYet,
+    /// The kernel does not keep it (before Linux 6.15).
+    Never,
+}
+
+/// Reaps a child that has ended. For a process that something else has reaped or will reap: what the kernel keeps. `None` if
+/// it still runs.
+pub(crate) fn reaped(pidfd: BorrowedFd<'_>) -> Result<Option<Kept>, Errno> {
+    match wait(pidfd, false) {
+        Ok(Some((libc::CLD_EXITED, status))) => Ok(Some(Kept::Status(Ended::Exited(status)))),
+        Ok(Some((_, signal))) => Ok(Some(Kept::Status(Ended::Killed(signal)))),
+        Ok(None) => Ok(None),
+        Err(Errno::ECHILD) => {
+            let ready = retry(|| poll(&mut [PollFd::new(pidfd, PollFlags::POLLIN)], PollTimeout::ZERO))?;
+            Ok((ready > 0).then(|| kept_status(pidfd)))
+        }
+        Err(errno) => Err(errno),
+    }
 }
 
 /// `struct pidfd_info` (linux/pidfd.h) in its first size, which has the exit status.
@@ -138,7 +156,7 @@ struct PidfdInfo {
 const _: () = assert!(size_of::<PidfdInfo>() == 64);
 
 /// What the kernel keeps of a process that has been reaped, as long as there is a pidfd of it (Linux 6.15).
-fn kept_status(pidfd: BorrowedFd<'_>) -> Ended {
+fn kept_status(pidfd: BorrowedFd<'_>) -> Kept {
     /// `_IOWR(0xff, 11, struct pidfd_info)`.
     const PIDFD_GET_INFO: libc::Ioctl = 0xc040_ff0b;
     const PIDFD_INFO_EXIT: u64 = 1 << 3;
@@ -146,9 +164,10 @@ fn kept_status(pidfd: BorrowedFd<'_>) -> Ended {
     // SAFETY: the request reads and writes a structure of this size.
     let asked = unsafe { libc::ioctl(pidfd.as_raw_fd(), PIDFD_GET_INFO, &raw mut info) };
     match info.exit_code & 0x7f {
-        _ if asked != 0 || info.mask & PIDFD_INFO_EXIT == 0 => Ended::Unknown,
-        0 => Ended::Exited(info.exit_code >> 8 & 0xff),
-        signal => Ended::Killed(signal),
+        _ if asked != 0 => Kept::Never,
+        _ if info.mask & PIDFD_INFO_EXIT == 0 => Kept::NotYet,
+        0 => Kept::Status(Ended::Exited(info.exit_code >> 8 & 0xff)),
+        signal => Kept::Status(Ended::Killed(signal)),
     }
 }
 
@@ -160,13 +179,17 @@ pub(crate) fn reap(pidfd: &OwnedFd) {
 
 /// The pidfd of a child of this process, that has not been reaped; `None` if that is no pid of one.
 pub(crate) fn own_child(pid: i32) -> Option<OwnedFd> {
-    let pidfd = pidfd_open(pid).ok()?;
+    pidfd_open(pid).ok().filter(|pidfd| is_own_child(pidfd.as_fd()))
+}
+
+/// Whether it is a child of this process, that has not been reaped.
+pub(crate) fn is_own_child(pidfd: BorrowedFd<'_>) -> bool {
     let flags = libc::WEXITED | libc::__WALL | libc::WNOHANG | libc::WNOWAIT;
     let mut info = MaybeUninit::<libc::siginfo_t>::zeroed();
     // SAFETY: `info` is writable; the call leaves an ended child to be waited for.
     let asked =
         unsafe { libc::waitid(libc::P_PIDFD, pidfd.as_raw_fd() as libc::id_t, info.as_mut_ptr(), flags) };
-    (asked == 0).then_some(pidfd)
+    asked == 0
 }
 
 /// Whether this thread has the descriptor table of its process, and not one of its own (unshare(2), CLONE_FILES).

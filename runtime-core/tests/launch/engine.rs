@@ -16,6 +16,8 @@ type Work = fn(&Path, &Runtime);
 
 /// All that an engine can do, by name.
 const WORKS: &[(&str, Work)] = &[
+    ("keeping", super::waits::keeping_engine),
+    ("leaving", super::waits::leaving_engine),
     ("frozen", super::frozen::engine),
     ("rootless", super::own::rootless_engine),
     ("mapped", super::reaper::mapped_engine),

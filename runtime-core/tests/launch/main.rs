@@ -17,6 +17,7 @@ mod seen;
 mod streams;
 #[path = "../support/mod.rs"]
 mod support;
+mod waits;
 
 use support::views;
 

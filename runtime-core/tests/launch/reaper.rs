@@ -17,13 +17,21 @@ const ROUNDS: usize = 25;
 
 /// Calls while another thread reaps every child as soon as it ends.
 fn beside_a_reaper<T>(call: impl FnOnce() -> T) -> T {
+    beside_a_reaper_that(|_, _| {}, call)
+}
+
+/// The same, with a reaper that reports each pid and its status.
+pub(crate) fn beside_a_reaper_that<T>(report: impl Fn(i32, i32) + Sync, call: impl FnOnce() -> T) -> T {
     let done = AtomicBool::new(false);
     std::thread::scope(|scope| {
         scope.spawn(|| {
             while !done.load(Ordering::Relaxed) {
-                // SAFETY: no status is asked for.
-                let reaped = unsafe { libc::waitpid(-1, std::ptr::null_mut(), libc::__WALL | libc::WNOHANG) };
-                if reaped <= 0 {
+                let mut status = 0;
+                // SAFETY: the call writes one number.
+                let reaped = unsafe { libc::waitpid(-1, &raw mut status, libc::__WALL | libc::WNOHANG) };
+                if reaped > 0 {
+                    report(reaped, status);
+                } else {
                     std::thread::sleep(Duration::from_micros(20));
                 }
             }
@@ -35,7 +43,7 @@ fn beside_a_reaper<T>(call: impl FnOnce() -> T) -> T {
 }
 
 /// Whether the kernel keeps the status of a process that was reaped (Linux 6.15).
-fn keeps_status() -> bool {
+pub(crate) fn keeps_status() -> bool {
     let release = nix::sys::utsname::uname().expect("uname").release().to_string_lossy().into_owned();
     let mut numbers = release.split(['.', '-']).map_while(|part| part.parse::<u32>().ok());
     (numbers.next(), numbers.next()) >= (Some(6), Some(15))

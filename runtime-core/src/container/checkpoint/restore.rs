@@ -50,7 +50,8 @@ impl CreatePlan {
         let (entry, kept) =
             restore.run().map_err(|error| error.context(format_args!("restore container {id}")))?;
         let container = Container::new(shared, id, entry, None);
-        Ok((container, Process::new(kept, Vec::new())))
+        let init = Identity::of(kept.pid)?;
+        Ok((container, Process::new(kept, Vec::new(), init, shared.exits.clone())))
     }
 }
 
@@ -269,8 +270,8 @@ impl Restore<'_> {
             "setup-namespaces" => {
                 record.init = Some(Identity::of(notification.pid)?);
                 let state = State::new(record, Status::Creating);
-                launch::run_hooks(&self.plan.spec.hooks.prestart, &state)?;
-                launch::run_hooks(&self.plan.spec.hooks.create_runtime, &state)
+                launch::run_hooks(&self.plan.spec.hooks.prestart, &state, self.shared.exits.as_ref())?;
+                launch::run_hooks(&self.plan.spec.hooks.create_runtime, &state, self.shared.exits.as_ref())
             }
             "orphan-pts-master" => {
                 told.console = descriptors.into_iter().next();

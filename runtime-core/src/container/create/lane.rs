@@ -7,6 +7,7 @@ use super::CreatePlan;
 use crate::cgroup::systemd::Unit;
 use crate::cgroup::{Cgroup, Directory, Mode};
 use crate::error::Result;
+use crate::exits::ExitSource;
 use crate::launch::{self, Moved, ParentLane};
 use crate::resctrl::Place;
 use crate::spec::Kind;
@@ -28,6 +29,7 @@ pub(super) struct Lane<'a> {
     pub(super) record: &'a mut Record,
     /// The pid in the state that is written and not yet published.
     pub(super) prepared: Option<i32>,
+    pub(super) exits: Option<&'a ExitSource>,
 }
 
 impl ParentLane for Lane<'_> {
@@ -116,8 +118,8 @@ impl Lane<'_> {
         self.record.init = Some(Identity::of(pid)?);
         let hooks = &self.plan.spec.hooks;
         let state = State::new(self.record, Status::Creating);
-        launch::run_hooks(&hooks.prestart, &state)?;
-        launch::run_hooks(&hooks.create_runtime, &state)?;
+        launch::run_hooks(&hooks.prestart, &state, self.exits)?;
+        launch::run_hooks(&hooks.create_runtime, &state, self.exits)?;
         match hooks.create_container.as_slice() {
             [] => Ok(Vec::new()),
             _ => launch::hook_files(&state),

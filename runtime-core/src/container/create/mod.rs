@@ -20,6 +20,7 @@ use crate::cgroup::devices::DeviceRules;
 use crate::cgroup::systemd::UnitPlan;
 use crate::cgroup::{Cgroup, CgroupPlan, Directory, Hierarchies, Location};
 use crate::error::{Error, ErrorKind, Result};
+use crate::exits::ExitSource;
 use crate::id::ContainerId;
 use crate::launch::{self, Guard, HeadStart, Inputs, Moved, Receiver, StepText};
 use crate::plan::{CreateOptions, LaunchPlan};
@@ -27,7 +28,7 @@ use crate::process::Process;
 use crate::resctrl::{self, Place};
 use crate::runtime::Shared;
 use crate::spec::{Kind, ValidSpec};
-use crate::state::{Entry, Lock, Record, SCHEMA, State, Status};
+use crate::state::{Entry, Identity, Lock, Record, SCHEMA, State, Status};
 use crate::stdio::{Descriptors, Given, Stdio};
 use crate::sys::process;
 
@@ -214,7 +215,7 @@ impl CreatePlan {
         let made = self.make_or_undo(shared, head_start, &given);
         let (entry, init) = made.map_err(in_start).map_err(|error| match error.kind() {
             // A container that a hook refused was one: its end is told to those who wait for that.
-            ErrorKind::Hook => self.run_poststop(error),
+            ErrorKind::Hook => self.run_poststop(shared, error),
             _ => error,
         })?;
         Ok((entry, init.with_pipes(pipes)))
@@ -228,6 +229,7 @@ impl CreatePlan {
         given: &Given,
     ) -> Result<(Entry, Process)> {
         process::can_be_ended()?;
+        let _under_way = shared.exits.as_ref().map(ExitSource::begin);
         let (entry, lock) = shared.store.create(&self.id)?;
         let entry = Guard::new(entry, |entry: Entry| {
             // The error that led here is the one to tell; `delete --force` finds what is left.
@@ -304,6 +306,7 @@ impl CreatePlan {
             entry: &entry,
             record: &mut record,
             prepared: None,
+            exits: shared.exits.as_ref(),
         };
         launch::run(launch, &mut child, &mut lane).map_err(|error| {
             let error = lane.cgroup.explain_clone(error);
@@ -320,9 +323,12 @@ impl CreatePlan {
             child.expect_executed(receiver.as_ref()).map_err(|error| cgroup.explain_memory(None, error))?;
             shared.mark("the program is executed");
             let state = State::new(&record, Status::Running);
-            launch::run_hooks(&self.spec.hooks.poststart, &state)?;
+            launch::run_hooks(&self.spec.hooks.poststart, &state, shared.exits.as_ref())?;
         }
-        let init = Process::new(child.keep()?, self.warnings_after(&cgroup));
+        let init = child.keep()?;
+        let identity = record.init.filter(|identity| identity.pid == init.pid);
+        let identity = identity.map_or_else(|| Identity::of(init.pid), Ok)?;
+        let init = Process::new(init, self.warnings_after(&cgroup), identity, shared.exits.clone());
         devices.keep();
         resctrl.keep();
         cgroup.keep();
@@ -429,9 +435,9 @@ impl CreatePlan {
         }
     }
 
-    fn run_poststop(&self, error: Error) -> Error {
+    fn run_poststop(&self, shared: &Shared, error: Error) -> Error {
         let state = State::new(&self.record(), Status::Stopped);
-        match launch::run_poststop(&self.spec.hooks.poststop, &state) {
+        match launch::run_poststop(&self.spec.hooks.poststop, &state, shared.exits.as_ref()) {
             Ok(()) => error,
             Err(second) => error.hint(format!("a poststop hook failed too: {second}")),
         }

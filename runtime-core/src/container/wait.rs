@@ -1,0 +1,78 @@
+//! wait: the end of a container, for any process.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::Container;
+use crate::children::{self, Tracked};
+use crate::confinement::Explained;
+use crate::error::{Error, Result};
+use crate::exits::Exit;
+use crate::process::Process;
+use crate::state::Status;
+
+impl Container {
+    /// Waits for the end of the container's init, whoever has created the container: this process, an engine before its
+    /// restart, or another program. It may be called again, and by several threads at once.
+    ///
+    /// The status of an init that is not a child of this process is known when its parent has reaped it, which is waited
+    /// for as long as a second, on Linux 6.15 and newer. It is [`Exit::Unknown`] otherwise, and also where the init had been
+    /// reaped before the first call.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::WrongState`](crate::ErrorKind::WrongState) while the container is being created, and those of poll(2).
+    pub fn wait(&self) -> Result<Exit> {
+        self.until(None).map(|exit| exit.unwrap_or(Exit::Unknown)).explained()
+    }
+
+    /// As [`wait`](Self::wait), at most for `limit`; `None` if the init still runs.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`wait`](Self::wait).
+    pub fn wait_timeout(&self, limit: Duration) -> Result<Option<Exit>> {
+        self.until(Instant::now().checked_add(limit)).explained()
+    }
+
+    /// As [`wait`](Self::wait), without waiting; `None` if the init still runs.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`wait`](Self::wait).
+    pub fn try_wait(&self) -> Result<Option<Exit>> {
+        self.wait_timeout(Duration::ZERO)
+    }
+
+    /// The container's init, as a handle of its own with a pidfd, whoever has created the container; `None` when it has ended
+    /// and been reaped. Terminal and pipes have only the handle that [`Runtime::create`](crate::Runtime::create) gave.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::WrongState`](crate::ErrorKind::WrongState) while the container is being created.
+    pub fn init_process(&self) -> Result<Option<Process>> {
+        Ok(self.find_init().explained()?.map(Process::found))
+    }
+
+    fn until(&self, deadline: Option<Instant>) -> Result<Option<Exit>> {
+        let Some(init) = self.find_init()? else { return Ok(Some(Exit::Unknown)) };
+        init.wait(deadline)
+            .map_err(|errno| Error::system(format!("wait for the end of container {}", self.id), errno))
+    }
+
+    fn find_init(&self) -> Result<Option<Arc<Tracked>>> {
+        if let Some(known) = self.init.as_ref().map(Process::tracked).or(self.found.get()) {
+            return Ok(Some(known.clone()));
+        }
+        let record = self.record()?;
+        let Some(identity) = record.init else {
+            return match self.status()? {
+                // A killed runtime has left it so.
+                Status::Stopped => Ok(None),
+                status => Err(self.wrong_state(format!("cannot wait for a container in the {status} state"))),
+            };
+        };
+        let found = children::find(identity, self.shared.exits.as_ref())?;
+        Ok(found.map(|found| self.found.get_or_init(|| found).clone()))
+    }
+}
