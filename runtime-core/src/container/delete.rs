@@ -125,9 +125,10 @@ impl Container {
             cgroup.remove()?;
         }
         // What was killed here leaves its cgroup before it can be reaped.
-        record.init.map(|init| {
-            children::await_all_of(init, if cgroup.is_none() { Duration::ZERO } else { REAP_LIMIT })
-        });
+        if let Some(init) = record.init {
+            let limit = if cgroup.is_none() { Duration::ZERO } else { REAP_LIMIT };
+            children::await_all_of(init, limit);
+        }
         unit::remove_slices(record);
         self.leave_resctrl(record)?;
         let hooks =

@@ -262,7 +262,8 @@ fn forget_statuses() {
     let profile = json!({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [
         {"names": ["ioctl"], "action": "SCMP_ACT_ERRNO", "errnoRet": libc::ENOTTY,
          "args": [{"index": 1, "value": 0xc040_ff0b_u32, "op": "SCMP_CMP_EQ"}]}]});
-    let profile = serde_json::from_value(profile).expect("a profile");
+    let profile =
+        runtime_core::spec::parse_profile(profile.to_string().as_bytes(), "profile").expect("a profile");
     let filter = runtime_core::seccomp::Filter::from_profile(&profile).expect("a filter");
     filter.install().expect("installed");
 }
