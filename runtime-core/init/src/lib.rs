@@ -11,11 +11,12 @@
 #![cfg_attr(program, no_main)]
 #![cfg_attr(program, allow(dead_code, reason = "the program does not use all of the library half"))]
 
+pub mod abi;
 pub mod hold;
 pub mod ops;
 pub mod parse;
 pub mod report;
-pub mod syscall;
+pub mod sys;
 
 #[cfg(any(program, test, clippy))]
 mod program;

@@ -15,9 +15,9 @@ use super::failure::{NO_REAPER, NO_ROOM};
 use super::kid::{Give, Orders, kid};
 use crate::error::{Error, Result};
 use crate::sys::process;
+use runtime_init::abi::CloneArgs;
 use runtime_init::ops::Slot;
 use runtime_init::report::Detail;
-use runtime_init::syscall::CloneArgs;
 
 /// The stack between clone3 and execveat. The code there needs less than two kilobytes.
 const STACK_BYTES: usize = 16 * 1024;

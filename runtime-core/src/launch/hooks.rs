@@ -21,8 +21,7 @@ use crate::spec::{Hook, hook};
 use crate::state::State;
 use crate::sys::memfd::{self, Purpose};
 use crate::sys::{process, socket};
-use runtime_init::call;
-use runtime_init::syscall::{common, nr};
+use runtime_init::sys::{self, Fd};
 
 /// The state as a memory file: every hook reads it as its standard input, and none can block us by
 /// not reading.
@@ -154,7 +153,7 @@ impl Place {
 /// The highest descriptor of this process where close_range(2) is denied, else 0.
 fn highest_descriptor() -> Result<RawFd> {
     const NONE: u32 = i32::MAX as u32;
-    if call!(common::CLOSE_RANGE, NONE, NONE, libc::CLOSE_RANGE_CLOEXEC).is_ok() {
+    if sys::close_range(NONE, NONE, libc::CLOSE_RANGE_CLOEXEC).is_ok() {
         return Ok(0);
     }
     let open = process::open_descriptors().map_err(|error| Error::io("list \"/proc/self/fd\"", &error))?;
@@ -163,22 +162,19 @@ fn highest_descriptor() -> Result<RawFd> {
 
 /// Marks descriptors 3 and up. They are not closed: std tells over one of them why execve failed.
 fn close_at_exec(highest: RawFd) -> std::io::Result<()> {
-    match call!(common::CLOSE_RANGE, 3, u32::MAX, libc::CLOSE_RANGE_CLOEXEC) {
+    match sys::close_range(3, u32::MAX, libc::CLOSE_RANGE_CLOEXEC) {
         Err(libc::ENOSYS | libc::EPERM) => {}
-        other => return other.map(drop).map_err(std::io::Error::from_raw_os_error),
+        other => return other.map_err(std::io::Error::from_raw_os_error),
     }
     for number in 3..=highest {
         // Some of them are not open.
-        call!(nr::FCNTL, number, libc::F_SETFD, libc::FD_CLOEXEC).ok();
+        sys::set_descriptor_flags(Fd::numbered(number), libc::FD_CLOEXEC as u32).ok();
     }
     Ok(())
 }
 
 fn unblock_signals() -> std::io::Result<()> {
-    let none = 0u64;
-    call!(nr::RT_SIGPROCMASK, libc::SIG_SETMASK, &raw const none, 0, size_of::<u64>())
-        .map(drop)
-        .map_err(std::io::Error::from_raw_os_error)
+    sys::signal::unblock_all().map_err(std::io::Error::from_raw_os_error)
 }
 
 fn run(

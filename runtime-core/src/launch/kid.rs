@@ -3,24 +3,13 @@
 //!
 //! It is in the caller's cgroup and namespaces, and the caller's thread waits for its execveat (CLONE_VFORK).
 
-use runtime_init::call;
+use runtime_init::abi::{CLOSE_RANGE_UNSHARE, FD_CLOEXEC, O_DIRECTORY, PROC_SUPER_MAGIC, errno};
 use runtime_init::ops::Slot;
 use runtime_init::parse::dirents::Names;
 use runtime_init::parse::number::decimal;
 use runtime_init::report::Detail;
-use runtime_init::syscall::{common, nr};
-
-const F_DUPFD_CLOEXEC: usize = 1030;
-const F_GETFD: usize = 1;
-const FD_CLOEXEC: usize = 1;
-const O_CLOEXEC: usize = 0o2000000;
-const O_DIRECTORY_CLOEXEC: usize = libc::O_DIRECTORY as usize | O_CLOEXEC;
-const CLOSE_RANGE_UNSHARE: usize = 2;
-const AT_FDCWD: i32 = -100;
-const PROC_SUPER_MAGIC: usize = 0x9fa0;
-const EPERM: i32 = 1;
-const ENOSYS: i32 = 38;
-const AT_EMPTY_PATH: usize = 0x1000;
+use runtime_init::sys::file::{filesystem, getdents, openat};
+use runtime_init::sys::{self, Fd, Owned, process, signal};
 
 /// One descriptor of the caller and the number that it gets in stage 0.
 #[derive(Debug, Clone, Copy)]
@@ -68,7 +57,7 @@ pub(super) unsafe extern "C" fn kid(orders: *const Orders) -> ! {
         unsafe { *orders.failure = (errno, detail as u32) };
     }
     loop {
-        call!(nr::EXIT_GROUP, 1).ok();
+        signal::exit_group(1);
     }
 }
 
@@ -80,7 +69,7 @@ fn at(detail: Detail) -> impl Fn(i32) -> (i32, Detail) {
 
 fn follow(orders: &Orders) -> Step {
     // The slots after these two are filled later, and only as far as they are needed: a caller may have few numbers left.
-    let above = orders.base + Slot::LANES.0 as i32;
+    let above = orders.base + i32::from(Slot::LANES.0);
     // SAFETY: by the contract of `kid` they are valid, and nobody else touches them now.
     let gives = unsafe { core::slice::from_raw_parts_mut(orders.gives, orders.count) };
     // Away from the numbers that are wanted first: a source may have the number of another's target.
@@ -91,47 +80,50 @@ fn follow(orders: &Orders) -> Step {
     }
     // Preserved descriptors keep their numbers. Between them may be closed ones, and the caller's own.
     for number in 3..orders.kept {
-        if call!(nr::FCNTL, number, F_GETFD).is_ok_and(|flags| flags & FD_CLOEXEC != 0) {
-            call!(nr::CLOSE, number).map_err(at(Detail::Dup))?;
+        if sys::descriptor_flags(Fd::numbered(number)).is_ok_and(|flags| flags & FD_CLOEXEC != 0) {
+            close_between(number, number).map_err(at(Detail::Dup))?;
         }
     }
     if orders.kept < orders.base {
         close_between(orders.kept, orders.base - 1).map_err(at(Detail::CloseRange))?;
     }
     for give in &*gives {
-        call!(nr::DUP3, give.held, give.to, 0).map_err(at(Detail::Dup))?;
+        sys::dup_onto(Fd::numbered(give.held), give.to, 0).map_err(at(Detail::Dup))?;
     }
     close_from(above).map_err(at(Detail::CloseRange))?;
-    let image = orders.base + Slot::IMAGE.0 as i32;
-    call!(nr::EXECVEAT, image, c"".as_ptr(), orders.argv.as_ptr(), orders.envp.as_ptr(), AT_EMPTY_PATH)
+    let image = Fd::numbered(orders.base + i32::from(Slot::IMAGE.0));
+    // SAFETY: the caller's side has made both arrays, of texts with a NUL and a null, and keeps them until the program is
+    // executed.
+    unsafe { process::execveat(image, orders.argv.as_ptr(), orders.envp.as_ptr()) }
         .map_err(at(Detail::Execve))
-        .map(drop)
 }
 
 /// From a copy of the caller's table: what is given, above all numbers that are wanted; the rest is closed.
 fn hold(orders: &Orders, above: i32, gives: &mut [Give]) -> Step {
     for give in gives {
-        give.held = call!(nr::FCNTL, give.from, F_DUPFD_CLOEXEC, above).map_err(at(Detail::Dup))? as i32;
+        give.held = moved(Fd::numbered(give.from), above)?;
     }
     close_between(orders.base, above - 1).map_err(at(Detail::CloseRange))
+}
+
+/// A duplicate from number `above` on, which lasts until all of them are closed together.
+fn moved(fd: Fd<'_>, above: i32) -> Step<i32> {
+    sys::dup_above(fd, above).map(Owned::into_number).map_err(at(Detail::Dup))
 }
 
 /// From the caller's own table: a new one with the numbers below `base` alone, into which the others are fetched. So it
 /// does not matter how many descriptors the caller has.
 fn take(orders: &Orders, above: i32, gives: &mut [Give]) -> Step {
-    call!(common::CLOSE_RANGE, orders.base, u32::MAX, CLOSE_RANGE_UNSHARE).map_err(at(Detail::CloseRange))?;
-    let caller = call!(nr::GETPPID).map_err(at(Detail::Getfd))?;
-    let caller = call!(common::PIDFD_OPEN, caller, 0).map_err(at(Detail::Getfd))? as i32;
-    let high = call!(nr::FCNTL, caller, F_DUPFD_CLOEXEC, above).map_err(at(Detail::Dup))? as i32;
-    call!(nr::CLOSE, caller).ok();
+    sys::close_range(orders.base as u32, u32::MAX, CLOSE_RANGE_UNSHARE).map_err(at(Detail::CloseRange))?;
+    let caller = sys::pidfd_open(process::parent()).map_err(at(Detail::Getfd))?;
+    let high = sys::dup_above(caller.fd(), above).map_err(at(Detail::Dup))?;
+    drop(caller);
     for give in gives {
         give.held = if give.from < orders.base {
-            call!(nr::FCNTL, give.from, F_DUPFD_CLOEXEC, above).map_err(at(Detail::Dup))? as i32
+            moved(Fd::numbered(give.from), above)?
         } else {
-            let fetched = call!(common::PIDFD_GETFD, high, give.from, 0).map_err(at(Detail::Getfd))? as i32;
-            let moved = call!(nr::FCNTL, fetched, F_DUPFD_CLOEXEC, above).map_err(at(Detail::Dup))? as i32;
-            call!(nr::CLOSE, fetched).ok();
-            moved
+            let fetched = sys::pidfd_getfd(high.fd(), give.from).map_err(at(Detail::Getfd))?;
+            moved(fetched.fd(), above)?
         };
     }
     Ok(())
@@ -139,41 +131,41 @@ fn take(orders: &Orders, above: i32, gives: &mut [Give]) -> Step {
 
 /// Closes the few descriptors between two numbers.
 fn close_between(first: i32, last: i32) -> Result<(), i32> {
-    match call!(common::CLOSE_RANGE, first, last, 0) {
-        Err(ENOSYS | EPERM) => {}
-        other => return other.map(drop),
+    match sys::close_range(first as u32, last as u32, 0) {
+        Err(errno::ENOSYS | errno::EPERM) => {}
+        other => return other,
     }
-    for number in first..=last {
-        // Most of them are not open.
-        call!(nr::CLOSE, number).ok();
-    }
+    (first..=last).for_each(close);
     Ok(())
+}
+
+/// Closes a descriptor of the table that this process has inherited; it need not be open.
+fn close(number: i32) {
+    // SAFETY: the table is this process's own by now, and nothing of it is used under this number.
+    drop(unsafe { Owned::from_number(number) });
 }
 
 /// Closes all descriptors from a number on. Where a filter denies close_range(2), procfs says which
 /// there are: a limit would not, as it may have been higher when they were opened.
 fn close_from(first: i32) -> Result<(), i32> {
-    match call!(common::CLOSE_RANGE, first, u32::MAX, 0) {
-        Err(ENOSYS | EPERM) => {}
-        other => return other.map(drop),
+    match sys::close_range(first as u32, u32::MAX, 0) {
+        Err(errno::ENOSYS | errno::EPERM) => {}
+        other => return other,
     }
-    let list = call!(nr::OPENAT, AT_FDCWD, c"/proc/self/fd".as_ptr(), O_DIRECTORY_CLOEXEC)? as i32;
-    let mut magic = [0usize; 16];
-    call!(nr::FSTATFS, list, magic.as_mut_ptr())?;
-    if magic[0] != PROC_SUPER_MAGIC {
-        return Err(ENOSYS);
+    let list = openat(Fd::WORKING_DIRECTORY, c"/proc/self/fd", O_DIRECTORY)?;
+    if filesystem(list.fd())? != PROC_SUPER_MAGIC {
+        return Err(errno::ENOSYS);
     }
-    let mut buffer = [0u8; 1024];
+    let mut buffer = [0u64; 128];
     loop {
-        let len = call!(nr::GETDENTS64, list, buffer.as_mut_ptr(), buffer.len())?;
-        if len == 0 {
-            break;
+        let filled = getdents(list.fd(), &mut buffer)?;
+        if filled.is_empty() {
+            return Ok(());
         }
-        let names = Names::new(buffer.get(..len).unwrap_or(&[]));
-        let numbers = names.filter_map(|name| decimal(name.to_bytes())).map(|number| number as i32);
-        for number in numbers.filter(|number| *number >= first && *number != list) {
-            call!(nr::CLOSE, number).ok();
-        }
+        let numbers = Names::new(filled).filter_map(|name| decimal(name.to_bytes()));
+        numbers
+            .map(|number| number as i32)
+            .filter(|number| *number >= first && *number != list.number())
+            .for_each(close);
     }
-    call!(nr::CLOSE, list).map(drop)
 }

@@ -11,8 +11,8 @@
 use super::emit::{JUMP_EQ, LOAD, RETURN};
 use super::{Architecture, Filter, Instruction, OFFSET_ARCH, OFFSET_ARGUMENTS, OFFSET_NUMBER, action};
 use crate::error::{Error, ErrorKind, Result};
+use runtime_init::abi::nr::SCHED_YIELD;
 use runtime_init::ops::HANDOVER;
-use runtime_init::syscall::nr::SCHED_YIELD;
 
 /// The kernel's limit (`BPF_MAXINSNS`).
 const MAX_INSTRUCTIONS: usize = 4096;

@@ -1,30 +1,9 @@
 //! Capability sets, as capabilities(7) has them.
 
-use crate::program::{At, Failure, Step, call, errno};
+use crate::abi::{CapabilityHalf, errno};
+use crate::program::{At, Failure, Step};
 use crate::report::Detail;
-use crate::syscall::nr;
-
-const VERSION_3: u32 = 0x2008_0522;
-const PR_CAPBSET_DROP: usize = 24;
-const PR_CAP_AMBIENT: usize = 47;
-const PR_CAP_AMBIENT_RAISE: usize = 2;
-const PR_CAP_AMBIENT_CLEAR_ALL: usize = 4;
-
-/// `struct __user_cap_header_struct`.
-#[repr(C)]
-struct Header {
-    version: u32,
-    pid: i32,
-}
-
-/// `struct __user_cap_data_struct`.
-#[repr(C)]
-#[derive(Clone, Copy, PartialEq, Eq)]
-struct Data {
-    effective: u32,
-    permitted: u32,
-    inheritable: u32,
-}
+use crate::sys::process::{self, capget, capset, clear_ambient, raise_ambient};
 
 /// The set bits of a mask.
 fn bits(mask: u64) -> impl Iterator<Item = u32> {
@@ -37,37 +16,31 @@ const LAST_COMMON: u32 = 40;
 /// `DropBounding`. The mask goes beyond what the kernel has: its end is where it knows no more.
 pub(crate) fn drop_bounding(mask: u64) -> Step {
     for capability in bits(mask) {
-        match call!(nr::PRCTL, PR_CAPBSET_DROP, capability, 0, 0, 0) {
+        match process::drop_bounding(capability) {
             Err(errno::EINVAL) if capability > LAST_COMMON => break,
             other => other.at(Detail::Prctl)?,
-        };
+        }
     }
     Ok(())
 }
 
 /// `SetCapabilities`, read back.
 pub(crate) fn set(effective: u64, permitted: u64, inheritable: u64) -> Step {
-    let half = |shift: u32| Data {
+    let half = |shift: u32| CapabilityHalf {
         effective: (effective >> shift) as u32,
         permitted: (permitted >> shift) as u32,
         inheritable: (inheritable >> shift) as u32,
     };
     let wanted = [half(0), half(32)];
-    let header = Header { version: VERSION_3, pid: 0 };
-    call!(nr::CAPSET, &raw const header, wanted.as_ptr()).at(Detail::Capset)?;
-    let mut got = [Data { effective: 0, permitted: 0, inheritable: 0 }; 2];
-    call!(nr::CAPGET, &raw const header, got.as_mut_ptr()).at(Detail::Capget)?;
-    match got == wanted {
+    capset(&wanted).at(Detail::Capset)?;
+    match capget().at(Detail::Capget)? == wanted {
         true => Ok(()),
-        false => Err(Failure { errno: errno::EPERM, detail: Detail::ReadBack as u32 }),
+        false => Err(Failure::new(errno::EPERM, Detail::ReadBack)),
     }
 }
 
 /// `SetAmbient`.
 pub(crate) fn set_ambient(mask: u64) -> Step {
-    call!(nr::PRCTL, PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0).at(Detail::Prctl)?;
-    for capability in bits(mask) {
-        call!(nr::PRCTL, PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, capability, 0, 0).at(Detail::Prctl)?;
-    }
-    Ok(())
+    clear_ambient().at(Detail::Prctl)?;
+    bits(mask).try_for_each(|capability| raise_ambient(capability).at(Detail::Prctl))
 }

@@ -2,16 +2,21 @@
 
 use core::ffi::CStr;
 
+use crate::abi::{
+    AT_SYMLINK_NOFOLLOW, O_CREAT, O_DIRECTORY, O_EXCL, O_NOFOLLOW, O_NONBLOCK, O_WRONLY, RESOLVE_BENEATH,
+    RESOLVE_IN_ROOT, RESOLVE_NO_MAGICLINKS, RESOLVE_NO_SYMLINKS, S_IFDIR, S_IFLNK, S_IFREG, Stat, errno,
+    makedev,
+};
 use crate::ops::{Slot, Str};
 use crate::parse::dirents::Names;
 use crate::parse::path::relative;
-use crate::program::file::{
-    self, O_CREAT, O_DIRECTORY, O_EXCL, O_NOFOLLOW, O_NONBLOCK, O_WRONLY, RESOLVE_BENEATH,
-    RESOLVE_NO_MAGICLINKS, RESOLVE_NO_SYMLINKS,
-};
-use crate::program::{At, Failure, Init, Step, call, errno};
+use crate::program::file::open;
+use crate::program::{At, Failure, Init, Step};
 use crate::report::Detail;
-use crate::syscall::nr;
+use crate::sys::Fd;
+use crate::sys::file::{
+    fchmod, fchown, fchownat, getdents, mkdirat, mknodat, readlinkat, sendfile, stat, symlinkat,
+};
 
 /// Deeper trees than this are refused: each level holds two descriptors and a buffer.
 const DEPTH_LIMIT: u32 = 64;
@@ -20,101 +25,80 @@ const RESOLVE: u64 = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLIN
 /// `CopyUp`.
 pub(crate) fn copy_up(init: &Init, destination: Str) -> Step {
     let path = relative(init.plan.text(destination));
-    let source = match file::open(
-        init.fd(Slot::ROOT),
-        path,
-        O_DIRECTORY,
-        0,
-        file::RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS,
-    ) {
+    let resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS;
+    let source = match open(init.fd(Slot::ROOT), path, O_DIRECTORY, 0, resolve) {
         Err(errno::ENOENT | errno::ENOTDIR) => return Ok(()),
         other => other.at(Detail::Open)?,
     };
-    let target = file::open(init.fd(Slot::MOUNT), c".", O_DIRECTORY, 0, RESOLVE).at(Detail::Open)?;
-    let copied = attributes(source, target).and_then(|()| copy_directory(source, target, 0));
-    file::close(source);
-    file::close(target);
-    copied
+    let target = open(init.fd(Slot::MOUNT), c".", O_DIRECTORY, 0, RESOLVE).at(Detail::Open)?;
+    attributes(source.fd(), target.fd())?;
+    copy_directory(source.fd(), target.fd(), 0)
 }
 
 /// Owner and mode of an open file.
-fn attributes(source: i32, target: i32) -> Step {
-    let stat = file::stat(source, c"").at(Detail::Stat)?;
-    call!(nr::FCHOWN, target, stat.uid, stat.gid).at(Detail::Chown)?;
-    call!(nr::FCHMOD, target, stat.mode as u32 & 0o7777).at(Detail::Chmod).map(drop)
+fn attributes(source: Fd<'_>, target: Fd<'_>) -> Step {
+    let stat = stat(source, c"").at(Detail::Stat)?;
+    fchown(target, stat.uid, stat.gid).at(Detail::Chown)?;
+    fchmod(target, stat.permissions()).at(Detail::Chmod)
 }
 
-/// Calls `each` with the name of every entry.
-fn entries(directory: i32, mut each: impl FnMut(&CStr) -> Step) -> Step {
+fn copy_directory(source: Fd<'_>, target: Fd<'_>, depth: u32) -> Step {
+    if depth > DEPTH_LIMIT {
+        return Err(Failure::new(errno::ELOOP, Detail::TooLong));
+    }
     let mut buffer = [0u64; 256];
     loop {
-        let len = call!(nr::GETDENTS64, directory, buffer.as_mut_ptr(), size_of_val(&buffer))
-            .at(Detail::Getdents)?;
-        if len == 0 {
+        let filled = getdents(source, &mut buffer).at(Detail::Getdents)?;
+        if filled.is_empty() {
             return Ok(());
         }
-        // SAFETY: the kernel has filled `len` bytes of the buffer.
-        let filled = unsafe { core::slice::from_raw_parts(buffer.as_ptr().cast::<u8>(), len) };
-        for name in Names::new(filled) {
-            each(name)?;
-        }
+        Names::new(filled).try_for_each(|name| copy_entry(source, target, name, depth))?;
     }
 }
 
-fn copy_directory(source: i32, target: i32, depth: u32) -> Step {
-    if depth > DEPTH_LIMIT {
-        return Err(Failure { errno: errno::ELOOP, detail: Detail::TooLong as u32 });
-    }
-    entries(source, |name| copy_entry(source, target, name, depth))
-}
-
-fn copy_entry(source: i32, target: i32, name: &CStr, depth: u32) -> Step {
-    let stat = file::stat(source, name).at(Detail::Stat)?;
+fn copy_entry(source: Fd<'_>, target: Fd<'_>, name: &CStr, depth: u32) -> Step {
+    let stat = stat(source, name).at(Detail::Stat)?;
     match stat.kind() {
-        file::S_IFDIR => {
-            call!(nr::MKDIRAT, target, name.as_ptr(), 0o700).at(Detail::Mkdir)?;
-            let from = file::open(source, name, O_DIRECTORY, 0, RESOLVE).at(Detail::Open)?;
-            let to = file::open(target, name, O_DIRECTORY, 0, RESOLVE).at(Detail::Open)?;
-            let copied = copy_directory(from, to, depth + 1).and_then(|()| attributes(from, to));
-            file::close(from);
-            file::close(to);
-            copied
+        S_IFDIR => {
+            mkdirat(target, name, 0o700).at(Detail::Mkdir)?;
+            let from = open(source, name, O_DIRECTORY, 0, RESOLVE).at(Detail::Open)?;
+            let to = open(target, name, O_DIRECTORY, 0, RESOLVE).at(Detail::Open)?;
+            copy_directory(from.fd(), to.fd(), depth + 1)?;
+            attributes(from.fd(), to.fd())
         }
-        file::S_IFREG => copy_file(source, target, name),
-        file::S_IFLNK => {
-            let mut text = [0u8; 4096];
-            let len = call!(nr::READLINKAT, source, name.as_ptr(), text.as_mut_ptr(), text.len() - 1)
-                .at(Detail::Read)?;
-            text[len] = 0;
-            call!(nr::SYMLINKAT, text.as_ptr(), target, name.as_ptr()).at(Detail::Symlink)?;
+        S_IFREG => copy_file(source, target, name),
+        S_IFLNK => {
+            copy_link(source, target, name)?;
             own(target, name, &stat)
         }
         _ => {
-            let device = makedev(stat.device_major as u64, stat.device_minor as u64);
-            call!(nr::MKNODAT, target, name.as_ptr(), stat.mode as u32, device).at(Detail::Mknod)?;
+            let device = makedev(stat.device_major, stat.device_minor);
+            mknodat(target, name, u32::from(stat.mode), device).at(Detail::Mknod)?;
             own(target, name, &stat)
         }
     }
 }
 
+/// Out of line: the recursion is not to hold its buffer.
+#[inline(never)]
+fn copy_link(source: Fd<'_>, target: Fd<'_>, name: &CStr) -> Step {
+    let mut text = [0u8; 4096];
+    // The last byte stays NUL.
+    let (_, room) = text.split_last_mut().ok_or(Failure::new(errno::EINVAL, Detail::Read))?;
+    readlinkat(source, name, room).at(Detail::Read)?;
+    let text = CStr::from_bytes_until_nul(&text).unwrap_or(c"");
+    symlinkat(text, target, name).at(Detail::Symlink)
+}
+
 /// Owner of what is no open file.
-fn own(directory: i32, name: &CStr, stat: &file::Stat) -> Step {
-    const NOFOLLOW: usize = file::AT_SYMLINK_NOFOLLOW;
-    call!(nr::FCHOWNAT, directory, name.as_ptr(), stat.uid, stat.gid, NOFOLLOW).at(Detail::Chown).map(drop)
+fn own(directory: Fd<'_>, name: &CStr, stat: &Stat) -> Step {
+    fchownat(directory, name, stat.uid, stat.gid, AT_SYMLINK_NOFOLLOW).at(Detail::Chown)
 }
 
-/// makedev(3).
-fn makedev(major: u64, minor: u64) -> u64 {
-    (major & 0xfff) << 8 | (major & !0xfff) << 32 | (minor & 0xff) | (minor & !0xff) << 12
-}
-
-fn copy_file(source: i32, target: i32, name: &CStr) -> Step {
+fn copy_file(source: Fd<'_>, target: Fd<'_>, name: &CStr) -> Step {
     const CHUNK: usize = 1 << 20;
-    let from = file::open(source, name, O_NOFOLLOW | O_NONBLOCK, 0, RESOLVE).at(Detail::Open)?;
-    let to = file::open(target, name, O_CREAT | O_EXCL | O_WRONLY, 0o600, RESOLVE).at(Detail::Create)?;
-    while call!(nr::SENDFILE, to, from, 0, CHUNK).at(Detail::Write)? > 0 {}
-    let copied = attributes(from, to);
-    file::close(from);
-    file::close(to);
-    copied
+    let from = open(source, name, O_NOFOLLOW | O_NONBLOCK, 0, RESOLVE).at(Detail::Open)?;
+    let to = open(target, name, O_CREAT | O_EXCL | O_WRONLY, 0o600, RESOLVE).at(Detail::Create)?;
+    while sendfile(to.fd(), from.fd(), CHUNK).at(Detail::Write)? > 0 {}
+    attributes(from.fd(), to.fd())
 }

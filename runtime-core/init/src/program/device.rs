@@ -1,11 +1,18 @@
 //! Device nodes and links below the root.
 
+use core::ffi::CStr;
+
+use crate::abi::{
+    AT_SYMLINK_NOFOLLOW, MOUNT_ATTR_RDONLY, OPEN_TREE_CLONE, S_IFBLK, S_IFCHR, S_IFMT, Stat, errno, major,
+    minor,
+};
 use crate::ops::{Slot, Str};
 use crate::parse::path::{relative, split};
-use crate::program::file::{self, AT_FDCWD, O_CLOEXEC};
-use crate::program::{At, Failure, Init, Step, call, errno, mount};
+use crate::program::{At, Failure, Init, Step, file, mount};
 use crate::report::Detail;
-use crate::syscall::{common, nr};
+use crate::sys::file::{fchownat, mknodat, readlinkat, stat, symlinkat};
+use crate::sys::mount::open_tree;
+use crate::sys::{Fd, Owned};
 
 /// A node to make.
 pub(crate) struct Node {
@@ -18,30 +25,20 @@ pub(crate) struct Node {
 }
 
 impl Node {
-    /// Major number, as makedev(3) packs it.
-    fn major(&self) -> u32 {
-        ((self.device >> 8) & 0xfff) as u32 | ((self.device >> 32) & 0xffff_f000) as u32
-    }
-
-    /// Minor number.
-    fn minor(&self) -> u32 {
-        (self.device & 0xff) as u32 | ((self.device >> 12) & 0xffff_ff00) as u32
-    }
-
     /// Whether a file is this node.
-    fn is(&self, stat: &file::Stat) -> bool {
-        let same_number = (stat.device_major, stat.device_minor) == (self.major(), self.minor());
-        let number_counts = matches!(self.mode & file::S_IFMT, file::S_IFCHR | 0o060000);
-        stat.kind() == self.mode & file::S_IFMT && (same_number || !number_counts)
+    fn is(&self, stat: &Stat) -> bool {
+        let same_number = (stat.device_major, stat.device_minor) == (major(self.device), minor(self.device));
+        let number_counts = matches!(self.mode & S_IFMT, S_IFCHR | S_IFBLK);
+        stat.kind() == self.mode & S_IFMT && (same_number || !number_counts)
     }
 }
 
 /// `MakeDevice`.
 pub(crate) fn make(init: &mut Init, node: &Node) -> Step {
-    let path = relative(init.plan.text(node.path));
-    let (parent, name) = parent(init, path)?;
+    let host = init.plan.text(node.path);
+    let (parent, name) = parent(init, relative(host))?;
     match node.bind {
-        true => bind(init, node, parent, name),
+        true => bind(node, host, parent, name),
         false => make_node(node, parent, name),
     }
 }
@@ -50,73 +47,49 @@ pub(crate) fn make(init: &mut Init, node: &Node) -> Step {
 /// all are in /dev.
 pub(crate) struct Directory {
     path: &'static [u8],
-    fd: i32,
-}
-
-impl Drop for Directory {
-    fn drop(&mut self) {
-        file::close(self.fd);
-    }
+    fd: Owned,
 }
 
 /// The directory of a path, made when missing, and the last component.
-fn parent(init: &mut Init, path: &'static core::ffi::CStr) -> Step<(i32, &'static core::ffi::CStr)> {
+fn parent<'a>(init: &'a mut Init, path: &'static CStr) -> Step<(Fd<'a>, &'static CStr)> {
     let (head, name) = split(path);
-    if let Some(known) = init.directory.as_ref().filter(|known| known.path == head) {
-        return Ok((known.fd, name));
+    if init.directory.as_ref().is_none_or(|known| known.path != head) {
+        let (fd, _) = file::real_parent(init.fd(Slot::ROOT), path, 0o755)?;
+        init.directory = Some(Directory { path: head, fd });
     }
-    let (fd, name) = file::real_parent(init.fd(Slot::ROOT), path, 0o755)?;
-    init.directory = Some(Directory { path: head, fd });
-    Ok((fd, name))
+    Ok((init.directory.as_ref().map_or(Fd::NONE, |directory| directory.fd.fd()), name))
 }
 
 /// mknod(2), or the equal node that is there already.
-fn make_node(node: &Node, parent: i32, name: &core::ffi::CStr) -> Step {
-    match call!(nr::MKNODAT, parent, name.as_ptr(), node.mode, node.device) {
-        Ok(_) => {
-            // The node is new, in a directory that only the init has: its name is what it made.
-            if (node.uid, node.gid) != (0, 0) {
-                const NOFOLLOW: usize = file::AT_SYMLINK_NOFOLLOW;
-                call!(nr::FCHOWNAT, parent, name.as_ptr(), node.uid, node.gid, NOFOLLOW).at(Detail::Chown)?;
-            }
-            Ok(())
+fn make_node(node: &Node, parent: Fd<'_>, name: &CStr) -> Step {
+    match mknodat(parent, name, node.mode, node.device) {
+        // The node is new, in a directory that only the init has: its name is what it made.
+        Ok(()) if (node.uid, node.gid) != (0, 0) => {
+            fchownat(parent, name, node.uid, node.gid, AT_SYMLINK_NOFOLLOW).at(Detail::Chown)
         }
-        Err(errno::EEXIST) => {
-            let stat = file::stat(parent, name).at(Detail::Stat)?;
-            match node.is(&stat) {
-                true => Ok(()),
-                false => Err(Failure { errno: errno::EEXIST, detail: Detail::NotTheRequestedNode as u32 }),
-            }
-        }
-        Err(errno) => Err(errno).at(Detail::Mknod),
+        Ok(()) => Ok(()),
+        Err(errno::EEXIST) => match node.is(&stat(parent, name).at(Detail::Stat)?) {
+            true => Ok(()),
+            false => Err(Failure::new(errno::EEXIST, Detail::NotTheRequestedNode)),
+        },
+        Err(errno) => Err(Failure::new(errno, Detail::Mknod)),
     }
 }
 
 /// The host's node, verified to be the requested one, on an empty file.
-fn bind(init: &Init, node: &Node, parent: i32, name: &'static core::ffi::CStr) -> Step {
-    const OPEN_TREE_CLONE: usize = 1;
-    if file::stat(parent, name).is_ok_and(|stat| node.is(&stat)) {
+fn bind(node: &Node, host: &CStr, parent: Fd<'_>, name: &'static CStr) -> Step {
+    if stat(parent, name).is_ok_and(|stat| node.is(&stat)) {
         return Ok(());
     }
-    let host = init.plan.text(node.path);
-    let tree = call!(common::OPEN_TREE, AT_FDCWD, host.as_ptr(), OPEN_TREE_CLONE | O_CLOEXEC)
-        .at(Detail::OpenTree)? as i32;
-    let bound = bind_tree(node, tree, parent, name);
-    file::close(tree);
-    bound
-}
-
-fn bind_tree(node: &Node, tree: i32, parent: i32, name: &'static core::ffi::CStr) -> Step {
-    if !node.is(&file::stat(tree, c"").at(Detail::Stat)?) {
-        return Err(Failure { errno: errno::EINVAL, detail: Detail::NotTheRequestedNode as u32 });
+    let tree = open_tree(Fd::WORKING_DIRECTORY, host, OPEN_TREE_CLONE).at(Detail::OpenTree)?;
+    if !node.is(&stat(tree.fd(), c"").at(Detail::Stat)?) {
+        return Err(Failure::new(errno::EINVAL, Detail::NotTheRequestedNode));
     }
     // Devices on a read-only mount can be written. Their mode and owner cannot be changed: it is the node of the
     // host, and a user namespace may map that one's owner.
-    mount::attributes(tree, mount::MOUNT_ATTR_RDONLY, 0, 0, false)?;
+    mount::attributes(tree.fd(), MOUNT_ATTR_RDONLY, 0, 0, false)?;
     let target = file::regular(parent, name)?;
-    let moved = mount::move_to(tree, target);
-    file::close(target);
-    moved
+    mount::move_to(tree.fd(), target.fd())
 }
 
 /// `MakeSymlink`.
@@ -124,35 +97,31 @@ pub(crate) fn symlink(init: &mut Init, path: Str, target: Str, keep: bool) -> St
     let path = relative(init.plan.text(path));
     let target = init.plan.text(target);
     let (parent, name) = parent(init, path)?;
-    match call!(nr::SYMLINKAT, target.as_ptr(), parent, name.as_ptr()) {
+    match symlinkat(target, parent, name) {
         Err(errno::EEXIST) if keep || links_to(parent, name, target.to_bytes()) => Ok(()),
-        other => other.at(Detail::Symlink).map(drop),
+        other => other.at(Detail::Symlink),
     }
 }
 
 /// Makes a link below the root that is equal to `link`, a descriptor of one; an equal one is left.
-pub(crate) fn copy_symlink(root: i32, path: &'static core::ffi::CStr, link: i32) -> Step {
+pub(crate) fn copy_symlink(root: Fd<'_>, path: &'static CStr, link: Fd<'_>) -> Step {
     let mut text = [0u8; 512];
-    // The last byte stays NUL.
-    let len =
-        call!(nr::READLINKAT, link, c"".as_ptr(), text.as_mut_ptr(), text.len() - 1).at(Detail::Read)?;
-    if len == text.len() - 1 {
-        return Err(Failure { errno: errno::ENAMETOOLONG, detail: Detail::TooLong as u32 });
-    }
+    let len = readlinkat(link, c"", &mut text).at(Detail::Read)?;
+    // There is no room for a NUL, or not for all of it.
+    let too_long = Failure::new(errno::ENAMETOOLONG, Detail::TooLong);
+    let target = text.get(..=len).and_then(|text| CStr::from_bytes_with_nul(text).ok()).ok_or(too_long)?;
     let (head, name) = split(path);
     let parent = file::directory(root, head, 0o755)?;
-    let made = match call!(nr::SYMLINKAT, text.as_ptr(), parent, name.as_ptr()) {
-        Err(errno::EEXIST) if links_to(parent, name, &text[..len]) => Ok(()),
-        other => other.at(Detail::Symlink).map(drop),
-    };
-    file::close(parent);
-    made
+    match symlinkat(target, parent.fd(), name) {
+        Err(errno::EEXIST) if links_to(parent.fd(), name, target.to_bytes()) => Ok(()),
+        other => other.at(Detail::Symlink),
+    }
 }
 
 /// Whether `name` is a link to `target`.
-fn links_to(parent: i32, name: &core::ffi::CStr, target: &[u8]) -> bool {
+fn links_to(parent: Fd<'_>, name: &CStr, target: &[u8]) -> bool {
     let mut text = [0u8; 512];
-    match call!(nr::READLINKAT, parent, name.as_ptr(), text.as_mut_ptr(), text.len()) {
+    match readlinkat(parent, name, &mut text) {
         Ok(len) => text.get(..len) == Some(target),
         Err(_) => false,
     }

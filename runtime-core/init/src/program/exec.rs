@@ -2,62 +2,16 @@
 
 use core::ffi::{CStr, c_char};
 
+use crate::abi::{AT_EACCESS, CLOSE_RANGE_CLOEXEC, FD_CLOEXEC, O_PATH, S_IFDIR, S_IFREG, X_OK, errno};
 use crate::ops::{Slice, Str};
-use crate::program::file::{self, AT_FDCWD, O_CLOEXEC};
 use crate::program::hold;
 use crate::program::home::{HOME_BYTES, Home};
-use crate::program::{At, Failure, Init, Step, call, errno, refused};
+use crate::program::{At, Failure, Init, Step, refused};
 use crate::report::Detail;
-use crate::syscall::{common, nr};
-
-const SIGNALS: usize = 64;
-const SIGKILL: usize = 9;
-const SIGSTOP: usize = 19;
-const SIGNAL_SET_BYTES: usize = 8;
-
-/// All dispositions to default and an empty mask: a caller's ignored SIGPIPE is not the container's.
-pub(crate) fn reset_signals() -> Step {
-    // `struct sigaction` of the kernel, all zero: SIG_DFL, no flags, empty mask.
-    let default = [0u64; 4];
-    for signal in (1..=SIGNALS).filter(|signal| *signal != SIGKILL && *signal != SIGSTOP) {
-        call!(nr::RT_SIGACTION, signal, default.as_ptr(), 0, SIGNAL_SET_BYTES).at(Detail::Whole)?;
-    }
-    const SIG_SETMASK: usize = 2;
-    let empty = 0u64;
-    call!(nr::RT_SIGPROCMASK, SIG_SETMASK, &raw const empty, 0, SIGNAL_SET_BYTES).at(Detail::Whole).map(drop)
-}
-
-/// Lets the signals that ask a program to end do so while the container waits for its start: the first
-/// process of a pid namespace gets none that it has no handler for (pid_namespaces(7)).
-pub(crate) fn end_on_request() -> Step {
-    /// `struct sigaction` of the kernel.
-    #[repr(C)]
-    struct Action {
-        handler: usize,
-        flags: usize,
-        #[cfg(target_arch = "x86_64")]
-        restorer: usize,
-        mask: u64,
-    }
-    /// There is no way back from the handler, but x86 wants to know it.
-    const SA_RESTORER: usize = if cfg!(target_arch = "x86_64") { 0x0400_0000 } else { 0 };
-    extern "C" fn end(signal: i32) {
-        crate::program::exit(128 + signal as usize);
-    }
-    let handler = end as extern "C" fn(i32) as usize;
-    let action = Action {
-        handler,
-        flags: SA_RESTORER,
-        #[cfg(target_arch = "x86_64")]
-        restorer: handler,
-        mask: 0,
-    };
-    // SIGHUP, SIGINT, SIGQUIT, SIGTERM.
-    for signal in [1, 2, 3, 15] {
-        call!(nr::RT_SIGACTION, signal, &raw const action, 0, SIGNAL_SET_BYTES).at(Detail::Whole)?;
-    }
-    Ok(())
-}
+use crate::sys::file::{faccessat, faccessat2, openat, stat};
+use crate::sys::memory::Mapping;
+use crate::sys::process::{execve, umask};
+use crate::sys::{Fd, close_range, set_descriptor_flags};
 
 /// `FindProgram`: the first candidate that is a regular file and may be executed.
 pub(crate) fn find_program(init: &mut Init, candidates: Slice) -> Step {
@@ -75,7 +29,7 @@ pub(crate) fn find_program(init: &mut Init, candidates: Slice) -> Step {
             Err(_) => {}
         }
     }
-    Err(Failure { errno: problem, detail: Detail::Whole as u32 })
+    Err(Failure::new(problem, Detail::Whole))
 }
 
 fn is_telling(errno: i32) -> bool {
@@ -84,20 +38,15 @@ fn is_telling(errno: i32) -> bool {
 
 /// Whether the user may execute `path`.
 fn executable(path: &CStr) -> Result<(), i32> {
-    const X_OK: usize = 1;
-    const AT_EACCESS: usize = 0x200;
-    let file = call!(nr::OPENAT, AT_FDCWD, path.as_ptr(), file::O_PATH | O_CLOEXEC)? as i32;
-    let stat = file::stat(file, c"");
-    file::close(file);
-    match stat?.kind() {
-        file::S_IFREG => match call!(common::FACCESSAT2, AT_FDCWD, path.as_ptr(), X_OK, AT_EACCESS) {
+    let file = openat(Fd::WORKING_DIRECTORY, path, O_PATH)?;
+    match stat(file.fd(), c"")?.kind() {
+        S_IFREG => match faccessat2(path, X_OK, AT_EACCESS) {
             // A filter older than the call. That for the real ids says the same here, where they are the
             // effective ones; and execve(2) has the last word.
-            Err(errno::ENOSYS | errno::EPERM) => call!(nr::FACCESSAT, AT_FDCWD, path.as_ptr(), X_OK),
+            Err(errno::ENOSYS | errno::EPERM) => faccessat(path, X_OK),
             other => other,
-        }
-        .map(drop),
-        file::S_IFDIR => Err(errno::EISDIR),
+        },
+        S_IFDIR => Err(errno::EISDIR),
         _ => Err(errno::EACCES),
     }
 }
@@ -109,51 +58,41 @@ pub(crate) fn close_on_exec(base: i32) -> Step {
 
 /// Marks all descriptors from a number on as close-on-exec; from `base` on they are the init's own.
 pub(crate) fn mark_from(first: i32, base: i32) -> Result<(), i32> {
-    const CLOSE_RANGE_CLOEXEC: usize = 4;
-    const F_SETFD: usize = 2;
-    const FD_CLOEXEC: usize = 1;
     /// The init began with few descriptors, and the kernel gives out the lowest free number: it never
     /// has one that is so far above.
     const FAR: i32 = 1024;
-    match call!(common::CLOSE_RANGE, first, u32::MAX, CLOSE_RANGE_CLOEXEC) {
+    match close_range(first as u32, u32::MAX, CLOSE_RANGE_CLOEXEC) {
         Err(errno::ENOSYS | errno::EPERM) => {}
-        other => return other.map(drop),
+        other => return other,
     }
     for number in first..base.saturating_add(FAR) {
         // Most of them are not open.
-        call!(nr::FCNTL, number, F_SETFD, FD_CLOEXEC).ok();
+        set_descriptor_flags(Fd::numbered(number), FD_CLOEXEC).ok();
     }
     Ok(())
 }
 
-/// Pointers for execve(2), in memory of their own.
+/// Pointers for execve(2), in memory of their own: texts of the plan, which stay, and one that is kept here.
 pub(crate) struct Pointers {
-    start: *mut *const c_char,
+    memory: Mapping,
     len: usize,
 }
 
 impl Pointers {
-    /// Room for `count` pointers and the final null.
-    fn new(count: usize) -> Step<Self> {
-        const PROT_READ_WRITE: usize = 3;
-        const MAP_PRIVATE_ANONYMOUS: usize = 0x22;
-        let bytes = (count + 1) * size_of::<usize>();
-        let start = call!(nr::MMAP, 0, bytes, PROT_READ_WRITE, MAP_PRIVATE_ANONYMOUS, usize::MAX, 0)
-            .at(Detail::Memory)?;
-        Ok(Self { start: start as *mut *const c_char, len: 0 })
-    }
+    const SIZE: usize = size_of::<*const c_char>();
 
-    /// Those of an array of strings, with room for `more`.
+    /// Those of an array of strings, with room for `more` pointers.
     pub(crate) fn of(init: &Init, strings: Slice, more: usize) -> Step<Self> {
         let strings = init.plan.numbers(strings);
-        let mut pointers = Self::new(strings.len() + more)?;
+        let bytes = (strings.len() + more + 1) * Self::SIZE;
+        let mut pointers = Self { memory: Mapping::anonymous(bytes).at(Detail::Memory)?, len: 0 };
         strings.iter().for_each(|text| pointers.push(init.plan.text(Str(*text)).as_ptr()));
         Ok(pointers)
     }
 
     /// An environment, with the HOME of `uid` unless that is `u32::MAX`.
     pub(crate) fn environment(init: &Init, env: Slice, uid: u32) -> Step<Self> {
-        let mut pointers = Self::of(init, env, 1 + HOME_BYTES / size_of::<usize>())?;
+        let mut pointers = Self::of(init, env, 1 + HOME_BYTES / Self::SIZE)?;
         match &init.home {
             _ if uid == u32::MAX => {}
             Some(home) => pointers.push_text(&home.bytes),
@@ -165,23 +104,28 @@ impl Pointers {
 
     /// The first; a null follows the last.
     pub(crate) fn start(&self) -> *const *const c_char {
-        self.start
+        self.memory.start().cast_const().cast()
     }
 
-    /// Adds one; the caller adds at most as many as it asked room for.
+    /// Adds one. What there is no room for is left out: a null stays behind the last.
     fn push(&mut self, text: *const c_char) {
-        // SAFETY: in bounds by the contract above; the mapping is writable and zeroed.
-        unsafe { self.start.add(self.len).write(text) };
-        self.len += 1;
+        let at = self.len * Self::SIZE;
+        if self.memory.bytes().len() >= at + 2 * Self::SIZE
+            && let Some(place) = self.memory.bytes_mut().get_mut(at..at + Self::SIZE)
+        {
+            place.copy_from_slice(&(text as usize).to_ne_bytes());
+            self.len += 1;
+        }
     }
 
     /// Adds one whose text is kept behind the final null, where the caller asked for that room too.
     fn push_text(&mut self, text: &[u8; HOME_BYTES]) {
-        // SAFETY: as in `push`; behind this pointer and the null are HOME_BYTES of the mapping.
-        let place = unsafe { self.start.add(self.len + 2).cast::<[u8; HOME_BYTES]>() };
-        // SAFETY: as above; bytes need no alignment.
-        unsafe { place.write(*text) };
-        self.push(place.cast());
+        let at = (self.len + 2) * Self::SIZE;
+        if let Some(place) = self.memory.bytes_mut().get_mut(at..at + HOME_BYTES) {
+            place.copy_from_slice(text);
+            let text = place.as_ptr().cast();
+            self.push(text);
+        }
     }
 }
 
@@ -190,20 +134,21 @@ pub(crate) fn prepare(init: &mut Init, args: Slice, env: Slice, home_uid: u32) -
     let argv = Pointers::of(init, args, 0)?;
     let envp = Pointers::environment(init, env, home_uid)?;
     init.vectors = Some((argv, envp));
-    call!(nr::UMASK, init.umask).at(Detail::Prctl).map(drop)
+    umask(init.umask).at(Detail::Prctl).map(drop)
 }
 
 /// `Execute`.
 pub(crate) fn execute(init: &mut Init, exits: bool) -> Step {
     let Some((argv, envp)) = &init.vectors else {
-        return Err(Failure { errno: errno::EINVAL, detail: Detail::Execve as u32 });
+        return Err(Failure::new(errno::EINVAL, Detail::Execve));
     };
     let program = init.plan.text(Str(init.program));
-    match call!(nr::EXECVE, program.as_ptr(), argv.start(), envp.start()) {
+    // SAFETY: pointers to texts with a NUL, of the plan or behind the pointers, and a null after them.
+    match unsafe { execve(program, argv.start(), envp.start()) } {
         Err(errno) if exits => refused::end(program, errno),
         other => {
             hold::meet_starter(init);
-            other.at(Detail::Execve).map(drop)
+            other.at(Detail::Execve)
         }
     }
 }

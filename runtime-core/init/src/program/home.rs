@@ -1,10 +1,11 @@
 //! HOME, where the environment has none.
 
-use crate::call;
+use crate::abi::{O_NOCTTY, O_NONBLOCK, O_PATH, RESOLVE_NO_MAGICLINKS, S_IFREG};
 use crate::parse::lines::Lines;
 use crate::parse::passwd;
-use crate::program::file::{self, AT_FDCWD, O_NOCTTY, O_NONBLOCK, O_PATH, RESOLVE_NO_MAGICLINKS};
-use crate::syscall::nr;
+use crate::program::file::open;
+use crate::sys::file::{read, stat};
+use crate::sys::{Fd, Owned};
 
 /// Room for the variable; a longer directory is not taken.
 pub(crate) const HOME_BYTES: usize = 512;
@@ -27,13 +28,12 @@ impl Home {
     pub(crate) fn of(uid: u32) -> Option<Self> {
         let file = open_passwd()?;
         let mut home = Self::default();
-        home.read(file, uid);
-        file::close(file);
+        home.read(file.fd(), uid);
         Some(home)
     }
 
     /// Takes the directory of the first line that is the user's.
-    fn read(&mut self, file: i32, uid: u32) {
+    fn read(&mut self, file: Fd<'_>, uid: u32) {
         /// An image's passwd beyond this is not read on.
         const LIMIT: usize = 1 << 20;
         let mut total = 0;
@@ -41,7 +41,7 @@ impl Home {
             if total >= LIMIT {
                 return Ok(0);
             }
-            let read = call!(nr::READ, file, room.as_mut_ptr(), room.len());
+            let read = read(file, room);
             total += read.unwrap_or(0);
             read
         });
@@ -64,15 +64,11 @@ impl Home {
 
 /// /etc/passwd of the root, if that is a regular file. It is looked at first: root of the container opens it, and to
 /// open a device can have effects.
-fn open_passwd() -> Option<i32> {
-    let open = |flags: usize| {
-        let file = file::open(AT_FDCWD, c"/etc/passwd", flags, 0, RESOLVE_NO_MAGICLINKS).ok()?;
-        if file::stat(file, c"").is_ok_and(|stat| stat.kind() == file::S_IFREG) {
-            return Some(file);
-        }
-        file::close(file);
-        None
+fn open_passwd() -> Option<Owned> {
+    let regular = |flags: u32| {
+        let file = open(Fd::WORKING_DIRECTORY, c"/etc/passwd", flags, 0, RESOLVE_NO_MAGICLINKS).ok()?;
+        stat(file.fd(), c"").is_ok_and(|stat| stat.kind() == S_IFREG).then_some(file)
     };
-    file::close(open(O_PATH)?);
-    open(O_NONBLOCK | O_NOCTTY)
+    drop(regular(O_PATH)?);
+    regular(O_NONBLOCK | O_NOCTTY)
 }

@@ -22,6 +22,7 @@ mod namespace;
 mod process;
 mod refused;
 mod reveal;
+mod signals;
 mod stage;
 #[cfg_attr(not(program), allow(dead_code, reason = "the kernel and the compiler call what is there"))]
 mod start;
@@ -30,10 +31,10 @@ mod sync;
 mod times;
 mod view;
 
-pub(crate) use crate::call;
+pub(crate) use crate::abi::errno;
 use crate::ops::{Op, Point, Slot};
 use crate::report::{Detail, Report, STEP_PRELUDE};
-use crate::syscall::nr;
+use crate::sys::{self, Fd, Owned, signal};
 use times::Shared;
 use view::View;
 
@@ -42,6 +43,13 @@ use view::View;
 pub(crate) struct Failure {
     errno: i32,
     detail: u32,
+}
+
+impl Failure {
+    /// What the init itself has decided on.
+    pub(crate) const fn new(errno: i32, detail: Detail) -> Self {
+        Self { errno, detail: detail as u32 }
+    }
 }
 
 /// The result of an operation or of a part of one.
@@ -55,31 +63,8 @@ pub(crate) trait At<T> {
 
 impl<T> At<T> for core::result::Result<T, i32> {
     fn at(self, detail: Detail) -> Step<T> {
-        self.map_err(|errno| Failure { errno, detail: detail as u32 })
+        self.map_err(|errno| Failure::new(errno, detail))
     }
-}
-
-/// Error numbers that the init decides on; the same on every architecture that Linux has here.
-pub(crate) mod errno {
-    pub(crate) const EPERM: i32 = 1;
-    pub(crate) const ENOENT: i32 = 2;
-    pub(crate) const EINTR: i32 = 4;
-    pub(crate) const ENOEXEC: i32 = 8;
-    pub(crate) const EAGAIN: i32 = 11;
-    pub(crate) const EACCES: i32 = 13;
-    pub(crate) const EEXIST: i32 = 17;
-    pub(crate) const EXDEV: i32 = 18;
-    pub(crate) const ENOTDIR: i32 = 20;
-    pub(crate) const EISDIR: i32 = 21;
-    pub(crate) const EINVAL: i32 = 22;
-    pub(crate) const EROFS: i32 = 30;
-    pub(crate) const ENAMETOOLONG: i32 = 36;
-    pub(crate) const ENOSYS: i32 = 38;
-    pub(crate) const EPIPE: i32 = 32;
-    pub(crate) const ELOOP: i32 = 40;
-    pub(crate) const EPROTO: i32 = 71;
-    pub(crate) const ECONNRESET: i32 = 104;
-    pub(crate) const ETIMEDOUT: i32 = 110;
 }
 
 /// Whose operations a process walks.
@@ -94,7 +79,7 @@ pub(crate) enum Lane {
 /// The state of the walk.
 pub(crate) struct Init {
     plan: View,
-    fds: [i32; Slot::COUNT],
+    fds: [Option<Owned>; Slot::COUNT],
     lane: Lane,
     step: u32,
     /// The next operation, and the first that is not walked.
@@ -109,7 +94,7 @@ pub(crate) struct Init {
     /// The variable HOME, when it has been looked up.
     home: Option<home::Home>,
     /// The umask to restore when the plan sets none.
-    umask: usize,
+    umask: u32,
     /// What `CopyMode` found, for the next `NewFilesystem`.
     mode: Option<u32>,
     /// `ReadOnly` named the root itself: it becomes read-only when the root changes.
@@ -132,12 +117,13 @@ impl Init {
     /// The process at its start: `inherited` are the slots that are filled, from descriptor `base` on.
     fn new(base: i32, inherited: u64, lane: Lane) -> Step<Self> {
         let plan = View::map(base)?;
-        let shared = Shared::map(base + Slot::SHARED.0 as i32, &plan)?;
-        let mut fds = [-1; Slot::COUNT];
+        let shared = Shared::map(inherited_fd(base, Slot::SHARED), &plan)?;
+        let mut fds = [const { None }; Slot::COUNT];
         for slot in (0..Slot::INHERITED as u16).map(Slot).filter(|slot| inherited & slot.bit() != 0) {
-            fds[slot.0 as usize] = base + slot.0 as i32;
+            // SAFETY: whoever has started this process has filled the slot, at this number; it is taken once.
+            fds[slot.0 as usize] = Some(unsafe { Owned::from_number(base + i32::from(slot.0)) });
         }
-        let umask = call!(nr::UMASK, 0).at(Detail::Prctl)?;
+        let umask = sys::process::umask(0).at(Detail::Prctl)?;
         let mut init = Self {
             plan,
             fds,
@@ -176,31 +162,40 @@ impl Init {
     }
 
     /// The socket over which this process tells of itself.
-    fn socket(&self) -> i32 {
+    fn socket(&self) -> Fd<'_> {
         match self.lane {
             Lane::Stage => self.fd(Slot::CONTROL),
             Lane::Init => self.fd(Slot::SYNC),
         }
     }
 
-    /// The descriptor in a slot, or -1.
-    fn fd(&self, slot: Slot) -> i32 {
-        self.fds.get(slot.0 as usize).copied().unwrap_or(-1)
+    /// The descriptor in a slot; [`Fd::NONE`] if it is empty.
+    fn fd(&self, slot: Slot) -> Fd<'_> {
+        self.fds.get(slot.0 as usize).and_then(Option::as_ref).map_or(Fd::NONE, Owned::fd)
+    }
+
+    /// Whether a slot is filled.
+    fn has(&self, slot: Slot) -> bool {
+        self.fds.get(slot.0 as usize).is_some_and(Option::is_some)
     }
 
     /// Puts a descriptor into a slot and closes what was there.
-    fn set(&mut self, slot: Slot, fd: i32) {
+    #[inline(never)]
+    fn set(&mut self, slot: Slot, fd: Owned) {
         if let Some(place) = self.fds.get_mut(slot.0 as usize) {
-            let old = core::mem::replace(place, fd);
-            if old >= 0 {
-                file::close(old);
-            }
+            *place = Some(fd);
         }
     }
 
-    /// Empties a slot without closing: for a descriptor that something else now owns.
-    fn take(&mut self, slot: Slot) -> i32 {
-        self.fds.get_mut(slot.0 as usize).map_or(-1, |place| core::mem::replace(place, -1))
+    /// Closes what is in a slot.
+    #[inline(never)]
+    fn clear(&mut self, slot: Slot) {
+        drop(self.take(slot));
+    }
+
+    /// Takes the descriptor out of a slot.
+    fn take(&mut self, slot: Slot) -> Option<Owned> {
+        self.fds.get_mut(slot.0 as usize).and_then(Option::take)
     }
 
     fn run(&mut self) -> Step {
@@ -241,21 +236,23 @@ impl Init {
             Op::HandOver { first, count } => stage::hand_over(self, first, count),
             Op::Deliver { slot } => stage::deliver(self, slot),
 
-            Op::NewSession => call!(nr::SETSID).at(Detail::Whole).map(drop),
+            Op::NewSession => sys::process::setsid().at(Detail::Whole),
             Op::OpenProc => namespace::open_host_proc(self),
             Op::JoinNamespaces { slot, flags } => namespace::join(self, slot, flags),
             Op::BecomeRoot => namespace::become_root(),
-            Op::Unshare { flags } => call!(nr::UNSHARE, flags).at(Detail::Unshare).map(drop),
+            Op::Unshare { flags } => sys::process::unshare(u64::from(flags)).at(Detail::Unshare),
             Op::TimeNamespace { offsets } => namespace::time(self, offsets),
             Op::JoinCgroups => process::join_cgroups(self),
             Op::ForkIntoPidNamespace => namespace::fork_into_pid_namespace(self),
             Op::LoopbackUp => namespace::loopback_up(),
-            Op::HostName { name } => namespace::host_name(self, name, nr::SETHOSTNAME),
-            Op::DomainName { name } => namespace::host_name(self, name, nr::SETDOMAINNAME),
+            Op::HostName { name } => namespace::host_name(self, name),
+            Op::DomainName { name } => namespace::domain_name(self, name),
             Op::Sysctl { path, value } => process::sysctl(self, path, value),
 
             Op::Sync { point: Point::IdMaps } => sync::await_id_maps(self),
-            Op::Sync { point: _ } => sync::reach(self),
+            Op::Sync {
+                point: Point::CgroupJoined | Point::RuntimeHooks | Point::Created | Point::NetworkDevices,
+            } => sync::reach(self),
             Op::AwaitWord => sync::word(self),
             Op::AskStage => sync::ask_stage(self),
             Op::Receive { from, into, count } => sync::receive(self, from, into, count),
@@ -301,9 +298,9 @@ impl Init {
 
             Op::Rlimit { resource, soft, hard } => process::rlimit(resource, soft, hard),
             Op::OomScoreAdj { value } => process::oom_score_adj(self, value),
-            Op::Personality { persona } => call!(nr::PERSONALITY, persona).at(Detail::Whole).map(drop),
+            Op::Personality { persona } => sys::process::personality(persona).at(Detail::Whole),
             Op::Scheduler { attributes } => process::scheduler(self, attributes),
-            Op::IoPriority { value } => call!(nr::IOPRIO_SET, 1, 0, value).at(Detail::Whole).map(drop),
+            Op::IoPriority { value } => sys::process::set_io_priority(value).at(Detail::Whole),
             Op::CpuAffinity { mask } => process::affinity(self, mask),
             Op::MemoryPolicy { mode, nodes, max_node } => process::memory_policy(self, mode, nodes, max_node),
             Op::Label { file, value } => process::label(self, file, value),
@@ -311,11 +308,11 @@ impl Init {
             Op::MakeWorkingDirectory { path, uid, gid } => file::make_working_directory(self, path, uid, gid),
             Op::ChangeDirectory { path, first } => process::change_directory(self, path, first),
             Op::Umask { mask } => {
-                self.umask = mask as usize;
+                self.umask = mask;
                 Ok(())
             }
             Op::DropBounding { mask } => capability::drop_bounding(mask),
-            Op::KeepCapabilities => call!(nr::PRCTL, PR_SET_KEEPCAPS, 1).at(Detail::Whole).map(drop),
+            Op::KeepCapabilities => sys::process::keep_capabilities().at(Detail::Whole),
             Op::SetUser { uid, gid, groups, set_groups } => {
                 process::set_user(self, uid, gid, groups, set_groups)
             }
@@ -323,7 +320,7 @@ impl Init {
                 capability::set(effective, permitted, inheritable)
             }
             Op::SetAmbient { mask } => capability::set_ambient(mask),
-            Op::NoNewPrivileges => call!(nr::PRCTL, PR_SET_NO_NEW_PRIVS, 1).at(Detail::Whole).map(drop),
+            Op::NoNewPrivileges => sys::process::no_new_privileges().at(Detail::Whole),
             Op::AnnounceListener => sync::announce_listener(self),
             Op::Seccomp { flags, program } => process::seccomp(self, flags, program),
             Op::AwaitHandover => {
@@ -352,31 +349,34 @@ impl Init {
     }
 }
 
-const PR_SET_DUMPABLE: usize = 4;
-const PR_SET_KEEPCAPS: usize = 8;
-const PR_SET_NO_NEW_PRIVS: usize = 38;
-
 /// The status of an init that could not become its container.
-const EXIT_FAILED: usize = 1;
+const EXIT_FAILED: u32 = 1;
+
+/// The descriptor of a slot that is filled from outside.
+fn inherited_fd(base: i32, slot: Slot) -> Fd<'static> {
+    Fd::numbered(base + i32::from(slot.0))
+}
 
 /// Walks a lane; the descriptors begin at `base`. It comes back only by exit.
 fn main(base: i32, lane: Lane, network: bool) -> ! {
-    let socket = match lane {
-        Lane::Stage => Slot::CONTROL,
-        Lane::Init => Slot::SYNC,
-    };
-    let (step, failure, socket) = match begin(base, lane, network) {
-        Err(failure) => (STEP_PRELUDE, failure, base + socket.0 as i32),
-        Ok(mut init) => match init.run() {
+    // It is here until the end of the process: its socket is needed for the last report.
+    let mut begun = begin(base, lane, network);
+    let (step, failure, socket) = match &mut begun {
+        Err(failure) => {
+            let socket = match lane {
+                Lane::Stage => Slot::CONTROL,
+                Lane::Init => Slot::SYNC,
+            };
+            (STEP_PRELUDE, *failure, inherited_fd(base, socket))
+        }
+        Ok(init) => match init.run() {
             Ok(()) if init.lane == Lane::Stage => exit(0),
-            Ok(()) => {
-                (init.step, Failure { errno: errno::ENOEXEC, detail: Detail::Execve as u32 }, init.socket())
-            }
+            Ok(()) => (init.step, Failure::new(errno::ENOEXEC, Detail::Execve), init.socket()),
             Err(failure) => (init.step, failure, init.socket()),
         },
     };
     // Without a parent there is nobody to tell; its end of the socket closes with this process.
-    sync::send(socket, Report { step, errno: failure.errno, detail: failure.detail }, -1).ok();
+    sync::send(socket, Report { step, errno: failure.errno, detail: failure.detail }, None).ok();
     exit(EXIT_FAILED)
 }
 
@@ -385,17 +385,17 @@ fn main(base: i32, lane: Lane, network: bool) -> ! {
 fn begin(base: i32, lane: Lane, network: bool) -> Step<Init> {
     // Slots survive until they are closed, never an exec.
     exec::close_on_exec(base)?;
-    call!(nr::PRCTL, PR_SET_DUMPABLE, 0).at(Detail::Prctl)?;
+    sys::process::set_dumpable(false).at(Detail::Prctl)?;
     match lane {
         Lane::Init => {
-            exec::reset_signals()?;
+            signals::reset()?;
             // What is filled the plan says, which is in one of the slots.
             Init::new(base, View::map(base)?.inherited | Slot::LANES.bit(), lane)
         }
         // Its signals stay blocked, as the caller has left them: one to the whole process group is not for it.
         Lane::Stage => {
             let early = if network { stage::network_early(base) } else { None };
-            let slots = stage::receive_slots(base + Slot::CONTROL.0 as i32, base)?;
+            let slots = stage::receive_slots(inherited_fd(base, Slot::CONTROL), base)?;
             // Without a plan the caller has given up.
             let Some(slots) = slots else { exit(0) };
             let mut init = Init::new(base, slots | Slot::CONTROL.bit() | Slot::IMAGE.bit(), lane)?;
@@ -410,10 +410,10 @@ fn begin(base: i32, lane: Lane, network: bool) -> Step<Init> {
 
 /// exit_group(2); where a filter denies that, exit(2), which is as good for one thread; and where it denies both, an
 /// instruction that the kernel ends a process for, also the first one of a pid namespace.
-fn exit(status: usize) -> ! {
+fn exit(status: u32) -> ! {
     loop {
-        call!(nr::EXIT_GROUP, status).ok();
-        call!(nr::EXIT, status).ok();
+        signal::exit_group(status);
+        signal::exit_thread(status);
         trap();
     }
 }

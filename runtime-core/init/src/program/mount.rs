@@ -2,59 +2,36 @@
 
 use core::ffi::CStr;
 
+use crate::abi::{
+    AT_EMPTY_PATH, AT_RECURSIVE, AT_SYMLINK_NOFOLLOW, CLONE_NEWNS, MNT_DETACH, MOUNT_ATTR_IDMAP,
+    MOUNT_ATTR_RDONLY, MS_MOVE, MS_PRIVATE, MS_REC, MS_SLAVE, MountAttr, O_DIRECTORY, O_NOFOLLOW, O_PATH,
+    OPEN_TREE_CLONE, PROC_SUPER_MAGIC, S_IFDIR, S_IFLNK, errno,
+};
 use crate::ops::{Node, Parameter, RootSwitch, Slice, Slot, Str};
 use crate::parse::number::Octal;
 use crate::parse::path::relative;
-use crate::program::file::{
-    self, AT_EMPTY_PATH, AT_FDCWD, AT_SYMLINK_NOFOLLOW, O_CLOEXEC, O_DIRECTORY, O_NOFOLLOW, O_PATH,
-};
-use crate::program::{At, Failure, Init, Step, call, device, errno, namespace};
+use crate::program::file::{self, open_directory};
+use crate::program::{At, Failure, Init, Step, device, namespace};
 use crate::report::Detail;
-use crate::syscall::{common, nr};
-
-const OPEN_TREE_CLONE: usize = 1;
-const AT_RECURSIVE: usize = 0x8000;
-const MOVE_BY_DESCRIPTORS: usize = 0x4 | 0x40;
-pub(crate) const MOUNT_ATTR_RDONLY: u64 = 1;
-const MNT_DETACH: usize = 2;
-const CLONE_NEWNS: usize = 0x20000;
-const MS_MOVE: usize = 0x2000;
-const MS_PRIVATE: u64 = 1 << 18;
-const MS_SLAVE: u64 = 1 << 19;
-const MS_REC: u64 = 0x4000;
-const FSCONFIG_SET_FLAG: usize = 0;
-const FSCONFIG_SET_STRING: usize = 1;
-const FSCONFIG_SET_FD: usize = 5;
-const FSCONFIG_CMD_CREATE: usize = 6;
-const CLOEXEC: usize = 1;
-const FSMOUNT_CLOEXEC: usize = 1;
+use crate::sys::file::{chdir, chroot, fchdir, filesystem, fsetxattr, openat, stat};
+use crate::sys::mount as call;
+use crate::sys::process::{setns, unshare};
+use crate::sys::{Fd, Owned};
 
 /// fsconfig(2) refuses values of this length and more.
 const FSCONFIG_VALUE_LIMIT: usize = 256;
 /// mount(2) copies at most one page of options.
 const MOUNT_DATA_LIMIT: usize = 4096;
 
-/// `struct mount_attr`.
-#[repr(C)]
-struct MountAttr {
-    set: u64,
-    clear: u64,
-    propagation: u64,
-    userns: u64,
-}
-
 /// mount_setattr(2) on a mount's descriptor.
-pub(crate) fn attributes(mount: i32, set: u64, clear: u64, propagation: u64, recursive: bool) -> Step {
+pub(crate) fn attributes(mount: Fd<'_>, set: u64, clear: u64, propagation: u64, recursive: bool) -> Step {
     let attr = MountAttr { set, clear, propagation, userns: 0 };
-    let flags = AT_EMPTY_PATH | if recursive { AT_RECURSIVE } else { 0 };
-    call!(common::MOUNT_SETATTR, mount, c"".as_ptr(), flags, &raw const attr, size_of::<MountAttr>())
-        .at(Detail::MountSetattr)
-        .map(drop)
+    call::mount_setattr(mount, &attr, recursive).at(Detail::MountSetattr)
 }
 
 /// Propagation of the tree at the process's root.
 pub(crate) fn propagation(flags: u64) -> Step {
-    call!(nr::MOUNT, 0, c"/".as_ptr(), 0, flags, 0).at(Detail::Mount).map(drop)
+    call::mount(None, c"/", None, flags, None).at(Detail::Mount)
 }
 
 /// `HostPropagation`: of the whole mount namespace.
@@ -63,114 +40,87 @@ pub(crate) fn propagation(flags: u64) -> Step {
 /// that has to become the container's: [`switch_root`] leaves the chroot. Until then the paths of the host
 /// are those that the caller sees.
 pub(crate) fn host_propagation(init: &mut Init, flags: u64) -> Step {
-    let root = open_root_directory()?;
+    let root = open_directory(c"/")?;
     match leave_chroot(init) {
         Ok(()) => {}
         // Filters of unprivileged containers deny the call.
         Err(Failure { errno: errno::EPERM | errno::ENOSYS, .. })
-            if !is_elsewhere_than_the_first_process(init, root) =>
+            if !is_elsewhere_than_the_first_process(init, root.fd()) =>
         {
-            file::close(root);
             return propagation(flags);
         }
         Err(failure) => return Err(failure),
     }
-    let top = open_root_directory()?;
-    init.in_chroot = !is_the_root(top, root)?;
-    file::close(top);
+    let top = open_directory(c"/")?;
+    init.in_chroot = !is_the_root(top.fd(), root.fd())?;
+    drop(top);
     propagation(flags)?;
     if init.in_chroot {
-        call!(nr::FCHDIR, root).at(Detail::Fchdir)?;
-        call!(nr::CHROOT, c".".as_ptr()).at(Detail::Chroot)?;
+        fchdir(root.fd()).at(Detail::Fchdir)?;
+        chroot(c".").at(Detail::Chroot)?;
     }
-    file::close(root);
     Ok(())
-}
-
-fn open_root_directory() -> Step<i32> {
-    let flags = O_PATH | O_DIRECTORY | O_CLOEXEC;
-    call!(nr::OPENAT, AT_FDCWD, c"/".as_ptr(), flags).at(Detail::Open).map(|fd| fd as i32)
 }
 
 /// Joins the mount namespace that the process is in: its root and its working directory become that of the
 /// namespace.
 fn leave_chroot(init: &mut Init) -> Step {
     let own = namespace::open_mount_namespace(init)?;
-    let joined = call!(nr::SETNS, own, CLONE_NEWNS).at(Detail::Setns);
-    file::close(own);
-    joined.map(drop)
+    setns(own.fd(), CLONE_NEWNS).at(Detail::Setns)
 }
 
 /// Whether it is certain that the first process has another root.
-fn is_elsewhere_than_the_first_process(init: &Init, root: i32) -> bool {
-    let path = c"1/root".as_ptr();
-    let Ok(first) = call!(nr::OPENAT, init.fd(Slot::PROC), path, O_PATH | O_DIRECTORY | O_CLOEXEC) else {
+fn is_elsewhere_than_the_first_process(init: &Init, root: Fd<'_>) -> bool {
+    let Ok(first) = openat(init.fd(Slot::PROC), c"1/root", O_PATH | O_DIRECTORY) else {
         return false;
     };
-    let other = match (file::stat(first as i32, c""), file::stat(root, c"")) {
+    match (stat(first.fd(), c""), stat(root, c"")) {
         (Ok(first), Ok(root)) => !first.is_same_file(&root),
         _ => false,
-    };
-    file::close(first as i32);
-    other
+    }
 }
 
 /// Clones the mount that a descriptor is on.
-fn clone_descriptor(fd: i32, recursive: bool) -> Step<i32> {
-    let flags = OPEN_TREE_CLONE | O_CLOEXEC | AT_EMPTY_PATH | if recursive { AT_RECURSIVE } else { 0 };
-    call!(common::OPEN_TREE, fd, c"".as_ptr(), flags).at(Detail::OpenTree).map(|fd| fd as i32)
+pub(crate) fn clone_descriptor(fd: Fd<'_>, recursive: bool) -> Step<Owned> {
+    let flags = OPEN_TREE_CLONE | AT_EMPTY_PATH | if recursive { AT_RECURSIVE } else { 0 };
+    call::open_tree(fd, c"", flags).at(Detail::OpenTree)
 }
 
 /// Puts the detached `mount` on what `destination` is.
-pub(crate) fn move_to(mount: i32, destination: i32) -> Step {
-    match call!(common::MOVE_MOUNT, mount, c"".as_ptr(), destination, c"".as_ptr(), MOVE_BY_DESCRIPTORS) {
+pub(crate) fn move_to(mount: Fd<'_>, destination: Fd<'_>) -> Step {
+    match call::move_mount(mount, destination) {
         // mount(2) says so of a file on a directory, and Docker knows these words.
-        Err(errno::EINVAL) if is_directory(mount) != is_directory(destination) => Err(errno::ENOTDIR),
+        Err(errno::EINVAL) if file::is_directory(mount) != file::is_directory(destination) => {
+            Err(errno::ENOTDIR)
+        }
         other => other,
     }
     .at(Detail::MoveMount)
-    .map(drop)
-}
-
-fn is_directory(fd: i32) -> bool {
-    file::stat(fd, c"").is_ok_and(|stat| stat.kind() == file::S_IFDIR)
 }
 
 /// `OpenRoot`.
 pub(crate) fn open_root(init: &mut Init, path: Str, slot: Slot, private: bool) -> Step {
-    let path = init.plan.text(path);
-    let flags = OPEN_TREE_CLONE | O_CLOEXEC | AT_RECURSIVE | AT_EMPTY_PATH;
-    let open = |path: &CStr| {
-        call!(nr::OPENAT, AT_FDCWD, path.as_ptr(), O_PATH | O_DIRECTORY | O_CLOEXEC).at(Detail::Open)
-    };
-    let root = open(path)? as i32;
+    let root = open_directory(init.plan.text(path))?;
     let tree = match init.take(slot) {
-        -1 => call!(common::OPEN_TREE, root, c"".as_ptr(), flags).at(Detail::OpenTree)? as i32,
-        given => given,
+        Some(given) => given,
+        None => clone_descriptor(root.fd(), true)?,
     };
-    let destination = if private {
-        // Of what is mounted below the root on the host: mounts that are made there must not go back to it.
-        attributes(tree, 0, 0, MS_SLAVE, true)?;
-        attributes(tree, 0, 0, MS_PRIVATE, false)?;
-        propagation(MS_PRIVATE)?;
-        open(c"/")? as i32
-    } else {
-        root
-    };
-    move_to(tree, destination)?;
     if private {
-        file::close(destination);
+        // Of what is mounted below the root on the host: mounts that are made there must not go back to it.
+        attributes(tree.fd(), 0, 0, MS_SLAVE, true)?;
+        attributes(tree.fd(), 0, 0, MS_PRIVATE, false)?;
+        propagation(MS_PRIVATE)?;
+        move_to(tree.fd(), open_directory(c"/")?.fd())?;
+    } else {
+        move_to(tree.fd(), root.fd())?;
     }
-    file::close(root);
     init.set(Slot::ROOT, tree);
-    call!(nr::FCHDIR, tree).at(Detail::Fchdir).map(drop)
+    fchdir(init.fd(Slot::ROOT)).at(Detail::Fchdir)
 }
 
 /// `OpenJoinedRoot`.
 pub(crate) fn open_joined_root(init: &mut Init) -> Step {
-    let root =
-        call!(nr::OPENAT, AT_FDCWD, c"/".as_ptr(), O_PATH | O_DIRECTORY | O_CLOEXEC).at(Detail::Open)?;
-    init.set(Slot::ROOT, root as i32);
+    init.set(Slot::ROOT, open_directory(c"/")?);
     Ok(())
 }
 
@@ -193,10 +143,8 @@ pub(crate) fn new_filesystem(
     let mount = if by_string || source.count_bytes() >= FSCONFIG_VALUE_LIMIT {
         mounted_by_string(init, kind, source, (parameters, mode), attributes)?
     } else {
-        let context = call!(common::FSOPEN, kind.as_ptr(), CLOEXEC).at(Detail::Fsopen)? as i32;
-        let mount = configured(init, context, source, (parameters, mode), attributes);
-        file::close(context);
-        mount?
+        let context = call::fsopen(kind).at(Detail::Fsopen)?;
+        configured(init, context.fd(), source, (parameters, mode), attributes)?
     };
     init.set(Slot::MOUNT, mount);
     Ok(())
@@ -205,11 +153,11 @@ pub(crate) fn new_filesystem(
 /// Configures and mounts an fsopen(2) context.
 fn configured(
     init: &Init,
-    context: i32,
+    context: Fd<'_>,
     source: &CStr,
     (parameters, mode): (&[Parameter], Option<&CStr>),
     attributes: u64,
-) -> Step<i32> {
+) -> Step<Owned> {
     if !source.is_empty() {
         set(context, c"source", source)?;
     }
@@ -219,62 +167,53 @@ fn configured(
     if let Some(mode) = mode {
         set(context, c"mode", mode)?;
     }
-    call!(common::FSCONFIG, context, FSCONFIG_CMD_CREATE, 0, 0, 0).at(Detail::FsconfigCreate)?;
-    call!(common::FSMOUNT, context, FSMOUNT_CLOEXEC, attributes).at(Detail::Fsmount).map(|fd| fd as i32)
+    made(context, attributes)
+}
+
+/// The detached mount of a context that is configured.
+fn made(context: Fd<'_>, attributes: u64) -> Step<Owned> {
+    call::fsconfig_create(context).at(Detail::FsconfigCreate)?;
+    call::fsmount(context, attributes).at(Detail::Fsmount)
 }
 
 /// The configured context of a new sysfs, which shows the network namespace that this process is in now.
-pub(crate) fn sysfs_context() -> Step<i32> {
-    let context = call!(common::FSOPEN, c"sysfs".as_ptr(), CLOEXEC).at(Detail::Fsopen)? as i32;
-    let configured = set(context, c"source", c"sysfs").and_then(|()| {
-        call!(common::FSCONFIG, context, FSCONFIG_CMD_CREATE, 0, 0, 0).at(Detail::FsconfigCreate)
-    });
-    match configured {
-        Ok(_) => Ok(context),
-        Err(failure) => {
-            file::close(context);
-            Err(failure)
-        }
-    }
+pub(crate) fn sysfs_context() -> Step<Owned> {
+    let context = call::fsopen(c"sysfs").at(Detail::Fsopen)?;
+    set(context.fd(), c"source", c"sysfs")?;
+    call::fsconfig_create(context.fd()).at(Detail::FsconfigCreate)?;
+    Ok(context)
 }
 
 /// `MountContext`.
 pub(crate) fn mount_context(init: &mut Init, slot: Slot, attributes: u64) -> Step {
-    let mount = call!(common::FSMOUNT, init.fd(slot), FSMOUNT_CLOEXEC, attributes).at(Detail::Fsmount)?;
-    init.set(slot, -1);
-    init.set(Slot::MOUNT, mount as i32);
+    let mount = call::fsmount(init.fd(slot), attributes).at(Detail::Fsmount)?;
+    init.clear(slot);
+    init.set(Slot::MOUNT, mount);
     Ok(())
 }
 
 /// Gives a mount, or its whole tree, the id map of a user namespace.
-pub(crate) fn id_map(mount: i32, user: i32, recursive: bool) -> Step {
-    const MOUNT_ATTR_IDMAP: u64 = 0x10_0000;
-    let attr = MountAttr { set: MOUNT_ATTR_IDMAP, clear: 0, propagation: 0, userns: user as u64 };
-    let flags = AT_EMPTY_PATH | if recursive { AT_RECURSIVE } else { 0 };
-    call!(common::MOUNT_SETATTR, mount, c"".as_ptr(), flags, &raw const attr, size_of::<MountAttr>())
-        .at(Detail::MountSetattr)
-        .map(drop)
+pub(crate) fn id_map(mount: Fd<'_>, user: Fd<'_>, recursive: bool) -> Step {
+    let attr = MountAttr { set: MOUNT_ATTR_IDMAP, userns: user.number() as u64, ..MountAttr::default() };
+    call::mount_setattr(mount, &attr, recursive).at(Detail::MountSetattr)
 }
 
 /// One option of a context: a string, or a flag when it has no value.
-fn set(context: i32, key: &CStr, value: &CStr) -> Step {
+fn set(context: Fd<'_>, key: &CStr, value: &CStr) -> Step {
     if value.count_bytes() >= FSCONFIG_VALUE_LIMIT {
         return set_directory(context, key, value);
     }
-    let (command, value) = match value.is_empty() {
-        true => (FSCONFIG_SET_FLAG, core::ptr::null()),
-        false => (FSCONFIG_SET_STRING, value.as_ptr()),
-    };
-    call!(common::FSCONFIG, context, command, key.as_ptr(), value, 0).at(Detail::Fsconfig).map(drop)
+    match value.is_empty() {
+        true => call::fsconfig_flag(context, key),
+        false => call::fsconfig_string(context, key, value),
+    }
+    .at(Detail::Fsconfig)
 }
 
 /// A directory as the value of an option whose path is too long for a string (overlay, since Linux 6.13).
-fn set_directory(context: i32, key: &CStr, path: &CStr) -> Step {
-    let fd =
-        call!(nr::OPENAT, AT_FDCWD, path.as_ptr(), O_PATH | O_DIRECTORY | O_CLOEXEC).at(Detail::Open)? as i32;
-    let set = call!(common::FSCONFIG, context, FSCONFIG_SET_FD, key.as_ptr(), 0, fd).at(Detail::Fsconfig);
-    file::close(fd);
-    set.map(drop)
+fn set_directory(context: Fd<'_>, key: &CStr, path: &CStr) -> Step {
+    let directory = open_directory(path)?;
+    call::fsconfig_fd(context, key, directory.fd()).at(Detail::Fsconfig)
 }
 
 /// mount(2) for options that fsconfig(2) cannot carry.
@@ -288,18 +227,16 @@ fn mounted_by_string(
     source: &CStr,
     options: (&[Parameter], Option<&CStr>),
     attributes: u64,
-) -> Step<i32> {
-    let root = open_root_directory()?;
+) -> Step<Owned> {
+    let root = open_directory(c"/")?;
     let own = namespace::open_mount_namespace(init)?;
-    call!(nr::UNSHARE, CLONE_NEWNS).at(Detail::Unshare)?;
+    unshare(CLONE_NEWNS).at(Detail::Unshare)?;
     let mount = staged(init, kind, source, options, attributes);
-    call!(nr::SETNS, own, CLONE_NEWNS).at(Detail::Setns)?;
-    file::close(own);
+    setns(own.fd(), CLONE_NEWNS).at(Detail::Setns)?;
     // setns(2) has changed both to the root of the namespace.
-    call!(nr::FCHDIR, root).at(Detail::Fchdir)?;
-    call!(nr::CHROOT, c".".as_ptr()).at(Detail::Chroot)?;
-    file::close(root);
-    call!(nr::FCHDIR, init.fd(Slot::ROOT)).at(Detail::Fchdir)?;
+    fchdir(root.fd()).at(Detail::Fchdir)?;
+    chroot(c".").at(Detail::Chroot)?;
+    fchdir(init.fd(Slot::ROOT)).at(Detail::Fchdir)?;
     mount
 }
 
@@ -310,7 +247,7 @@ fn staged(
     source: &CStr,
     (parameters, mode): (&[Parameter], Option<&CStr>),
     attributes: u64,
-) -> Step<i32> {
+) -> Step<Owned> {
     const STAGE: &CStr = c"/proc";
     propagation(MS_PRIVATE | MS_REC)?;
     let mut data = Data { bytes: [0; MOUNT_DATA_LIMIT], len: 0 };
@@ -320,11 +257,9 @@ fn staged(
     if let Some(mode) = mode {
         data.push(c"mode", mode)?;
     }
-    call!(nr::MOUNT, source.as_ptr(), STAGE.as_ptr(), kind.as_ptr(), 0, data.bytes.as_ptr())
-        .at(Detail::Mount)?;
-    let tree = call!(common::OPEN_TREE, AT_FDCWD, STAGE.as_ptr(), OPEN_TREE_CLONE | O_CLOEXEC)
-        .at(Detail::OpenTree)? as i32;
-    self::attributes(tree, attributes, 0, 0, false)?;
+    call::mount(Some(source), STAGE, Some(kind), 0, Some(data.text())).at(Detail::Mount)?;
+    let tree = call::open_tree(Fd::WORKING_DIRECTORY, STAGE, OPEN_TREE_CLONE).at(Detail::OpenTree)?;
+    self::attributes(tree.fd(), attributes, 0, 0, false)?;
     Ok(tree)
 }
 
@@ -351,43 +286,46 @@ impl Data {
         let end = self.len + bytes.len();
         // The last byte stays NUL.
         if end >= MOUNT_DATA_LIMIT {
-            return Err(Failure { errno: errno::ENAMETOOLONG, detail: Detail::TooLong as u32 });
+            return Err(Failure::new(errno::ENAMETOOLONG, Detail::TooLong));
         }
         self.bytes[self.len..end].copy_from_slice(bytes);
         self.len = end;
         Ok(())
     }
+
+    fn text(&self) -> &CStr {
+        CStr::from_bytes_until_nul(&self.bytes).unwrap_or(c"")
+    }
 }
 
 /// `CloneTree`.
 pub(crate) fn clone_tree(init: &mut Init, path: Str, recursive: bool, nofollow: bool) -> Step {
-    let path = init.plan.text(path);
     let flags = OPEN_TREE_CLONE
-        | O_CLOEXEC
         | if recursive { AT_RECURSIVE } else { 0 }
         | if nofollow { AT_SYMLINK_NOFOLLOW } else { 0 };
-    let tree = call!(common::OPEN_TREE, AT_FDCWD, path.as_ptr(), flags).at(Detail::OpenTree)?;
-    init.set(Slot::MOUNT, tree as i32);
+    let tree = call::open_tree(Fd::WORKING_DIRECTORY, init.plan.text(path), flags).at(Detail::OpenTree)?;
+    init.set(Slot::MOUNT, tree);
     Ok(())
 }
 
 /// `OpenHost`.
 pub(crate) fn open_host(init: &mut Init, path: Str, slot: Slot) -> Step {
-    let path = init.plan.text(path);
-    let fd = call!(nr::OPENAT, AT_FDCWD, path.as_ptr(), O_PATH | O_CLOEXEC).at(Detail::Open)?;
-    init.set(slot, fd as i32);
+    let file = openat(Fd::WORKING_DIRECTORY, init.plan.text(path), O_PATH).at(Detail::Open)?;
+    init.set(slot, file);
     Ok(())
 }
 
 /// `Attach`.
 pub(crate) fn attach(init: &mut Init, destination: Str, node: Node, nofollow: bool) -> Step {
-    let root = init.fd(Slot::ROOT);
     let path = relative(init.plan.text(destination));
-    let mount = init.fd(Slot::MOUNT);
-    if node == Node::LinkOrMount && file::stat(mount, c"").at(Detail::Stat)?.kind() == file::S_IFLNK {
-        device::copy_symlink(root, path, mount)?;
-        init.set(Slot::MOUNT, -1);
-        return Ok(());
+    attach_at(init.fd(Slot::ROOT), init.fd(Slot::MOUNT), path, node, nofollow)?;
+    init.clear(Slot::MOUNT);
+    Ok(())
+}
+
+fn attach_at(root: Fd<'_>, mount: Fd<'_>, path: &'static CStr, node: Node, nofollow: bool) -> Step {
+    if node == Node::LinkOrMount && stat(mount, c"").at(Detail::Stat)?.kind() == S_IFLNK {
+        return device::copy_symlink(root, path, mount);
     }
     let existing = match nofollow {
         true => file::in_root(root, path, O_NOFOLLOW),
@@ -398,44 +336,40 @@ pub(crate) fn attach(init: &mut Init, destination: Str, node: Node, nofollow: bo
         (_, Node::Directory) => file::directory(root, path.to_bytes(), 0o755)?,
         (_, Node::RealDirectory) => real_directory(root, path)?,
         (_, Node::LikeMount | Node::LinkOrMount) => {
-            if file::stat(mount, c"").at(Detail::Stat)?.kind() == file::S_IFDIR {
+            if stat(mount, c"").at(Detail::Stat)?.kind() == S_IFDIR {
                 file::directory(root, path.to_bytes(), 0o755)?
             } else {
                 file::regular(root, path)?
             }
         }
     };
-    let moved = stays_out_of_proc(path, target)
-        .and_then(|()| is_not_the_root(root, target))
-        .and_then(|()| move_to(mount, target));
-    file::close(target);
-    moved?;
-    init.set(Slot::MOUNT, -1);
-    Ok(())
+    stays_out_of_proc(path, target.fd())?;
+    is_not_the_root(root, target.fd())?;
+    move_to(mount, target.fd())
 }
 
 /// Refuses a destination that a link of the image leads into procfs: the configuration was checked by
 /// its words (CVE-2019-16884).
-fn stays_out_of_proc(path: &CStr, target: i32) -> Step {
+fn stays_out_of_proc(path: &CStr, target: Fd<'_>) -> Step {
     let named = path.to_bytes().split(|byte| *byte == b'/').next() == Some(b"proc");
-    match named || file::filesystem(target) != Ok(namespace::PROC_SUPER_MAGIC) {
+    match named || filesystem(target) != Ok(PROC_SUPER_MAGIC) {
         true => Ok(()),
-        false => Err(Failure { errno: errno::EPERM, detail: Detail::LinkIntoProc as u32 }),
+        false => Err(Failure::new(errno::EPERM, Detail::LinkIntoProc)),
     }
 }
 
 /// Refuses a destination that a link of the image leads to the root itself: the mount would cover the
 /// root for who joins the container, and not for its own processes.
-fn is_not_the_root(root: i32, target: i32) -> Step {
+fn is_not_the_root(root: Fd<'_>, target: Fd<'_>) -> Step {
     match is_the_root(root, target)? {
-        true => Err(Failure { errno: errno::EINVAL, detail: Detail::LinkToRoot as u32 }),
+        true => Err(Failure::new(errno::EINVAL, Detail::LinkToRoot)),
         false => Ok(()),
     }
 }
 
 /// Whether a path led to the root itself; another mount of the same directory is another place.
-fn is_the_root(root: i32, target: i32) -> Step<bool> {
-    let (root, target) = (file::stat(root, c"").at(Detail::Stat)?, file::stat(target, c"").at(Detail::Stat)?);
+fn is_the_root(root: Fd<'_>, target: Fd<'_>) -> Step<bool> {
+    let (root, target) = (stat(root, c"").at(Detail::Stat)?, stat(target, c"").at(Detail::Stat)?);
     Ok(root.is_same_place(&target))
 }
 
@@ -446,27 +380,21 @@ pub(crate) fn copy_mode(init: &mut Init, destination: Str) -> Step {
         Err(errno::ENOENT | errno::ENOTDIR) => return Ok(()),
         other => other.at(Detail::Open)?,
     };
-    let stat = file::stat(image, c"").at(Detail::Stat);
-    file::close(image);
-    init.mode = Some(stat?.mode as u32 & 0o7777);
+    init.mode = Some(stat(image.fd(), c"").at(Detail::Stat)?.permissions());
     Ok(())
 }
 
 /// `LabelMount`. What fsmount(2) gives is a path only, and has no attributes.
 pub(crate) fn label(init: &Init, value: Slice) -> Step {
-    let value = init.plan.bytes(value);
     let root = file::open(init.fd(Slot::MOUNT), c".", O_DIRECTORY, 0, 0).at(Detail::Open)?;
-    let name = c"security.selinux".as_ptr();
-    let labelled = call!(nr::FSETXATTR, root, name, value.as_ptr(), value.len(), 0).at(Detail::Whole);
-    file::close(root);
-    labelled.map(drop)
+    fsetxattr(root.fd(), c"security.selinux", init.plan.bytes(value)).at(Detail::Whole)
 }
 
 /// `VerifyProc`.
 pub(crate) fn verify_proc(init: &Init) -> Step {
     match namespace::is_proc_root(init.fd(Slot::MOUNT)) {
         true => Ok(()),
-        false => Err(Failure { errno: errno::EINVAL, detail: Detail::NotProcfs as u32 }),
+        false => Err(Failure::new(errno::EINVAL, Detail::NotProcfs)),
     }
 }
 
@@ -474,18 +402,16 @@ pub(crate) fn verify_proc(init: &Init) -> Step {
 pub(crate) fn remount_at(init: &Init, destination: Str, set: u64, clear: u64) -> Step {
     let path = relative(init.plan.text(destination));
     let target = file::in_root(init.fd(Slot::ROOT), path, 0).at(Detail::Open)?;
-    let changed = attributes(target, set, clear, 0, false);
-    file::close(target);
-    changed
+    attributes(target.fd(), set, clear, 0, false)
 }
 
 /// A directory without a symbolic link on the way, made when missing.
-fn real_directory(root: i32, path: &'static CStr) -> Step<i32> {
+fn real_directory(root: Fd<'_>, path: &'static CStr) -> Step<Owned> {
     match file::real(root, path, O_DIRECTORY) {
         Err(errno::ENOENT) => {}
         other => return other.at(Detail::Open),
     }
-    file::close(file::directory(root, path.to_bytes(), 0o755)?);
+    drop(file::directory(root, path.to_bytes(), 0o755)?);
     file::real(root, path, O_DIRECTORY).at(Detail::Open)
 }
 
@@ -496,52 +422,41 @@ pub(crate) fn mask(init: &mut Init, path: Str) -> Step {
         Err(errno::ENOENT | errno::ENOTDIR) => return Ok(()),
         other => other.at(Detail::Open)?,
     };
-    is_not_the_root(init.fd(Slot::ROOT), target)?;
-    let stat = file::stat(target, c"").at(Detail::Stat)?;
-    let covered = match stat.kind() {
-        file::S_IFDIR => cover_directory(init, target),
-        _ => cover_file(init, target),
-    };
-    file::close(target);
-    covered
+    is_not_the_root(init.fd(Slot::ROOT), target.fd())?;
+    match stat(target.fd(), c"").at(Detail::Stat)?.kind() {
+        S_IFDIR => cover_directory(init, target.fd()),
+        _ => cover_file(init, target.fd()),
+    }
 }
 
 /// Covers a directory by the one shared, empty, read-only tmpfs (a superblock for each would stall
 /// nodes with many masks).
-fn cover_directory(init: &mut Init, target: i32) -> Step {
-    if init.fd(Slot::EMPTY_DIRECTORY) >= 0 {
+fn cover_directory(init: &mut Init, target: Fd<'_>) -> Step {
+    if init.has(Slot::EMPTY_DIRECTORY) {
         let again = clone_descriptor(init.fd(Slot::EMPTY_DIRECTORY), false)?;
-        let moved = move_to(again, target);
-        file::close(again);
-        return moved;
+        return move_to(again.fd(), target);
     }
-    let context = call!(common::FSOPEN, c"tmpfs".as_ptr(), CLOEXEC).at(Detail::Fsopen)? as i32;
-    set(context, c"source", c"tmpfs")?;
-    set(context, c"nr_inodes", c"2")?;
-    set(context, c"ro", c"")?;
-    call!(common::FSCONFIG, context, FSCONFIG_CMD_CREATE, 0, 0, 0).at(Detail::FsconfigCreate)?;
-    let empty =
-        call!(common::FSMOUNT, context, FSMOUNT_CLOEXEC, MOUNT_ATTR_RDONLY).at(Detail::Fsmount)? as i32;
-    file::close(context);
-    move_to(empty, target)?;
+    let context = call::fsopen(c"tmpfs").at(Detail::Fsopen)?;
+    set(context.fd(), c"source", c"tmpfs")?;
+    set(context.fd(), c"nr_inodes", c"2")?;
+    set(context.fd(), c"ro", c"")?;
+    let empty = made(context.fd(), MOUNT_ATTR_RDONLY)?;
+    move_to(empty.fd(), target)?;
     init.set(Slot::EMPTY_DIRECTORY, empty);
     Ok(())
 }
 
 /// Covers a file by the container's own /dev/null, verified to be that (CVE-2025-31133).
-fn cover_file(init: &mut Init, target: i32) -> Step {
-    if init.fd(Slot::NULL) < 0 {
+fn cover_file(init: &mut Init, target: Fd<'_>) -> Step {
+    if !init.has(Slot::NULL) {
         let null = file::real(init.fd(Slot::ROOT), c"dev/null", O_NOFOLLOW).at(Detail::Open)?;
-        let stat = file::stat(null, c"").at(Detail::Stat)?;
-        if stat.kind() != file::S_IFCHR || (stat.device_major, stat.device_minor) != (1, 3) {
-            return Err(Failure { errno: errno::EINVAL, detail: Detail::NotTheRequestedNode as u32 });
+        if !stat(null.fd(), c"").at(Detail::Stat)?.is_character_device(1, 3) {
+            return Err(Failure::new(errno::EINVAL, Detail::NotTheRequestedNode));
         }
         init.set(Slot::NULL, null);
     }
     let cover = clone_descriptor(init.fd(Slot::NULL), false)?;
-    let moved = move_to(cover, target);
-    file::close(cover);
-    moved
+    move_to(cover.fd(), target)
 }
 
 /// `ReadOnly`.
@@ -551,18 +466,15 @@ pub(crate) fn read_only(init: &mut Init, path: Str) -> Step {
         Err(errno::ENOENT | errno::ENOTDIR) => return Ok(()),
         other => other.at(Detail::Open)?,
     };
-    if is_the_root(init.fd(Slot::ROOT), target)? {
-        file::close(target);
+    if is_the_root(init.fd(Slot::ROOT), target.fd())? {
         // A mount on the root would be seen only by processes that join the container, and the
         // operations that follow still write below the root: the root itself changes, at its switch.
         init.read_only_root = true;
         return Ok(());
     }
-    let tree = clone_descriptor(target, true)?;
-    let result = attributes(tree, MOUNT_ATTR_RDONLY, 0, 0, true).and_then(|()| move_to(tree, target));
-    file::close(tree);
-    file::close(target);
-    result
+    let tree = clone_descriptor(target.fd(), true)?;
+    attributes(tree.fd(), MOUNT_ATTR_RDONLY, 0, 0, true)?;
+    move_to(tree.fd(), target.fd())
 }
 
 /// `SwitchRoot`.
@@ -570,28 +482,26 @@ pub(crate) fn switch_root(init: &mut Init, how: RootSwitch) -> Step {
     if init.in_chroot {
         leave_chroot(init)?;
     }
-    call!(nr::FCHDIR, init.fd(Slot::ROOT)).at(Detail::Fchdir)?;
+    fchdir(init.fd(Slot::ROOT)).at(Detail::Fchdir)?;
     match how {
         RootSwitch::Pivot => {
-            let old = open_root_directory()?;
+            let old = open_directory(c"/")?;
             // With both arguments "." the old root is put over the new one, and detached from it.
-            call!(nr::PIVOT_ROOT, c".".as_ptr(), c".".as_ptr()).at(Detail::PivotRoot)?;
+            call::pivot_root(c".", c".").at(Detail::PivotRoot)?;
             // With a propagation that is shared or not recursive, mounts of the host are still peers of
             // those here: the host would lose them with the detachment.
-            attributes(old, 0, 0, MS_SLAVE, true)?;
-            file::close(old);
-            call!(nr::UMOUNT2, c".".as_ptr(), MNT_DETACH).at(Detail::Umount)?;
+            attributes(old.fd(), 0, 0, MS_SLAVE, true)?;
+            drop(old);
+            call::umount(c".", MNT_DETACH).at(Detail::Umount)?;
         }
         RootSwitch::Move => {
             crate::program::reveal::detach(init)?;
-            call!(nr::MOUNT, c".".as_ptr(), c"/".as_ptr(), 0, MS_MOVE, 0).at(Detail::Mount)?;
-            call!(nr::CHROOT, c".".as_ptr()).at(Detail::Chroot)?;
+            call::mount(Some(c"."), c"/", None, MS_MOVE, None).at(Detail::Mount)?;
+            chroot(c".").at(Detail::Chroot)?;
         }
-        RootSwitch::Chroot => {
-            call!(nr::CHROOT, c".".as_ptr()).at(Detail::Chroot)?;
-        }
+        RootSwitch::Chroot => chroot(c".").at(Detail::Chroot)?,
     }
-    call!(nr::CHDIR, c"/".as_ptr()).at(Detail::Chdir)?;
+    chdir(c"/").at(Detail::Chdir)?;
     if init.in_chroot {
         joins_lead_here(init)?;
     }
@@ -604,11 +514,9 @@ pub(crate) fn switch_root(init: &mut Init, how: RootSwitch) -> Step {
 /// Verifies that what joins the mount namespace has the container's root.
 fn joins_lead_here(init: &mut Init) -> Step {
     leave_chroot(init)?;
-    let joined = open_root_directory()?;
-    let same = is_the_root(init.fd(Slot::ROOT), joined);
-    file::close(joined);
-    match same? {
+    let joined = open_directory(c"/")?;
+    match is_the_root(init.fd(Slot::ROOT), joined.fd())? {
         true => Ok(()),
-        false => Err(Failure { errno: errno::EINVAL, detail: Detail::NotInRoot as u32 }),
+        false => Err(Failure::new(errno::EINVAL, Detail::NotInRoot)),
     }
 }

@@ -5,12 +5,12 @@
 
 use core::ffi::CStr;
 
-use crate::call;
-use crate::syscall::nr;
+use crate::sys::Fd;
+use crate::sys::file::write;
 
 /// The exit status, runc's.
-const EXIT_REFUSED: usize = 255;
-const STDERR: i32 = 2;
+const EXIT_REFUSED: u32 = 255;
+const STDERR: Fd<'static> = Fd::numbered(2);
 /// PATH_MAX and the words.
 const LINE: usize = 4096 + 128;
 
@@ -25,7 +25,7 @@ pub(crate) fn end(program: &CStr, errno: i32) -> ! {
         None => line.push_number(errno),
     }
     line.push(b"\n");
-    call!(nr::WRITE, STDERR, line.bytes.as_ptr(), line.len).ok();
+    write(STDERR, line.bytes.get(..line.len).unwrap_or_default()).ok();
     crate::program::exit(EXIT_REFUSED)
 }
 

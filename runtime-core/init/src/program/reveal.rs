@@ -4,16 +4,14 @@
 
 use core::ffi::CStr;
 
+use crate::abi::{MNT_DETACH, MS_REC, MS_SLAVE, O_NONBLOCK, errno};
 use crate::parse::lines::Lines;
 use crate::parse::mountinfo;
 use crate::parse::path::is_below;
-use crate::program::file::{self, O_NONBLOCK};
-use crate::program::{At, Failure, Init, Step, call, errno, namespace};
+use crate::program::{At, Failure, Init, Step, namespace};
 use crate::report::Detail;
-use crate::syscall::nr;
-
-const MS_SLAVE_REC: usize = 1 << 19 | 0x4000;
-const MNT_DETACH: usize = 2;
+use crate::sys::file::{getcwd, read};
+use crate::sys::mount::{mount, umount};
 
 /// A table of mounts beyond this is not gone through.
 const ROUNDS: usize = 4096;
@@ -26,25 +24,24 @@ const LINE: usize = 8192;
 #[inline(never)]
 pub(crate) fn detach(init: &mut Init) -> Step {
     let mut root = [0u8; 4096];
-    let len = call!(nr::GETCWD, root.as_mut_ptr(), root.len()).at(Detail::Chdir)?;
+    let len = getcwd(&mut root).at(Detail::Chdir)?;
     let root = &root[..len.saturating_sub(1)];
     let mut covered = 0;
     for _ in 0..ROUNDS {
         let Some(mut found) = find(init, root, covered)? else { return Ok(()) };
         let path = found.path()?;
         // What is shared with the host must not leave it too.
-        call!(nr::MOUNT, 0, path.as_ptr(), 0, MS_SLAVE_REC, 0).at(Detail::Mount)?;
-        match call!(nr::UMOUNT2, path.as_ptr(), MNT_DETACH) {
-            Ok(_) => {}
+        mount(None, path, None, MS_SLAVE | MS_REC, None).at(Detail::Mount)?;
+        match umount(path, MNT_DETACH) {
+            Ok(()) => {}
             Err(errno::EINVAL | errno::EPERM) => {
-                let kind = c"tmpfs".as_ptr();
-                call!(nr::MOUNT, kind, path.as_ptr(), kind, 0, 0).at(Detail::Mount)?;
+                mount(Some(c"tmpfs"), path, Some(c"tmpfs"), 0, None).at(Detail::Mount)?;
                 covered += 1;
             }
-            Err(errno) => return Err(errno).at(Detail::Umount),
+            Err(errno) => return Err(Failure::new(errno, Detail::Umount)),
         }
     }
-    Err(Failure { errno: errno::ELOOP, detail: Detail::Umount as u32 })
+    Err(Failure::new(errno::ELOOP, Detail::Umount))
 }
 
 /// The place of a mount.
@@ -55,7 +52,7 @@ struct Place {
 
 impl Place {
     fn path(&mut self) -> Step<&CStr> {
-        let malformed = Failure { errno: errno::ENAMETOOLONG, detail: Detail::Read as u32 };
+        let malformed = Failure::new(errno::ENAMETOOLONG, Detail::Read);
         *self.bytes.get_mut(self.len).ok_or(malformed)? = 0;
         CStr::from_bytes_with_nul(&self.bytes[..=self.len]).map_err(|_| malformed)
     }
@@ -65,8 +62,7 @@ impl Place {
 #[inline(never)]
 fn find(init: &mut Init, root: &[u8], mut skip: usize) -> Step<Option<Place>> {
     let table = namespace::open_own(init, c"mountinfo", O_NONBLOCK)?;
-    let mut lines =
-        Lines::<_, LINE>::new(|room: &mut [u8]| call!(nr::READ, table, room.as_mut_ptr(), room.len()));
+    let mut lines = Lines::<_, LINE>::new(|room: &mut [u8]| read(table.fd(), room));
     let mut found = None;
     while let Some(line) = lines.next().at(Detail::Read)? {
         let Some(place) = revealing(line).filter(|place| !is_below(&place.bytes[..place.len], root)) else {
@@ -78,7 +74,6 @@ fn find(init: &mut Init, root: &[u8], mut skip: usize) -> Step<Option<Place>> {
         }
         skip -= 1;
     }
-    file::close(table);
     Ok(found)
 }
 

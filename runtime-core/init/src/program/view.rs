@@ -2,10 +2,11 @@
 
 use core::ffi::CStr;
 
+use crate::abi::errno;
 use crate::ops::{Header, MAGIC, Op, Parameter, Slice, Str};
-use crate::program::{At, Failure, Step, call, errno};
+use crate::program::{At, Failure, Step};
 use crate::report::Detail;
-use crate::syscall::nr;
+use crate::sys::{Fd, file, memory};
 
 /// The mapped image. It lives as long as the process.
 #[derive(Clone, Copy)]
@@ -24,19 +25,16 @@ pub(crate) struct View {
 impl View {
     /// Maps the memory file in the first slot.
     pub(crate) fn map(base: i32) -> Step<Self> {
-        const SEEK_END: usize = 2;
-        const PROT_READ: usize = 1;
-        const MAP_PRIVATE: usize = 2;
-        let len = call!(nr::LSEEK, base, 0, SEEK_END).at(Detail::Open)?;
-        let start = call!(nr::MMAP, 0, len, PROT_READ, MAP_PRIVATE, base, 0).at(Detail::Memory)?;
-        // SAFETY: a fresh mapping of `len` bytes of a sealed file: it can neither shrink nor change.
-        let image: &'static [u8] = unsafe { core::slice::from_raw_parts(start as *const u8, len) };
-        let malformed = Failure { errno: errno::EPROTO, detail: Detail::Whole as u32 };
+        let file = Fd::numbered(base);
+        let len = file::length(file).at(Detail::Open)?;
+        // SAFETY: the file is as long, and sealed: it can neither shrink nor change.
+        let image = unsafe { memory::file(file, len) }.at(Detail::Memory)?;
+        let malformed = Failure::new(errno::EPROTO, Detail::Whole);
         if len < size_of::<Header>() {
             return Err(malformed);
         }
         // SAFETY: the mapping is page-aligned and as long as a header at least.
-        let header = unsafe { *(start as *const Header) };
+        let header = unsafe { *image.as_ptr().cast::<Header>() };
         let arena = image.get(header.arena as usize..).ok_or(malformed)?;
         let end = size_of::<Header>() + header.ops as usize * size_of::<Op>();
         if header.magic != MAGIC
@@ -49,7 +47,10 @@ impl View {
         // SAFETY: in bounds by the check above; the header's size keeps the alignment; the library
         // compiled from the same source wrote valid operations.
         let ops = unsafe {
-            core::slice::from_raw_parts((start + size_of::<Header>()) as *const Op, header.ops as usize)
+            core::slice::from_raw_parts(
+                image.as_ptr().add(size_of::<Header>()).cast::<Op>(),
+                header.ops as usize,
+            )
         };
         Ok(Self {
             ops,

@@ -1,0 +1,26 @@
+//! Signals: what a container's program begins with, and what ends a container that waits.
+
+use crate::abi::{SIGHUP, SIGINT, SIGKILL, SIGNALS, SIGQUIT, SIGSTOP, SIGTERM};
+use crate::program::{At, Step};
+use crate::report::Detail;
+use crate::sys::signal::{set_default, set_last_handler, unblock_all};
+
+/// All dispositions to default and an empty mask: a caller's ignored SIGPIPE is not the container's.
+pub(crate) fn reset() -> Step {
+    for signal in (1..=SIGNALS).filter(|signal| !matches!(*signal, SIGKILL | SIGSTOP)) {
+        set_default(signal).at(Detail::Whole)?;
+    }
+    unblock_all().at(Detail::Whole)
+}
+
+/// Lets the signals that ask a program to end do so while the container waits for its start: the first
+/// process of a pid namespace gets none that it has no handler for (pid_namespaces(7)).
+pub(crate) fn end_on_request() -> Step {
+    extern "C" fn end(signal: i32) -> ! {
+        crate::program::exit(128 + signal as u32);
+    }
+    for signal in [SIGHUP, SIGINT, SIGQUIT, SIGTERM] {
+        set_last_handler(signal, end).at(Detail::Whole)?;
+    }
+    Ok(())
+}
