@@ -39,6 +39,7 @@ impl Container {
             Err(Errno::ECONNREFUSED) => return Err(self.cannot_start(Status::Running)),
             other => other.map_err(|errno| Error::system("connect to the start gate", errno))?,
         };
+        let held = self.held(&record)?;
         // First, so that a `start` killed here leaves a container that has started or ended, never
         // one that claims to wait.
         self.entry.remove_gate()?;
@@ -46,7 +47,7 @@ impl Container {
         let spec = self.spec()?;
         self.shared.mark("read the configuration");
         let hooks = &spec.hooks;
-        self.open_gate(&connection, &record, &spec)?;
+        self.open_gate(&connection, &record, &spec, held)?;
         self.shared.mark("the program is executed");
         let state = State::new(&record, Status::Running);
         launch::run_hooks(&hooks.poststart, &state, self.shared.exits.as_ref())
@@ -73,10 +74,17 @@ impl Container {
 
     /// Lets the init go on to the program. After an error it has no program, or may wait for ever, such as for
     /// an agent that has not got the seccomp listener: it is ended, so that the container can be deleted or made again.
-    fn open_gate(&self, connection: &OwnedFd, record: &Record, spec: &ValidSpec) -> Result<()> {
+    fn open_gate(
+        &self,
+        connection: &OwnedFd,
+        record: &Record,
+        spec: &ValidSpec,
+        held: Option<launch::Held>,
+    ) -> Result<()> {
         let limit = limit(&spec.hooks.start_container);
-        if let Some(number) = record.hold {
-            return self.end_hold(connection, record, number, limit);
+        if let Some(held) = held {
+            return launch::end_hold(connection, &record.start_steps, limit, &held)
+                .map_err(|error| self.killed(record, error));
         }
         // As the filter is not loaded until now, the agent gets what it gets from other runtimes.
         let receiver = Receiver::new(spec, || State::new(record, Status::Creating));
@@ -92,18 +100,11 @@ impl Container {
             .map_err(|error| self.killed(record, error))
     }
 
-    /// Lets an init go on that waits behind its filter.
-    fn end_hold(
-        &self,
-        connection: &OwnedFd,
-        record: &Record,
-        number: i32,
-        limit: Option<Duration>,
-    ) -> Result<()> {
-        let Some(pidfd) = self.live_init(record)? else { return Err(self.cannot_start(Status::Stopped)) };
-        let held = launch::Held { pidfd: pidfd.as_fd(), number };
-        launch::end_hold(connection, &record.start_steps, limit, &held)
-            .map_err(|error| self.killed(record, error))
+    /// The handle of an init that waits behind its filter.
+    fn held(&self, record: &Record) -> Result<Option<launch::Held>> {
+        let Some(number) = record.hold else { return Ok(None) };
+        let Some(init) = self.live_init(record)? else { return Err(self.cannot_start(Status::Stopped)) };
+        launch::Held::take(init.as_fd(), number).map(Some)
     }
 
     /// Ends the init after a failure: the status is `stopped` when the error is told.

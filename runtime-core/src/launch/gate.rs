@@ -20,11 +20,8 @@ pub(crate) struct Handover<'a> {
     pub(crate) pidfd: BorrowedFd<'a>,
 }
 
-/// An init that waits for `start` behind its filter, and the number of its userfaultfd.
-pub(crate) struct Held<'a> {
-    pub(crate) pidfd: BorrowedFd<'a>,
-    pub(crate) number: i32,
-}
+/// An init that waits for `start` behind its filter: its userfaultfd.
+pub(crate) struct Held(OwnedFd);
 
 /// Lets a created container run that waits behind its filter, and waits until the program is executed: the init never
 /// accepts the connection, which is reset when execve(2) closes the gate. `limit` bounds the wait, if given.
@@ -32,7 +29,7 @@ pub(crate) fn end_hold(
     connection: &OwnedFd,
     steps: &[StepText],
     limit: Option<Duration>,
-    held: &Held<'_>,
+    held: &Held,
 ) -> Result<()> {
     held.fill()?;
     await_readable(connection, limit.map(|limit| Instant::now() + limit))?;
@@ -50,11 +47,11 @@ pub(crate) fn end_hold(
     }
 }
 
-impl Held<'_> {
-    /// Fills the page that the init reads.
-    fn fill(&self) -> Result<()> {
-        let call = |name: &str| format!("{name} of the userfaultfd {} of the init", self.number);
-        let fd = match process::pidfd_getfd(self.pidfd, self.number) {
+impl Held {
+    /// Takes the userfaultfd with this number out of the init.
+    pub(crate) fn take(init: BorrowedFd<'_>, number: i32) -> Result<Self> {
+        let call = |name: &str| format!("{name} of the userfaultfd {number} of the init");
+        let fd = match process::pidfd_getfd(init, number) {
             Ok(fd) => fd,
             Err(Errno::ESRCH) => return Err(never_started()),
             Err(Errno::EPERM) => {
@@ -64,18 +61,20 @@ impl Held<'_> {
             Err(errno) => return Err(Error::system(call("pidfd_getfd"), errno)),
         };
         match userfault::is_userfaultfd(fd.as_fd()) {
-            Ok(true) => {}
-            Ok(false) => {
-                return Err(Error::system(call("verify the type"), Errno::EPROTO)
-                    .reason("the init has another descriptor with this number"));
-            }
-            Err(errno) => return Err(Error::system(call("verify the type"), errno)),
+            Ok(true) => Ok(Self(fd)),
+            Ok(false) => Err(Error::system(call("verify the type"), Errno::EPROTO)
+                .reason("the init has another descriptor with this number")),
+            Err(errno) => Err(Error::system(call("verify the type"), errno)),
         }
-        match userfault::fill(fd.as_fd(), PAGE) {
+    }
+
+    /// Fills the page that the init reads.
+    fn fill(&self) -> Result<()> {
+        match userfault::fill(self.0.as_fd(), PAGE) {
             // Filled by a `start` that was killed.
             Ok(()) | Err(Errno::EEXIST) => Ok(()),
             Err(Errno::ESRCH) => Err(never_started()),
-            Err(errno) => Err(Error::system(call("UFFDIO_ZEROPAGE"), errno)),
+            Err(errno) => Err(Error::system("UFFDIO_ZEROPAGE in the init", errno)),
         }
     }
 }
