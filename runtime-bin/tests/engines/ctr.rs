@@ -1,8 +1,9 @@
 //! containerd without Docker: its daemon and its client `ctr`, which names the runtime in each call.
 
 mod flags;
+pub(crate) mod shim;
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::fs;
 use std::os::unix::fs::{MetadataExt, symlink};
 use std::path::{Path, PathBuf};
@@ -59,42 +60,61 @@ struct Containerd {
     tag: String,
     dir: PathBuf,
     runtime: PathBuf,
-    daemon: Child,
+    /// The shim that embeds the library, if that is what the checks run with.
+    shim: Option<PathBuf>,
+    daemon: RefCell<Child>,
     next: Cell<u32>,
 }
 
 impl Drop for Containerd {
     fn drop(&mut self) {
-        stop_daemon(&mut self.daemon);
+        stop_daemon(&mut self.daemon.borrow_mut());
     }
 }
 
+/// Starts the daemon of a directory.
+fn daemon(dir: &Path) -> Result<Child, Stop> {
+    Cmd::new(DAEMON)
+        .args(["--address", SOCKET, "--state", "/run/containerd", "--config"])
+        .arg(dir.join("config.toml"))
+        .arg("--root")
+        .arg(dir.join("containerd"))
+        .env("PATH", format!("{}:/usr/sbin:/usr/bin:/sbin:/bin", dir.join("bin").display()))
+        .daemon(&dir.join("containerd.log"))
+}
+
 impl Containerd {
-    fn start(place: &Place) -> Result<Self, Stop> {
+    fn start(place: &Place, shim: Option<&Path>) -> Result<Self, Stop> {
         need(DAEMON, "containerd")?;
         need(CLIENT, "containerd")?;
         let root = image::root_tar(&place.dir)?;
         let saved = image::saved_image(&root, &place.dir, IMAGE, "sh")?;
         image::unpack(&root, &place.dir.join("rootfs"))?;
-        let (config, log) = (place.dir.join("config.toml"), place.dir.join("containerd.log"));
-        fs::write(&config, CONFIG)?;
-        // `ctr container create` cannot name the runtime: there it is the `runc` of the daemon's PATH.
+        fs::write(place.dir.join("config.toml"), CONFIG)?;
+        // containerd finds a shim by its name in the daemon's PATH. There is the runtime's `runc` too, for a shim that
+        // was not given another one.
         let bin = place.shared_dir("bin")?;
         symlink(&place.runtime, bin.join("runc"))?;
-        let daemon = Cmd::new(DAEMON)
-            .args(["--address", SOCKET, "--state", "/run/containerd", "--config"])
-            .arg(config)
-            .arg("--root")
-            .arg(place.dir.join("containerd"))
-            .env("PATH", format!("{}:/usr/sbin:/usr/bin:/sbin:/bin", bin.display()))
-            .daemon(&log)?;
+        if let Some(shim) = shim {
+            symlink(shim, bin.join("containerd-shim-runtime-v2"))?;
+        }
+        let daemon = RefCell::new(daemon(&place.dir)?);
         let (tag, dir, runtime) = (place.tag.clone(), place.dir.clone(), place.runtime.clone());
-        let mut containerd = Containerd { tag, dir, runtime, daemon, next: Cell::new(0) };
-        let version =
-            || Cmd::new(CLIENT).args(["--address", SOCKET, "version"]).limit(Duration::from_secs(10));
-        await_daemon(&mut containerd.daemon, &log, || version().run()?.ok().map(drop))?;
+        let shim = shim.map(Path::to_owned);
+        let containerd = Containerd { tag, dir, runtime, shim, daemon, next: Cell::new(0) };
+        containerd.await_ready()?;
         containerd.ctr(&["image", "import", &saved.to_string_lossy()])?.ok()?;
         Ok(containerd)
+    }
+
+    fn await_ready(&self) -> Outcome {
+        let version =
+            || Cmd::new(CLIENT).args(["--address", SOCKET, "version"]).limit(Duration::from_secs(10));
+        await_daemon(&mut self.daemon.borrow_mut(), &self.log(), || version().run()?.ok().map(drop))
+    }
+
+    fn log(&self) -> PathBuf {
+        self.dir.join("containerd.log")
     }
 
     fn client(&self) -> Cmd {
@@ -107,7 +127,8 @@ impl Containerd {
 
     /// What the runtime itself lists below the shim's state.
     fn runtime_list(&self) -> Result<String, Stop> {
-        let state = Path::new("/run/containerd/runc").join(&self.tag);
+        let root = if self.shim.is_some() { "/run/containerd/runtime" } else { "/run/containerd/runc" };
+        let state = Path::new(root).join(&self.tag);
         Cmd::new(&self.runtime).arg("--root").arg(state).args(["list", "-q"]).run()?.ok()
     }
 
@@ -118,7 +139,10 @@ impl Containerd {
 
     /// The options of `ctr run` that name the runtime.
     fn runtime(&self) -> [&str; 2] {
-        ["--runc-binary", self.runtime.to_str().unwrap_or_default()]
+        match self.shim {
+            Some(_) => ["--runtime", shim::TYPE],
+            None => ["--runc-binary", self.runtime.to_str().unwrap_or_default()],
+        }
     }
 
     /// `ctr run --rm OPTIONS IMAGE ID ARGUMENTS`.
@@ -215,15 +239,16 @@ impl Task<'_> {
 
 /// The names of all checks, for the page of the engines.
 pub(crate) fn names() -> Vec<&'static str> {
-    [names_of(flags::CHECKS), names_of(CHECKS)].concat()
+    [names_of(flags::CHECKS), names_of(flags::RUNC_CHECKS), names_of(CHECKS)].concat()
 }
 
 #[test]
 fn engine() {
     engine_test("containerd", "ctr::engine", |place, checks| {
         controllers(&["cpu", "memory"])?;
-        let containerd = Containerd::start(place)?;
+        let containerd = Containerd::start(place, None)?;
         checks.table(&containerd, flags::CHECKS);
+        checks.table(&containerd, flags::RUNC_CHECKS);
         checks.table(&containerd, CHECKS);
         Ok(())
     });
@@ -398,8 +423,11 @@ fn tty(containerd: &Containerd) -> Outcome {
 
 fn created(containerd: &Containerd) -> Outcome {
     let task = Task { engine: containerd, id: containerd.new_id() };
-    // `ctr` would take options of the program, such as `-c`, for its own.
-    containerd.ctr(&["container", "create", IMAGE, &task.id, "sleep", "1000"])?.ok()?;
+    // Without a shim to name, `ctr` cannot say which runtime. It would take options of the program, such as `-c`, for its own.
+    let runtime = containerd.runtime();
+    let runtime = if containerd.shim.is_some() { &runtime[..] } else { &[] };
+    let create = containerd.client().args(["container", "create"]).args(runtime);
+    create.args([IMAGE, &task.id, "sleep", "1000"]).run()?.ok()?;
     that("no task yet", task.listed().is_err())?;
     let pid_file = containerd.dir.join("pid");
     task.task(&["start", "--detach", "--pid-file", &pid_file.to_string_lossy()])?.ok()?;

@@ -68,7 +68,7 @@ pub(crate) use directory::Directory;
 pub use hierarchy::{Hierarchies, Hierarchy, Mode, Version, View};
 pub use location::{Location, Place};
 pub(crate) use mountinfo::mount_point;
-pub(crate) use oom::OomWatch;
+pub use oom::OomWatch;
 pub use plan::{CgroupPlan, Guard, Missing, Write};
 pub use resources::Resources;
 pub(crate) use snapshot::Snapshot;

@@ -24,9 +24,11 @@ const V1_STEP: Duration = Duration::from_millis(10);
 /// Room for either file: a few short lines.
 const FILE_BYTES: usize = 1024;
 
-/// Watches one cgroup.
+/// Watches one cgroup for kills of the kernel for lack of memory, made by [`Container::watch_oom`](crate::Container::watch_oom).
+///
+/// Its descriptor ([`AsFd`]) goes into any event loop; see [`is_urgent`](Self::is_urgent) and [`patience`](Self::patience).
 #[derive(Debug)]
-pub(crate) struct OomWatch {
+pub struct OomWatch {
     /// The counters; open, so that they can be read for as long as the cgroup lives.
     counters: OwnedFd,
     /// v1's announcements.
@@ -106,14 +108,24 @@ impl OomWatch {
         }
     }
 
-    /// When to call [`grown`](Self::grown) although the source says nothing.
-    pub(crate) fn patience(&self) -> Option<Duration> {
+    /// Whether the descriptor is to be polled for POLLPRI alone (cgroup v2: it is always readable), and not for POLLIN (v1).
+    pub fn is_urgent(&self) -> bool {
+        self.announcements.is_none()
+    }
+
+    /// After how long to call [`grown`](Self::grown) although the descriptor says nothing: on v1 the kernel announces a kill
+    /// before it is done.
+    pub fn patience(&self) -> Option<Duration> {
         self.expected.map(|_| V1_STEP)
     }
 
-    /// Whether the kernel has killed since the last call. `None`: the cgroup has gone, and there is
-    /// nothing more to watch.
-    pub(crate) fn grown(&mut self) -> Result<Option<bool>> {
+    /// Whether the kernel has killed since the last call, or, with the killer switched off (v1), lets processes wait. `None`: the
+    /// cgroup has gone, and there is nothing more to watch.
+    ///
+    /// # Errors
+    ///
+    /// The counters cannot be read.
+    pub fn grown(&mut self) -> Result<Option<bool>> {
         match self.announcements.as_ref().map(EventFd::read) {
             Some(Ok(_)) => self.expected = Some(Instant::now() + V1_WINDOW),
             Some(Err(Errno::EAGAIN | Errno::EINTR)) | None => {}
@@ -145,6 +157,12 @@ fn parse(text: &str) -> Seen {
         line.and_then(|number| number.trim().parse().ok()).unwrap_or(0)
     };
     Seen { kills: get("oom_kill"), stuck: get("oom_kill_disable") == 1 && get("under_oom") == 1 }
+}
+
+impl AsFd for OomWatch {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.source().0
+    }
 }
 
 #[cfg(test)]

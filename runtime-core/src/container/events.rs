@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::Container;
+use crate::cgroup::OomWatch;
 use crate::cgroup::stats::Statistics;
 use crate::confinement::Explained;
 use crate::error::{Error, Result};
@@ -44,6 +45,16 @@ impl Container {
         let record = self.record()?;
         let init = self.live_init(&record)?.ok_or_else(|| self.not_running())?;
         Events::new(self.id.to_string(), self.cgroup(&record)?, init, interval)
+    }
+
+    /// Begins to watch for lack of memory, for an event loop of the caller's: nothing waits here. `None` where nobody counts: the
+    /// container has no memory controller.
+    ///
+    /// # Errors
+    ///
+    /// The cgroup's counters cannot be opened.
+    pub fn watch_oom(&self) -> Result<Option<OomWatch>> {
+        self.record().and_then(|record| self.cgroup(&record)?.watch_oom()).explained()
     }
 
     fn not_running(&self) -> Error {

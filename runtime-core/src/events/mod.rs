@@ -9,8 +9,9 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use serde::Serialize;
 
+use crate::cgroup::Cgroup;
+pub use crate::cgroup::OomWatch;
 use crate::cgroup::stats::Statistics;
-use crate::cgroup::{Cgroup, OomWatch};
 use crate::error::{Error, Result};
 
 /// One event; serialized, one line of `events`.

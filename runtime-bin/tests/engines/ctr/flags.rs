@@ -15,13 +15,15 @@ pub(super) const CHECKS: &Table<Containerd> = &[
     ("run: --env-file, --label, --annotation", labels),
     ("run: --pid-file, --log-uri", files),
     ("run: --config, a file of the user's own", own_config),
-    ("run: --runc-root", own_root),
-    ("run: --no-pivot", no_pivot),
     ("run: --rootfs-propagation", propagation),
     ("run: --seccomp-profile", seccomp_profile),
     ("run: --cap-add for another user's exec", exec_capabilities),
     ("task checkpoint: made, or CRIU's own reason", checkpoint),
 ];
+
+/// Options that `ctr` has for the runc shim alone.
+pub(super) const RUNC_CHECKS: &Table<Containerd> =
+    &[("run: --runc-root", own_root), ("run: --no-pivot", no_pivot)];
 
 fn cgroup(containerd: &Containerd) -> Outcome {
     let path = format!("/{}/upper/lower", containerd.tag);

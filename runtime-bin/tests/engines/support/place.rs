@@ -147,7 +147,7 @@ fn enter(test: &str, dir: &Path, tag: &str) -> Result<i32, Stop> {
         .args(["--pdeathsig", "KILL", "unshare", "--mount", "--net", "--pid", "--fork", "--kill-child"])
         .args(["--mount-proc", "--propagation", "private", "sh", "-c", ENTER, "engines"])
         .arg(std::env::current_exe()?)
-        .args(["--exact", test, "--nocapture"])
+        .args(["--exact", "--include-ignored", test, "--nocapture"])
         .env(INSIDE, dir)
         .env(TAG, tag)
         .env("RUST_BACKTRACE", "0")

@@ -1,0 +1,104 @@
+#!/usr/bin/env bash
+# Compares shims of containerd in one interleaved run, as root: how long `ctr run --rm` and `ctr task exec` of `true` take, the
+# memory of an idle container's processes besides its own, and the processor time of an exec.
+#
+# figures.sh SHIM RUNTIME [ROUNDS]: the shim of this directory, our program for containerd's own shim, and how often.
+# Debian's packages containerd, runc and busybox-static are needed. Everything happens in private namespaces.
+set -euo pipefail
+export LC_ALL=C
+
+shim=$(realpath "$1") runtime=$(realpath "$2") rounds=${3:-20}
+if [ -z "${FIGURES_INSIDE:-}" ]; then
+    FIGURES_INSIDE=$(mktemp -d)
+    export FIGURES_INSIDE
+    status=0
+    unshare --mount --net --pid --fork --kill-child --mount-proc --propagation private \
+        bash "$0" "$shim" "$runtime" "$rounds" || status=$?
+    rm -rf "$FIGURES_INSIDE"
+    exit "$status"
+fi
+dir=$FIGURES_INSIDE
+mount -t tmpfs -o mode=755 tmpfs /run
+mkdir "$dir/bin" "$dir/root" "$dir/root/bin" "$dir/image"
+ln -s "$shim" "$dir/bin/containerd-shim-runtime-v2"
+export PATH=$dir/bin:/usr/sbin:/usr/bin:/sbin:/bin
+
+# An image of busybox, in the form of `docker save`.
+cp /bin/busybox "$dir/root/bin/"
+for name in sh true sleep; do ln -s busybox "$dir/root/bin/$name"; done
+tar -C "$dir/root" -cf "$dir/image/layer.tar" .
+sum=$(sha256sum "$dir/image/layer.tar" | cut -d' ' -f1)
+printf '{"architecture":"amd64","os":"linux","config":{"Cmd":["sh"],"Env":["PATH=/bin"]},"rootfs":{"type":"layers","diff_ids":["sha256:%s"]}}' \
+    "$sum" >"$dir/image/config.json"
+echo '[{"Config":"config.json","RepoTags":["docker.io/library/bb:latest"],"Layers":["layer.tar"]}]' >"$dir/image/manifest.json"
+tar -C "$dir/image" -cf "$dir/image.tar" .
+
+printf 'version = 2\ndisabled_plugins = ["io.containerd.grpc.v1.cri"]\n' >"$dir/config.toml"
+containerd --config "$dir/config.toml" --root "$dir/containerd" --state /run/containerd >"$dir/log" 2>&1 &
+until ctr version >/dev/null 2>&1; do sleep 0.1; done
+ctr image import "$dir/image.tar" >/dev/null
+image=docker.io/library/bb:latest
+
+# The ways, and the options of `ctr run` for each.
+ways=("this shim" "containerd's shim, runc" "containerd's shim, our program")
+options() {
+    case $1 in
+    "this shim") echo --runtime io.containerd.runtime.v2 ;;
+    "containerd's shim, runc") echo --runc-binary /usr/sbin/runc ;;
+    *) echo --runc-binary "$runtime" ;;
+    esac
+}
+
+now() { echo $(($(date +%s%N) / 1000)); }
+
+# timed FILE COMMAND...: adds the command's time in microseconds.
+timed() {
+    local file=$1 begin
+    shift
+    begin=$(now)
+    "$@" </dev/null >/dev/null
+    echo $(($(now) - begin)) >>"$file"
+}
+
+# The proportional memory, in kB, of the shim whose child is the container's init.
+shim_of() { awk '{ print $4 }' "/proc/$1/stat" | { read -r parent; [ "$parent" != 1 ] && echo "$parent" || pgrep -f -- "-id $2 -address"; }; }
+memory() { awk '/^Pss:/ { print $2 }' "/proc/$1/smaps_rollup"; }
+ticks() { awk '{ print $14 + $15 + $16 + $17 }' "/proc/$1/stat"; }
+
+number=0
+for ((round = 0; round < rounds; round++)); do
+    for index in "${!ways[@]}"; do
+        number=$((number + 1))
+        # shellcheck disable=SC2046 # words
+        timed "$dir/run.$index" ctr run --rm $(options "${ways[index]}") "$image" "r$number" true
+    done
+done
+for index in "${!ways[@]}"; do
+    # shellcheck disable=SC2046 # words
+    ctr run --detach $(options "${ways[index]}") "$image" "idle$index" sleep 1000 </dev/null
+done
+sleep 2
+declare -A shims
+for index in "${!ways[@]}"; do
+    pid=$(ctr task list | awk -v id="idle$index" '$1 == id { print $2 }')
+    shims[$index]=$(shim_of "$pid" "idle$index")
+    memory "${shims[$index]}" >"$dir/memory.$index"
+    ticks "${shims[$index]}" >"$dir/ticks.$index"
+done
+for ((round = 0; round < rounds; round++)); do
+    for index in "${!ways[@]}"; do
+        number=$((number + 1))
+        timed "$dir/exec.$index" ctr task exec --exec-id "e$number" "idle$index" true
+    done
+done
+sleep 2
+median() { sort -n "$1" | awk '{ all[NR] = $1 } END { printf "%.1f", all[int((NR + 1) / 2)] / 1000 }'; }
+echo "| way | ctr run --rm true, ms | ctr task exec true, ms | shim of an idle container, kB PSS | after $rounds execs | processor time of an exec, ms |"
+echo "|---|---|---|---|---|---|"
+for index in "${!ways[@]}"; do
+    spent=$(($(ticks "${shims[$index]}") - $(cat "$dir/ticks.$index")))
+    printf '| %s | %s | %s | %s | %s | %s |\n' "${ways[index]}" "$(median "$dir/run.$index")" "$(median "$dir/exec.$index")" \
+        "$(cat "$dir/memory.$index")" "$(memory "${shims[$index]}")" \
+        "$(awk -v spent="$spent" -v rounds="$rounds" 'BEGIN { printf "%.1f", spent * 10 / rounds }')"
+done
+for index in "${!ways[@]}"; do ctr task kill --signal KILL "idle$index"; done

@@ -1,0 +1,158 @@
+//! The shim's state, and what happens without a request: processes end.
+
+use std::collections::HashMap;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use containerd_shim_protos::events::task::{TaskExit, TaskOOM};
+use containerd_shim_protos::topics;
+use nix::sys::epoll::EpollFlags;
+use runtime_core::{ErrorKind, Runtime};
+
+use crate::events::Publisher;
+use crate::fault::Fault;
+use crate::oom;
+use crate::options::Options;
+use crate::process::{Ended, Proc};
+use crate::reactor::{Reactor, Source, Token};
+use crate::task::Task;
+
+/// Everything that one shim serves: a container, or those of a pod.
+pub(crate) struct Shim {
+    pub(crate) namespace: String,
+    pub(crate) reactor: Arc<Reactor>,
+    pub(crate) events: Arc<Publisher>,
+    /// Whether cgroup v2 is all that the machine has.
+    pub(crate) unified: bool,
+    /// Set by a request to end.
+    pub(crate) done: AtomicBool,
+    tasks: Mutex<HashMap<String, Arc<Task>>>,
+}
+
+impl Shim {
+    pub(crate) fn new(
+        namespace: &str,
+        reactor: Arc<Reactor>,
+        events: Arc<Publisher>,
+        unified: bool,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            namespace: namespace.to_owned(),
+            reactor,
+            events,
+            unified,
+            done: AtomicBool::new(false),
+            tasks: Mutex::default(),
+        })
+    }
+
+    fn locked(&self) -> MutexGuard<'_, HashMap<String, Arc<Task>>> {
+        self.tasks.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn task(&self, id: &str) -> Result<Arc<Task>, Fault> {
+        self.locked().get(id).cloned().ok_or_else(|| Fault::not_found(format!("container {id}")))
+    }
+
+    pub(crate) fn has(&self, id: &str) -> bool {
+        self.locked().contains_key(id)
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.locked().is_empty()
+    }
+
+    pub(crate) fn insert(&self, task: Arc<Task>) {
+        self.locked().insert(task.id.clone(), task);
+    }
+
+    pub(crate) fn remove(&self, id: &str) {
+        self.locked().remove(id);
+    }
+
+    /// Waits for the end of a process that has just been made.
+    pub(crate) fn watch(self: &Arc<Self>, task: &Arc<Task>, proc: &Arc<Proc>) -> Result<(), Fault> {
+        let pidfd = {
+            let state = proc.state();
+            let Some(process) = &state.process else { return Ok(()) };
+            process.as_fd().try_clone_to_owned().map_err(|error| Fault::system("dup a pidfd", error))?
+        };
+        let watch = Watch { shim: self.clone(), task: task.clone(), proc: proc.clone(), pidfd };
+        self.reactor.add(Arc::new(watch), EpollFlags::EPOLLIN).map(drop)
+    }
+
+    /// Tells of the end of a process, if it is one: first of those that have ended with it.
+    pub(crate) fn ended(&self, task: &Arc<Task>, proc: &Arc<Proc>) {
+        let is_init = proc.exec.is_empty();
+        if is_init {
+            for exec in task.execs() {
+                self.ended(task, &exec);
+            }
+        }
+        let Some(Ended { pid, exited, waiting }) = proc.reap() else { return };
+        if is_init {
+            oom::forget(self, task);
+            if task.kills_others {
+                kill_others(task.clone());
+            }
+        }
+        let event = TaskExit {
+            container_id: task.id.clone(),
+            id: proc.id().to_owned(),
+            pid,
+            exit_status: exited.status,
+            exited_at: Some(exited.at.clone()).into(),
+            ..TaskExit::default()
+        };
+        self.events.publish(topics::TASK_EXIT_EVENT_TOPIC, "containerd.events.TaskExit", &event);
+        for reply in waiting {
+            reply.send(exited.answer());
+        }
+    }
+
+    /// Tells that the kernel has killed a process of a task for lack of memory.
+    pub(crate) fn out_of_memory(&self, id: &str) {
+        let event = TaskOOM { container_id: id.to_owned(), ..TaskOOM::default() };
+        self.events.publish(topics::TASK_OOM_EVENT_TOPIC, "containerd.events.TaskOOM", &event);
+    }
+}
+
+/// Ends the processes of a container whose PID namespace goes on without its init.
+fn kill_others(task: Arc<Task>) {
+    let work = move || match task.container().map(|container| container.kill_all(libc::SIGKILL)) {
+        Ok(Err(error)) if error.kind() != ErrorKind::WrongState => {
+            crate::log::warn(&format!("kill what is left of {}: {error}", task.id));
+        }
+        Ok(_) | Err(_) => {}
+    };
+    if let Err(error) = std::thread::Builder::new().spawn(work) {
+        crate::log::warn(&format!("start a thread: {error}"));
+    }
+}
+
+/// The runtime that serves a container with these options.
+pub(crate) fn runtime(options: &Options, namespace: &str) -> Result<Runtime, Fault> {
+    let builder = Runtime::builder().state_root(Path::new(&options.root).join(namespace));
+    Ok(builder.systemd_cgroup(options.systemd_cgroup).build()?)
+}
+
+/// Waits for the end of a process.
+struct Watch {
+    shim: Arc<Shim>,
+    task: Arc<Task>,
+    proc: Arc<Proc>,
+    pidfd: OwnedFd,
+}
+
+impl Source for Watch {
+    fn fd(&self) -> BorrowedFd<'_> {
+        self.pidfd.as_fd()
+    }
+
+    fn ready(self: Arc<Self>, reactor: &Arc<Reactor>, token: Token) {
+        reactor.remove(token);
+        self.shim.ended(&self.task, &self.proc);
+    }
+}
