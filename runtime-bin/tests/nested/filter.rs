@@ -23,7 +23,7 @@ pub(crate) const LEAKED: i32 = 777;
 /// What a filter does to calls.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Denial<'a> {
-    /// With a `!` before it, one whose caller is killed.
+    /// With a `!` before it, one whose caller is killed; with `=NUMBER` behind it, only where that is the third argument.
     pub(crate) calls: &'a [&'a str],
     pub(crate) errno: Errno,
     /// Sets no_new_privs, too.
@@ -91,13 +91,20 @@ fn worker() {
         command.env_remove(name);
     }
     if !calls.is_empty() {
-        let (deadly, calls): (Vec<&str>, Vec<&str>) = calls.iter().partition(|call| call.starts_with('!'));
-        let deadly: Vec<&str> = deadly.iter().map(|call| call.trim_start_matches('!')).collect();
-        let rules = [
-            json!({"names": calls, "action": "SCMP_ACT_ERRNO", "errnoRet": errno}),
-            json!({"names": deadly, "action": "SCMP_ACT_KILL_PROCESS"}),
-        ];
-        let rules: Vec<_> = rules.into_iter().filter(|rule| rule["names"] != json!([])).collect();
+        let rule = |call: &&str| {
+            let (action, call) = match call.strip_prefix('!') {
+                Some(call) => (json!({"action": "SCMP_ACT_KILL_PROCESS"}), call),
+                None => (json!({"action": "SCMP_ACT_ERRNO", "errnoRet": errno}), *call),
+            };
+            let mut rule = action;
+            let (name, flags) = call.split_once('=').unwrap_or((call, ""));
+            rule["names"] = json!([name]);
+            if let Ok(flags) = flags.parse::<u64>() {
+                rule["args"] = json!([{"index": 2, "value": flags, "op": "SCMP_CMP_EQ"}]);
+            }
+            rule
+        };
+        let rules: Vec<_> = calls.iter().map(rule).collect();
         let profile = json!({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": rules}).to_string();
         let profile = runtime_core::spec::parse_profile(profile.as_bytes(), "profile").expect("a profile");
         let filter = Filter::from_profile(&profile).expect("a filter");

@@ -163,7 +163,8 @@ fn highest_descriptor() -> Result<RawFd> {
 /// Marks descriptors 3 and up. They are not closed: std tells over one of them why execve failed.
 fn close_at_exec(highest: RawFd) -> std::io::Result<()> {
     match sys::close_range(3, u32::MAX, libc::CLOSE_RANGE_CLOEXEC) {
-        Err(libc::ENOSYS | libc::EPERM) => {}
+        // Linux 5.9 and 5.10 have the call without the flag.
+        Err(libc::ENOSYS | libc::EPERM | libc::EINVAL) => {}
         other => return other.map_err(std::io::Error::from_raw_os_error),
     }
     for number in 3..=highest {

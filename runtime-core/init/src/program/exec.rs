@@ -62,7 +62,8 @@ pub(crate) fn mark_from(first: i32, base: i32) -> Result<(), i32> {
     /// has one that is so far above.
     const FAR: i32 = 1024;
     match close_range(first as u32, u32::MAX, CLOSE_RANGE_CLOEXEC) {
-        Err(errno::ENOSYS | errno::EPERM) => {}
+        // Linux 5.9 and 5.10 have the call without the flag.
+        Err(errno::ENOSYS | errno::EPERM | errno::EINVAL) => {}
         other => return other,
     }
     for number in first..base.saturating_add(FAR) {
