@@ -94,13 +94,6 @@ impl Descriptors {
         self.passed.push((fd, number));
     }
 
-    /// Whether all is as without a choice.
-    pub(crate) fn is_default(&self) -> bool {
-        let inherits = |stdio: &Stdio| matches!(stdio.0, Kind::Inherit);
-        let Self { stdin, stdout, stderr, passed } = self;
-        [stdin, stdout, stderr].into_iter().all(inherits) && passed.is_empty()
-    }
-
     /// Makes the pipes.
     ///
     /// # Errors

@@ -7,8 +7,8 @@ use containerd_shim_protos::protobuf::Message;
 use containerd_shim_protos::protobuf::well_known_types::any::Any;
 use containerd_shim_protos::shim::oci::ProcessDetails;
 use containerd_shim_protos::types::task::ProcessInfo;
-use oci_spec::runtime::LinuxResources;
 use runtime_core::cgroup::Resources;
+use runtime_core::oci_spec::runtime::LinuxResources;
 
 use crate::fault::Fault;
 use crate::metrics;

@@ -30,22 +30,51 @@ pub(super) struct Criu {
     limit: Option<Duration>,
 }
 
+/// The standard streams of CRIU.
+pub(super) enum Streams<'a> {
+    /// `/dev/null`.
+    Quiet,
+    /// These; `None` is the caller's own.
+    Of([Option<BorrowedFd<'a>>; 3]),
+}
+
+impl Streams<'_> {
+    fn set(&self, command: &mut Command) -> Result<()> {
+        let Self::Of([stdin, stdout, stderr]) = self else {
+            command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+            return Ok(());
+        };
+        let copy = |fd: &BorrowedFd<'_>| {
+            let copied = fd.try_clone_to_owned().map(Stdio::from);
+            copied.map_err(|error| Error::io("copy a standard stream", &error))
+        };
+        if let Some(fd) = stdin {
+            command.stdin(copy(fd)?);
+        }
+        if let Some(fd) = stdout {
+            command.stdout(copy(fd)?);
+        }
+        if let Some(fd) = stderr {
+            command.stderr(copy(fd)?);
+        }
+        Ok(())
+    }
+}
+
 impl Criu {
-    /// Starts CRIU. It gets the descriptors of `inherit` under their own numbers, and the caller's
-    /// standard streams unless `quiet`. Each of its answers has to come within `limit`.
+    /// Starts CRIU. It gets the descriptors of `inherit` under their own numbers, and `streams`. Each of its
+    /// answers has to come within `limit`.
     pub(super) fn start(
         program: &Path,
         inherit: &[BorrowedFd<'_>],
-        quiet: bool,
+        streams: Streams<'_>,
         limit: Option<Duration>,
     ) -> Result<Self> {
         let failed = |errno| Error::system(format!("start {program:?}"), errno);
         let (ours, theirs) = socket::pair(false).map_err(failed)?;
         let mut command = Command::new(program);
         command.arg("swrk").arg(theirs.as_raw_fd().to_string());
-        if quiet {
-            command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        }
+        streams.set(&mut command)?;
         let mut passed: Vec<RawFd> = inherit.iter().map(AsRawFd::as_raw_fd).collect();
         passed.push(theirs.as_raw_fd());
         process::pass_descriptors(&mut command, passed);
@@ -166,7 +195,7 @@ impl Drop for Criu {
 ///
 /// It is older than `least`, which `wanted` needs.
 pub(super) fn require_version(program: &Path, least: u32, wanted: &'static str) -> Result<u32> {
-    let criu = Criu::start(program, &[], true, Some(QUESTION_LIMIT))?;
+    let criu = Criu::start(program, &[], Streams::Quiet, Some(QUESTION_LIMIT))?;
     let version = criu.ask(&request::version(), &mut |_, _| Ok(()))?.version;
     criu.finish()?;
     match version >= least.max(MINIMUM_VERSION) {
@@ -178,7 +207,7 @@ pub(super) fn require_version(program: &Path, least: u32, wanted: &'static str) 
 
 /// Refuses what CRIU or the kernel cannot do.
 pub(super) fn require_feature(program: &Path, feature: Feature, wanted: &'static str) -> Result<()> {
-    let criu = Criu::start(program, &[], true, Some(QUESTION_LIMIT))?;
+    let criu = Criu::start(program, &[], Streams::Quiet, Some(QUESTION_LIMIT))?;
     let features = criu.ask(&request::feature_check(feature), &mut |_, _| Ok(()))?.features;
     criu.finish()?;
     match features & (1 << feature as u32) {

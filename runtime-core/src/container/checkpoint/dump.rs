@@ -8,7 +8,7 @@ use std::path::Path;
 use nix::fcntl::{OFlag, open};
 use nix::sys::stat::Mode as FileMode;
 
-use super::criu::{self, Criu};
+use super::criu::{self, Criu, Streams};
 use super::external::{at_dump, namespace_key};
 use super::options::CheckpointOptions;
 use super::request::{self, Feature, Fields, Notification, field, kind};
@@ -112,7 +112,7 @@ impl Dump<'_> {
             "status-ready" => status.take().map_or(Ok(()), tell_ready),
             _ => Ok(()),
         };
-        let criu = Criu::start(program, &[], true, self.options.criu.limit())?;
+        let criu = Criu::start(program, &[], Streams::Quiet, self.options.criu.limit())?;
         let answer = criu.ask(&request::request(kind, &fields), &mut listener);
         answer.map_err(|error| criu::explain(error, &directories.log))?;
         // After a pre-dump CRIU waits for the dump, which is a call of its own here.

@@ -10,7 +10,7 @@ use nix::fcntl::{OFlag, open};
 use nix::sys::stat::Mode;
 
 use super::super::unit::{self, Starting};
-use super::criu::{self, Criu};
+use super::criu::{self, Criu, Streams};
 use super::external::{at_restore, namespace_key, namespace_name};
 use super::options::RestoreOptions;
 use super::place::{self, Place};
@@ -25,6 +25,7 @@ use crate::process::Process;
 use crate::runtime::Shared;
 use crate::spec::Kind;
 use crate::state::{Entry, Identity, Record, State, Status};
+use crate::stdio::Given;
 use crate::sys::process;
 
 /// CRIU's log of a restore.
@@ -37,21 +38,22 @@ const DESCRIPTORS_LIMIT: u64 = 64 << 10;
 impl CreatePlan {
     /// Makes the container of this plan from an image instead of by executing its program.
     pub(crate) fn restore(
-        self,
+        mut self,
         shared: &Arc<Shared>,
         options: &RestoreOptions,
     ) -> Result<(Container, Process)> {
         let id = self.id.clone();
-        if !self.descriptors.is_default() {
+        let (given, pipes) = std::mem::take(&mut self.descriptors).open(self.terminal())?;
+        if !given.passed().is_empty() {
             return Err(Error::new(ErrorKind::Unsupported, format!("restore container {id}"))
-                .reason("a restored container has the streams of the caller"));
+                .reason("besides the standard streams, a restored container has the descriptors of its image"));
         }
-        let restore = Restore { plan: &self, options, shared };
+        let restore = Restore { plan: &self, options, shared, given: &given };
         let (entry, kept) =
             restore.run().map_err(|error| error.context(format_args!("restore container {id}")))?;
         let container = Container::new(shared, id, entry, None);
         let init = Identity::of(kept.pid)?;
-        Ok((container, Process::new(kept, Vec::new(), init, shared.exits.clone())))
+        Ok((container, Process::new(kept, Vec::new(), init, shared.exits.clone()).with_pipes(pipes)))
     }
 }
 
@@ -59,6 +61,7 @@ struct Restore<'a> {
     plan: &'a CreatePlan,
     options: &'a RestoreOptions,
     shared: &'a Arc<Shared>,
+    given: &'a Given,
 }
 
 /// What CRIU has told on the way.
@@ -174,7 +177,7 @@ impl Restore<'_> {
             let criu = Criu::start(
                 &self.options.criu.program,
                 &inherit,
-                self.plan.terminal(),
+                self.streams(),
                 self.options.criu.limit(),
             )?;
             Ok((criu, place, directories))
@@ -186,6 +189,11 @@ impl Restore<'_> {
                 .join()
                 .unwrap_or_else(|_| Err(Error::new(ErrorKind::System, "prepare the root of a restore")))
         })
+    }
+
+    /// CRIU's own streams, which the container gets in the place of the pipes that it had.
+    fn streams(&self) -> Streams<'_> {
+        if self.plan.terminal() { Streams::Quiet } else { Streams::Of(self.given.stdio()) }
     }
 
     fn add_fields(&self, fields: &mut Fields) -> Result<()> {
@@ -200,7 +208,7 @@ impl Restore<'_> {
             text.iter().for_each(|text| fields.text(number, text));
         }
         for (number, name) in (0..).zip(descriptors(&self.options.criu.image_path)?) {
-            // Pipes are the caller's; files are opened again, terminals made anew.
+            // Pipes are the caller's, or those that it gave; files are opened again, terminals made anew.
             if name.starts_with("pipe:") {
                 fields.numbered(field::INHERIT_FD, &name, number);
             }
