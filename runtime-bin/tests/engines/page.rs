@@ -19,6 +19,14 @@ pub(crate) fn example(heading: &str, runtime: &Path) -> String {
     format!("{}\n", text.replace("/usr/local/bin/runtime", &runtime.to_string_lossy()))
 }
 
+/// The same of the shim's page, for the CRI plugin.
+pub(crate) fn shim_example() -> String {
+    let page = include_str!("../../../examples/shim/README.md");
+    let section = page.split_once("\n**Kubernetes**").expect("the paragraph").1;
+    let block = section.split("\n```").nth(1).expect("an example");
+    format!("{}\n", block.split_once('\n').expect("the language").1)
+}
+
 /// An engine, the test that starts it, its checks, and how many of them there have to be.
 struct Engine {
     name: &'static str,

@@ -5,6 +5,7 @@
 
 use std::cell::Cell;
 use std::fs;
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Child;
 use std::time::Duration;
@@ -30,6 +31,8 @@ pub(super) struct Cri {
     pub(super) tag: String,
     pub(super) dir: PathBuf,
     pub(super) runtime: PathBuf,
+    /// The shim that embeds the library, if that is what the checks run with.
+    pub(super) shim: Option<PathBuf>,
     daemon: Child,
     next: Cell<u32>,
 }
@@ -49,8 +52,8 @@ const NETWORK: &str = r#"{
     }]
 }"#;
 
-fn config(dir: &Path, runtime: &Path) -> String {
-    let page = page::example("containerd", runtime);
+fn config(dir: &Path, runtime: &Path, shim: bool) -> String {
+    let page = if shim { page::shim_example() } else { page::example("containerd", runtime) };
     format!(
         r#"{page}
 [plugins."io.containerd.grpc.v1.cri"]
@@ -67,7 +70,7 @@ fn config(dir: &Path, runtime: &Path) -> String {
 }
 
 impl Cri {
-    pub(super) fn start(place: &Place) -> Result<Self, Stop> {
+    pub(super) fn start(place: &Place, shim: Option<&Path>) -> Result<Self, Stop> {
         for (program, package) in [
             (DAEMON, "containerd"),
             (CTR, "containerd"),
@@ -79,15 +82,21 @@ impl Cri {
         fs::create_dir_all(place.dir.join("cni"))?;
         fs::write(place.dir.join("cni/pods.conflist"), NETWORK)?;
         let (file, log) = (place.dir.join("config.toml"), place.dir.join("containerd.log"));
-        fs::write(&file, config(&place.dir, &place.runtime))?;
+        fs::write(&file, config(&place.dir, &place.runtime, shim.is_some()))?;
+        // containerd finds a shim by its name in the daemon's PATH.
+        let bin = place.shared_dir("bin")?;
+        if let Some(shim) = shim {
+            symlink(shim, bin.join("containerd-shim-runtime-v2"))?;
+        }
         let daemon = Cmd::new(DAEMON)
             .args(["--address", SOCKET, "--state", "/run/containerd", "--config"])
             .arg(file)
             .arg("--root")
             .arg(place.dir.join("containerd"))
+            .env("PATH", format!("{}:/usr/sbin:/usr/bin:/sbin:/bin", bin.display()))
             .daemon(&log)?;
         let (tag, dir, runtime) = (place.tag.clone(), place.dir.clone(), place.runtime.clone());
-        let mut cri = Cri { tag, dir, runtime, daemon, next: Cell::new(0) };
+        let mut cri = Cri { tag, dir, runtime, shim: shim.map(Path::to_owned), daemon, next: Cell::new(0) };
         let probe = Cri::quick;
         await_daemon(&mut cri.daemon, &log, || probe(&place.dir, "Status"))?;
         cri.import(place)?;
@@ -142,7 +151,9 @@ impl Cri {
 
     /// What the runtime itself lists below the shim's state.
     pub(super) fn runtime_list(&self) -> Result<Vec<String>, Stop> {
-        let list = Cmd::new(&self.runtime).args(["--root", "/run/containerd/runc/k8s.io", "list", "-q"]);
+        let name = if self.shim.is_some() { "runtime" } else { "runc" };
+        let list = Cmd::new(&self.runtime).arg("--root").arg(format!("/run/containerd/{name}/k8s.io"));
+        let list = list.args(["list", "-q"]);
         Ok(list.run()?.ok()?.lines().map(str::to_owned).collect())
     }
 }

@@ -3,7 +3,7 @@
 //! `SHIM_UNDER_TEST` is its path.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::{CHECKS, Containerd, IMAGE, Task, daemon, flags};
@@ -38,8 +38,7 @@ const SHIM_CHECKS: &Table<Containerd> = &[
 fn engine() {
     engine_test("shim", "ctr::shim::engine", |place, checks| {
         controllers(&["cpu", "memory"])?;
-        let path = std::env::var_os("SHIM_UNDER_TEST").ok_or("SHIM_UNDER_TEST is not set")?;
-        let containerd = Containerd::start(place, Some(&fs::canonicalize(path)?))?;
+        let containerd = Containerd::start(place, Some(&path()?))?;
         checks.table(&containerd, flags::CHECKS);
         let (last, others) = CHECKS.split_last().ok_or("no checks")?;
         checks.table(&containerd, others);
@@ -48,6 +47,12 @@ fn engine() {
         checks.run(last.0, || last.1(&containerd));
         Ok(())
     });
+}
+
+/// The shim.
+pub(crate) fn path() -> Result<PathBuf, Stop> {
+    let path = std::env::var_os("SHIM_UNDER_TEST").ok_or("SHIM_UNDER_TEST is not set")?;
+    fs::canonicalize(&path).map_err(|error| format!("SHIM_UNDER_TEST={path:?}: {error}").into())
 }
 
 /// The pids of processes whose command line has this text.

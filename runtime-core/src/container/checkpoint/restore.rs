@@ -45,8 +45,9 @@ impl CreatePlan {
         let id = self.id.clone();
         let (given, pipes) = std::mem::take(&mut self.descriptors).open(self.terminal())?;
         if !given.passed().is_empty() {
-            return Err(Error::new(ErrorKind::Unsupported, format!("restore container {id}"))
-                .reason("besides the standard streams, a restored container has the descriptors of its image"));
+            return Err(Error::new(ErrorKind::Unsupported, format!("restore container {id}")).reason(
+                "besides the standard streams, a restored container has the descriptors of its image",
+            ));
         }
         let restore = Restore { plan: &self, options, shared, given: &given };
         let (entry, kept) =
@@ -174,12 +175,8 @@ impl Restore<'_> {
             let place = place::prepare(&rootfs, &self.plan.bundle, &self.plan.spec.mounts)?;
             // After the change: CRIU makes mounts in its work directory, so that has to be in its namespace.
             let directories = Directories::open(&self.options.criu, false, LOG)?;
-            let criu = Criu::start(
-                &self.options.criu.program,
-                &inherit,
-                self.streams(),
-                self.options.criu.limit(),
-            )?;
+            let criu =
+                Criu::start(&self.options.criu.program, &inherit, self.streams(), self.options.criu.limit())?;
             Ok((criu, place, directories))
         };
         std::thread::scope(|scope| {
