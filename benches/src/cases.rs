@@ -1,9 +1,11 @@
 //! What is measured. A case has columns; one trial of a subject gives a number for each.
 
 mod cost;
+mod engine;
 mod scale;
 
 use std::fs;
+use std::time::Duration;
 
 pub(crate) use scale::Crowd;
 
@@ -42,6 +44,10 @@ pub(crate) struct Case {
     pub(crate) crowd: usize,
     /// It takes minutes: only when it is asked for.
     pub(crate) slow: bool,
+    /// Before each trial, so that nothing of the one before is left, such as what the kernel does after a grace period.
+    pub(crate) pause: Duration,
+    /// Only for the library that this harness is linked with.
+    pub(crate) of_library: bool,
 }
 
 impl Case {
@@ -52,7 +58,18 @@ impl Case {
         columns: &'static [Column],
         prepare: for<'a> fn(&'a Workspace, &'a Subject) -> Result<Trial<'a>, Failure>,
     ) -> Self {
-        Self { name, about, columns, has_floor: true, most_runs: usize::MAX, prepare, crowd: 0, slow: false }
+        Self {
+            name,
+            about,
+            columns,
+            has_floor: true,
+            most_runs: usize::MAX,
+            prepare,
+            crowd: 0,
+            slow: false,
+            pause: Duration::ZERO,
+            of_library: false,
+        }
     }
 
     const fn without_floor(self) -> Self {
@@ -65,6 +82,15 @@ impl Case {
 
     const fn in_a_crowd(self, crowd: usize) -> Self {
         Self { crowd, ..self }
+    }
+
+    /// With the time between the trials that engines leave.
+    const fn spaced(self) -> Self {
+        Self { pause: Duration::from_millis(200), ..self }
+    }
+
+    const fn of_library(self) -> Self {
+        Self { of_library: true, ..self }
     }
 
     const fn slow(self) -> Self {
@@ -103,6 +129,20 @@ pub(crate) const ALL: &[Case] = &[
     )
     .without_floor(),
     Case::new("exec-true", "`exec` of `true` into a running container", &[ms("exec")], exec_true),
+    Case::new("run-spaced", "`run-true` with 200 ms between the runs", &[ms("run")], run_spaced)
+    .at_most(20)
+    .spaced(),
+    Case::new("exec-spaced", "`exec-true` with 200 ms between the runs", &[ms("exec")], exec_true)
+        .at_most(20)
+        .spaced(),
+    Case::new(
+        "engine-run",
+        "create, start and wait of `true` by the library inside this process; it again with 2 GiB of touched memory, \
+         and with 19,800 descriptors",
+        &[ms("run"), ms("2 GiB"), ms("descriptors")],
+        engine::run,
+    )
+    .of_library(),
     Case::new("exec-10", "10 of them at once, until the last has ended", &[ms("all")], scale::exec_10)
         .without_floor(),
     Case::new("run-50", "50 `run` of `true` at once, until the last has ended", &[ms("all")], scale::run_50)
@@ -198,6 +238,13 @@ fn run_true<'a>(workspace: &'a Workspace, subject: &'a Subject) -> Result<Trial<
         return Ok(Box::new(|| Ok(vec![Some(run_floor(workspace, subject, Floor::Default, Gauge::Time)?)])));
     }
     run(workspace, subject, "run-true", Config::Default)
+}
+
+fn run_spaced<'a>(workspace: &'a Workspace, subject: &'a Subject) -> Result<Trial<'a>, Failure> {
+    if subject.is_floor {
+        return run_true(workspace, subject);
+    }
+    run(workspace, subject, "run-spaced", Config::Default)
 }
 
 fn run_docker<'a>(workspace: &'a Workspace, subject: &'a Subject) -> Result<Trial<'a>, Failure> {

@@ -51,6 +51,7 @@ pub(crate) fn case<'a>(
     for subject in subjects {
         let (trial, outcome) = match () {
             () if subject.is_floor && !case.has_floor => (None, Outcome::NotMeant),
+            () if case.of_library && !subject.is_floor && !subject.is_ours() => (None, Outcome::NotMeant),
             () => match (case.prepare)(workspace, subject) {
                 Ok(trial) => (Some(trial), Outcome::Measured(vec![Vec::new(); case.columns.len()])),
                 Err(failure) => (None, Outcome::LeftOut(failure)),
@@ -66,6 +67,7 @@ pub(crate) fn case<'a>(
             if stop.asked() {
                 return Measurement { case, outcomes };
             }
+            std::thread::sleep(case.pause);
             one(&mut trials[subject], &mut outcomes[subject], round >= warm_ups);
         }
     }

@@ -6,6 +6,9 @@ use crate::bundle::Workspace;
 use crate::command;
 use crate::failure::Failure;
 
+/// The name of this project's runtime.
+pub(crate) const OURS: &str = "runtime";
+
 /// A program under measurement.
 #[derive(Debug)]
 pub(crate) struct Subject {
@@ -31,6 +34,11 @@ impl Subject {
 
     pub(crate) fn floor(program: &Path, compiler: &str, workspace: &Workspace) -> Self {
         Self::new("floor", program, format!("benches/floor/*.c, {compiler}"), true, workspace)
+    }
+
+    /// Whether it is this project's, and so stands for the library too.
+    pub(crate) fn is_ours(&self) -> bool {
+        self.name == OURS
     }
 
     fn new(name: &str, program: &Path, version: String, is_floor: bool, workspace: &Workspace) -> Self {
