@@ -15,6 +15,7 @@ mod exits;
 pub mod host;
 mod id;
 mod launch;
+mod origin;
 pub mod plan;
 mod process;
 mod resctrl;

@@ -380,10 +380,8 @@ fn become_program(lanes: &mut Lanes, run: &Run<'_>) -> Result<()> {
     lanes.push(Op::Process(ProcessOp::CloseDescriptors));
     process::prepare(lanes, process, &env);
     if process.no_new_privileges {
-        lanes.push_from(
-            Op::Process(ProcessOp::NoNewPrivileges),
-            &format!("{}noNewPrivileges", process.origin),
-        );
+        lanes
+            .push_from(Op::Process(ProcessOp::NoNewPrivileges), format!("{}noNewPrivileges", process.origin));
     }
     let mut filter = filter.as_ref();
     if run.forks {
