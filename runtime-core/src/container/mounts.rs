@@ -191,7 +191,7 @@ fn tmpfs(wanted: &Mount) -> Result<OwnedFd, Errno> {
 
 /// The number of the mount that a descriptor is on.
 fn mount_id(file: &OwnedFd) -> Result<u64> {
-    let path = format!("/proc/self/fdinfo/{}", file.as_raw_fd());
+    let path = format!("/proc/thread-self/fdinfo/{}", file.as_raw_fd());
     let text = std::fs::read_to_string(&path).map_err(|error| Error::io(format!("read {path:?}"), &error))?;
     let id = text.lines().find_map(|line| line.strip_prefix("mnt_id:")).and_then(|id| id.trim().parse().ok());
     id.ok_or_else(|| Error::system(format!("understand {path:?}"), Errno::EINVAL))

@@ -77,7 +77,8 @@ fn end_of_preserved(preserved: u32) -> Result<i32> {
         return Ok(3);
     }
     let end = i32::try_from(preserved).ok().and_then(|count| count.checked_add(3)).unwrap_or(i32::MAX);
-    let open = process::open_descriptors().map_err(|error| Error::io("list \"/proc/self/fd\"", &error))?;
+    let open =
+        process::open_descriptors().map_err(|error| Error::io("list \"/proc/thread-self/fd\"", &error))?;
     let last = open.into_iter().filter(|fd| (3..end).contains(fd) && is_inheritable(*fd)).max();
     Ok(last.map_or(3, |last| last + 1))
 }

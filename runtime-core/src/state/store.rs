@@ -397,7 +397,7 @@ impl Entry {
 
     /// The address of the gate: by descriptor, since socket paths are short and this one need not be.
     fn gate_address(&self) -> Result<UnixAddr> {
-        let path = format!("/proc/self/fd/{}/{GATE}", self.directory.as_raw_fd());
+        let path = format!("/proc/thread-self/fd/{}/{GATE}", self.directory.as_raw_fd());
         UnixAddr::new(path.as_str()).map_err(self.call("address", GATE))
     }
 
@@ -487,5 +487,34 @@ mod tests {
         assert!(matches!(&told.borrow()[..], [one] if one.contains(&holder)), "{told:?}");
         drop(lock);
         entry.lock_within(Duration::ZERO, Duration::ZERO, &|_| panic!("nobody is waited for")).unwrap();
+    }
+
+    /// Control: the file that the link leads to is read by its own name.
+    #[test]
+    fn links_in_the_state_are_not_followed() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::new(directory.path().join("root"));
+        let id = ContainerId::new("id").unwrap();
+        let (entry, _lock) = store.create(&id).unwrap();
+        let outside = directory.path().join("outside");
+        std::fs::write(&outside, "outside").unwrap();
+        let config = entry.path_of(CONFIG);
+        for target in [outside.as_path(), Path::new("../../outside"), Path::new("/proc/self/exe")] {
+            std::os::unix::fs::symlink(target, &config).unwrap();
+            assert_eq!(entry.config().unwrap_err().raw_errno(), Some(Errno::ELOOP), "{target:?}");
+            assert_eq!(
+                entry.write_config(b"changed").unwrap_err().raw_errno(),
+                Some(Errno::ELOOP),
+                "{target:?}"
+            );
+            std::fs::remove_file(&config).unwrap();
+        }
+        assert_eq!(std::fs::read_to_string(&outside).unwrap(), "outside");
+        std::fs::rename(&outside, &config).unwrap();
+        assert_eq!(entry.config().unwrap(), b"outside");
+        // A directory that is a link is not a container's.
+        std::os::unix::fs::symlink("id", store.path().join("link")).unwrap();
+        let error = store.entry(&ContainerId::new("link").unwrap()).unwrap_err();
+        assert_eq!(error.raw_errno(), Some(Errno::ELOOP));
     }
 }

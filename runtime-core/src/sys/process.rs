@@ -267,7 +267,25 @@ pub(crate) fn set_scheduler(pid: i32, attributes: &[u8]) -> Result<(), Errno> {
 
 /// The numbers of the descriptors that this process has open, and that of the list itself.
 pub(crate) fn open_descriptors() -> std::io::Result<Vec<RawFd>> {
-    let entries = std::fs::read_dir("/proc/self/fd")?;
+    let entries = std::fs::read_dir("/proc/thread-self/fd")?;
     let numbers = entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok());
     Ok(numbers.collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A pid that the container has written must not lead to a process that the caller then ends. Control: a child is known.
+    #[test]
+    fn only_a_child_is_a_child() {
+        let mut child = Command::new("sleep").arg("1000").spawn().unwrap();
+        assert!(own_child(child.id() as i32).is_some());
+        child.kill().unwrap();
+        child.wait().unwrap();
+        let parent = nix::unistd::getppid().as_raw();
+        for pid in [1, parent, std::process::id() as i32, child.id() as i32, 0, -1] {
+            assert!(own_child(pid).is_none(), "{pid}");
+        }
+    }
 }

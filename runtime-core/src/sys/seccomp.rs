@@ -53,7 +53,7 @@ pub(crate) fn set_filter(filter: &[Instruction], flags: u32) -> Result<Option<Ow
 
 /// Whether this is a listener. Its name cannot be that of a file, which begins with a slash.
 pub(crate) fn is_listener(fd: BorrowedFd<'_>) -> Result<bool, Errno> {
-    let name = nix::fcntl::readlink(format!("/proc/self/fd/{}", fd.as_raw_fd()).as_str())?;
+    let name = nix::fcntl::readlink(format!("/proc/thread-self/fd/{}", fd.as_raw_fd()).as_str())?;
     Ok(name == "anon_inode:seccomp notify")
 }
 

@@ -19,18 +19,22 @@ struct ZeroPage {
 
 /// Whether the kernel has the call and lets the caller make it.
 pub(crate) fn is_available() -> bool {
+    open().is_some()
+}
+
+/// A new descriptor, without memory.
+pub(crate) fn open() -> Option<OwnedFd> {
     // SAFETY: plain numbers.
     let fd = unsafe {
         libc::syscall(libc::SYS_userfaultfd, libc::c_long::from(libc::O_CLOEXEC) | UFFD_USER_MODE_ONLY)
     };
     // SAFETY: a new descriptor that nobody else owns.
-    let fd = Errno::result(fd).map(|fd| unsafe { OwnedFd::from_raw_fd(fd as i32) });
-    fd.is_ok()
+    Errno::result(fd).map(|fd| unsafe { OwnedFd::from_raw_fd(fd as i32) }).ok()
 }
 
 /// Whether this is a descriptor of that call. Its name cannot be that of a file, which begins with a slash.
 pub(crate) fn is_userfaultfd(fd: BorrowedFd<'_>) -> Result<bool, Errno> {
-    let name = nix::fcntl::readlink(format!("/proc/self/fd/{}", fd.as_raw_fd()).as_str())?;
+    let name = nix::fcntl::readlink(format!("/proc/thread-self/fd/{}", fd.as_raw_fd()).as_str())?;
     Ok(name == "anon_inode:[userfaultfd]")
 }
 

@@ -71,7 +71,8 @@ fn below(mount: &Mount, hierarchy: &str) -> String {
 /// The path without links, as the mount table has it; as it was written if it leads nowhere.
 fn resolved(root: BorrowedFd<'_>, path: &str) -> String {
     let opened = fs::open_in_root(root, path, OFlag::O_PATH).ok();
-    let link = opened.and_then(|file| std::fs::read_link(format!("/proc/self/fd/{}", file.as_raw_fd())).ok());
+    let link =
+        opened.and_then(|file| std::fs::read_link(format!("/proc/thread-self/fd/{}", file.as_raw_fd())).ok());
     link.and_then(|link| link.into_os_string().into_string().ok()).unwrap_or_else(|| path.to_owned())
 }
 

@@ -122,7 +122,7 @@ impl Builder<'_> {
 
     /// The path in the container without links.
     fn resolved(&self, target: &OwnedFd, written: &str) -> String {
-        let link = std::fs::read_link(format!("/proc/self/fd/{}", target.as_raw_fd())).ok();
+        let link = std::fs::read_link(format!("/proc/thread-self/fd/{}", target.as_raw_fd())).ok();
         let inside = link.as_ref().and_then(|link| link.strip_prefix(self.rootfs).ok());
         inside.map_or_else(|| written.to_owned(), |path| format!("/{}", path.to_string_lossy()))
     }
@@ -131,7 +131,7 @@ impl Builder<'_> {
     fn unmount(self) -> Result<()> {
         for mount in self.mounted.into_iter().rev() {
             // By its descriptor: the path in the root may have changed by now.
-            let path = format!("/proc/self/fd/{}", mount.as_raw_fd());
+            let path = format!("/proc/thread-self/fd/{}", mount.as_raw_fd());
             umount2(path.as_str(), MntFlags::MNT_DETACH)
                 .map_err(|errno| Error::system("unmount a prepared bind mount", errno))?;
         }
