@@ -15,7 +15,6 @@ mod exits;
 pub mod host;
 mod id;
 mod launch;
-mod origin;
 pub mod plan;
 mod process;
 mod resctrl;

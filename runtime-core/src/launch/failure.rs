@@ -7,11 +7,10 @@ use nix::errno::Errno;
 use serde::{Deserialize, Serialize};
 
 use super::clone::explain_init;
-use crate::error::{Call, Error, ErrorKind};
-use crate::origin::Origin;
+use crate::error::{Error, ErrorKind};
 use crate::plan::{ChildPlan, LaunchPlan};
 use crate::sys::memfd;
-use runtime_init::ops::{MountOp, NamespaceOp, Node, Op, ProcessOp, ProgramOp, StageOp, Str, WaitOp};
+use runtime_init::ops::{Node, Op, Str};
 use runtime_init::report::{Detail, Report, STEP_PRELUDE};
 
 /// How much of a hook's output goes into an error, in bytes.
@@ -97,116 +96,96 @@ impl StepText {
 
     /// A step of the lanes of stage 0 and of the init.
     pub(super) fn in_plan(child: &ChildPlan, step: usize) -> Option<Self> {
-        let op = child.ops().get(step)?;
-        let kind = kind_of(child, op);
-        let origin = child.origin(step);
-        let operation = match op {
-            Op::Process(ProcessOp::ChangeDirectory { path, .. }) => {
+        let kind = match child.ops().get(step)? {
+            Op::FindProgram { .. } => StepKind::Search { in_path: !child.program_name().contains('/') },
+            Op::Execute { .. } => StepKind::Execute,
+            Op::Hook { .. } => StepKind::Hook,
+            Op::Attach { node: Node::RealDirectory, .. } => StepKind::RealDirectory,
+            Op::NewFilesystem { kind, .. } if child.text(*kind) == "sysfs" => StepKind::Sysfs,
+            Op::Scheduler { .. } => StepKind::Scheduler,
+            Op::AnnounceListener => StepKind::Listener,
+            Op::LoopbackUp | Op::MakeNetwork { .. } => StepKind::Loopback,
+            Op::CloneInit { flags, .. } => StepKind::Clone { namespaces: *flags },
+            Op::MapIds { .. } => StepKind::MapIds,
+            Op::JoinCgroups => StepKind::JoinCgroups,
+            Op::ForkIntoPidNamespace => StepKind::Fork,
+            _ => StepKind::Call,
+        };
+        let origin = child.origin(step).map(str::to_owned);
+        let operation = match child.ops().get(step)? {
+            Op::ChangeDirectory { path, .. } => {
                 format!("chdir to cwd ({:?}) set in config.json failed", child.text(*path))
             }
             _ => child.explain(step),
         };
-        let operation = match (kind, origin) {
+        let operation = match (kind, &origin) {
             // runc's words: engines and their tests look for them.
             (StepKind::Execute, _) => format!("exec {}", child.program_name()),
             (StepKind::Hook, Some(origin)) => hook_operation(origin, &operation),
             _ => operation,
         };
-        Some(Self { step: step as u32, operation, origin: origin.map(Origin::to_string), kind })
+        Some(Self { step: step as u32, operation, origin, kind })
     }
 
     /// The steps after the start gate.
     pub(crate) fn after_gate(plan: &LaunchPlan) -> Vec<Self> {
-        let gate = plan
-            .child
-            .ops()
-            .iter()
-            .position(|op| matches!(op, Op::Wait(WaitOp::AwaitStart) | Op::Wait(WaitOp::Hold)));
+        let gate = plan.child.ops().iter().position(|op| matches!(op, Op::AwaitStart | Op::Hold));
         let steps = gate.map_or(0..0, |gate| gate..plan.child.ops().len());
         steps.filter_map(|step| Self::of(plan, step)).collect()
-    }
-}
-
-/// What kind of failure an operation has.
-fn kind_of(child: &ChildPlan, op: &Op) -> StepKind {
-    match op {
-        Op::Program(op) => match op {
-            ProgramOp::FindProgram { .. } => {
-                StepKind::Search { in_path: !child.program_name().contains('/') }
-            }
-            ProgramOp::Execute { .. } => StepKind::Execute,
-            ProgramOp::Hook { .. } => StepKind::Hook,
-            ProgramOp::PrepareProgram { .. } | ProgramOp::FindHome { .. } => StepKind::Call,
-        },
-        Op::Mount(MountOp::Attach { node: Node::RealDirectory, .. }) => StepKind::RealDirectory,
-        Op::Mount(MountOp::NewFilesystem { kind, .. }) if child.text(*kind) == "sysfs" => StepKind::Sysfs,
-        Op::Process(ProcessOp::Scheduler { .. }) => StepKind::Scheduler,
-        Op::Wait(WaitOp::AnnounceListener) => StepKind::Listener,
-        Op::Namespace(NamespaceOp::LoopbackUp) | Op::Stage(StageOp::MakeNetwork { .. }) => StepKind::Loopback,
-        Op::Stage(StageOp::CloneInit { flags, .. }) => StepKind::Clone { namespaces: *flags },
-        Op::Stage(StageOp::MapIds { .. }) => StepKind::MapIds,
-        Op::Namespace(NamespaceOp::JoinCgroups) => StepKind::JoinCgroups,
-        Op::Namespace(NamespaceOp::ForkIntoPidNamespace) => StepKind::Fork,
-        Op::Stage(_) | Op::Namespace(_) | Op::Wait(_) | Op::Mount(_) | Op::File(_) | Op::Process(_) => {
-            StepKind::Call
-        }
     }
 }
 
 /// Where a failure of a step belongs to, in runc's words; the clone of the init is before all of them.
 pub(super) fn frame_of(plan: &LaunchPlan, step: usize) -> Option<String> {
     match plan.child.ops().get(step) {
-        Some(Op::Stage(StageOp::CloneInit { .. })) => None,
-        Some(Op::Stage(StageOp::MakeNetwork { .. })) => Some(NETWORK_FRAME.to_owned()),
-        Some(Op::Namespace(NamespaceOp::LoopbackUp)) if step < plan.child.first_of_init() => {
-            Some(NETWORK_FRAME.to_owned())
-        }
-        Some(Op::Namespace(NamespaceOp::JoinCgroups)) => Some(CGROUP_FRAME.to_owned()),
+        Some(Op::CloneInit { .. }) => None,
+        Some(Op::MakeNetwork { .. }) => Some(NETWORK_FRAME.to_owned()),
+        Some(Op::LoopbackUp) if step < plan.child.first_of_init() => Some(NETWORK_FRAME.to_owned()),
+        Some(Op::JoinCgroups) => Some(CGROUP_FRAME.to_owned()),
         _ => Some(init_frame(plan, plan.child.origin(step))),
     }
 }
 
 /// Where a failure of the container's init belongs to, in runc's words; for one of a mount, which.
-pub(super) fn init_frame(plan: &LaunchPlan, origin: Option<&Origin>) -> String {
+pub(super) fn init_frame(plan: &LaunchPlan, origin: Option<&str>) -> String {
     let frame = "error during container init";
     let rlimit = "error setting rlimits for ready process";
     match origin {
-        Some(Origin::Rlimit(_)) => format!("{frame}: {rlimit}"),
-        Some(Origin::Mount(index)) => match mount_frame(plan, *index) {
+        Some(origin) if origin.starts_with("process.rlimits[") => format!("{frame}: {rlimit}"),
+        Some(origin) => match mount_frame(plan, origin) {
             Some(mount) => format!("{frame}: {mount}"),
             None => frame.to_owned(),
         },
-        Some(Origin::Hook { .. } | Origin::Field(_)) | None => frame.to_owned(),
+        None => frame.to_owned(),
     }
 }
 
-/// The mount that is `mounts[INDEX]`.
-fn mount_frame(plan: &LaunchPlan, index: usize) -> Option<String> {
+/// The mount that `origin`, `mounts[INDEX]`, asks for.
+fn mount_frame(plan: &LaunchPlan, origin: &str) -> Option<String> {
+    origin.strip_prefix("mounts[")?;
     let child = &plan.child;
-    let own = || (0..child.ops().len()).filter(|step| child.origin(*step) == Some(&Origin::Mount(index)));
+    let own = || (0..child.ops().len()).filter(|step| child.origin(*step) == Some(origin));
     let destination = own().find_map(|step| match child.ops().get(step)? {
-        Op::Mount(MountOp::Attach { destination, .. })
-        | Op::Mount(MountOp::RemountAt { destination, .. }) => Some(child.text(*destination)),
+        Op::Attach { destination, .. } | Op::RemountAt { destination, .. } => Some(child.text(*destination)),
         _ => None,
     })?;
     let source = own().find_map(|step| match child.ops().get(step)? {
-        Op::Mount(MountOp::NewFilesystem { source, .. }) if *source != Str::NONE => Some(child.text(*source)),
-        Op::Mount(MountOp::NewFilesystem { kind, .. }) => Some(child.text(*kind)),
-        Op::Mount(MountOp::CloneTree { path, .. }) | Op::Stage(StageOp::CloneTreeOfInit { path, .. }) => {
-            Some(child.text(*path))
-        }
-        Op::Mount(MountOp::MountContext { .. }) => Some("sysfs".into()),
+        Op::NewFilesystem { source, .. } if *source != Str::NONE => Some(child.text(*source)),
+        Op::NewFilesystem { kind, .. } => Some(child.text(*kind)),
+        Op::CloneTree { path, .. } | Op::CloneTreeOfInit { path, .. } => Some(child.text(*path)),
+        Op::MountContext { .. } => Some("sysfs".into()),
         _ => None,
     });
     let source = source.unwrap_or_default();
     Some(format!("error mounting {source:?} to rootfs at {destination:?}"))
 }
 
-/// A hook's run in runc's words, which engines look for.
-pub(super) fn hook_operation(origin: &Origin, hook: &str) -> String {
-    match origin {
-        Origin::Hook { kind, index } => format!("error running {kind} hook #{index}: {hook}"),
-        Origin::Mount(_) | Origin::Rlimit(_) | Origin::Field(_) => hook.to_owned(),
+/// A hook's run in runc's words, which engines look for; `origin` is `hooks.NAME[INDEX]`.
+pub(super) fn hook_operation(origin: &str, hook: &str) -> String {
+    let place = origin.strip_prefix("hooks.").and_then(|place| place.strip_suffix(']'));
+    match place.and_then(|place| place.split_once('[')) {
+        Some((name, index)) => format!("error running {name} hook #{index}: {hook}"),
+        None => hook.to_owned(),
     }
 }
 
@@ -263,10 +242,6 @@ pub(crate) fn describe(report: Report, step: Option<&StepText>, output: Option<O
         | StepKind::JoinCgroups
         | StepKind::Fork
         | StepKind::Loopback => Error::system(operation, errno).reason(part),
-    };
-    let error = match step.kind {
-        StepKind::Clone { .. } => error.call(Call::Clone),
-        _ => error,
     };
     match &step.origin {
         Some(origin) => error.origin(origin.clone()),

@@ -179,4 +179,19 @@ mod tests {
         assert_eq!(started(unread).unwrap_err().kind(), ErrorKind::WrongState);
         assert_eq!(started(drop).unwrap_err().kind(), ErrorKind::WrongState);
     }
+
+    /// A descriptor of the init that has the number of its userfaultfd is not asked to fill a page. Control: one of that call
+    /// is taken, and has no page.
+    #[test]
+    fn only_a_userfaultfd_is_filled() {
+        let own = process::pidfd_open(std::process::id() as i32).unwrap();
+        let take = |fd: BorrowedFd<'_>| Held::take(own.as_fd(), std::os::fd::AsRawFd::as_raw_fd(&fd));
+        let null = std::fs::File::open("/dev/null").unwrap();
+        let error = take(null.as_fd()).map(drop).unwrap_err().to_string();
+        assert!(error.contains("another descriptor with this number"), "{error}");
+        if let Some(userfault) = userfault::open() {
+            let error = take(userfault.as_fd()).unwrap().fill().unwrap_err().to_string();
+            assert!(error.contains("UFFDIO_ZEROPAGE"), "{error}");
+        }
+    }
 }

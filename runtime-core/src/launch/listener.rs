@@ -233,3 +233,71 @@ pub(super) fn lost() -> Error {
         .origin(ORIGIN)
         .hint("a seccomp filter around the runtime may deny sched_yield")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::seccomp::{FLAG_NEW_LISTENER, Filter};
+    use crate::sys::seccomp::set_filter;
+
+    const PROFILE: &[u8] = br#"{"defaultAction": "SCMP_ACT_ALLOW",
+        "syscalls": [{"names": ["sched_yield", "getppid"], "action": "SCMP_ACT_NOTIFY"}]}"#;
+
+    /// A listener, and the id of a thread that makes one call behind its filter.
+    fn listener(call: impl FnOnce() + Send + 'static) -> Option<(OwnedFd, i32)> {
+        if !nix::unistd::geteuid().is_root() {
+            println!("skipped: needs root");
+            return None;
+        }
+        let profile = crate::spec::parse_profile(PROFILE, "profile").unwrap();
+        let filter = Filter::from_profile(&profile).unwrap().with_handover().unwrap();
+        let (sender, receiver) = std::sync::mpsc::channel();
+        std::thread::spawn(move || {
+            let listener = set_filter(filter.program(), FLAG_NEW_LISTENER).unwrap().unwrap();
+            sender.send((listener, nix::unistd::gettid().as_raw())).unwrap();
+            call();
+        });
+        Some(receiver.recv().unwrap())
+    }
+
+    /// Control: a listener is taken.
+    #[test]
+    fn only_a_listener_is_taken() {
+        for path in ["/dev/null", "/proc/self/ns/user", "/"] {
+            let file = OwnedFd::from(std::fs::File::open(path).unwrap());
+            assert_eq!(verified(file).unwrap_err().raw_errno(), Some(Errno::EPROTO), "{path}");
+        }
+        let Some((listener, _)) = listener(|| ()) else { return };
+        assert!(verified(listener).is_ok());
+    }
+
+    /// Another call, another argument or another process is not the init that waits for its listener to be handed over.
+    /// Control: that init is known.
+    #[test]
+    fn only_the_call_of_the_init_is_the_handover() {
+        let yielding = |first: u64| {
+            move || {
+                // SAFETY: plain numbers.
+                unsafe { libc::syscall(libc::SYS_sched_yield, first) };
+            }
+        };
+        let other = || {
+            // SAFETY: no arguments.
+            unsafe { libc::syscall(libc::SYS_getppid) };
+        };
+        assert!(held(yielding(HANDOVER), 0).is_none_or(|held| held.is_ok()));
+        for wrong in [held(yielding(HANDOVER ^ 1), 0), held(other, 0), held(yielding(HANDOVER), 1)] {
+            assert!(wrong.is_none_or(|held| held.unwrap_err().raw_errno() == Some(Errno::EPROTO)));
+        }
+    }
+
+    /// What the wait for a call finds; `beside` is added to the pid that the init has.
+    fn held(call: impl FnOnce() + Send + 'static, beside: i32) -> Option<Result<Option<u64>>> {
+        let (listener, pid) = listener(call)?;
+        let pidfd = process::pidfd_open(std::process::id() as i32).unwrap();
+        let (socket, _theirs) = socket::pair(false).unwrap();
+        let deadline = Instant::now() + Duration::from_secs(5);
+        let init = Init { pid: pid + beside, pidfd: pidfd.as_fd(), socket: socket.as_fd(), deadline };
+        Some(init.await_held(listener.as_fd()))
+    }
+}

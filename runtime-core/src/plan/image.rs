@@ -2,8 +2,10 @@
 
 use std::collections::HashMap;
 
-use crate::origin::Origin;
-use runtime_init::ops::{Header, MAGIC, Op, Parameter, Slice, Str, WaitOp};
+use runtime_init::ops::{Header, MAGIC, Op, Parameter, Slice, Str};
+
+/// Where an operation came from: its place in `config.json`, if it has one.
+pub(crate) type Origin = Option<Box<str>>;
 
 /// About as many strings as the plan of a usual container has.
 const STRINGS: usize = 200;
@@ -21,7 +23,7 @@ fn hash(text: &[u8]) -> u64 {
 #[derive(Debug, Clone)]
 pub(crate) struct ChildPlan {
     ops: Vec<Op>,
-    origins: Vec<Option<Origin>>,
+    origins: Vec<Origin>,
     /// How many of them, from the first on, are stage 0's.
     first_of_init: usize,
     arena: Vec<u8>,
@@ -54,9 +56,9 @@ impl ChildPlan {
     }
 
     /// Puts the operations of stage 0 before those of the init.
-    pub(crate) fn put_stage(&mut self, stage: Vec<(Op, Option<Origin>)>) {
+    pub(crate) fn put_stage(&mut self, stage: Vec<(Op, Origin)>) {
         self.first_of_init += stage.len();
-        let (ops, origins): (Vec<Op>, Vec<_>) = stage.into_iter().unzip();
+        let (ops, origins): (Vec<Op>, Vec<Origin>) = stage.into_iter().unzip();
         self.ops.splice(0..0, ops);
         self.origins.splice(0..0, origins);
     }
@@ -68,12 +70,9 @@ impl ChildPlan {
 
     /// Takes the wait at the start gate away.
     pub(crate) fn remove_gate(&mut self) {
-        while let Some(at) = self.ops.iter().position(|op| {
-            matches!(
-                op,
-                Op::Wait(WaitOp::AwaitStart) | Op::Wait(WaitOp::PrepareHold) | Op::Wait(WaitOp::Hold)
-            )
-        }) {
+        while let Some(at) =
+            self.ops.iter().position(|op| matches!(op, Op::AwaitStart | Op::PrepareHold | Op::Hold))
+        {
             self.ops.remove(at);
             self.origins.remove(at);
         }
@@ -81,11 +80,11 @@ impl ChildPlan {
 
     /// Whether the init waits for `start` behind its filter.
     pub(crate) fn holds(&self) -> bool {
-        self.ops.iter().any(|op| matches!(op, Op::Wait(WaitOp::Hold)))
+        self.ops.iter().any(|op| matches!(op, Op::Hold))
     }
 
     /// Adds an operation that the field `origin` (a JSON path) asked for.
-    pub(crate) fn push_from(&mut self, op: Op, origin: impl Into<Origin>) {
+    pub(crate) fn push_from(&mut self, op: Op, origin: impl Into<Box<str>>) {
         self.ops.push(op);
         self.origins.push(Some(origin.into()));
     }
@@ -165,9 +164,9 @@ impl ChildPlan {
         &self.ops
     }
 
-    /// The field that asked for operation `step`.
-    pub(crate) fn origin(&self, step: usize) -> Option<&Origin> {
-        self.origins.get(step)?.as_ref()
+    /// The JSON path that asked for operation `step`.
+    pub(crate) fn origin(&self, step: usize) -> Option<&str> {
+        self.origins.get(step)?.as_deref()
     }
 
     /// The text at `at`, for messages.
@@ -208,7 +207,6 @@ impl ChildPlan {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use runtime_init::ops::ProcessOp;
 
     #[test]
     fn equal_strings_are_stored_once_and_arrays_are_aligned() {
@@ -223,7 +221,7 @@ mod tests {
     #[test]
     fn the_image_begins_with_its_magic_and_is_aligned() {
         let mut plan = ChildPlan::default();
-        plan.push(Op::Process(ProcessOp::NewSession));
+        plan.push(Op::NewSession);
         let image = plan.image(3, 0b11, false);
         assert_eq!(image[..4], MAGIC.to_ne_bytes());
         let arena = u32::from_ne_bytes(image[8..12].try_into().unwrap());

@@ -3,12 +3,12 @@
 
 use std::path::Path;
 
+use super::image::Origin;
 use super::{ChildPlan, MountIdMap, ParentOp};
 use crate::host::Host;
-use crate::origin::Origin;
 use crate::plan::{CreateOptions, IdRange};
 use crate::spec::{Kind, Namespaces, ValidSpec};
-use runtime_init::ops::{MountOp, NamespaceOp, Op, Point, Slot, StageOp, WaitOp};
+use runtime_init::ops::{Op, Point, Slot};
 
 /// What every subject of a plan for `create` may look at.
 #[derive(Clone, Copy)]
@@ -71,7 +71,7 @@ impl Context<'_> {
 }
 
 /// A tree of the host to clone.
-pub(super) struct Tree {
+pub(super) struct Tree<'a> {
     pub(super) path: String,
     pub(super) recursive: bool,
     pub(super) nofollow: bool,
@@ -82,7 +82,7 @@ pub(super) struct Tree {
     /// locked: a container in a user namespace cannot take them back (mount_namespaces(7)).
     pub(super) by_child: bool,
     pub(super) idmap: Option<MountIdMap>,
-    pub(super) origin: Origin,
+    pub(super) origin: &'a str,
 }
 
 /// The lanes of a plan.
@@ -90,7 +90,7 @@ pub(super) struct Tree {
 pub(super) struct Lanes {
     pub(super) child: ChildPlan,
     /// Stage 0's operations.
-    stage: Vec<(Op, Option<Origin>)>,
+    stage: Vec<(Op, Origin)>,
     pub(super) parent: Vec<ParentOp>,
     pub(super) warnings: Vec<String>,
     pub(super) notes: Vec<String>,
@@ -101,19 +101,19 @@ impl Lanes {
         self.child.push(op);
     }
 
-    pub(super) fn push_from(&mut self, op: Op, origin: impl Into<Origin>) {
+    pub(super) fn push_from(&mut self, op: Op, origin: &str) {
         self.child.push_from(op, origin);
     }
 
     /// The child waits at `point`.
     pub(super) fn sync(&mut self, point: Point) {
-        self.child.push(Op::Wait(WaitOp::Sync { point }));
+        self.child.push(Op::Sync { point });
         self.parent.push(ParentOp::Answer(point));
     }
 
     /// The child waits for the parent's word, for which it has not asked.
     pub(super) fn await_word(&mut self) {
-        self.child.push(Op::Wait(WaitOp::AwaitWord));
+        self.child.push(Op::AwaitWord);
         self.parent.push(ParentOp::LetRun);
     }
 
@@ -123,7 +123,7 @@ impl Lanes {
     }
 
     /// Stage 0 does something that the field `origin` asked for.
-    pub(super) fn stage_from(&mut self, op: Op, origin: impl Into<Origin>) {
+    pub(super) fn stage_from(&mut self, op: Op, origin: &str) {
         self.stage.push((op, Some(origin.into())));
     }
 
@@ -135,47 +135,47 @@ impl Lanes {
     }
 
     /// The init waits for a tree that stage 0 clones, in [`Slot::MOUNT`].
-    pub(super) fn receive_tree(&mut self, tree: Tree) {
-        let Tree { recursive, nofollow, ref origin, .. } = tree;
+    pub(super) fn receive_tree(&mut self, tree: Tree<'_>) {
+        let Tree { recursive, nofollow, origin, .. } = tree;
         // By the time the init asks, its namespaces are made and its ids are mapped.
         if tree.wait || tree.by_child || tree.idmap.is_some() {
-            self.child.push_from(Op::Wait(WaitOp::AskStage), origin);
-            self.stage_from(Op::Stage(StageOp::AwaitInit), origin);
+            self.child.push_from(Op::AskStage, origin);
+            self.stage_from(Op::AwaitInit, origin);
         }
         let path = self.child.string(&tree.path);
         self.stage_from(
             match tree.by_child {
-                true => Op::Stage(StageOp::CloneTreeOfInit { path, recursive, nofollow }),
-                false => Op::Mount(MountOp::CloneTree { path, recursive, nofollow }),
+                true => Op::CloneTreeOfInit { path, recursive, nofollow },
+                false => Op::CloneTree { path, recursive, nofollow },
             },
             origin,
         );
         if let Some(map) = &tree.idmap {
             self.map_ids(map, origin);
         }
-        self.stage_from(Op::Stage(StageOp::HandOver { first: Slot::MOUNT, count: 1 }), origin);
-        let receive = Op::Wait(WaitOp::Receive { from: Slot::LANES, into: Slot::MOUNT, count: 1 });
+        self.stage_from(Op::HandOver { first: Slot::MOUNT, count: 1 }, origin);
+        let receive = Op::Receive { from: Slot::LANES, into: Slot::MOUNT, count: 1 };
         self.child.push_from(receive, origin);
     }
 
     /// Stage 0 gives [`Slot::MOUNT`] an id map.
-    fn map_ids(&mut self, map: &MountIdMap, origin: &Origin) {
+    fn map_ids(&mut self, map: &MountIdMap, origin: &str) {
         let (open, recursive) = match map {
-            MountIdMap::Container { recursive } => (Op::Stage(StageOp::OpenUserNamespace), *recursive),
+            MountIdMap::Container { recursive } => (Op::OpenUserNamespace, *recursive),
             MountIdMap::Own { uid, gid, recursive } => {
                 let uid = self.child.bytes(IdRange::lines(uid).as_bytes());
                 let gid = self.child.bytes(IdRange::lines(gid).as_bytes());
-                (Op::Stage(StageOp::MakeUserNamespace { uid, gid }), *recursive)
+                (Op::MakeUserNamespace { uid, gid }, *recursive)
             }
         };
         self.stage_from(open, origin);
-        self.stage_from(Op::Stage(StageOp::MapIds { recursive }), origin);
+        self.stage_from(Op::MapIds { recursive }, origin);
     }
 
     /// The child clones a tree itself, into [`Slot::MOUNT`].
-    pub(super) fn clone_tree(&mut self, tree: Tree) {
+    pub(super) fn clone_tree(&mut self, tree: Tree<'_>) {
         let path = self.child.string(&tree.path);
-        let op = Op::Mount(MountOp::CloneTree { path, recursive: tree.recursive, nofollow: tree.nofollow });
+        let op = Op::CloneTree { path, recursive: tree.recursive, nofollow: tree.nofollow };
         self.child.push_from(op, tree.origin);
     }
 
@@ -183,13 +183,10 @@ impl Lanes {
     /// the context of a sysfs of it is in [`Slot::SYSFS`] then.
     pub(super) fn receive_network(&mut self, sysfs: bool) {
         let count = 1 + u32::from(sysfs);
-        self.stage(Op::Stage(StageOp::HandOver { first: Slot::NETWORK, count }));
+        self.stage(Op::HandOver { first: Slot::NETWORK, count });
         // The init need not wait for the interface.
-        self.stage_from(Op::Namespace(NamespaceOp::LoopbackUp), "linux.namespaces");
-        self.child.push(Op::Wait(WaitOp::Receive { from: Slot::LANES, into: Slot::NETWORK, count }));
-        self.child.push(Op::Namespace(NamespaceOp::JoinNamespaces {
-            slot: Slot::NETWORK,
-            flags: Kind::Network.flag(),
-        }));
+        self.stage_from(Op::LoopbackUp, "linux.namespaces");
+        self.child.push(Op::Receive { from: Slot::LANES, into: Slot::NETWORK, count });
+        self.child.push(Op::JoinNamespaces { slot: Slot::NETWORK, flags: Kind::Network.flag() });
     }
 }

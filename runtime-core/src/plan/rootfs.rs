@@ -8,9 +8,8 @@ use super::lanes::{Context, Lanes, Tree};
 use super::lsm;
 use super::overlay;
 use crate::error::{Error, ErrorKind, Result};
-use crate::origin::Origin;
 use crate::spec::{Kind, Mount, mount_options as attribute};
-use runtime_init::ops::{MountOp, Node, Op, RootSwitch, Slot};
+use runtime_init::ops::{Node, Op, RootSwitch, Slot};
 
 /// Clones the tree of the root and opens it.
 pub(super) fn open_root(lanes: &mut Lanes, context: Context<'_>) {
@@ -28,7 +27,7 @@ pub(super) fn open_root(lanes: &mut Lanes, context: Context<'_>) {
     if flags & libc::MS_SHARED == 0 {
         flags |= libc::MS_REC;
     }
-    lanes.push_from(Op::Mount(MountOp::HostPropagation { flags }), "linux.rootfsPropagation");
+    lanes.push_from(Op::HostPropagation { flags }, "linux.rootfsPropagation");
     let destination = lanes.child.string(&path);
     if context.parent_is_stronger() {
         lanes.receive_tree(Tree {
@@ -38,15 +37,15 @@ pub(super) fn open_root(lanes: &mut Lanes, context: Context<'_>) {
             wait: context.child_makes_mounts(),
             by_child: context.child_has_mounts(),
             idmap: None,
-            origin: "root.path".into(),
+            origin: "root.path",
         });
         // What the parent cloned is a peer of the host's mount: nothing may go back to the host.
         if flags & libc::MS_SHARED == 0 {
-            slave(lanes, &"root.path".into());
+            slave(lanes, "root.path");
         }
     }
     let private = flags & libc::MS_SHARED != 0;
-    let op = Op::Mount(MountOp::OpenRoot { path: destination, slot: Slot::MOUNT, private });
+    let op = Op::OpenRoot { path: destination, slot: Slot::MOUNT, private };
     lanes.push_from(op, "root.path");
 }
 
@@ -55,7 +54,7 @@ pub(super) fn open_root(lanes: &mut Lanes, context: Context<'_>) {
 fn open_host_root(lanes: &mut Lanes, context: Context<'_>, path: &str) {
     let destination = lanes.child.string(path);
     if context.spec.mounts.is_empty() && !context.spec.root_readonly {
-        lanes.push_from(Op::Mount(MountOp::OpenHost { path: destination, slot: Slot::ROOT }), "root.path");
+        lanes.push_from(Op::OpenHost { path: destination, slot: Slot::ROOT }, "root.path");
         return;
     }
     lanes.clone_tree(Tree {
@@ -65,17 +64,14 @@ fn open_host_root(lanes: &mut Lanes, context: Context<'_>, path: &str) {
         wait: false,
         by_child: false,
         idmap: None,
-        origin: "root.path".into(),
+        origin: "root.path",
     });
-    slave(lanes, &"root.path".into());
-    lanes.push_from(
-        Op::Mount(MountOp::OpenRoot { path: destination, slot: Slot::MOUNT, private: false }),
-        "root.path",
-    );
+    slave(lanes, "root.path");
+    lanes.push_from(Op::OpenRoot { path: destination, slot: Slot::MOUNT, private: false }, "root.path");
 }
 
-fn slave(lanes: &mut Lanes, origin: &Origin) {
-    let op = Op::Mount(MountOp::MountPropagation { flags: libc::MS_SLAVE, recursive: true });
+fn slave(lanes: &mut Lanes, origin: &str) {
+    let op = Op::MountPropagation { flags: libc::MS_SLAVE, recursive: true };
     lanes.push_from(op, origin);
 }
 
@@ -111,10 +107,7 @@ pub(super) fn mount(
         return Ok(());
     }
     if let Some(slot) = ready {
-        lanes.push_from(
-            Op::Mount(MountOp::MountContext { slot, attributes: mount.options.attributes() }),
-            &origin,
-        );
+        lanes.push_from(Op::MountContext { slot, attributes: mount.options.attributes() }, &origin);
         return finish(lanes, mount, &origin, Node::RealDirectory);
     }
     match mount.kind.as_str() {
@@ -125,18 +118,18 @@ pub(super) fn mount(
 }
 
 /// mount_setattr(2) on what is at the destination already.
-fn remount(lanes: &mut Lanes, mount: &Mount, origin: &Origin) {
+fn remount(lanes: &mut Lanes, mount: &Mount, origin: &str) {
     let options = &mount.options;
     let (set_atime, clear_atime) = options.atime_change();
-    let op = Op::Mount(MountOp::RemountAt {
+    let op = Op::RemountAt {
         destination: lanes.child.string(&mount.destination),
         set: options.set | set_atime,
         clear: options.clear | clear_atime & (attribute::ATIME | !(options.set | set_atime)),
-    });
+    };
     lanes.push_from(op, origin);
 }
 
-fn bind(lanes: &mut Lanes, context: Context<'_>, mount: &Mount, origin: &Origin) -> Result<()> {
+fn bind(lanes: &mut Lanes, context: Context<'_>, mount: &Mount, origin: &str) -> Result<()> {
     let idmap = idmap(context, mount, origin)?;
     let path = context.host_path(&mount.source);
     let tree = Tree {
@@ -146,7 +139,7 @@ fn bind(lanes: &mut Lanes, context: Context<'_>, mount: &Mount, origin: &Origin)
         recursive: mount.options.bind == Some(true),
         nofollow: mount.options.source_nofollow || mount.options.copy_symlink,
         idmap,
-        origin: origin.clone(),
+        origin,
     };
     if tree.idmap.is_some() || context.parent_is_stronger() {
         lanes.receive_tree(tree);
@@ -160,7 +153,7 @@ fn bind(lanes: &mut Lanes, context: Context<'_>, mount: &Mount, origin: &Origin)
     }
     bind_attributes(lanes, context, mount, origin);
     if mount.destination == "/proc" {
-        lanes.push_from(Op::Mount(MountOp::VerifyProc), origin);
+        lanes.push_from(Op::VerifyProc, origin);
     }
     let node = if mount.options.copy_symlink { Node::LinkOrMount } else { Node::LikeMount };
     finish(lanes, mount, origin, node)
@@ -169,7 +162,7 @@ fn bind(lanes: &mut Lanes, context: Context<'_>, mount: &Mount, origin: &Origin)
 /// A bind mount has exactly the attributes that its options name, if they name any (as `mount --bind
 /// -o`). In a user namespace the source's own are locked, so they stay, unless the options name them
 /// to be cleared: then the kernel's refusal is the answer.
-fn bind_attributes(lanes: &mut Lanes, context: Context<'_>, mount: &Mount, origin: &Origin) {
+fn bind_attributes(lanes: &mut Lanes, context: Context<'_>, mount: &Mount, origin: &str) {
     let options = &mount.options;
     if !options.names_attributes() {
         return;
@@ -186,10 +179,10 @@ fn bind_attributes(lanes: &mut Lanes, context: Context<'_>, mount: &Mount, origi
     // mount_setattr(2): the bits of the access time policy are cleared for the new one, others are not
     // to be in both.
     let clear = clear & !set | clear_atime & (attribute::ATIME | !set);
-    lanes.push_from(Op::Mount(MountOp::MountAttributes { set, clear, recursive: false }), origin);
+    lanes.push_from(Op::MountAttributes { set, clear, recursive: false }, origin);
 }
 
-fn idmap(context: Context<'_>, mount: &Mount, origin: &Origin) -> Result<Option<MountIdMap>> {
+fn idmap(context: Context<'_>, mount: &Mount, origin: &str) -> Result<Option<MountIdMap>> {
     let own = !mount.uid_map.is_empty();
     if mount.options.idmap.is_none() && !own {
         return Ok(None);
@@ -207,7 +200,7 @@ fn idmap(context: Context<'_>, mount: &Mount, origin: &Origin) -> Result<Option<
     }))
 }
 
-fn filesystem(lanes: &mut Lanes, context: Context<'_>, mount: &Mount, origin: &Origin) -> Result<()> {
+fn filesystem(lanes: &mut Lanes, context: Context<'_>, mount: &Mount, origin: &str) -> Result<()> {
     let options = &mount.options;
     let mut parameters: Vec<String> = options.superblock.iter().map(|name| (*name).to_owned()).collect();
     parameters.extend(options.data.iter().cloned());
@@ -225,18 +218,18 @@ fn filesystem(lanes: &mut Lanes, context: Context<'_>, mount: &Mount, origin: &O
     let attributes = options.attributes();
     let destination = lanes.child.string(&mount.destination);
     if mount.kind == "tmpfs" && !options.data.iter().any(|option| option.starts_with("mode=")) {
-        lanes.push_from(Op::Mount(MountOp::CopyMode { destination }), origin);
+        lanes.push_from(Op::CopyMode { destination }, origin);
     }
-    let op = Op::Mount(MountOp::NewFilesystem {
+    let op = Op::NewFilesystem {
         kind: lanes.child.string(&mount.kind),
         source: lanes.child.string(&mount.source),
         parameters: lanes.child.parameters(&parameters),
         attributes: if is_read_only_late(mount) { attributes & !attribute::RDONLY } else { attributes },
-    });
+    };
     lanes.push_from(op, origin);
     lsm::label_mqueue(lanes, context, mount, origin);
     if options.copy_up {
-        lanes.push_from(Op::Mount(MountOp::CopyUp { destination }), origin);
+        lanes.push_from(Op::CopyUp { destination }, origin);
     }
     let node = match mount.kind.as_str() {
         "proc" | "sysfs" => Node::RealDirectory,
@@ -254,27 +247,23 @@ fn takes_label(kind: &str) -> bool {
 }
 
 /// Attributes of the tree, propagation, and the place.
-pub(super) fn finish(lanes: &mut Lanes, mount: &Mount, origin: &Origin, node: Node) -> Result<()> {
+pub(super) fn finish(lanes: &mut Lanes, mount: &Mount, origin: &str, node: Node) -> Result<()> {
     let options = &mount.options;
     let late = if is_read_only_late(mount) { attribute::RDONLY } else { 0 };
     let (set, clear) = (options.set_all & !late, options.clear_all);
     if set | clear != 0 {
-        lanes.push_from(Op::Mount(MountOp::MountAttributes { set, clear, recursive: true }), origin);
+        lanes.push_from(Op::MountAttributes { set, clear, recursive: true }, origin);
     }
     place(lanes, mount, origin, node)
 }
 
 /// Propagation, and the place.
-pub(super) fn place(lanes: &mut Lanes, mount: &Mount, origin: &Origin, node: Node) -> Result<()> {
+pub(super) fn place(lanes: &mut Lanes, mount: &Mount, origin: &str, node: Node) -> Result<()> {
     for (flags, recursive) in &mount.options.propagation {
-        lanes
-            .push_from(Op::Mount(MountOp::MountPropagation { flags: *flags, recursive: *recursive }), origin);
+        lanes.push_from(Op::MountPropagation { flags: *flags, recursive: *recursive }, origin);
     }
     let destination = lanes.child.string(&mount.destination);
-    lanes.push_from(
-        Op::Mount(MountOp::Attach { destination, node, nofollow: mount.options.destination_nofollow }),
-        origin,
-    );
+    lanes.push_from(Op::Attach { destination, node, nofollow: mount.options.destination_nofollow }, origin);
     Ok(())
 }
 
@@ -289,8 +278,8 @@ fn is_read_only_late(mount: &Mount) -> bool {
 pub(super) fn late_read_only(lanes: &mut Lanes, context: Context<'_>) {
     for mount in context.spec.mounts.iter().filter(|mount| is_read_only_late(mount)) {
         let destination = lanes.child.string(&mount.destination);
-        let op = Op::Mount(MountOp::RemountAt { destination, set: attribute::RDONLY, clear: 0 });
-        lanes.push_from(op, mount.origin());
+        let op = Op::RemountAt { destination, set: attribute::RDONLY, clear: 0 };
+        lanes.push_from(op, &mount.origin());
     }
 }
 
@@ -303,7 +292,7 @@ pub(super) fn restrict(lanes: &mut Lanes, context: Context<'_>) {
     }
     for (index, path) in distinct(&context.spec.masked_paths) {
         let path = lanes.child.string(path);
-        lanes.push_from(Op::Mount(MountOp::Mask { path }), format!("linux.maskedPaths[{index}]"));
+        lanes.push_from(Op::Mask { path }, &format!("linux.maskedPaths[{index}]"));
     }
 }
 
@@ -318,7 +307,7 @@ pub(super) fn late_read_only_paths(lanes: &mut Lanes, context: Context<'_>) {
 
 fn read_only(lanes: &mut Lanes, index: usize, path: &str) {
     let path = lanes.child.string(path);
-    lanes.push_from(Op::Mount(MountOp::ReadOnly { path }), format!("linux.readonlyPaths[{index}]"));
+    lanes.push_from(Op::ReadOnly { path }, &format!("linux.readonlyPaths[{index}]"));
 }
 
 /// Paths in which nothing is made: nearly all read-only paths of engines are there.
@@ -351,14 +340,13 @@ pub(super) fn switch_root(lanes: &mut Lanes, context: Context<'_>) -> Result<()>
         let reason = "rootfsPropagation of [r]shared is not possible without pivot_root";
         return Err(Error::invalid("linux.rootfsPropagation", reason));
     }
-    lanes.push_from(Op::Mount(MountOp::SwitchRoot { how }), "root");
+    lanes.push_from(Op::SwitchRoot { how }, "root");
     // Private and slave are what the root is already; the others must not reach the host.
     if own_mounts && propagation & (libc::MS_SHARED | libc::MS_UNBINDABLE) != 0 {
-        lanes
-            .push_from(Op::Mount(MountOp::RootPropagation { flags: propagation }), "linux.rootfsPropagation");
+        lanes.push_from(Op::RootPropagation { flags: propagation }, "linux.rootfsPropagation");
     }
     if spec.root_readonly {
-        lanes.push_from(Op::Mount(MountOp::RootAttributes { set: attribute::RDONLY }), "root.readonly");
+        lanes.push_from(Op::RootAttributes { set: attribute::RDONLY }, "root.readonly");
     }
     Ok(())
 }

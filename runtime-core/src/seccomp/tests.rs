@@ -278,3 +278,52 @@ fn text_and_bytes() {
     assert!(text.starts_with("   0: ld arch\n   1: jeq 0xc000003e, 2, "), "{text}");
     assert!(text.contains("ret errno 1\n"), "{text}");
 }
+
+/// A number of the x32 ABI, or a call of another architecture, is not one that the profile speaks of. Control: the calls that it
+/// speaks of, and the number by which a tracer skips a call, are allowed.
+#[test]
+fn calls_of_another_abi_end_the_process() {
+    let filter = filter(
+        r#"{"defaultAction": "SCMP_ACT_ALLOW", "architectures": ["SCMP_ARCH_X86_64"],
+        "syscalls": [{"names": ["mkdir"], "action": "SCMP_ACT_ERRNO"}]}"#,
+    );
+    for number in [0, 39, 400, u32::MAX] {
+        assert_eq!(filter.verdict(&call(number, &[])), libc::SECCOMP_RET_ALLOW, "{number}");
+    }
+    for number in [0, 39, 83, 520] {
+        assert_eq!(filter.verdict(&call(arch::X32_BIT | number, &[])), action::KILL_THREAD, "{number}");
+        for other in [Architecture::X86, Architecture::Aarch64] {
+            let call = Call { arch: other.audit_token(), ..call(number, &[]) };
+            assert_eq!(filter.verdict(&call), action::KILL_THREAD, "{number}");
+        }
+    }
+}
+
+/// An argument has 64 bits, whatever the comparison. Control: the lower half decides where the upper ones are equal.
+#[test]
+fn both_halves_of_an_argument_count() {
+    const VALUE: u64 = 0x1_0000_0005;
+    type Holds = fn(u64) -> bool;
+    let comparisons: [(&str, Holds); 7] = [
+        ("SCMP_CMP_EQ", |argument| argument == VALUE),
+        ("SCMP_CMP_NE", |argument| argument != VALUE),
+        ("SCMP_CMP_LT", |argument| argument < VALUE),
+        ("SCMP_CMP_LE", |argument| argument <= VALUE),
+        ("SCMP_CMP_GT", |argument| argument > VALUE),
+        ("SCMP_CMP_GE", |argument| argument >= VALUE),
+        ("SCMP_CMP_MASKED_EQ", |argument| argument & VALUE == 0x1_0000_0001),
+    ];
+    for (op, holds) in comparisons {
+        let (value, second) = (VALUE, if op.contains("MASKED") { 0x1_0000_0001u64 } else { 0 });
+        let filter = filter(&format!(
+            r#"{{"defaultAction": "SCMP_ACT_ERRNO", "architectures": ["SCMP_ARCH_X86_64"], "syscalls": [{{"names": ["mkdir"],
+                "action": "SCMP_ACT_ALLOW", "args": [{{"index": 1, "value": {value}, "valueTwo": {second}, "op": "{op}"}}]}}]}}"#
+        ));
+        for argument in
+            [0, 1, 4, 5, 6, VALUE - 4, VALUE - 1, VALUE, VALUE + 1, VALUE << 1, 0x2_0000_0005, u64::MAX]
+        {
+            let allowed = filter.verdict(&call(83, &[0, argument])) == libc::SECCOMP_RET_ALLOW;
+            assert_eq!(allowed, holds(argument), "{op} {argument:#x}");
+        }
+    }
+}

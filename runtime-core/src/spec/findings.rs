@@ -95,3 +95,15 @@ pub(super) fn one_line(text: String) -> String {
         text
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::one_line;
+
+    /// What an image brings ends no line of a log, and moves no cursor. Control: other texts stay as they are.
+    #[test]
+    fn a_message_is_one_line() {
+        assert_eq!(one_line("a\nb\u{1b}[2J\0".to_owned()), "a\\nb\\u{1b}[2J\\u{0}");
+        assert_eq!(one_line("\"\u{e9}\" is a text".to_owned()), "\"\u{e9}\" is a text");
+    }
+}

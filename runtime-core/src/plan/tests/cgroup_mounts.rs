@@ -78,3 +78,19 @@ fn without_rights_the_cgroups_of_the_host_are_read_only() {
         ],
     );
 }
+
+/// Control: with the rights to mount them they have the attributes of the configuration.
+#[test]
+fn without_rights_the_hierarchies_of_the_host_are_read_only() {
+    let mut spec = default();
+    spec["linux"]["namespaces"] = json!([{"type": "mount"}, {"type": "uts"}]);
+    spec["mounts"][6]["options"] = json!(["nosuid"]);
+    let host = |rootless| Host::for_tests().with_cgroup_mode(Mode::Legacy).with_user(0, 0, rootless);
+    let changed = |attributes: &str| {
+        format!("child: change attributes ({attributes}nosuid,nodev,noexec) on \"/sys/fs/cgroup/memory\"")
+    };
+    let lines = v1_lines(&spec, &host(true));
+    assert!(has(&lines, &changed("ro,")), "{}", lines.join("\n"));
+    let lines = v1_lines(&spec, &host(false));
+    assert!(has(&lines, &changed("")), "{}", lines.join("\n"));
+}
