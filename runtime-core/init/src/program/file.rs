@@ -240,7 +240,7 @@ fn opened_or_made(root: Fd<'_>, path: &[u8], mode: u32, open: Open) -> Step<Owne
 }
 
 /// Makes one directory and opens it; what another process put there first must be a real one.
-fn make_component(parent: Fd<'_>, name: &CStr, mode: u32) -> Step<Owned> {
+pub(crate) fn make_component(parent: Fd<'_>, name: &CStr, mode: u32) -> Step<Owned> {
     match mkdirat(parent, name, mode) {
         Ok(()) | Err(errno::EEXIST) => {}
         Err(errno) => return Err(errno).at(Detail::Mkdir),
@@ -268,12 +268,15 @@ pub(crate) fn regular(root: Fd<'_>, path: &'static CStr) -> Step<Owned> {
     let mut buffer = Buffer::new();
     let name = buffer.hold(name)?;
     let parent = directory(root, head, 0o755)?;
+    new_file(parent.fd(), name)
+}
+
+/// Makes an empty file, by its parent, and opens it (O_PATH); what another process put there first is not taken for it.
+pub(crate) fn new_file(parent: Fd<'_>, name: &CStr) -> Step<Owned> {
     let resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS;
-    drop(
-        open(parent.fd(), name, O_CREAT | O_EXCL | O_NOFOLLOW | O_WRONLY, 0o755, resolve)
-            .at(Detail::Create)?,
-    );
-    open(parent.fd(), name, O_PATH | O_NOFOLLOW, 0, resolve).at(Detail::Open)
+    let flags = O_CREAT | O_EXCL | O_NOFOLLOW | O_WRONLY;
+    drop(open(parent, name, flags, 0o755, resolve).at(Detail::Create)?);
+    open(parent, name, O_PATH | O_NOFOLLOW, 0, resolve).at(Detail::Open)
 }
 
 /// Writes all of `bytes`, in one call: what the files of procfs want.
