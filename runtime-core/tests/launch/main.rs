@@ -4,6 +4,7 @@
 //! `LAUNCH_RUNS` is the number of rounds of the tests that race (default 200).
 
 mod descriptors;
+mod dumpable;
 mod ending;
 mod engine;
 mod frozen;
@@ -25,6 +26,12 @@ use support::views;
 #[test]
 fn engine() {
     engine::main();
+}
+
+/// The test `worker` makes one call of the library, under a tracer.
+#[test]
+fn worker() {
+    support::worker::main();
 }
 
 /// How often a race is run.

@@ -20,7 +20,7 @@ const OUTER: &str = "outer";
 pub(crate) const USER: u32 = 4321;
 
 /// With a user namespace of the ids from 100,000 on.
-fn with_user_namespace(mut config: Value) -> Value {
+pub(crate) fn with_user_namespace(mut config: Value) -> Value {
     let maps = json!([{"containerID": 0, "hostID": 100_000, "size": 65536}]);
     config["linux"]["namespaces"].as_array_mut().expect("a list").push(json!({"type": "user"}));
     config["linux"]["uidMappings"] = maps.clone();

@@ -19,7 +19,11 @@ const WALL: c_int = 0x4000_0000;
 const SYS_RENAMEAT2: c_long = if cfg!(target_arch = "x86_64") { 316 } else { 276 };
 const SYS_PIDFD_OPEN: c_long = 434;
 const SYS_PIDFD_GETFD: c_long = 438;
+const SYS_PROCESS_VM_READV: c_long = if cfg!(target_arch = "x86_64") { 310 } else { 270 };
 const AT_FDCWD: c_int = -100;
+
+/// What the caller has in its memory and its environment, backwards: this program's own memory does not have it.
+const SECRET_BACKWARDS: &[u8] = b"rellac eht fo terces";
 
 fn main() {
     let args: Vec<String> = std::env::args().collect();
@@ -103,6 +107,7 @@ fn look(pid: i32) {
             tell("escaped", "fd");
         }
     }
+    read_memory(pid);
     // SAFETY: plain calls; the descriptors end with the process.
     unsafe {
         let pidfd = syscall(SYS_PIDFD_OPEN, pid as c_long, 0 as c_long) as c_int;
@@ -117,6 +122,40 @@ fn look(pid: i32) {
         if pidfd >= 0 {
             drop(<fs::File as std::os::fd::FromRawFd>::from_raw_fd(pidfd));
         }
+    }
+}
+
+/// Reads the memory of a process by both ways there are, and looks for the secret of the caller.
+fn read_memory(pid: i32) {
+    let maps = fs::read_to_string(format!("/proc/{pid}/maps")).unwrap_or_default();
+    let areas = maps.lines().filter_map(|line| {
+        let (start, end) = line.split(' ').next()?.split_once('-')?;
+        Some((usize::from_str_radix(start, 16).ok()?, usize::from_str_radix(end, 16).ok()?))
+    });
+    for (start, end) in areas.filter(|(start, end)| end - start <= 4 << 20) {
+        let mut bytes = vec![0u8; end - start];
+        let local = [bytes.as_mut_ptr() as usize, bytes.len()];
+        let remote = [start, bytes.len()];
+        // SAFETY: both vectors are `struct iovec`; the first is of a buffer of this process, which is writable.
+        let read = unsafe {
+            let (local, remote) = (local.as_ptr(), remote.as_ptr());
+            syscall(SYS_PROCESS_VM_READV, pid as c_long, local, 1 as c_long, remote, 1 as c_long, 0 as c_long)
+        };
+        search("vm", &bytes[..usize::try_from(read).unwrap_or(0)]);
+        let opened = fs::File::open(format!("/proc/{pid}/mem"));
+        let read = opened.and_then(|file| std::os::unix::fs::FileExt::read_at(&file, &mut bytes, start as u64));
+        search("mem", &bytes[..read.unwrap_or(0)]);
+    }
+}
+
+/// Notes that memory was read, and whether the secret is in it.
+fn search(how: &str, bytes: &[u8]) {
+    if !bytes.is_empty() {
+        tell("memory", how);
+    }
+    let secret = |window: &[u8]| window.iter().eq(SECRET_BACKWARDS.iter().rev());
+    if bytes.windows(SECRET_BACKWARDS.len()).any(secret) {
+        tell("escaped", how);
     }
 }
 

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{Scratch, config, process};
+use crate::support::{Scratch, alone, config, process};
 
 const SETS: [&str; 5] = ["inheritable", "permitted", "effective", "bounding", "ambient"];
 
@@ -109,4 +109,70 @@ fn what_cannot_be_granted_is_left_out() {
     let created = scratch.create(&asked).unwrap();
     let waiting = std::fs::read_to_string(format!("/proc/{}/status", created.pid())).unwrap();
     assert_eq!(sets(&waiting), [0, 1, 1, 1, 0]);
+}
+
+/// The ambient capabilities of the caller are not the container's, though it may inherit them. Control: one that is asked for
+/// is ambient.
+#[test]
+fn ambient_capabilities_of_the_caller_are_not_inherited() {
+    if !alone("capabilities::ambient_capabilities_of_the_caller_are_not_inherited") {
+        return;
+    }
+    let Some(scratch) = Scratch::new() else { return };
+    let chown = caps::Capability::CAP_CHOWN;
+    caps::raise(None, caps::CapSet::Inheritable, chown).unwrap();
+    caps::raise(None, caps::CapSet::Ambient, chown).unwrap();
+    let container = scratch.sleeping(crate::support::with_capabilities(config(), &names(ALL)));
+    for ambient in [0, 1] {
+        for uid in [0, 1000] {
+            let masks = [1, 1, 1, 1, ambient];
+            let mut process = process(&["/bin/sh", "-c", "cat /proc/self/status > /out/status"]);
+            process["user"] = json!({"uid": uid, "gid": uid});
+            process["capabilities"] = asked(masks);
+            let mut created = config();
+            created["process"] = process.clone();
+            let created = scratch.create(&created).unwrap();
+            let waiting = std::fs::read_to_string(format!("/proc/{}/status", created.pid())).unwrap();
+            assert_eq!(sets(&waiting), masks, "created, uid {uid}");
+            assert!(container.exec(&process).unwrap().success());
+            assert_eq!(sets(&scratch.output("status"))[4], ambient, "exec, uid {uid}");
+            scratch.clear();
+        }
+    }
+}
+
+/// A program cannot gain rights by execve(2), if it must not; and the filter is there, in create and in exec. Control: without
+/// the field and the filter the kernel says the opposite.
+#[test]
+fn the_filter_and_no_new_privileges_hold() {
+    let Some(scratch) = Scratch::new() else { return };
+    let line = "cat /proc/self/status > /out/status; mkdir /tmp/made 2> /out/error; true";
+    for holds in [false, true] {
+        let mut asked = crate::support::shell(line);
+        asked["process"]["noNewPrivileges"] = json!(holds);
+        if holds {
+            asked["linux"]["seccomp"] = json!({
+                "defaultAction": "SCMP_ACT_ALLOW",
+                "syscalls": [{"names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_ERRNO", "errnoRet": 95}],
+            });
+        }
+        let running = scratch.sleeping(asked.clone());
+        let exec = || running.exec(&asked["process"]).unwrap();
+        for (how, run) in [("create", &(|| scratch.run(&asked).unwrap()) as &dyn Fn() -> _), ("exec", &exec)]
+        {
+            scratch.clear();
+            std::fs::remove_dir(scratch.root().join("tmp/made")).ok();
+            assert!(run().success());
+            let status = scratch.output("status");
+            let says = |line: &str| status.lines().any(|found| found == line);
+            assert_eq!(says("NoNewPrivs:\t1"), holds, "{how}: {status}");
+            assert_eq!(says("Seccomp:\t2"), holds, "{how}: {status}");
+            assert_eq!(
+                scratch.root().join("tmp/made").exists(),
+                !holds,
+                "{how}: {}",
+                scratch.output("error")
+            );
+        }
+    }
 }

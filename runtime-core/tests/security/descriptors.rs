@@ -62,16 +62,26 @@ fn a_created_container_holds_no_file_of_the_host() {
         names.map(|name| name.to_string_lossy().into_owned()).collect()
     };
     assert!(names(std::process::id()).iter().any(|name| name == "/"));
-    let created = scratch.create(&config()).unwrap();
+    for own_table in [false, true] {
+        if own_table {
+            // Stage 0 then begins with a copy of this thread's descriptors, not with an empty table.
+            nix::sched::unshare(nix::sched::CloneFlags::CLONE_FILES).unwrap();
+        }
+        let created = scratch.create(&config()).unwrap();
+        holds_nothing(&created, &names(created.pid() as u32));
+    }
+}
+
+fn holds_nothing(created: &crate::support::Running<'_>, names: &[String]) {
     // The first three are the caller's standard streams, which the container is to have.
     let mut own: Vec<String> = (0..3)
         .map(|fd| std::fs::read_link(format!("/proc/self/fd/{fd}")).unwrap().to_string_lossy().into_owned())
         .collect();
-    for name in names(created.pid() as u32) {
-        if let Some(at) = own.iter().position(|stream| *stream == name) {
+    for name in names {
+        if let Some(at) = own.iter().position(|stream| stream == name) {
             own.remove(at);
         } else {
-            assert!(name.starts_with("socket:"), "{name}: {:?}", names(created.pid() as u32));
+            assert!(name.starts_with("socket:"), "{name}: {names:?}");
         }
     }
     // Nor is its memory or its program the host's.

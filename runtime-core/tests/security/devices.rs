@@ -4,9 +4,11 @@ use std::fs;
 use std::os::unix::fs::{FileTypeExt, symlink};
 use std::process::Command;
 
+use nix::mount::{MsFlags, mount};
+use nix::sys::stat::{Mode, SFlag, makedev, mknod};
 use serde_json::json;
 
-use crate::support::{Scratch, config, process, shell, with_mount, without_dev};
+use crate::support::{Scratch, config, process, set_mode, shell, with_mount, without_dev};
 
 /// Every node that the runtime makes is a link to a file of the host: no content, mode or owner
 /// changes, and nothing is made in that place. Control: without links, all of them are made.
@@ -109,4 +111,59 @@ fn nothing_else_is_left_in_the_root() {
     assert_eq!(list(), before);
     assert!(scratch.run_shell("touch /out/file").unwrap().success());
     assert_eq!(list().len(), before.len() + 1);
+}
+
+/// A node or a link of the image that is another one than the container is to have: refused, not used in its place.
+/// Control: equal ones are used.
+#[test]
+fn a_node_that_is_another_one_is_refused() {
+    let Some(scratch) = Scratch::new() else { return };
+    let dev = scratch.root().join("dev");
+    let everybody = Mode::from_bits_truncate(0o666);
+    let node = |name: &str, kind, major, minor| {
+        mknod(&dev.join(name), kind, everybody, makedev(major, minor)).unwrap();
+    };
+    type Make<'a> = (&'a str, Box<dyn Fn() + 'a>, bool);
+    let cases: Vec<Make> = vec![
+        ("another device", Box::new(|| node("null", SFlag::S_IFCHR, 1, 5)), false),
+        ("another driver", Box::new(|| node("tty", SFlag::S_IFCHR, 4, 0)), false),
+        ("a block device", Box::new(|| node("zero", SFlag::S_IFBLK, 1, 5)), false),
+        ("a fifo", Box::new(|| node("full", SFlag::S_IFIFO, 0, 0)), false),
+        ("a file", Box::new(|| fs::write(dev.join("random"), "4").unwrap()), false),
+        ("a directory", Box::new(|| fs::create_dir(dev.join("urandom")).unwrap()), false),
+        ("another ptmx", Box::new(|| symlink("/tmp/ptmx", dev.join("ptmx")).unwrap()), false),
+        ("a ptmx that is no link", Box::new(|| fs::write(dev.join("ptmx"), "").unwrap()), false),
+        ("an equal node", Box::new(|| node("null", SFlag::S_IFCHR, 1, 3)), true),
+        ("an equal link", Box::new(|| symlink("pts/ptmx", dev.join("ptmx")).unwrap()), true),
+    ];
+    for (name, make, is_equal) in cases {
+        fs::remove_dir_all(&dev).unwrap();
+        fs::create_dir(&dev).unwrap();
+        make();
+        let result = scratch.run(&without_dev(config()));
+        assert_eq!(result.is_ok(), is_equal, "{name}: {result:?}");
+    }
+}
+
+/// In a user namespace the nodes of the host are bound: one that is another device is not. Control: with the right device
+/// the container runs.
+#[test]
+fn a_node_of_the_host_that_is_another_one_is_not_bound() {
+    let Some(scratch) = Scratch::new() else { return };
+    set_mode(scratch.path(), 0o755);
+    let mut asked = config();
+    asked["linux"]["namespaces"].as_array_mut().unwrap().push(json!({"type": "user"}));
+    for map in ["uidMappings", "gidMappings"] {
+        asked["linux"][map] = json!([{"containerID": 0, "hostID": 0, "size": 65536}]);
+    }
+    assert!(scratch.run(&asked).unwrap().success());
+    for (kind, major, minor) in [(SFlag::S_IFCHR, 1, 5), (SFlag::S_IFCHR, 4, 7), (SFlag::S_IFIFO, 0, 0)] {
+        let other = scratch.path().join(format!("node-{major}-{minor}"));
+        mknod(&other, kind, Mode::from_bits_truncate(0o666), makedev(major, minor)).unwrap();
+        // In the mount namespace of this test.
+        mount(Some(&other), "/dev/full", None::<&str>, MsFlags::MS_BIND, None::<&str>).unwrap();
+        let result = scratch.run(&asked);
+        nix::mount::umount("/dev/full").unwrap();
+        assert!(result.is_err(), "{major}:{minor}");
+    }
 }

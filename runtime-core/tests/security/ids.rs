@@ -91,3 +91,50 @@ fn the_images_passwd_makes_nobody_root() {
     assert!(scratch.run(&asked).unwrap().success());
     assert_eq!((scratch.output("uid"), scratch.output("home")), ("1000\n".into(), "/home/x\n".into()));
 }
+
+/// What an image has at /etc/passwd is looked at before it is opened: to open a device or a pipe has effects. Control: an open
+/// of that file is seen, and a regular file is read.
+#[test]
+fn a_passwd_that_is_no_file_is_not_opened() {
+    let Some(scratch) = Scratch::new() else { return };
+    let place = scratch.root().join("etc/passwd");
+    let mut asked = as_user("uid", json!(1000));
+    asked["process"]["args"] = json!(["/bin/sh", "-c", "echo $HOME > /out/home"]);
+    asked["process"]["env"] = json!(["PATH=/bin"]);
+    nix::unistd::mkfifo(&place, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let opens = crate::opens::Opens::of(&place);
+    let running = scratch.sleeping(shell("true"));
+    assert!(running.exec(&asked["process"]).unwrap().success());
+    assert!(scratch.run(&asked).unwrap().success());
+    assert_eq!((scratch.output("home").as_str(), opens.count()), ("/\n", 0));
+    drop(std::fs::OpenOptions::new().read(true).write(true).open(&place).unwrap());
+    assert_eq!(opens.count(), 1, "the control");
+    std::fs::remove_file(&place).unwrap();
+    std::fs::write(&place, "x:x:1000:1000::/home/x:/bin/sh\n").unwrap();
+    assert!(scratch.run(&asked).unwrap().success());
+    assert_eq!(scratch.output("home"), "/home/x\n");
+}
+
+/// The groups of the caller are not the container's. Control: those of the configuration are.
+#[test]
+fn groups_of_the_caller_are_not_kept() {
+    if !crate::support::alone("ids::groups_of_the_caller_are_not_kept") {
+        return;
+    }
+    let Some(scratch) = Scratch::new() else { return };
+    nix::unistd::setgroups(&[nix::unistd::Gid::from_raw(4242)]).unwrap();
+    let running = scratch.sleeping(shell("true"));
+    for (groups, line) in [(json!([]), "Groups:\t "), (json!([7]), "Groups:\t7 ")] {
+        for uid in [0, 1000] {
+            let mut asked = as_user("additionalGids", groups.clone());
+            asked["process"]["user"]["uid"] = json!(uid);
+            for exec in [false, true] {
+                scratch.clear();
+                let result = if exec { running.exec(&asked["process"]) } else { scratch.run(&asked) };
+                assert!(result.unwrap().success());
+                let status = scratch.output("status");
+                assert!(status.lines().any(|found| found == line), "{line:?}: {status}");
+            }
+        }
+    }
+}

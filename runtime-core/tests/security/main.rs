@@ -19,6 +19,7 @@ mod ids;
 mod masked;
 mod mounts;
 mod namespaces;
+mod opens;
 mod proc_sys;
 mod races;
 mod state;

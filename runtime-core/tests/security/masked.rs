@@ -7,7 +7,7 @@ use std::os::unix::fs::symlink;
 use nix::sys::stat::{Mode, SFlag, makedev, mknod};
 use serde_json::{Value, json};
 
-use crate::support::{Scratch, config, shell, without_dev};
+use crate::support::{Scratch, config, shell, with_mount, without_dev};
 
 fn masked(mut config: Value) -> Value {
     config["linux"]["maskedPaths"] =
@@ -159,4 +159,40 @@ fn dev_null_is_not_given_away() {
     assert!(scratch.run(&asked).unwrap().success());
     let after = fs::metadata("/dev/null").unwrap();
     assert_eq!((after.uid(), after.gid(), after.mode()), (null.uid(), null.gid(), null.mode()));
+}
+
+/// /dev is bound, so that the runtime makes nothing in it: what masks a file is the null device of that directory, or the
+/// container is refused. Control: with that device the path is masked.
+#[test]
+fn the_null_of_a_bound_dev_is_verified() {
+    let Some(scratch) = Scratch::new() else { return };
+    let dev = scratch.path().join("dev");
+    fs::create_dir(&dev).unwrap();
+    fs::write(scratch.root().join("etc/secret"), "secret").unwrap();
+    let everybody = Mode::from_bits_truncate(0o666);
+    let node = |name: &str, kind, minor| mknod(&dev.join(name), kind, everybody, makedev(1, minor)).unwrap();
+    node("real", SFlag::S_IFCHR, 3);
+    let bind = json!({"destination": "/dev", "type": "bind", "source": dev, "options": ["rbind"]});
+    let mut asked = with_mount(without_dev(shell("cat /etc/secret > /out/secret; true")), bind);
+    asked["linux"]["maskedPaths"] = json!(["/etc/secret"]);
+    type Make<'a> = (&'a str, Box<dyn Fn() + 'a>, bool);
+    let cases: Vec<Make> = vec![
+        ("missing", Box::new(|| {}), false),
+        ("link to a device of that kind", Box::new(|| symlink("real", dev.join("null")).unwrap()), false),
+        ("link to the host", Box::new(|| symlink("/etc/passwd", dev.join("null")).unwrap()), false),
+        ("regular file", Box::new(|| fs::write(dev.join("null"), "shown").unwrap()), false),
+        ("fifo", Box::new(|| node("null", SFlag::S_IFIFO, 0)), false),
+        ("zero", Box::new(|| node("null", SFlag::S_IFCHR, 5)), false),
+        ("block device", Box::new(|| node("null", SFlag::S_IFBLK, 3)), false),
+        ("directory", Box::new(|| fs::create_dir(dev.join("null")).unwrap()), false),
+        ("null", Box::new(|| node("null", SFlag::S_IFCHR, 3)), true),
+    ];
+    for (name, make, is_null) in cases {
+        fs::remove_file(dev.join("null")).or_else(|_| fs::remove_dir(dev.join("null"))).ok();
+        make();
+        scratch.clear();
+        let result = scratch.run(&asked);
+        assert_eq!(result.is_ok(), is_null, "{name}: {result:?}");
+        assert_eq!(scratch.output("secret"), "", "{name}");
+    }
 }

@@ -155,3 +155,19 @@ fn no_propagation_leaves_a_mount_on_the_host() {
     assert_eq!(points().len(), before.len() + 1);
     assert!(Command::new("umount").arg(scratch.root().join("tmp")).status().unwrap().success());
 }
+
+/// Nothing of the host is mounted in a container but what its configuration names: its root leaves with all that is below.
+/// Control: the mounts of the configuration are there.
+#[test]
+fn the_mounts_of_the_host_are_gone() {
+    let Some(scratch) = Scratch::new() else { return };
+    for propagation in ["rprivate", "rslave", "slave", "rshared"] {
+        let mut asked = config();
+        asked["linux"]["rootfsPropagation"] = json!(propagation);
+        let created = scratch.create(&asked).unwrap();
+        let table = crate::support::mountinfo(created.pid());
+        let mut points: Vec<&str> = table.iter().filter_map(|line| line.split(' ').nth(4)).collect();
+        points.sort_unstable();
+        assert_eq!(points, ["/", "/dev", "/dev/pts", "/proc"], "{propagation}");
+    }
+}

@@ -103,3 +103,26 @@ fn a_bind_on_proc_is_a_procfs() {
     assert!(scratch.run(&with_mount(config(), tmpfs)).is_err());
     assert!(scratch.run(&asked("/proc")).unwrap().success());
 }
+
+/// A part of the procfs where the runtime runs is covered, as it is in another container: what the runtime writes goes to the
+/// kernel, not to the file that covers it. Control: the file is there, and is what that path leads to.
+#[test]
+fn sysctls_go_to_the_kernel() {
+    use nix::mount::{MsFlags, mount};
+    let Some(scratch) = Scratch::new() else { return };
+    let fake = scratch.path().join("fake");
+    fs::create_dir(&fake).unwrap();
+    let file = fake.join("ip_forward");
+    fs::write(&file, "mine").unwrap();
+    let mut asked = shell("cat /proc/sys/net/ipv4/ip_forward > /out/value");
+    asked["linux"]["sysctl"] = json!({"net.ipv4.ip_forward": "1"});
+    let place = "/proc/sys/net/ipv4";
+    // In the mount namespace of this test.
+    mount(Some(&fake), place, None::<&str>, MsFlags::MS_BIND, None::<&str>).unwrap();
+    assert_eq!(fs::read_to_string("/proc/sys/net/ipv4/ip_forward").unwrap(), "mine");
+    let result = scratch.run(&asked);
+    nix::mount::umount(place).unwrap();
+    assert!(result.unwrap().success());
+    assert_eq!(fs::read_to_string(&file).unwrap(), "mine");
+    assert_eq!(scratch.output("value"), "1\n");
+}

@@ -269,11 +269,20 @@ impl Running<'_> {
 
     /// Runs a process and waits for its end.
     pub(crate) fn exec(&self, process: &Value) -> Result<Exit, Error> {
+        self.exec_with(process, |options| options)
+    }
+
+    /// Runs a process with options and waits for its end.
+    pub(crate) fn exec_with(
+        &self,
+        process: &Value,
+        with: impl FnOnce(ExecOptions) -> ExecOptions,
+    ) -> Result<Exit, Error> {
         let process = ValidProcess::parse(&serde_json::to_vec(process).unwrap())?;
         let bundle = self.scratch.path().join("bundle");
         let options =
             ExecOptions::new(self.container.as_ref().unwrap().id().as_str(), bundle.to_str().unwrap());
-        let process = self.container.as_ref().unwrap().exec(&process, &options)?;
+        let process = self.container.as_ref().unwrap().exec(&process, &with(options))?;
         Ok(process.wait_timeout(LIMIT).unwrap().expect("the process ends in time"))
     }
 }

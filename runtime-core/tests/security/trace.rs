@@ -2,32 +2,52 @@
 
 use serde_json::json;
 
-use crate::support::{Scratch, config, process, runs, with_capabilities};
+use crate::support::{Scratch, config, process, with_capabilities};
 
-/// The program has CAP_SYS_PTRACE and seizes every new process, looks at its root, directory, program
-/// and descriptors, and takes copies of them. Control: it does seize processes and take descriptors:
-/// those that a container may have.
+/// What the attacker looks for in the memory of what joins: the caller has it in its own.
+const SECRET: &str = "secret of the caller";
+
+/// How often a process joins: so often that the attack, on a runtime that is open to it, is seen at once. `SECURITY_RUNS=1000` is
+/// the long run.
+fn execs() -> u32 {
+    std::env::var("SECURITY_RUNS").map_or(30, |runs| runs.parse().expect("a number"))
+}
+
+/// The program has CAP_SYS_PTRACE and seizes every new process, looks at its root, directory, program, memory
+/// and descriptors, and takes copies of them. Control: it does seize processes, read memory and take descriptors:
+/// those that a container may have. It finds the secret in a process of the container that has it.
 #[test]
 fn tracing_every_exec_reaches_nothing_of_the_host() {
     let Some(scratch) = Scratch::new() else { return };
+    let secret = std::hint::black_box(SECRET.to_owned());
     scratch.add_attacker();
     let mut config = with_capabilities(config(), &["CAP_SYS_PTRACE", "CAP_DAC_OVERRIDE"]);
     config["process"]["args"] = json!(["/bin/attacker", "trace"]);
     let running = scratch.create(&config).unwrap();
     running.start().unwrap();
     scratch.await_file("ready");
-    for _ in 0..runs() {
+    for _ in 0..execs() {
         // Being traced in the midst may end it; it must not hang, nor harm the caller.
         if let Err(error) = running.exec(&process(&["/bin/true"])) {
             println!("{error}");
         }
     }
     running.exec(&process(&["/bin/sleep", "1"])).unwrap();
+    assert_eq!(scratch.output("escaped"), "");
+    let mut telling = process(&["/bin/sleep", "1"]);
+    telling["env"] = json!([format!("TOLD={secret}")]);
+    running.exec(&telling).unwrap();
     scratch.stop_attacker();
 
+    for how in ["mem", "vm"] {
+        let reads = scratch.output("memory");
+        assert!(reads.lines().any(|line| line == how), "the control: {how} reads nothing");
+        let found = scratch.output("escaped");
+        assert!(found.lines().any(|line| line == how), "the control: {how} finds nothing");
+        assert!(found.lines().all(|line| line == "mem" || line == "vm"), "{found}");
+    }
     assert!(!scratch.output("seized").is_empty(), "the control: nothing was traced");
     assert!(!scratch.output("stolen").is_empty(), "the control: nothing was taken");
-    assert_eq!(scratch.output("escaped"), "");
     let mut own: Vec<String> = (0..3)
         .map(|fd| std::fs::read_link(format!("/proc/self/fd/{fd}")).unwrap().display().to_string())
         .collect();
@@ -63,7 +83,7 @@ fn a_process_that_joins_is_seen_with_the_rights_of_its_program() {
     let running = scratch.create(&config).unwrap();
     running.start().unwrap();
     scratch.await_file("ready");
-    for _ in 0..runs() {
+    for _ in 0..execs() {
         // Being traced in the midst may end it.
         running.exec(&process(&["/bin/true"])).ok();
     }
@@ -77,4 +97,28 @@ fn a_process_that_joins_is_seen_with_the_rights_of_its_program() {
     sets.dedup();
     assert!(!sets.is_empty(), "the control: nothing was seen");
     assert!(sets.iter().all(|set| set & !granted == 0), "{sets:x?}");
+}
+
+/// The init that waits for its start is not dumpable: a process of the same user, without a capability, may not look at its
+/// directory, its program or its descriptors. Control: once it is the program, the same process may.
+#[test]
+fn a_waiting_init_is_not_dumpable() {
+    let Some(scratch) = Scratch::new() else { return };
+    for uid in [0, 1000] {
+        let mut config = config();
+        config["process"]["args"] = json!(["/bin/sleep", "1000"]);
+        config["process"]["user"] = json!({"uid": uid, "gid": uid});
+        let created = scratch.create(&config).unwrap();
+        let look = || {
+            scratch.clear();
+            let line = "for name in cwd root exe fd/0; do readlink /proc/1/$name > /dev/null && echo $name >> /out/seen; done; true";
+            let mut probe = process(&["/bin/sh", "-c", line]);
+            probe["user"] = json!({"uid": uid, "gid": uid});
+            assert!(created.exec(&probe).unwrap().success());
+            scratch.output("seen")
+        };
+        assert_eq!(look(), "", "uid {uid}");
+        created.start().unwrap();
+        assert_eq!(look(), "cwd\nroot\nexe\nfd/0\n", "the control, uid {uid}");
+    }
 }

@@ -40,6 +40,8 @@ pub(crate) enum Fault {
 pub(crate) struct Call {
     pub(crate) role: usize,
     pub(crate) number: i64,
+    /// The first two arguments.
+    pub(crate) arguments: [u64; 2],
 }
 
 /// What the tracer saw.
@@ -160,7 +162,7 @@ impl Tracer {
     }
 
     fn at_call(&mut self, pid: i32) {
-        let Some((number, argument, entering)) = registers::call(pid) else { return };
+        let Some((number, arguments, entering)) = registers::call(pid) else { return };
         let Some(tracee) = self.tracees.get_mut(&pid) else { return };
         if !entering {
             if std::mem::take(&mut tracee.failing) {
@@ -169,8 +171,8 @@ impl Tracer {
             return;
         }
         let role = tracee.role;
-        if number == libc::SYS_prctl && MARKS.contains(&argument) {
-            self.recording = argument == MARKS[0];
+        if number == libc::SYS_prctl && MARKS.contains(&arguments[0]) {
+            self.recording = arguments[0] == MARKS[0];
             return;
         }
         if role == 0 && (!self.recording || pid != self.thread) {
@@ -178,7 +180,7 @@ impl Tracer {
         }
         let at = self.counts[role];
         self.counts[role] += 1;
-        self.trace.calls.push(Call { role, number });
+        self.trace.calls.push(Call { role, number, arguments });
         match self.fault {
             Fault::Error { role: wanted, at: place } if (wanted, place) == (role, at) => {
                 tracee.failing = true;
@@ -282,14 +284,14 @@ pub(crate) const KNOWN: bool = cfg!(target_arch = "x86_64");
 mod registers {
     use super::ptrace;
 
-    /// Number and first argument of the call, and whether it begins; `None` if the process has gone.
-    pub(super) fn call(pid: i32) -> Option<(i64, u64, bool)> {
+    /// Number and first two arguments of the call, and whether it begins; `None` if the process has gone.
+    pub(super) fn call(pid: i32) -> Option<(i64, [u64; 2], bool)> {
         // `struct ptrace_syscall_info`: operation in the first byte, number and arguments from 24 on.
         let mut info = [0u64; 11];
         let size = size_of_val(&info);
         ptrace(libc::PTRACE_GET_SYSCALL_INFO, pid, size, info.as_mut_ptr() as usize).ok()?;
         let entering = info[0] as u8 == libc::PTRACE_SYSCALL_INFO_ENTRY;
-        Some((info[3] as i64, info[4], entering))
+        Some((info[3] as i64, [info[4], info[5]], entering))
     }
 
     #[cfg(target_arch = "x86_64")]
