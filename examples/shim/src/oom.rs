@@ -43,6 +43,13 @@ pub(crate) fn forget(shim: &Shim, task: &Task) {
     }
 }
 
+/// How many processes of a container the kernel has killed; `None` where nobody counts.
+pub(crate) fn kills(task: &Task) -> Option<u64> {
+    let watch = task.oom.lock().unwrap_or_else(PoisonError::into_inner);
+    let (_, memory) = watch.as_ref()?;
+    Some(memory.watch.lock().unwrap_or_else(PoisonError::into_inner).kills())
+}
+
 /// The watch of one container.
 pub(crate) struct Memory {
     shim: Arc<Shim>,

@@ -79,6 +79,23 @@ impl Proc {
         if self.exec.is_empty() { &self.task } else { &self.exec }
     }
 
+    /// Takes the right to start the process; the phase before. Until [`settle`](Self::settle), nobody else starts, deletes or
+    /// reaps it.
+    pub(crate) fn begin_start(&self) -> Result<Phase, Fault> {
+        let mut state = self.state();
+        match state.phase {
+            Phase::Planned | Phase::Created => Ok(std::mem::replace(&mut state.phase, Phase::Starting)),
+            Phase::Starting | Phase::Running | Phase::Stopped => {
+                Err(Fault::state(format!("cannot start {}: it has been started", self.id())))
+            }
+        }
+    }
+
+    /// Ends a start.
+    pub(crate) fn settle(&self, phase: Phase) {
+        self.state().phase = phase;
+    }
+
     /// Answers at the end of the process.
     pub(crate) fn wait(&self, reply: Reply) {
         let mut state = self.state();
@@ -187,6 +204,17 @@ mod tests {
         assert_eq!(answer.status, Status::CREATED.into());
         assert_eq!((answer.stdout.as_str(), answer.exec_id.as_str(), answer.pid), ("/out", "e", 0));
         assert!(answer.exited_at.is_none());
+    }
+
+    #[test]
+    fn one_start() {
+        let proc = Proc::new("a", "", Names::default());
+        assert_eq!(proc.begin_start().unwrap(), Phase::Planned);
+        assert!(proc.begin_start().is_err());
+        proc.settle(Phase::Planned);
+        assert_eq!(proc.begin_start().unwrap(), Phase::Planned);
+        proc.settle(Phase::Running);
+        assert!(proc.begin_start().unwrap_err().message.contains("has been started"));
     }
 
     #[test]

@@ -125,11 +125,11 @@ impl Client {
             Ok((method, payload)) if method.is_quick() => service::serve(&self.shim, method, &payload, reply),
             Ok((method, payload)) => {
                 let shim = self.shim.clone();
-                // The reply is lost with the thread that is not made; the client's own time limit ends its wait.
+                let refusal = reply.copy();
                 let thread = std::thread::Builder::new();
                 let spawned = thread.spawn(move || service::serve(&shim, method, &payload, reply));
                 if let Err(error) = spawned {
-                    crate::log::error(&format!("start a thread: {error}"));
+                    refusal.send(Err(Fault::system("start a thread", error)));
                 }
             }
         }

@@ -29,6 +29,8 @@ pub(crate) struct Shim {
     /// Set by a request to end.
     pub(crate) done: AtomicBool,
     tasks: Mutex<HashMap<String, Arc<Task>>>,
+    /// One for all containers with the same root and driver: each holds what it knows of the machine.
+    runtimes: Mutex<HashMap<(String, bool), Runtime>>,
 }
 
 impl Shim {
@@ -45,11 +47,24 @@ impl Shim {
             unified,
             done: AtomicBool::new(false),
             tasks: Mutex::default(),
+            runtimes: Mutex::default(),
         })
     }
 
     fn locked(&self) -> MutexGuard<'_, HashMap<String, Arc<Task>>> {
         self.tasks.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The runtime that serves a container with these options.
+    pub(crate) fn runtime(&self, options: &Options) -> Result<Runtime, Fault> {
+        let mut runtimes = self.runtimes.lock().unwrap_or_else(PoisonError::into_inner);
+        let key = (options.root.clone(), options.systemd_cgroup);
+        if let Some(runtime) = runtimes.get(&key) {
+            return Ok(runtime.clone());
+        }
+        let made = runtime(options, &self.namespace)?;
+        runtimes.insert(key, made.clone());
+        Ok(made)
     }
 
     pub(crate) fn task(&self, id: &str) -> Result<Arc<Task>, Fault> {
@@ -132,7 +147,7 @@ fn kill_others(task: Arc<Task>) {
     }
 }
 
-/// The runtime that serves a container with these options.
+/// The same for a program that serves one container.
 pub(crate) fn runtime(options: &Options, namespace: &str) -> Result<Runtime, Fault> {
     let builder = Runtime::builder().state_root(Path::new(&options.root).join(namespace));
     Ok(builder.systemd_cgroup(options.systemd_cgroup).build()?)

@@ -37,8 +37,6 @@ pub(crate) struct Task {
     /// What a restore takes at the start.
     pub(crate) restore: Mutex<Option<Restore>>,
     execs: Mutex<Execs>,
-    /// One start or deletion at a time.
-    turn: Mutex<()>,
     /// The watch for lack of memory.
     pub(crate) oom: Mutex<Option<(Token, Arc<Memory>)>>,
 }
@@ -68,7 +66,6 @@ impl Task {
             paused: AtomicBool::new(false),
             restore: Mutex::new(restore),
             execs: Mutex::default(),
-            turn: Mutex::new(()),
             oom: Mutex::new(None),
         }
     }
@@ -76,11 +73,6 @@ impl Task {
     /// The library's handle.
     pub(crate) fn container(&self) -> Result<Container, Fault> {
         Ok(self.runtime.container(&self.id)?)
-    }
-
-    /// Waits for the turn to start or delete something.
-    pub(crate) fn turn(&self) -> MutexGuard<'_, ()> {
-        self.turn.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn is_paused(&self) -> bool {

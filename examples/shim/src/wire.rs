@@ -106,6 +106,11 @@ pub(crate) struct Reply {
 }
 
 impl Reply {
+    /// The same place, for one of two answers.
+    pub(crate) fn copy(&self) -> Self {
+        Self { connection: self.connection.clone(), stream: self.stream }
+    }
+
     /// Sends the answer. A client that has gone does not get it, and asks again after its restart.
     pub(crate) fn send(self, answer: Result<Vec<u8>, Fault>) {
         let mut response = Response::new();

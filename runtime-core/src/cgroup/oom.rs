@@ -113,6 +113,11 @@ impl OomWatch {
         self.announcements.is_none()
     }
 
+    /// How many processes the kernel had killed in the cgroup at the last look.
+    pub fn kills(&self) -> u64 {
+        self.seen.kills
+    }
+
     /// After how long to call [`grown`](Self::grown) although the descriptor says nothing: on v1 the kernel announces a kill
     /// before it is done.
     pub fn patience(&self) -> Option<Duration> {

@@ -15,7 +15,7 @@ use crate::logger::Owner;
 use crate::oom;
 use crate::options::Options;
 use crate::process::{Phase, Proc};
-use crate::shim::{Shim, runtime};
+use crate::shim::Shim;
 use crate::streams::{Names, Streams};
 use crate::task::{Restore, Task};
 use crate::{left, mounts};
@@ -35,18 +35,27 @@ pub(super) fn create(shim: &Arc<Shim>, request: &CreateTaskRequest) -> Result<Cr
         std::fs::create_dir_all(&rootfs).map_err(|error| Fault::system(format!("make {rootfs:?}"), error))?;
     }
     mounts::mount_all(&request.rootfs, &rootfs)?;
-    let made = make(shim, request, options, &config);
-    if made.is_err() {
-        mounts::unmount_all(&rootfs);
-    }
-    let task = made?;
+    let made = make(shim, request, options, &config).and_then(|task| {
+        shim.watch(&task, &task.init).inspect_err(|_| discard(&task.runtime, &task.id))?;
+        Ok(task)
+    });
+    let task = made.inspect_err(|_| mounts::unmount_all(&rootfs))?;
     let pid = task.init.state().pid;
     left::write_pid(bundle, pid);
     shim.insert(task.clone());
     publish(shim, request, pid);
-    shim.watch(&task, &task.init)?;
     oom::watch(shim, &task);
+    // Until here it counted as being started: containerd hears of a creation before the end.
+    task.init.settle(if pid == 0 { Phase::Planned } else { Phase::Created });
+    shim.ended(&task, &task.init);
     Ok(CreateTaskResponse { pid, ..CreateTaskResponse::default() })
+}
+
+/// Removes a container after a later step has failed; that step's error is the one to tell.
+fn discard(runtime: &Runtime, id: &str) {
+    if let Err(error) = runtime.delete_force(id) {
+        crate::log::warn(&format!("remove {id}: {error}"));
+    }
 }
 
 fn make(
@@ -59,7 +68,7 @@ fn make(
     let names =
         Names { stdin: stdin.clone(), stdout: stdout.clone(), stderr: stderr.clone(), terminal: *terminal };
     let mut streams = Streams::open(&shim.reactor, &names, &Owner { id, namespace: &shim.namespace })?;
-    let runtime = runtime(&options, &shim.namespace)?;
+    let runtime = shim.runtime(&options)?;
     let init = Arc::new(Proc::new(id, "", names));
     init.state().held = streams.take_held();
     let restore = match request.checkpoint.as_str() {
@@ -120,10 +129,11 @@ fn launch(
     };
     let terminal = process.take_terminal();
     if let (Some(streams), Some(terminal)) = (streams, &terminal) {
-        streams.terminal(&shim.reactor, terminal)?;
+        let connected = streams.terminal(&shim.reactor, terminal);
+        connected.inspect_err(|_| discard(runtime, &request.id))?;
     }
     let mut state = init.state();
-    (state.phase, state.pid) = (Phase::Created, process.pid() as u32);
+    (state.phase, state.pid) = (Phase::Starting, process.pid() as u32);
     (state.process, state.terminal) = (Some(process), terminal);
     Ok(())
 }

@@ -36,12 +36,9 @@ pub(super) fn exec(shim: &Shim, request: ExecProcessRequest) -> Result<(), Fault
     Ok(())
 }
 
-/// Starts one.
+/// Starts one; the caller has taken the right to.
 pub(super) fn start(shim: &Arc<Shim>, task: &Task, exec: &Exec) -> Result<u32, Fault> {
     let Exec { proc, spec } = exec;
-    if proc.state().phase != Phase::Planned {
-        return Err(Fault::state("cannot start a process that has been started"));
-    }
     let failed = |fault: Fault| fault.during("OCI runtime exec failed");
     let process = ValidProcess::parse(spec)?;
     let options =
@@ -68,7 +65,7 @@ pub(super) fn start(shim: &Arc<Shim>, task: &Task, exec: &Exec) -> Result<u32, F
     }
     let pid = process.pid() as u32;
     let mut state = proc.state();
-    (state.phase, state.pid) = (Phase::Running, pid);
+    state.pid = pid;
     (state.process, state.terminal, state.held) = (Some(process), terminal, held);
     Ok(pid)
 }

@@ -20,61 +20,59 @@ use crate::fault::Fault;
 use crate::process::{Phase, Proc};
 use crate::shim::Shim;
 use crate::task::Task;
-use crate::{mounts, oom};
+use crate::{left, mounts, oom};
 
 /// Starts the container, or a process of `exec`.
 pub(super) fn start(shim: &Arc<Shim>, request: &StartRequest) -> Result<StartResponse, Fault> {
     let task = shim.task(&request.id)?;
-    let proc = task.process(&request.exec_id)?;
-    let _turn = task.turn();
     let pid = match request.exec_id.as_str() {
         "" => start_init(shim, &task)?,
-        id => {
-            let pid = exec::start(shim, &task, &task.exec(id)?)?;
-            let event = TaskExecStarted {
-                container_id: task.id.clone(),
-                exec_id: id.to_owned(),
-                pid,
-                ..TaskExecStarted::default()
-            };
-            shim.events.publish(
-                topics::TASK_EXEC_STARTED_EVENT_TOPIC,
-                "containerd.events.TaskExecStarted",
-                &event,
-            );
-            shim.watch(&task, &proc)?;
-            pid
-        }
+        id => start_exec(shim, &task, id)?,
     };
     Ok(StartResponse { pid, ..StartResponse::default() })
 }
 
+fn start_exec(shim: &Arc<Shim>, task: &Arc<Task>, id: &str) -> Result<u32, Fault> {
+    let exec = task.exec(id)?;
+    let before = exec.proc.begin_start()?;
+    let started = exec::start(shim, task, &exec);
+    let pid = started.inspect_err(|_| exec.proc.settle(before))?;
+    let event = TaskExecStarted {
+        container_id: task.id.clone(),
+        exec_id: id.to_owned(),
+        pid,
+        ..TaskExecStarted::default()
+    };
+    shim.events.publish(topics::TASK_EXEC_STARTED_EVENT_TOPIC, "containerd.events.TaskExecStarted", &event);
+    exec.proc.settle(Phase::Running);
+    shim.watch(task, &exec.proc)?;
+    Ok(pid)
+}
+
 fn start_init(shim: &Arc<Shim>, task: &Arc<Task>) -> Result<u32, Fault> {
-    let before = std::mem::replace(&mut task.init.state().phase, Phase::Starting);
+    let before = task.init.begin_start()?;
     let started = match before {
-        Phase::Created => task.container().and_then(|container| Ok(container.start()?)),
         Phase::Planned => restore::restore(shim, task),
-        Phase::Starting | Phase::Running | Phase::Stopped => {
-            task.init.state().phase = before;
-            return Err(Fault::state("cannot start a task that has been started"));
+        Phase::Created | Phase::Starting | Phase::Running | Phase::Stopped => {
+            task.container().and_then(|container| Ok(container.start()?))
         }
     };
-    let pid = {
-        let mut state = task.init.state();
-        state.phase = match (&started, before) {
-            (Ok(()), _) => Phase::Running,
-            (Err(_), before) => before,
-        };
-        state.pid
-    };
+    let pid = task.init.state().pid;
     if started.is_ok() {
         let event = TaskStart { container_id: task.id.clone(), pid, ..TaskStart::default() };
         shim.events.publish(topics::TASK_START_EVENT_TOPIC, "containerd.events.TaskStart", &event);
     }
-    // It may have ended meanwhile.
+    task.init.settle(if started.is_ok() { Phase::Running } else { before });
     match before {
-        Phase::Planned => shim.watch(task, &task.init)?,
-        Phase::Created | Phase::Starting | Phase::Running | Phase::Stopped => shim.ended(task, &task.init),
+        Phase::Planned if started.is_ok() => {
+            left::write_pid(&task.bundle, pid);
+            shim.watch(task, &task.init)?;
+            oom::watch(shim, task);
+        }
+        // It may have ended meanwhile.
+        Phase::Planned | Phase::Created | Phase::Starting | Phase::Running | Phase::Stopped => {
+            shim.ended(task, &task.init);
+        }
     }
     started.map(|()| pid).map_err(|fault| fault.during("OCI runtime start failed"))
 }
@@ -180,7 +178,6 @@ fn checkpoint_options(
 pub(super) fn delete(shim: &Shim, request: &DeleteRequest) -> Result<DeleteResponse, Fault> {
     let task = shim.task(&request.id)?;
     let proc = task.process(&request.exec_id)?;
-    let _turn = task.turn();
     let response = response(&proc)?;
     if !request.exec_id.is_empty() {
         task.remove_exec(&request.exec_id);

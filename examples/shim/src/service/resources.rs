@@ -11,8 +11,8 @@ use runtime_core::cgroup::Resources;
 use runtime_core::oci_spec::runtime::LinuxResources;
 
 use crate::fault::Fault;
-use crate::metrics;
 use crate::shim::Shim;
+use crate::{metrics, oom};
 
 /// The pids of a container's processes, and which of them are those of `exec`.
 pub(super) fn pids(shim: &Shim, request: &PidsRequest) -> Result<PidsResponse, Fault> {
@@ -49,6 +49,6 @@ pub(super) fn update(shim: &Shim, request: &UpdateTaskRequest) -> Result<(), Fau
 pub(super) fn stats(shim: &Shim, request: &StatsRequest) -> Result<StatsResponse, Fault> {
     let task = shim.task(&request.id)?;
     let statistics = task.container()?.statistics()?;
-    let any = metrics::any(&statistics, shim.unified, None)?;
+    let any = metrics::any(&statistics, shim.unified, oom::kills(&task))?;
     Ok(StatsResponse { stats: Some(any).into(), ..StatsResponse::default() })
 }

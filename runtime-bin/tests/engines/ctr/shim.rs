@@ -29,6 +29,7 @@ const SHIM_CHECKS: &Table<Containerd> = &[
     ("both are killed", both_killed),
     ("one shim for a pod", pod),
     ("30 containers at once", many),
+    ("task exec: 40 at once, and no zombie stays", many_execs),
     ("task checkpoint, run from it", restored),
     ("a failed start leaves nothing", failed),
 ];
@@ -318,16 +319,64 @@ fn many(containerd: &Containerd) -> Outcome {
     })
 }
 
+fn many_execs(containerd: &Containerd) -> Outcome {
+    let task = containerd.sleeper(&[])?;
+    let command = |number: usize| {
+        let exec = containerd.client().args(["task", "exec", "--exec-id", &format!("many{number}")]);
+        exec.args([&task.id, "sh", "-c", &format!("echo {number}; exit 3")])
+    };
+    let commands: Vec<_> = (0..40).map(command).collect();
+    std::thread::scope(|scope| {
+        let running: Vec<_> = commands.into_iter().map(|command| scope.spawn(|| command.run())).collect();
+        running.into_iter().enumerate().try_for_each(|(number, thread)| {
+            let output = thread.join().map_err(|_| "a thread panicked")??;
+            same("output", output.code(3)?, number.to_string())
+        })
+    })?;
+    let shim = shim_of(&task.id)?;
+    let children = fs::read_to_string(format!("/proc/{shim}/task/{shim}/children"))?;
+    same("children", children.trim(), &*task.listed()?.0.to_string())?;
+    // The streams of a process go with it: the log, the socket, and what belongs to the container stay.
+    eventually(Duration::from_secs(5), || {
+        let entries = fs::read_dir(format!("/proc/{shim}/fd"))?.flatten();
+        let open: Vec<_> = entries.filter_map(|entry| fs::read_link(entry.path()).ok()).collect();
+        that(&format!("these descriptors are open: {open:?}"), open.len() < 40)
+    })
+}
+
+/// What `CRIU_UNDER_TEST` names, for a kernel that Debian's CRIU does not know.
 fn restored(containerd: &Containerd) -> Outcome {
     let dir = containerd.host_dir("restored")?;
-    let image = dir.join("image").to_string_lossy().into_owned();
-    let task = containerd.sleeper(&["--net-host"])?;
-    let output = task.task(&["checkpoint", "--image-path", &image])?;
+    let file = dir.join("options.toml");
+    let criu = std::env::var("CRIU_UNDER_TEST").unwrap_or_else(|_| "criu".to_owned());
+    fs::write(&file, format!("CriuPath = \"{criu}\"\nCriuWorkPath = \"{}\"\n", dir.join("work").display()))?;
+    let (options, reference) =
+        (file.to_string_lossy().into_owned(), format!("checkpoint/{}:1", containerd.tag));
+    let mount = format!("type=bind,src={},dst=/data,options=rbind:rw", dir.display());
+    let script = "i=0; while sleep 0.1; do i=$((i+1)); echo $i; echo $i >/data/count; done";
+    let arguments = ["--runtime-config-path", &options, "--net-host", "--mount", &mount];
+    let task = containerd.background(&arguments, &["sh", "-c", script])?;
+    let count = || -> Result<u64, Stop> {
+        let text = fs::read_to_string(dir.join("count")).unwrap_or_default();
+        text.trim().parse().map_err(|_| format!("count {text:?}").into())
+    };
+    eventually(Duration::from_secs(5), || that("it counts", count()? > 3))?;
+    let output = containerd.ctr(&["container", "checkpoint", "--task", "--rw", &task.id, &reference])?;
     if output.code != 0 {
         has("the reason", &output.stderr, "criu failed")?;
         return Err(Stop::Skipped("CRIU cannot save a process of this kernel".to_owned()));
     }
-    Ok(())
+    task.task(&["kill", "--signal", "KILL"])?.ok()?;
+    task.await_status("STOPPED")?;
+    let before = count()?;
+    let restored = Task { engine: containerd, id: containerd.new_id() };
+    containerd.ctr(&["container", "restore", "--rw", "--live", &restored.id, &reference])?.ok()?;
+    same("status", restored.status()?, "RUNNING")?;
+    eventually(Duration::from_secs(5), || that("it counts on", count()? > before))?;
+    same("exec", restored.sh("cat /proc/1/comm")?, "sh")?;
+    restored.task(&["kill", "--signal", "KILL"])?.ok()?;
+    restored.await_status("STOPPED")?;
+    same("exit code", restored.delete()?, "137")
 }
 
 fn failed(containerd: &Containerd) -> Outcome {
