@@ -60,10 +60,17 @@ timed() {
     echo $(($(now) - begin)) >>"$file"
 }
 
-# The proportional memory, in kB, of the shim whose child is the container's init.
-shim_of() { awk '{ print $4 }' "/proc/$1/stat" | { read -r parent; [ "$parent" != 1 ] && echo "$parent" || pgrep -f -- "-id $2 -address"; }; }
+# The memory of a way's shims for each container, in kB: what several of them share is divided among them.
 memory() { awk '/^Pss:/ { print $2 }' "/proc/$1/smaps_rollup"; }
+total() { for pid in ${shims[$1]}; do memory "$pid"; done | awk -v idle="$idle" '{ sum += $1 } END { printf "%d", sum / idle }'; }
+# Processor time of a process and of the children that it has waited for, in hundredths of a second.
 ticks() { awk '{ print $14 + $15 + $16 + $17 }' "/proc/$1/stat"; }
+
+# What containerd and its client do for a container that never has a task: its snapshot, its metadata, their end.
+without_task() {
+    ctr container create "$image" "$1" true
+    ctr container delete "$1"
+}
 
 number=0
 for ((round = 0; round < rounds; round++)); do
@@ -72,33 +79,45 @@ for ((round = 0; round < rounds; round++)); do
         # shellcheck disable=SC2046 # words
         timed "$dir/run.$index" ctr run --rm $(options "${ways[index]}") "$image" "r$number" true
     done
+    timed "$dir/run.alone" without_task "n$round"
 done
-for index in "${!ways[@]}"; do
-    # shellcheck disable=SC2046 # words
-    ctr run --detach $(options "${ways[index]}") "$image" "idle$index" sleep 1000 </dev/null
+idle=10
+for ((each = 0; each < idle; each++)); do
+    for index in "${!ways[@]}"; do
+        # shellcheck disable=SC2046 # words
+        ctr run --detach $(options "${ways[index]}") "$image" "idle$index-$each" sleep 1000 </dev/null
+    done
 done
 sleep 2
+# The shims of a way; the first is the one of the container that gets the execs.
 declare -A shims
 for index in "${!ways[@]}"; do
-    pid=$(ctr task list | awk -v id="idle$index" '$1 == id { print $2 }')
-    shims[$index]=$(shim_of "$pid" "idle$index")
-    memory "${shims[$index]}" >"$dir/memory.$index"
-    ticks "${shims[$index]}" >"$dir/ticks.$index"
+    for ((each = 0; each < idle; each++)); do
+        shims[$index]+=" $(pgrep --full -- "-id idle$index-$each -address")"
+    done
+    total "$index" >"$dir/memory.$index"
+    # shellcheck disable=SC2086 # words
+    ticks ${shims[$index]} >"$dir/ticks.$index"
 done
 for ((round = 0; round < rounds; round++)); do
     for index in "${!ways[@]}"; do
         number=$((number + 1))
-        timed "$dir/exec.$index" ctr task exec --exec-id "e$number" "idle$index" true
+        timed "$dir/exec.$index" ctr task exec --exec-id "e$number" "idle$index-0" true
     done
+    timed "$dir/exec.alone" ctr task list
 done
 sleep 2
 median() { sort -n "$1" | awk '{ all[NR] = $1 } END { printf "%.1f", all[int((NR + 1) / 2)] / 1000 }'; }
-echo "| way | ctr run --rm true, ms | ctr task exec true, ms | shim of an idle container, kB PSS | after $rounds execs | processor time of an exec, ms |"
-echo "|---|---|---|---|---|---|"
+echo "| way | \`ctr run --rm … true\`, ms | \`ctr task exec … true\`, ms | memory of an idle container's shim, kB | processor time of a shim and its children for an exec, ms |"
+echo "|---|---|---|---|---|"
 for index in "${!ways[@]}"; do
-    spent=$(($(ticks "${shims[$index]}") - $(cat "$dir/ticks.$index")))
-    printf '| %s | %s | %s | %s | %s | %s |\n' "${ways[index]}" "$(median "$dir/run.$index")" "$(median "$dir/exec.$index")" \
-        "$(cat "$dir/memory.$index")" "$(memory "${shims[$index]}")" \
-        "$(awk -v spent="$spent" -v rounds="$rounds" 'BEGIN { printf "%.1f", spent * 10 / rounds }')"
+    # shellcheck disable=SC2086 # words
+    spent=$(($(ticks ${shims[$index]}) - $(cat "$dir/ticks.$index")))
+    printf '| %s | %s | %s | %s | %s |\n' "${ways[index]}" "$(median "$dir/run.$index")" "$(median "$dir/exec.$index")" \
+        "$(cat "$dir/memory.$index")" "$(awk -v spent="$spent" -v rounds="$rounds" 'BEGIN { printf "%.1f", spent * 10 / rounds }')"
 done
-for index in "${!ways[@]}"; do ctr task kill --signal KILL "idle$index"; done
+printf '| containerd and `ctr` alone: `container create` and `delete`; `task list` | %s | %s | | |\n' \
+    "$(median "$dir/run.alone")" "$(median "$dir/exec.alone")"
+ctr version | tail -4 | head -2
+runc --version | head -1
+ctr task list --quiet | xargs --max-args=1 ctr task kill --signal KILL
