@@ -43,7 +43,7 @@ fn plan(criterion: &mut Criterion) {
         group.bench_function(name, |bencher| {
             bencher.iter(|| {
                 let bundle = Bundle::open(directory.path()).expect("a bundle");
-                let options = CreateOptions::new("parts", directory.path().to_string_lossy());
+                let options = CreateOptions::new();
                 runtime.plan("parts", bundle, options).expect("a plan")
             });
         });

@@ -38,6 +38,31 @@ impl Bundle {
         UnparsedBundle::read(directory, config)?.parse()
     }
 
+    /// The configuration `config` (the bytes of a `config.json`) without a file. `directory` is what the container's state
+    /// names as its bundle, what a relative `root.path` begins at, and where hooks of the host begin; it need hold nothing.
+    ///
+    /// # Errors
+    ///
+    /// The configuration is invalid; the error has everything that is wrong with it, each with its JSON path.
+    pub fn from_bytes(directory: impl AsRef<Path>, config: impl Into<Vec<u8>>) -> Result<Self> {
+        let directory = directory.as_ref();
+        let absolute = std::path::absolute(directory)
+            .map_err(|error| Error::io(format!("find {directory:?}"), &error))?;
+        UnparsedBundle { directory: absolute.components().collect(), config: config.into() }.parse()
+    }
+
+    /// As [`from_bytes`](Self::from_bytes), with the configuration as a value of the `oci_spec` crate
+    /// ([`oci_spec`](crate::oci_spec)).
+    ///
+    /// # Errors
+    ///
+    /// Those of [`from_bytes`](Self::from_bytes).
+    pub fn from_spec(directory: impl AsRef<Path>, spec: &oci_spec::runtime::Spec) -> Result<Self> {
+        let config = serde_json::to_vec(spec)
+            .map_err(|error| Error::invalid("config.json", format!("cannot be written: {error}")))?;
+        Self::from_bytes(directory, config)
+    }
+
     /// The absolute path of the bundle.
     pub fn directory(&self) -> &Path {
         &self.directory
@@ -74,7 +99,7 @@ impl UnparsedBundle {
             std::io::ErrorKind::NotFound => {
                 Error::io(format!("JSON specification file {config:?} not found"), &error)
                     .kind_of(ErrorKind::NotFound)
-                    .hint("`spec` makes one; --bundle names the directory")
+                    .hint("the directory of a bundle has to hold one")
             }
             _ => failed(&error),
         })?;

@@ -7,6 +7,7 @@ pub mod cgroup;
 mod children;
 mod confinement;
 mod container;
+mod container_spec;
 #[cfg(any(doc, doctest))]
 pub mod docs;
 mod error;
@@ -17,6 +18,7 @@ mod id;
 mod launch;
 pub mod plan;
 mod process;
+mod process_spec;
 mod resctrl;
 mod runtime;
 pub mod seccomp;
@@ -28,17 +30,19 @@ mod terminal;
 pub mod timings;
 
 /// The types of `config.json`, in the version that [`spec`] converts from.
-pub use oci_spec;
+pub use ::oci_spec;
 
 pub use bundle::{Bundle, UnparsedBundle};
 pub use container::{
     CgroupsMode, CheckpointOptions, Container, CreatePlan, CriuOptions, ExecPlan, NetworkLock, RestoreOptions,
 };
+pub use container_spec::ContainerSpec;
 pub use error::{Error, ErrorKind, Result};
 pub use exits::{Exit, ExitSource};
 pub use id::ContainerId;
 pub use launch::HeadStart;
 pub use process::{Process, reset_child_signal};
+pub use process_spec::ProcessSpec;
 pub use runtime::{DEFAULT_STATE_ROOT, Listed, Runtime, RuntimeBuilder};
 pub use state::{OCI_VERSION, State, Status};
 pub use stdio::Stdio;

@@ -159,13 +159,12 @@ fn a_refused_program_is_what_the_caller_wants() {
     refused(scene::exec(&container, &["/bad"]).unwrap_err());
 
     let process = ValidProcess::parse(br#"{"args": ["/bad"], "cwd": "/"}"#).unwrap();
-    let bundle = container.state().unwrap().bundle;
-    let options = ExecOptions::new(container.id().as_str(), bundle).on_execve_failure(ExecveFailure::Exit);
+    let options = ExecOptions::new().on_execve_failure(ExecveFailure::Exit);
     assert_eq!(exit(&container.exec(&process, &options).unwrap()), Exit::Code(255));
     end(container);
     let id = scene.id();
     let bundle = scene.bundle(&id, &config);
-    let options = CreateOptions::new(&id, bundle.to_string_lossy()).on_execve_failure(ExecveFailure::Exit);
+    let options = CreateOptions::new().on_execve_failure(ExecveFailure::Exit);
     let plan = scene.runtime.plan(&id, Bundle::open(bundle).unwrap(), options).unwrap();
     let (container, init) = scene.runtime.run(plan).unwrap();
     assert_eq!(exit(&init), Exit::Code(255));

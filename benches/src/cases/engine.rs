@@ -77,7 +77,7 @@ impl Engine {
 
     fn begin_to_end(&self) -> runtime_core::Result<(runtime_core::Container, Option<runtime_core::Exit>)> {
         let bundle = Bundle::open(&self.bundle)?;
-        let options = CreateOptions::new(&self.id, self.bundle.to_string_lossy());
+        let options = CreateOptions::new();
         let container = self.runtime.create(self.runtime.plan(&self.id, bundle, options)?)?;
         container.start()?;
         let exit = container.init().map(|init| init.wait()).transpose()?;

@@ -54,7 +54,7 @@ fn run(means: Means) -> Result<()> {
     let runtime = Runtime::builder().state_root(directory.path().join("state")).build()?;
     let id = format!("quickstart-{}", std::process::id());
     let bundle = Bundle::open(directory.path())?;
-    let options = CreateOptions::new(&id, directory.path().to_string_lossy()).rootless(!means.is_root);
+    let options = CreateOptions::new().rootless(!means.is_root);
     let plan = runtime.plan(&id, bundle, options)?;
     plan.warnings().iter().for_each(|warning| eprintln!("warning: {warning}"));
 

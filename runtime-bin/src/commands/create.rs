@@ -54,7 +54,7 @@ pub(super) fn plan(context: &Context<'_>) -> Result<(Runtime, CreatePlan)> {
     };
     let bundle = bundle.parse()?;
     context.mark("read the configuration");
-    let create = CreateOptions::new(id.clone(), bundle.directory().to_string_lossy())
+    let create = CreateOptions::new()
         .no_pivot(options.flag(&options::NO_PIVOT))
         .no_new_keyring(options.flag(&options::NO_NEW_KEYRING))
         .preserve_fds(preserved)

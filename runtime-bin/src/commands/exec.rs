@@ -21,7 +21,6 @@ pub(super) fn run(context: &Context<'_>) -> Result<u8> {
     let container = runtime.container(&context.id())?;
     // What fails here fails again at its turn, and is explained there.
     let head_start = runtime.head_start(&[], handover::preserved(options)?).ok();
-    let bundle = container.bundle()?;
     let detach = options.flag(&options::DETACH);
     let text = match options.path(&options::PROCESS) {
         Some(path) => process_spec::from_file(&path)?,
@@ -38,7 +37,7 @@ pub(super) fn run(context: &Context<'_>) -> Result<u8> {
     }
     context.mark("read the state and the process");
     handover.check(spec.terminal(), detach)?;
-    let exec = exec_options(context, &bundle)?;
+    let exec = exec_options(context)?;
     let foreground = if detach { None } else { Some(Foreground::begin(false)?) };
     stages::setup(context.log);
     stages::affinity(context.log, spec.initial_affinity());
@@ -56,9 +55,9 @@ pub(super) fn run(context: &Context<'_>) -> Result<u8> {
     attend(context, foreground.as_ref(), &handover, &process, relay).map_err(|error| end(error, &process))
 }
 
-fn exec_options(context: &Context<'_>, bundle: &str) -> Result<ExecOptions> {
+fn exec_options(context: &Context<'_>) -> Result<ExecOptions> {
     let options = context.options();
-    Ok(ExecOptions::new(context.id(), bundle)
+    Ok(ExecOptions::new()
         .preserve_fds(handover::preserved(options)?)
         .on_execve_failure(ExecveFailure::Exit)
         .ignore_paused(options.flag(&options::IGNORE_PAUSED))

@@ -13,6 +13,7 @@ use crate::exits::ExitSource;
 use crate::launch::{self, Child, HeadStart, Inputs, ParentLane, Receiver};
 use crate::plan::{ExecOptions, LaunchPlan};
 use crate::process::Process;
+use crate::process_spec::ProcessSpec;
 use crate::resctrl;
 use crate::spec::{ValidProcess, ValidSpec};
 use crate::state::{Record, State, Status, is_ending, status_and_init};
@@ -147,6 +148,15 @@ impl Container {
         self.plan_to_enter(process, options).explained()
     }
 
+    /// A process like the container's own, with its user, environment and rights, for which `exec` needs other arguments.
+    ///
+    /// # Errors
+    ///
+    /// The container has no process in its configuration.
+    pub fn process_spec(&self) -> Result<ProcessSpec> {
+        self.config().and_then(|config| ProcessSpec::of_config(&config))
+    }
+
     fn plan_to_enter(&self, process: &ValidProcess, options: &ExecOptions) -> Result<ExecPlan> {
         let record = self.record()?;
         let init = self.may_enter(&record, options)?;
@@ -188,6 +198,8 @@ impl Container {
         let spec = self.spec()?;
         let keeps_keyring = options.no_new_keyring || record.no_new_keyring;
         let mut options = options.clone().no_new_keyring(keeps_keyring);
+        options.id = self.id.to_string();
+        options.bundle.clone_from(&record.bundle);
         options.joins_cgroup = unit::mover(record).is_some();
         let plan = LaunchPlan::exec(&spec, process, &self.shared.host, &options)?;
         Ok((spec, plan))

@@ -19,7 +19,9 @@ pub enum ExecveFailure {
 /// Choices of `create` and `run`.
 #[derive(Debug, Clone)]
 pub struct CreateOptions {
+    /// The container's: the plan's user sets it.
     pub(crate) id: String,
+    /// Absolute path; likewise.
     pub(crate) bundle: String,
     pub(crate) no_pivot: bool,
     pub(crate) no_new_keyring: bool,
@@ -37,12 +39,18 @@ pub struct CreateOptions {
     pub(crate) cgroup: Option<Location>,
 }
 
+impl Default for CreateOptions {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl CreateOptions {
-    /// The defaults for the container `id` of the bundle at the absolute path `bundle`.
-    pub fn new(id: impl Into<String>, bundle: impl Into<String>) -> Self {
+    /// The defaults.
+    pub fn new() -> Self {
         Self {
-            id: id.into(),
-            bundle: bundle.into(),
+            id: String::new(),
+            bundle: String::new(),
             no_pivot: false,
             no_new_keyring: false,
             preserve_fds: 0,
@@ -119,6 +127,7 @@ impl CreateOptions {
 /// Choices of `exec`.
 #[derive(Debug, Clone)]
 pub struct ExecOptions {
+    /// The container's: the plan's user sets it.
     pub(crate) id: String,
     pub(crate) no_new_keyring: bool,
     pub(crate) preserve_fds: u32,
@@ -128,14 +137,21 @@ pub struct ExecOptions {
     pub(crate) cgroups: Vec<String>,
     /// The caller may not clone into the cgroup: somebody else moves the process.
     pub(crate) joins_cgroup: bool,
+    /// Absolute path; likewise.
     pub(crate) bundle: String,
 }
 
+impl Default for ExecOptions {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl ExecOptions {
-    /// The defaults for the container `id` of the bundle at the absolute path `bundle`.
-    pub fn new(id: impl Into<String>, bundle: impl Into<String>) -> Self {
+    /// The defaults.
+    pub fn new() -> Self {
         Self {
-            id: id.into(),
+            id: String::new(),
             no_new_keyring: false,
             preserve_fds: 0,
             listen_fds: None,
@@ -143,7 +159,7 @@ impl ExecOptions {
             ignore_paused: false,
             cgroups: Vec::new(),
             joins_cgroup: false,
-            bundle: bundle.into(),
+            bundle: String::new(),
         }
     }
 

@@ -71,6 +71,12 @@ fn without_privileges(mount: &mut Mount) {
     }
 }
 
+/// The default configuration as JSON, to be changed.
+pub(crate) fn default_value() -> serde_json::Value {
+    // The text is part of this file, and a test reads it.
+    serde_json::from_slice(TEXT.as_bytes()).unwrap_or_default()
+}
+
 /// [`default_spec`] as text: indented with tabs as runc has it, and the same each time.
 pub fn default_config(rootless: Option<(u32, u32)>, unified: bool) -> Result<String> {
     let failed = |reason: String| Error::invalid("default.json", reason);
@@ -113,6 +119,7 @@ mod tests {
             assert_eq!(default_config(None, false).unwrap(), text);
         }
         let value: serde_json::Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(default_value(), value);
         assert_eq!(value, serde_json::from_str::<serde_json::Value>(TEXT).unwrap());
     }
 }

@@ -35,10 +35,11 @@ use std::path::Path;
 use oci_spec::runtime::Spec;
 
 use crate::cgroup::Resources;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::plan::IdRange;
 use crate::seccomp::Profile;
 
+pub(crate) use default::default_value;
 pub use default::{default_config, default_spec};
 pub use mount_options::known_mount_options;
 pub(crate) use resources::forget_zero_pids;
@@ -298,6 +299,17 @@ impl ValidProcess {
         findings.forget(&parsed.refused());
         valid.warnings = findings.finish("process", parsed.errors)?;
         Ok(valid)
+    }
+
+    /// Checks a process that is a value of the `oci_spec` crate ([`oci_spec`](crate::oci_spec)).
+    ///
+    /// # Errors
+    ///
+    /// As [`parse`](Self::parse).
+    pub fn from_spec(process: &oci_spec::runtime::Process) -> Result<Self> {
+        let bytes = serde_json::to_vec(process)
+            .map_err(|error| Error::invalid("process", format!("cannot be written: {error}")))?;
+        Self::parse(&bytes)
     }
 
     /// `terminal`: whether the process gets a terminal of its own.

@@ -27,7 +27,7 @@ const SOON: u16 = 10_000;
 fn exec(container: &Container) -> Result<Process> {
     let process = json!({"args": ["true"], "cwd": "/", "env": ["PATH=/bin"]}).to_string();
     let process = ValidProcess::parse(process.as_bytes())?;
-    let options = ExecOptions::new(container.id().as_str(), container.state()?.bundle);
+    let options = ExecOptions::new();
     container.exec(&process, &options.ignore_paused(true))
 }
 

@@ -129,7 +129,7 @@ fn short_containers(limited: &str, cgroups: &[&str], prepare: impl Fn(&Memory)) 
 fn exec_in(container: &Container, cgroups: &[&str]) -> Result<Process> {
     let process = json!({"args": ["true"], "cwd": "/", "env": ["PATH=/bin"]});
     let process = ValidProcess::parse(process.to_string().as_bytes())?;
-    let options = ExecOptions::new(container.id().as_str(), container.bundle()?);
+    let options = ExecOptions::new();
     container.exec(&process, &options.cgroups(cgroups.iter().map(|path| (*path).to_owned())))
 }
 

@@ -20,8 +20,7 @@ fn plan(container: &Container, line: &str) -> ExecPlan {
 
 fn planned(container: &Container, process: &serde_json::Value) -> ExecPlan {
     let process = ValidProcess::parse(process.to_string().as_bytes()).expect("a process");
-    let options = ExecOptions::new(container.id().as_str(), container.bundle().expect("a bundle"));
-    container.plan_exec(&process, &options).expect("planned")
+    container.plan_exec(&process, &ExecOptions::new()).expect("planned")
 }
 
 fn text(stream: Option<impl Read>) -> String {

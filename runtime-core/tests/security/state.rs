@@ -70,7 +70,7 @@ fn ids_and_cgroup_paths_do_not_leave_their_place() {
     let Some(scratch) = Scratch::new() else { return };
     scratch.write_config(&config());
     let bundle = || runtime_core::Bundle::open(scratch.path().join("bundle")).unwrap();
-    let options = || runtime_core::plan::CreateOptions::new("x", scratch.path().to_str().unwrap());
+    let options = || runtime_core::plan::CreateOptions::new();
     for id in ["", ".", "..", "../x", "a/b", "/x", "a\0b", "a\nb", "é", "a b", "x".repeat(256).as_str()] {
         assert!(scratch.runtime.plan(id, bundle(), options()).is_err(), "{id:?}");
         assert!(scratch.runtime.container(id).is_err(), "{id:?}");

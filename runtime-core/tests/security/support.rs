@@ -166,7 +166,7 @@ impl Scratch {
         with: impl FnOnce(CreateOptions) -> CreateOptions,
     ) -> Result<Running<'_>, Error> {
         let container = self.runtime.create(self.plan(config, with)?)?;
-        Ok(Running { container: Some(container), scratch: self })
+        Ok(Running { container: Some(container), _scratch: self })
     }
 
     /// Creates and starts a container that sleeps.
@@ -185,7 +185,7 @@ impl Scratch {
         let bundle = self.path().join("bundle");
         self.write_config(config);
         let id = unique();
-        let options = with(CreateOptions::new(&id, bundle.to_str().unwrap()));
+        let options = with(CreateOptions::new());
         self.runtime.plan(&id, Bundle::open(&bundle)?, options)
     }
 
@@ -244,7 +244,8 @@ pub(crate) fn runc(scratch: &Scratch, args: &[&str]) -> Option<Output> {
 /// A created or running container, deleted at the end of the test.
 pub(crate) struct Running<'a> {
     container: Option<Container>,
-    scratch: &'a Scratch,
+    /// The container is gone before its files.
+    _scratch: &'a Scratch,
 }
 
 impl Running<'_> {
@@ -279,10 +280,8 @@ impl Running<'_> {
         with: impl FnOnce(ExecOptions) -> ExecOptions,
     ) -> Result<Exit, Error> {
         let process = ValidProcess::parse(&serde_json::to_vec(process).unwrap())?;
-        let bundle = self.scratch.path().join("bundle");
-        let options =
-            ExecOptions::new(self.container.as_ref().unwrap().id().as_str(), bundle.to_str().unwrap());
-        let process = self.container.as_ref().unwrap().exec(&process, &with(options))?;
+        let options = with(ExecOptions::new());
+        let process = self.container.as_ref().unwrap().exec(&process, &options)?;
         Ok(process.wait_timeout(LIMIT).unwrap().expect("the process ends in time"))
     }
 }

@@ -159,16 +159,14 @@ impl Drop for Scene {
 
 /// The plan of a bundle.
 pub(crate) fn plan(runtime: &Runtime, id: &str, bundle: &Path) -> Result<runtime_core::CreatePlan> {
-    let options = CreateOptions::new(id, bundle.to_string_lossy());
-    runtime.plan(id, Bundle::open(bundle)?, options)
+    runtime.plan(id, Bundle::open(bundle)?, CreateOptions::new())
 }
 
 /// Starts another process in a container.
 pub(crate) fn exec(container: &Container, args: &[&str]) -> Result<Process> {
     let process = json!({"args": args, "cwd": "/", "env": ["PATH=/bin"]}).to_string();
     let process = ValidProcess::parse(process.as_bytes())?;
-    let bundle = container.state()?.bundle;
-    container.exec(&process, &ExecOptions::new(container.id().as_str(), bundle))
+    container.exec(&process, &ExecOptions::new())
 }
 
 /// Waits for the end of a process.

@@ -92,7 +92,7 @@ pub(super) fn plan(
     let unparsed = UnparsedBundle::read(bundle, &bundle.join("config.json"))?;
     // The network namespace is made while the rest is read; without this start, errors come later and say the same.
     let head_start = runtime.head_start(unparsed.config(), 0).ok();
-    let wishes = CreateOptions::new(id, bundle.to_string_lossy())
+    let wishes = CreateOptions::new()
         .no_pivot(options.no_pivot_root)
         .no_new_keyring(options.no_new_keyring)
         .on_execve_failure(ExecveFailure::Exit);

@@ -18,7 +18,7 @@ fn plan() -> LaunchPlan {
     spec["linux"]["namespaces"] =
         json!([{"type": "mount"}, {"type": "uts"}, {"type": "pid", "path": "/proc/1/ns/pid"}]);
     let spec = ValidSpec::parse(&serde_json::to_vec(&spec).unwrap()).unwrap();
-    LaunchPlan::create(&spec, &Host::for_tests(), &CreateOptions::new("c1", "/bundle")).unwrap()
+    LaunchPlan::create(&spec, &Host::for_tests(), &CreateOptions::new()).unwrap()
 }
 
 /// A process that the drop of a [`Child`] may end.

@@ -3,11 +3,12 @@
 use serde_json::{Value, json};
 
 use super::{
-    default, golden, has, in_order, lines_on, options, plan_on, valid, waits_match, with_user_namespace,
+    default, exec_options, golden, has, in_order, lines_on, options, plan_on, valid, waits_match,
+    with_user_namespace,
 };
 use crate::cgroup::Mode;
 use crate::host::{Host, OwnCapabilities};
-use crate::plan::{ExecOptions, LaunchPlan};
+use crate::plan::LaunchPlan;
 use crate::spec::{ValidProcess, ValidSpec, default_spec};
 
 #[test]
@@ -131,8 +132,7 @@ fn exec_joins_what_the_container_has() {
         "env": ["PATH=/bin"], "execCPUAffinity": {"initial": "0", "final": "1"}}"#;
     let process = ValidProcess::parse(process).unwrap();
     let exec = |spec: &Value, host: &Host| {
-        let plan =
-            LaunchPlan::exec(&valid(spec), &process, host, &ExecOptions::new("c1", "/bundle")).unwrap();
+        let plan = LaunchPlan::exec(&valid(spec), &process, host, &exec_options()).unwrap();
         waits_match(&plan);
         plan.to_string()
     };
@@ -165,7 +165,7 @@ fn the_filter_of_an_exec_is_loaded_outside_if_it_allows_the_fork() {
     let lines = |profile: Value| {
         let mut spec = default();
         spec["linux"]["seccomp"] = profile;
-        let options = ExecOptions::new("c1", "/bundle");
+        let options = exec_options();
         let plan = LaunchPlan::exec(&valid(&spec), &process, &Host::for_tests(), &options).unwrap();
         waits_match(&plan);
         plan.to_string().lines().map(str::to_owned).collect::<Vec<_>>()

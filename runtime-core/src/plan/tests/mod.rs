@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::error::Result;
 use crate::host::Host;
-use crate::plan::{CreateOptions, LaunchPlan, ParentOp};
+use crate::plan::{CreateOptions, ExecOptions, LaunchPlan, ParentOp};
 use crate::spec::{ValidSpec, default_spec};
 use runtime_init::ops::{Op, Slot};
 
@@ -19,7 +19,11 @@ fn default() -> Value {
 }
 
 fn options() -> CreateOptions {
-    CreateOptions::new("c1", "/bundle")
+    CreateOptions { id: "c1".to_owned(), bundle: "/bundle".to_owned(), ..CreateOptions::new() }
+}
+
+fn exec_options() -> ExecOptions {
+    ExecOptions { id: "c1".to_owned(), bundle: "/bundle".to_owned(), ..ExecOptions::new() }
 }
 
 fn valid(spec: &Value) -> ValidSpec {

@@ -2,10 +2,10 @@
 
 use serde_json::{Value, json};
 
-use super::{default, has, in_order, lines, lines_on, options, plan_on, valid};
+use super::{default, exec_options, has, in_order, lines, lines_on, options, plan_on, valid};
 use crate::error::ErrorKind;
 use crate::host::{Host, OwnCapabilities};
-use crate::plan::{ExecOptions, LaunchPlan};
+use crate::plan::LaunchPlan;
 use crate::spec::ValidProcess;
 use runtime_init::ops::Op;
 
@@ -42,7 +42,7 @@ fn the_session_keyring_is_labelled() {
     // A process without a label gets that of the container, not that of the caller.
     let exec = |process: &str| {
         let process = ValidProcess::parse(process.as_bytes()).unwrap();
-        let options = ExecOptions::new("c1", "/bundle");
+        let options = exec_options();
         let plan = LaunchPlan::exec(&valid(&spec), &process, &host, &options).unwrap();
         plan.to_string().lines().map(str::to_owned).collect::<Vec<_>>()
     };
@@ -63,7 +63,7 @@ fn a_profile_of_apparmor_is_that_of_the_container() {
     spec["process"]["apparmorProfile"] = json!("confined");
     let host = Host::for_tests().with_security_modules(true, false);
     let process = ValidProcess::parse(br#"{"cwd": "/", "args": ["id"]}"#).unwrap();
-    let plan = LaunchPlan::exec(&valid(&spec), &process, &host, &ExecOptions::new("c1", "/bundle")).unwrap();
+    let plan = LaunchPlan::exec(&valid(&spec), &process, &host, &exec_options()).unwrap();
     let line = "child: write \"exec confined\" to \"attr/apparmor/exec\" (process.apparmorProfile)";
     assert!(plan.to_string().contains(line), "{plan}");
 }

@@ -1,0 +1,300 @@
+//! A container, put together by calls instead of JSON.
+
+use std::path::{Path, PathBuf};
+
+use serde_json::{Value, json};
+
+use crate::bundle::Bundle;
+use crate::error::{Error, Result};
+use crate::process_spec::{PATH, ProcessSpec};
+use crate::spec::default_value;
+
+/// The configuration of a common container: a program in a root file system, in namespaces of its own (PID, network, IPC,
+/// UTS, mount, cgroup), with the usual mounts, masked files and device rules, and with limits.
+///
+/// What it cannot say, the configuration can: [`ContainerSpec::to_oci`] gives that as a value of the `oci_spec` crate, and
+/// [`Bundle::from_spec`] takes it back.
+///
+/// ```
+/// use runtime_core::ContainerSpec;
+///
+/// # fn main() -> Result<(), runtime_core::Error> {
+/// let bundle = ContainerSpec::new("/var/lib/engine/images/web")
+///     .args(["httpd", "-f"])
+///     .env("TZ", "UTC")
+///     .bind("/srv/www", "/www", true)
+///     .memory_max(64 << 20)
+///     .pids_max(50)
+///     .build()?;
+/// # let _ = bundle;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug, Clone, PartialEq)]
+pub struct ContainerSpec {
+    rootfs: PathBuf,
+    directory: Option<PathBuf>,
+    process: ProcessSpec,
+    /// Without its process.
+    config: Value,
+}
+
+/// The group of terminals in the mount of devpts: where it is not mapped, the mount fails.
+const TTY_GROUP: u32 = 5;
+
+impl ContainerSpec {
+    /// A container whose root file system is the directory `rootfs`, which it may write to. It runs `sh` until
+    /// [`args`](Self::args) says otherwise, as root of the container with three capabilities: CAP_AUDIT_WRITE, CAP_KILL and
+    /// CAP_NET_BIND_SERVICE.
+    pub fn new(rootfs: impl Into<PathBuf>) -> Self {
+        let mut config = default_value();
+        config["root"]["readonly"] = json!(false);
+        config["hostname"] = json!("container");
+        if let Value::Array(namespaces) = &mut config["linux"]["namespaces"] {
+            namespaces.push(json!({"type": "cgroup"}));
+        }
+        let process = ProcessSpec::of_value(config["process"].take()).without_terminal().plain(&[PATH]);
+        Self { rootfs: rootfs.into(), directory: None, process, config }
+    }
+
+    /// Changes the process: user, working directory, capabilities, terminal.
+    ///
+    /// ```
+    /// # use runtime_core::ContainerSpec;
+    /// let spec = ContainerSpec::new("/image").process(|process| process.user(1000, 1000).cwd("/home"));
+    /// # let _ = spec;
+    /// ```
+    #[must_use]
+    pub fn process(mut self, change: impl FnOnce(ProcessSpec) -> ProcessSpec) -> Self {
+        self.process = change(self.process);
+        self
+    }
+
+    /// The arguments of its program: see [`ProcessSpec::args`].
+    #[must_use]
+    pub fn args(self, args: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        self.process(|process| process.args(args))
+    }
+
+    /// A variable of the program's environment.
+    #[must_use]
+    pub fn env(self, name: &str, value: &str) -> Self {
+        self.process(|process| process.env(name, value))
+    }
+
+    /// A terminal for the program: see [`ProcessSpec::terminal`].
+    #[must_use]
+    pub fn terminal(self, rows: u16, columns: u16) -> Self {
+        self.process(|process| process.terminal(rows, columns))
+    }
+
+    /// The name of the host in the container.
+    #[must_use]
+    pub fn hostname(mut self, name: impl Into<String>) -> Self {
+        self.config["hostname"] = json!(name.into());
+        self
+    }
+
+    /// Whether the container may only read its root file system.
+    #[must_use]
+    pub fn read_only(mut self, read_only: bool) -> Self {
+        self.config["root"]["readonly"] = json!(read_only);
+        self
+    }
+
+    /// Shows the file or directory `source` of the host, with the mounts below it, at `destination` in the container.
+    #[must_use]
+    pub fn bind(self, source: impl AsRef<Path>, destination: impl Into<String>, read_only: bool) -> Self {
+        let mode = if read_only { "ro" } else { "rw" };
+        self.mount(json!({
+            "destination": destination.into(), "type": "bind", "source": source.as_ref(), "options": ["rbind", mode],
+        }))
+    }
+
+    /// An empty file system in memory, of at most `size` bytes, at `destination` in the container; everybody may write to it.
+    #[must_use]
+    pub fn tmpfs(self, destination: impl Into<String>, size: u64) -> Self {
+        self.mount(json!({
+            "destination": destination.into(), "type": "tmpfs", "source": "tmpfs",
+            "options": ["nosuid", "nodev", "mode=1777", format!("size={size}")],
+        }))
+    }
+
+    fn mount(mut self, mount: Value) -> Self {
+        if let Value::Array(mounts) = &mut self.config["mounts"] {
+            mounts.push(mount);
+        }
+        self
+    }
+
+    /// The network of the host instead of one of its own, which has a loopback interface alone.
+    #[must_use]
+    pub fn host_network(mut self) -> Self {
+        if let Value::Array(namespaces) = &mut self.config["linux"]["namespaces"] {
+            namespaces.retain(|namespace| namespace["type"] != "network");
+        }
+        self
+    }
+
+    /// A user namespace (user_namespaces(7)): ids 0 to `count` - 1 of the container are `first_uid` and `first_gid` and those
+    /// after them on the host. With an own uid, an own gid and `count` 1 every user may have it.
+    #[must_use]
+    pub fn user_namespace(mut self, first_uid: u32, first_gid: u32, count: u32) -> Self {
+        let map = |first: u32| json!([{"containerID": 0, "hostID": first, "size": count}]);
+        let linux = &mut self.config["linux"];
+        linux["uidMappings"] = map(first_uid);
+        linux["gidMappings"] = map(first_gid);
+        if let Value::Array(namespaces) = &mut linux["namespaces"] {
+            namespaces.retain(|namespace| namespace["type"] != "user");
+            namespaces.push(json!({"type": "user"}));
+        }
+        if count <= TTY_GROUP {
+            self.without_option("gid=5");
+        }
+        self
+    }
+
+    fn without_option(&mut self, option: &str) {
+        for mount in self.config["mounts"].as_array_mut().into_iter().flatten() {
+            if let Value::Array(options) = &mut mount["options"] {
+                options.retain(|known| known != option);
+            }
+        }
+    }
+
+    /// The most memory that its processes may use, in bytes (memory.max of cgroup v2); what reaches it is swapped out, or
+    /// killed.
+    #[must_use]
+    pub fn memory_max(self, bytes: u64) -> Self {
+        self.limit("memory", "limit", json!(bytes))
+    }
+
+    /// The most processes and threads that it may have (pids.max).
+    #[must_use]
+    pub fn pids_max(self, count: u32) -> Self {
+        self.limit("pids", "limit", json!(count))
+    }
+
+    /// The time of CPUs that it may use: `quota` microseconds in each `period` of microseconds (cpu.max). 50,000 and 100,000
+    /// are half of a CPU.
+    #[must_use]
+    pub fn cpu_max(self, quota: u64, period: u64) -> Self {
+        self.limit("cpu", "quota", json!(quota)).limit("cpu", "period", json!(period))
+    }
+
+    fn limit(mut self, controller: &str, field: &str, value: Value) -> Self {
+        self.config["linux"]["resources"][controller][field] = value;
+        self
+    }
+
+    /// Where its cgroup is: a path from the root of the hierarchy, or `slice:prefix:name` with systemd. By default it has the
+    /// container's id.
+    #[must_use]
+    pub fn cgroups_path(mut self, path: impl Into<String>) -> Self {
+        self.config["linux"]["cgroupsPath"] = json!(path.into());
+        self
+    }
+
+    /// An annotation, which hooks and [`State`](crate::State) have.
+    #[must_use]
+    pub fn annotation(mut self, key: &str, value: &str) -> Self {
+        self.config["annotations"][key] = json!(value);
+        self
+    }
+
+    /// The directory that the container's state names as its bundle; by default the one that holds the root file system.
+    #[must_use]
+    pub fn directory(mut self, path: impl Into<PathBuf>) -> Self {
+        self.directory = Some(path.into());
+        self
+    }
+
+    /// The configuration, checked.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) with everything that is wrong, each with its JSON path.
+    pub fn build(&self) -> Result<Bundle> {
+        let rootfs = self.rootfs()?;
+        let directory = self.directory.as_deref().or(rootfs.parent()).unwrap_or(Path::new("/"));
+        Bundle::from_bytes(directory, self.json(&rootfs)?)
+    }
+
+    /// The configuration as a value of the `oci_spec` crate ([`oci_spec`](crate::oci_spec)), to be changed further.
+    ///
+    /// # Errors
+    ///
+    /// A working directory that has gone, for a relative root file system.
+    pub fn to_oci(&self) -> Result<oci_spec::runtime::Spec> {
+        let bytes = self.json(&self.rootfs()?)?;
+        serde_json::from_slice(&bytes).map_err(|error| Error::invalid("config.json", error.to_string()))
+    }
+
+    fn rootfs(&self) -> Result<PathBuf> {
+        std::path::absolute(&self.rootfs)
+            .map_err(|error| Error::io(format!("find {:?}", self.rootfs), &error))
+    }
+
+    fn json(&self, rootfs: &Path) -> Result<Vec<u8>> {
+        let mut config = self.config.clone();
+        config["root"]["path"] = json!(rootfs);
+        config["process"] = self.process.clone().into_value();
+        serde_json::to_vec(&config).map_err(|error| Error::invalid("config.json", error.to_string()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ErrorKind;
+    use crate::spec::Kind;
+
+    #[test]
+    fn each_call_reaches_its_field() {
+        let spec = ContainerSpec::new("/images/web")
+            .args(["httpd"])
+            .env("A", "1")
+            .terminal(20, 70)
+            .hostname("web")
+            .read_only(true)
+            .bind("/srv", "/www", true)
+            .tmpfs("/tmp", 1 << 20)
+            .host_network()
+            .user_namespace(100_000, 200_000, 65_536)
+            .memory_max(64 << 20)
+            .pids_max(50)
+            .cpu_max(50_000, 100_000)
+            .cgroups_path("/engine/web")
+            .annotation("k", "v");
+        let bundle = spec.build().unwrap();
+        assert_eq!(bundle.directory(), Path::new("/images"));
+        let valid = bundle.spec();
+        assert_eq!((valid.root.as_str(), valid.root_readonly), ("/images/web", true));
+        let process = valid.process.as_ref().unwrap();
+        assert_eq!((process.args.as_slice(), process.terminal), (["httpd".to_owned()].as_slice(), true));
+        assert_eq!(process.env, [PATH, "A=1"]);
+        assert_eq!(valid.hostname.as_deref(), Some("web"));
+        assert!(valid.mounts.iter().any(|mount| mount.destination == "/www" && mount.source == "/srv"));
+        assert!(valid.mounts.iter().any(|mount| mount.destination == "/tmp" && mount.kind == "tmpfs"));
+        assert!(!valid.namespaces.makes(Kind::Network) && valid.namespaces.makes(Kind::User));
+        assert_eq!((valid.uid_map[0].host, valid.gid_map[0].host), (100_000, 200_000));
+        assert_eq!(valid.cgroups_path.as_deref(), Some("/engine/web"));
+        assert_eq!(valid.annotations["k"], "v");
+        let oci = spec.to_oci().unwrap();
+        let resources = oci.linux().as_ref().unwrap().resources().as_ref().unwrap();
+        assert_eq!(resources.memory().unwrap().limit(), Some(64 << 20));
+        assert_eq!(resources.pids().unwrap().limit(), 50);
+        assert_eq!(resources.cpu().as_ref().unwrap().quota(), Some(50_000));
+        // And back.
+        assert_eq!(Bundle::from_spec("/images", &oci).unwrap().spec().root, "/images/web");
+    }
+
+    #[test]
+    fn the_least_that_works() {
+        let bundle = ContainerSpec::new("relative").build().unwrap();
+        assert!(bundle.directory().is_absolute() && bundle.spec().root.starts_with('/'));
+        let none = ContainerSpec::new("/image").args([""; 0]).build().unwrap_err();
+        assert_eq!(none.kind(), ErrorKind::InvalidInput);
+        assert!(none.to_string().contains("process.args"), "{none}");
+    }
+}
