@@ -5,7 +5,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::spec::ValidSpec;
+use crate::spec::{Parsed, ValidSpec};
 
 /// The largest `config.json` that is read, in bytes.
 const CONFIG_LIMIT: u64 = 64 << 20;
@@ -57,7 +57,7 @@ impl Bundle {
     /// # Errors
     ///
     /// Those of [`from_bytes`](Self::from_bytes).
-    pub fn from_spec(directory: impl AsRef<Path>, spec: &oci_spec::runtime::Spec) -> Result<Self> {
+    pub fn from_spec(directory: impl AsRef<Path>, spec: &Parsed) -> Result<Self> {
         let config = serde_json::to_vec(spec)
             .map_err(|error| Error::invalid("config.json", format!("cannot be written: {error}")))?;
         Self::from_bytes(directory, config)

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::bundle::Bundle;
 use crate::error::{Error, Result};
 use crate::process_spec::{PATH, ProcessSpec};
-use crate::spec::default_value;
+use crate::spec::{Parsed, default_value};
 
 /// The configuration of a common container: a program in a root file system, in namespaces of its own (PID, network, IPC,
 /// UTS, mount, cgroup), with the usual mounts, masked files and device rules, and with limits.
@@ -225,7 +225,7 @@ impl ContainerSpec {
     /// # Errors
     ///
     /// A working directory that has gone, for a relative root file system.
-    pub fn to_oci(&self) -> Result<oci_spec::runtime::Spec> {
+    pub fn to_oci(&self) -> Result<Parsed> {
         let bytes = self.json(&self.rootfs()?)?;
         serde_json::from_slice(&bytes).map_err(|error| Error::invalid("config.json", error.to_string()))
     }

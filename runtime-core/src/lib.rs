@@ -30,7 +30,7 @@ mod terminal;
 pub mod timings;
 
 /// The types of `config.json`, in the version that [`spec`] converts from.
-pub use ::oci_spec;
+pub use oci_spec;
 
 pub use bundle::{Bundle, UnparsedBundle};
 pub use container::{

@@ -43,6 +43,9 @@ pub(crate) use default::default_value;
 pub use default::{default_config, default_spec};
 pub use mount_options::known_mount_options;
 pub(crate) use resources::forget_zero_pids;
+/// A configuration as the crate has it, for those that have it already.
+pub(crate) type Parsed = Spec;
+
 pub use resources::{check_resources, parse_resources};
 pub use seccomp::parse_profile;
 
@@ -301,7 +304,7 @@ impl ValidProcess {
         Ok(valid)
     }
 
-    /// Checks a process that is a value of the `oci_spec` crate ([`oci_spec`](crate::oci_spec)).
+    /// Checks a process that is a value of the `oci_spec` crate ([`oci_spec`]).
     ///
     /// # Errors
     ///

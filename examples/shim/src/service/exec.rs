@@ -41,8 +41,7 @@ pub(super) fn start(shim: &Arc<Shim>, task: &Task, exec: &Exec) -> Result<u32, F
     let Exec { proc, spec } = exec;
     let failed = |fault: Fault| fault.during("OCI runtime exec failed");
     let process = ValidProcess::parse(spec)?;
-    let options =
-        ExecOptions::new().on_execve_failure(ExecveFailure::Exit);
+    let options = ExecOptions::new().on_execve_failure(ExecveFailure::Exit);
     let plan = task.container()?.plan_exec(&process, &options).map_err(|error| failed(error.into()))?;
     let owner = Owner { id: &task.id, namespace: &shim.namespace };
     let mut streams = Streams::open(&shim.reactor, &proc.names, &owner)?;
