@@ -9,7 +9,7 @@
 //! the specification. Only `plan::order` decides their sequence.
 
 /// First word of an image; changes with every change of the layout.
-pub const MAGIC: u32 = 0x7274_6903;
+pub const MAGIC: u32 = 0x7274_6904;
 
 /// Offset of a NUL-terminated string in the arena; 0 is "none" (and the empty string).
 #[repr(transparent)]
@@ -97,6 +97,8 @@ impl Slot {
     pub const CGROUP: Slot = Slot(46);
     /// The user namespace whose id map a mount gets, in stage 0.
     pub const USER: Slot = Slot(47);
+    /// The context of a new procfs, from stage 0.
+    pub const PROCFS: Slot = Slot(48);
     /// Number of slots.
     pub const COUNT: usize = 52;
 
@@ -243,6 +245,9 @@ pub enum Op {
     /// Enters a new network namespace: its descriptor is in [`Slot::NETWORK`] then, and with `sysfs` the configured context
     /// of a sysfs of it in [`Slot::SYSFS`].
     MakeNetwork { sysfs: bool },
+    /// Makes the configured context of a procfs of the PID namespace in `namespace`, in [`Slot::PROCFS`], by a process in there
+    /// that can do nothing else.
+    MakeProc { namespace: Slot, source: Str },
     /// Waits until the init asks for what stage 0 makes next ([`Op::AskStage`]).
     AwaitInit,
     /// open_tree(OPEN_TREE_CLONE) of a path in the mount namespace of the init into [`Slot::MOUNT`].

@@ -119,6 +119,7 @@ details! {
     Setdomainname = 55 => "setdomainname",
     OpenNetwork = 58 => "open the new network namespace",
     Userfault = 59 => "userfaultfd",
+    Seccomp = 60 => "seccomp",
     Getfd = 57 => "pidfd_getfd",
     Clone = 56 => "clone3",
     LinkIntoProc = 51 => "a link of the root file system leads into /proc",

@@ -10,7 +10,7 @@ use super::clone::explain_init;
 use crate::error::{Error, ErrorKind};
 use crate::plan::{ChildPlan, LaunchPlan};
 use crate::sys::memfd;
-use runtime_init::ops::{Node, Op, Str};
+use runtime_init::ops::{Node, Op, Slot, Str};
 use runtime_init::report::{Detail, Report, STEP_PRELUDE};
 
 /// How much of a hook's output goes into an error, in bytes.
@@ -108,7 +108,7 @@ impl StepText {
             Op::CloneInit { flags, .. } => StepKind::Clone { namespaces: *flags },
             Op::MapIds { .. } => StepKind::MapIds,
             Op::JoinCgroups => StepKind::JoinCgroups,
-            Op::ForkIntoPidNamespace => StepKind::Fork,
+            Op::ForkIntoPidNamespace | Op::MakeProc { .. } => StepKind::Fork,
             _ => StepKind::Call,
         };
         let origin = child.origin(step).map(str::to_owned);
@@ -173,6 +173,7 @@ fn mount_frame(plan: &LaunchPlan, origin: &str) -> Option<String> {
         Op::NewFilesystem { source, .. } if *source != Str::NONE => Some(child.text(*source)),
         Op::NewFilesystem { kind, .. } => Some(child.text(*kind)),
         Op::CloneTree { path, .. } | Op::CloneTreeOfInit { path, .. } => Some(child.text(*path)),
+        Op::MountContext { slot: Slot::PROCFS, .. } => Some("proc".into()),
         Op::MountContext { .. } => Some("sysfs".into()),
         _ => None,
     });

@@ -179,6 +179,14 @@ impl Lanes {
         self.child.push_from(op, tree.origin);
     }
 
+    /// The init waits for the context of a procfs of the PID namespace in `namespace`, in [`Slot::PROCFS`].
+    pub(super) fn receive_proc(&mut self, namespace: Slot, source: &str, origin: &str) {
+        let source = self.child.string(source);
+        self.stage_from(Op::MakeProc { namespace, source }, origin);
+        self.stage_from(Op::HandOver { first: Slot::PROCFS, count: 1 }, origin);
+        self.child.push_from(Op::Receive { from: Slot::LANES, into: Slot::PROCFS, count: 1 }, origin);
+    }
+
     /// The init waits for the network namespace that stage 0 has made, in [`Slot::NETWORK`], and enters it; with `sysfs`
     /// the context of a sysfs of it is in [`Slot::SYSFS`] then.
     pub(super) fn receive_network(&mut self, sysfs: bool) {

@@ -1,6 +1,7 @@
 //! Namespaces: which the clone makes, which stage 0 makes, which the init joins or makes, and in which order.
 
 use super::lanes::{Context, Lanes};
+use super::rootfs;
 use super::{Join, ParentOp};
 use crate::cgroup::Mode;
 use crate::spec::{Kind, Namespace};
@@ -17,6 +18,9 @@ pub(super) struct Layout {
     pub(super) joins: Vec<Join>,
     /// Stage 0 makes the network namespace, beside the init.
     pub(super) stage_makes_network: bool,
+    /// The init forks into the joined PID namespace when it has no more than its program: processes of that namespace may
+    /// trace it. Until then it is not seen there.
+    pub(super) forks_late: bool,
     /// The child makes the user namespace, after it joined others as what it was before.
     own_user_namespace: bool,
 }
@@ -46,8 +50,14 @@ impl Layout {
             unshare: if child_makes { new & !Kind::User.flag() } else { 0 },
             joins,
             stage_makes_network,
+            forks_late: forks_late(context),
             own_user_namespace,
         }
+    }
+
+    /// The descriptor of the PID namespace that is joined.
+    pub(super) fn pid_namespace(&self) -> Option<Slot> {
+        self.joins.iter().find(|join| join.kind == Kind::Pid.flag()).map(|join| join.slot)
     }
 
     /// Who writes the id maps of a user namespace that the clone makes.
@@ -73,6 +83,22 @@ impl Layout {
         let pid = Kind::Pid.flag();
         self.unshare & pid != 0 || self.joins.iter().any(|join| join.kind == pid)
     }
+}
+
+/// Whether all that the container needs can be made from outside its PID namespace: stage 0 has one procfs of it made, without
+/// options, and hooks before `start` would be told of a process that ends with the fork.
+fn forks_late(context: Context<'_>) -> bool {
+    let hooks = &context.spec.hooks;
+    let mut procs = context.spec.mounts.iter().filter(|mount| rootfs::is_proc(mount));
+    let plain = procs.next().is_none_or(|mount| rootfs::has_no_options(mount)) && procs.next().is_none();
+    context.namespaces().joins(Kind::Pid)
+        && context.namespaces().makes(Kind::Mount)
+        && !context.namespaces().has(Kind::User)
+        && context.host.is_privileged()
+        && plain
+        && hooks.prestart.is_empty()
+        && hooks.create_runtime.is_empty()
+        && hooks.create_container.is_empty()
 }
 
 fn joins(context: Context<'_>) -> Vec<Join> {
@@ -121,7 +147,7 @@ pub(super) fn enter(lanes: &mut Lanes, context: Context<'_>, layout: &Layout) {
         let offsets = time_offsets(lanes, &context.spec.time_offsets);
         lanes.push_from(Op::TimeNamespace { offsets }, "linux.timeOffsets");
     }
-    if layout.forks() {
+    if layout.forks() && !layout.forks_late {
         lanes.push(Op::ForkIntoPidNamespace);
     }
     if context.namespaces().makes(Kind::Network) && !layout.stage_makes_network {

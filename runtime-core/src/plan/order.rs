@@ -36,7 +36,7 @@ pub(super) fn create(spec: &ValidSpec, host: &Host, options: &CreateOptions) -> 
     }
     hooks::runtime_hooks(lanes, context);
     hooks::create_container(lanes, context);
-    io::console(lanes, process, spec.namespaces.has(Kind::Mount), true);
+    io::console(lanes, process, spec.namespaces.has(Kind::Mount), !layout.forks_late);
     process::make_working_directory(lanes, process);
     rootfs::late_read_only(lanes, context);
     rootfs::late_read_only_paths(lanes, context);
@@ -44,7 +44,7 @@ pub(super) fn create(spec: &ValidSpec, host: &Host, options: &CreateOptions) -> 
     io::own_streams(lanes, process);
     sysctl::names_and_sysctls(lanes, context);
     if limits_by == By::Child {
-        rlimits::rlimits(lanes, process, By::Child, false);
+        rlimits::rlimits(lanes, process, By::Child, layout.forks_late);
     }
     if !options.no_new_keyring {
         lsm::label_keys(lanes, spec, process, host, |lanes| process::keyring(lanes, &options.id));
@@ -55,7 +55,7 @@ pub(super) fn create(spec: &ValidSpec, host: &Host, options: &CreateOptions) -> 
         host,
         enters_user_namespace: context.changes_user_namespace(),
         gate: options.gate,
-        forks: false,
+        forks: layout.forks_late,
         hooks: Some(context),
         listen_fds: options.listen_fds,
         execve_failure: options.execve_failure,
@@ -167,7 +167,7 @@ fn enter(lanes: &mut Lanes, context: Context<'_>, process: &ValidProcess, layout
     scheduler::all_cpus(lanes);
     namespaces::enter(lanes, context, layout);
     // A session ends with the process that made it.
-    if layout.forks() {
+    if layout.forks() && !layout.forks_late {
         lanes.push(Op::NewSession);
     }
 }
@@ -189,7 +189,15 @@ fn make_root(lanes: &mut Lanes, context: Context<'_>, layout: &Layout) -> Result
         if sysfs == Some(at) {
             lanes.receive_network(true);
         }
-        rootfs::mount(lanes, context, mount, if sysfs == Some(at) { Some(Slot::SYSFS) } else { None })?;
+        let ready = match layout.pid_namespace() {
+            _ if sysfs == Some(at) => Some(Slot::SYSFS),
+            Some(namespace) if layout.forks_late && rootfs::is_proc(mount) => {
+                lanes.receive_proc(namespace, &mount.source, &mount.origin());
+                Some(Slot::PROCFS)
+            }
+            Some(_) | None => None,
+        };
+        rootfs::mount(lanes, context, mount, ready)?;
     }
     if spec.namespaces.has(Kind::Mount) {
         io::notify_mount(lanes, context)?;
@@ -281,8 +289,8 @@ struct Run<'a> {
     host: &'a Host,
     enters_user_namespace: bool,
     gate: bool,
-    /// For `exec`: the program is run by a process that is forked last, into the PID namespace. The container sees that
-    /// one alone, and it has nothing more than the program.
+    /// The program is run by a process that is forked last, into a joined PID namespace. The container sees that one alone,
+    /// and it has nothing more than the program.
     forks: bool,
     /// For `create`: its hooks and its notify socket.
     hooks: Option<Context<'a>>,
@@ -308,6 +316,16 @@ impl Run<'_> {
             io::notify_variable(&mut env, context);
         }
         env
+    }
+}
+
+/// What execve(2) and its filter need.
+fn prepare(lanes: &mut Lanes, run: &Run<'_>, env: &process::Environment<'_>) {
+    let process = run.process;
+    lanes.push(Op::CloseDescriptors);
+    process::prepare(lanes, process, env);
+    if process.no_new_privileges {
+        lanes.push_from(Op::NoNewPrivileges, &format!("{}noNewPrivileges", process.origin));
     }
 }
 
@@ -358,6 +376,17 @@ fn become_program(lanes: &mut Lanes, run: &Run<'_>) -> Result<()> {
     process::set_ambient(lanes, process, &granted.sets);
     process::find_program(lanes, process);
     lanes.push(Op::CloseHost);
+    let mut filter = filter.as_ref();
+    let asks_agent = filter.is_some_and(Filter::needs_listener);
+    if run.forks {
+        prepare(lanes, run, &env);
+        // The process that is seen in the container is to have no privilege for the filter.
+        if let Some(early) = filter.take_if(|filter| extra != 0 && seccomp::allows_fork(filter, run.gate)) {
+            seccomp::load(lanes, early)?;
+            process::set_capabilities(lanes, process, &granted.sets, 0);
+        }
+        fork(lanes, process);
+    }
     if run.hooks.is_some() {
         lanes.sync(Point::Created);
     }
@@ -366,28 +395,14 @@ fn become_program(lanes: &mut Lanes, run: &Run<'_>) -> Result<()> {
     }
     // An agent waits for the listener before it lets the engine go on to `start`. Hooks run behind the filter, but not
     // before `start`.
-    let holds = run.gate
-        && filter.as_ref().is_some_and(Filter::needs_listener)
-        && !run.starts_hooks()
-        && run.host.userfaults();
+    let holds = run.gate && asks_agent && !run.starts_hooks() && run.host.userfaults();
     match (run.gate, holds) {
         (true, true) => lanes.push(Op::PrepareHold),
         (true, false) => lanes.push(Op::AwaitStart),
         (false, _) => {}
     }
-    lanes.push(Op::CloseDescriptors);
-    process::prepare(lanes, process, &env);
-    if process.no_new_privileges {
-        lanes.push_from(Op::NoNewPrivileges, &format!("{}noNewPrivileges", process.origin));
-    }
-    let mut filter = filter.as_ref();
-    if run.forks {
-        // The process that is seen in the container is to have no privilege for the filter.
-        if let Some(early) = filter.take_if(|filter| extra != 0 && seccomp::allows_fork(filter)) {
-            seccomp::load(lanes, early)?;
-            process::set_capabilities(lanes, process, &granted.sets, 0);
-        }
-        fork(lanes, process);
+    if !run.forks {
+        prepare(lanes, run, &env);
     }
     if run.hooks.is_none() {
         lanes.await_word();

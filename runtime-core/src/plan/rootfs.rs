@@ -79,8 +79,17 @@ fn slave(lanes: &mut Lanes, origin: &str) {
 /// namespace.
 pub(super) fn first_sysfs(mounts: &[Mount]) -> Option<usize> {
     let first = mounts.iter().position(is_sysfs)?;
-    let options = &mounts.get(first)?.options;
-    (options.data.is_empty() && options.superblock.is_empty()).then_some(first)
+    mounts.get(first).is_some_and(has_no_options).then_some(first)
+}
+
+/// Whether a file system has no options of its own.
+pub(super) fn has_no_options(mount: &Mount) -> bool {
+    mount.options.data.is_empty() && mount.options.superblock.is_empty()
+}
+
+/// Whether it is a new procfs.
+pub(super) fn is_proc(mount: &Mount) -> bool {
+    mount.kind == "proc" && !mount.options.remount
 }
 
 /// Whether the nodes of /dev may be made before the mount at `at`: /dev is there, and nothing comes into it later.

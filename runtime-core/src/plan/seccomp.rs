@@ -38,19 +38,21 @@ pub(super) fn load(lanes: &mut Lanes, filter: &Filter) -> Result<()> {
 /// Whether the filter lets through, unconditionally, all that a process does between the load of the filter and
 /// execve(2) if it forks into a PID namespace in between. Then it can be loaded by the process outside, which loses
 /// the privilege for that before the other one is seen.
-pub(super) fn allows_fork(filter: &Filter) -> bool {
+pub(super) fn allows_fork(filter: &Filter, gate: bool) -> bool {
     const ALLOWED: [u32; 2] = [libc::SECCOMP_RET_ALLOW, libc::SECCOMP_RET_LOG];
     let Some(native) = Architecture::native() else { return false };
     let allows = |(number, arguments): (libc::c_long, [u64; 6])| {
         let call = Call { number: number as u32, arch: native.audit_token(), arguments };
         ALLOWED.contains(&(filter.verdict(&call) & libc::SECCOMP_RET_ACTION_FULL))
     };
-    !filter.needs_listener() && calls_around_fork().into_iter().all(allows)
+    !filter.needs_listener() && calls_around_fork(gate).into_iter().all(allows)
 }
 
 /// Those calls with the arguments that are known; a condition on another one is met by chance only, so such an argument has a
 /// value that no condition allows on purpose.
-fn calls_around_fork() -> Vec<(libc::c_long, [u64; 6])> {
+///
+/// With a gate, those of the wait for `start` are among them.
+fn calls_around_fork(gate: bool) -> Vec<(libc::c_long, [u64; 6])> {
     /// No flag, pointer or number that a profile would name.
     const ANY: u64 = 0x5a5a_5a5a_5a5a_5a50;
     let flags = (libc::CLONE_PARENT | libc::CLONE_PARENT_SETTID | libc::SIGCHLD) as u64;
@@ -68,6 +70,10 @@ fn calls_around_fork() -> Vec<(libc::c_long, [u64; 6])> {
         ])
         .map(|number| (number, any))
         .collect();
+    if gate {
+        let wait = [libc::SYS_rt_sigaction, libc::SYS_accept4, libc::SYS_close];
+        calls.extend(wait.map(|number| (number, any)));
+    }
     calls.extend([(libc::SYS_clone, [flags, 0, ANY, 0, 0, ANY]), (libc::SYS_ioctl, terminal)]);
     calls
 }

@@ -99,6 +99,52 @@ fn a_process_that_joins_is_seen_with_the_rights_of_its_program() {
     assert!(sets.iter().all(|set| set & !granted == 0), "{sets:x?}");
 }
 
+/// A container that joins the attacker's PID namespace, as the containers of a pod with a shared one do, shows it two
+/// processes: the one that makes the procfs, which has CAP_SYS_ADMIN, an empty root, one socket and a filter, and the init
+/// with the rights of its program, in the container's root. Control: on a runtime that enters the namespace first, the first
+/// creates show all capabilities and the host's root.
+#[test]
+fn creates_in_a_shared_pid_namespace_show_nothing_of_the_host() {
+    let Some(scratch) = Scratch::new() else { return };
+    scratch.add_attacker();
+    let mut config = with_capabilities(config(), &["CAP_SYS_PTRACE", "CAP_DAC_OVERRIDE"]);
+    config["process"]["args"] = json!(["/bin/attacker", "trace"]);
+    let running = scratch.create(&config).unwrap();
+    running.start().unwrap();
+    scratch.await_file("ready");
+    let mut joining = config.clone();
+    joining["process"]["args"] = json!(["/bin/true"]);
+    joining["process"]["noNewPrivileges"] = json!(false);
+    joining["linux"]["seccomp"] = json!({
+        "defaultAction": "SCMP_ACT_ALLOW",
+        "syscalls": [{"names": ["mount", "bpf"], "action": "SCMP_ACT_ERRNO"}],
+    });
+    let namespaces = joining["linux"]["namespaces"].as_array_mut().unwrap();
+    for namespace in namespaces.iter_mut().filter(|namespace| namespace["type"] == "pid") {
+        namespace["path"] = json!(format!("/proc/{}/ns/pid", running.pid()));
+    }
+    let mut made = 0;
+    for _ in 0..execs() {
+        // Being traced in the midst may end it; it must not hang, nor harm the caller.
+        made += u32::from(scratch.create(&joining).is_ok());
+    }
+    scratch.stop_attacker();
+
+    assert_eq!(scratch.output("escaped"), "");
+    let (granted, mount) = ((1u64 << 19) | (1 << 1), 1u64 << 21);
+    let seen = scratch.output("permitted");
+    let sets = seen.lines().map(|set| u64::from_str_radix(set, 16).unwrap());
+    let mut count = 0;
+    for set in sets {
+        assert!(set & !granted == 0 || set == mount, "{set:x}");
+        count += 1;
+    }
+    assert!(count > 0 && made > 0, "the control: {count} seen, {made} made");
+    for link in scratch.output("links").lines().filter(|link| !link.starts_with("exe ")) {
+        assert!(["root /", "cwd /"].contains(&link), "{link}");
+    }
+}
+
 /// The init that waits for its start is not dumpable: a process of the same user, without a capability, may not look at its
 /// directory, its program or its descriptors. Control: once it is the program, the same process may.
 #[test]

@@ -2,6 +2,7 @@
 
 pub const EPERM: i32 = 1;
 pub const ENOENT: i32 = 2;
+pub const ESRCH: i32 = 3;
 pub const EINTR: i32 = 4;
 pub const ENOEXEC: i32 = 8;
 pub const EBADF: i32 = 9;

@@ -73,6 +73,7 @@ pub const CLONE_NEWNS: u64 = 0x2_0000;
 pub const CLONE_SETTLS: u64 = 0x8_0000;
 pub const CLONE_PARENT_SETTID: u64 = 0x10_0000;
 pub const CLONE_NEWUSER: u64 = 0x1000_0000;
+pub const CLONE_NEWPID: u64 = 0x2000_0000;
 pub const CLONE_NEWNET: u64 = 0x4000_0000;
 pub const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
 
@@ -128,6 +129,20 @@ pub const LINUX_CAPABILITY_VERSION_3: u32 = 0x2008_0522;
 
 /// seccomp(2).
 pub const SECCOMP_SET_MODE_FILTER: u32 = 1;
+pub const SECCOMP_RET_KILL_PROCESS: u32 = 0x8000_0000;
+pub const SECCOMP_RET_ALLOW: u32 = 0x7fff_0000;
+/// Offsets in `struct seccomp_data`.
+pub const SECCOMP_DATA_NR: u32 = 0;
+pub const SECCOMP_DATA_ARCH: u32 = 4;
+/// The architecture that the program is compiled for, as filters name it.
+#[cfg(target_arch = "x86_64")]
+pub const AUDIT_ARCH: u32 = 0xc000_003e;
+/// The architecture that the program is compiled for, as filters name it.
+#[cfg(target_arch = "aarch64")]
+pub const AUDIT_ARCH: u32 = 0xc000_00b7;
+
+/// capabilities(7), as masks.
+pub const CAP_SYS_ADMIN: u64 = 1 << 21;
 
 /// keyctl(2).
 pub const KEYCTL_JOIN_SESSION_KEYRING: u32 = 1;

@@ -20,6 +20,7 @@ mod hook;
 mod mount;
 mod namespace;
 mod process;
+mod procfs;
 mod refused;
 mod reveal;
 mod signals;
@@ -220,6 +221,7 @@ impl Init {
         match op {
             Op::CloneInit { flags, maps } => stage::clone_init(self, flags, maps),
             Op::MakeNetwork { sysfs } => stage::make_network(self, sysfs),
+            Op::MakeProc { namespace, source } => procfs::make(self, namespace, source),
             Op::AwaitInit => stage::await_init(self),
             Op::CloneTreeOfInit { path, recursive, nofollow } => {
                 stage::clone_tree_of_init(self, path, recursive, nofollow)

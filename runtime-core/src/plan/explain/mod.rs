@@ -49,6 +49,7 @@ impl ChildPlan {
             | Op::AskStage => plain(op).to_owned(),
             Op::CloneInit { .. }
             | Op::MakeNetwork { .. }
+            | Op::MakeProc { .. }
             | Op::CloneTreeOfInit { .. }
             | Op::MakeUserNamespace { .. }
             | Op::MapIds { .. }
@@ -121,6 +122,7 @@ impl ChildPlan {
         };
         match *op {
             Op::CloneInit { .. } => "clone3 of the container's init".to_owned(),
+            Op::MakeProc { .. } => "make a procfs of the joined pid namespace".to_owned(),
             Op::MakeNetwork { sysfs: false } => "make a network namespace".to_owned(),
             Op::MakeNetwork { sysfs: true } => "make a network namespace and its sysfs".to_owned(),
             Op::CloneTreeOfInit { path, recursive, nofollow } => {
@@ -188,8 +190,9 @@ impl ChildPlan {
                 let follow = if nofollow { " (not following links)" } else { "" };
                 format!("{call} {}{}{follow}", self.quote(path), self.target(step))
             }
-            Op::MountContext { attributes, .. } => {
-                format!("mount \"sysfs\"{}{}", self.target(step), in_brackets(&attribute_texts(attributes)))
+            Op::MountContext { slot, attributes } => {
+                let kind = if slot == Slot::PROCFS { "proc" } else { "sysfs" };
+                format!("mount {kind:?}{}{}", self.target(step), in_brackets(&attribute_texts(attributes)))
             }
             Op::MountAttributes { set, clear, recursive } => {
                 format!("change {}attributes{}{}", all(recursive), changes(set, clear), self.target(step))

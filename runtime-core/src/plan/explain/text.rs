@@ -59,6 +59,7 @@ pub(super) fn slot_text(slot: Slot) -> &'static str {
     match slot {
         Slot::NETWORK => "the network namespace",
         Slot::SYSFS => "the sysfs of the network namespace",
+        Slot::PROCFS => "the procfs of the pid namespace",
         Slot::STATE => "the state",
         Slot::HOOK_STDOUT => "the file for the standard output of hooks",
         Slot::HOOK_STDERR => "the file for the standard error output of hooks",

@@ -134,12 +134,37 @@ fn joined_namespaces() {
             "child: open procfs",
             "child: join the namespace pid (linux.namespaces[1].path)",
             "child: join the namespace network",
+            "child: set propagation",
+            "child: receive",
+            "child: mount \"proc\" on \"/proc\"",
+            "child: pivot_root",
+            "child: set capabilities",
+            "child: close other descriptors",
             "child: fork into the pid namespace",
             "child: make a session",
-            "child: set propagation",
+            "child: wait for the runtime, created",
         ],
     );
     assert!(!has(&all, "child: bring the loopback"));
+}
+
+/// Hooks before `start` are told of a pid, which must not be that of a process that ends with the fork; and a procfs with
+/// options is made by the init.
+#[test]
+fn a_joined_pid_namespace_is_entered_early_where_it_must() {
+    let joining = || {
+        let mut spec = with_namespaces(json!([{"type": "mount"}, {"type": "pid", "path": "/proc/1/ns/pid"}]));
+        spec["hostname"] = json!("");
+        spec
+    };
+    let mut hooked = joining();
+    hooked["hooks"] = json!({"createRuntime": [{"path": "/bin/true"}]});
+    let mut with_options = joining();
+    with_options["mounts"][0]["options"] = json!(["hidepid=2"]);
+    for spec in [hooked, with_options] {
+        let order = ["child: fork into the pid namespace", "child: make a session", "child: set propagation"];
+        in_order(&lines(&spec), &order);
+    }
 }
 
 #[test]
