@@ -1,4 +1,4 @@
-//! The page that a created container waits on, if its filter has a listener ([`crate::ops::Op::Hold`]).
+//! The page that a created container waits on, if its filter has a listener ([`crate::ops::WaitOp::Hold`]).
 
 /// Its address in the init: below everything that the kernel maps by itself, above the program.
 pub const PAGE: usize = 0x1000_0000;

@@ -50,7 +50,7 @@ impl Slot {
     pub const GATE: Slot = Slot(2);
     /// The init's pidfd of a running container, for exec.
     pub const TARGET: Slot = Slot(3);
-    /// The userfaultfd of [`Op::Hold`]: what a `create` does not inherit is free for a number that `start` knows.
+    /// The userfaultfd of [`WaitOp::Hold`]: what a `create` does not inherit is free for a number that `start` knows.
     pub const HOLD: Slot = Slot(3);
     /// First of the descriptors of namespaces to join; there are eight types of namespaces.
     pub const JOIN: Slot = Slot(4);
@@ -233,12 +233,31 @@ pub enum Point {
     NetworkDevices = 4,
 }
 
-/// An operation of stage 0 or of the init.
-#[allow(missing_docs, reason = "the fields are the arguments of the calls")]
+/// An operation of stage 0 or of the init; each family has a file that does it, and one that says it in words.
 #[repr(u32)]
 #[derive(Clone, Copy, Debug)]
 pub enum Op {
-    // ---- stage 0 ----------------------------------------------------------------------------
+    /// What stage 0 does.
+    Stage(StageOp),
+    /// Namespaces, cgroups, and what a new namespace needs.
+    Namespace(NamespaceOp),
+    /// Waiting for the other lanes, and for `start`.
+    Wait(WaitOp),
+    /// Mounts, and the root file system.
+    Mount(MountOp),
+    /// Files below the root, and the standard streams.
+    File(FileOp),
+    /// Properties of the process itself.
+    Process(ProcessOp),
+    /// The program, and the hooks before it.
+    Program(ProgramOp),
+}
+
+/// What stage 0 does.
+#[allow(missing_docs, reason = "the fields are the arguments of the calls")]
+#[repr(u32)]
+#[derive(Clone, Copy, Debug)]
+pub enum StageOp {
     /// clone3(2) of the container's init, as a child of the caller, into the namespaces `flags` and the cgroup in
     /// [`Slot::PLACE`]. The init goes on with its own operations, stage 0 with its next one; the caller gets pid and pidfd.
     CloneInit { flags: u64, maps: Maps },
@@ -248,7 +267,7 @@ pub enum Op {
     /// Makes the configured context of a procfs of the PID namespace in `namespace`, in [`Slot::PROCFS`], by a process in there
     /// that can do nothing else.
     MakeProc { namespace: Slot, source: Str },
-    /// Waits until the init asks for what stage 0 makes next ([`Op::AskStage`]).
+    /// Waits until the init asks for what stage 0 makes next ([`WaitOp::AskStage`]).
     AwaitInit,
     /// open_tree(OPEN_TREE_CLONE) of a path in the mount namespace of the init into [`Slot::MOUNT`].
     CloneTreeOfInit { path: Str, recursive: bool, nofollow: bool },
@@ -276,10 +295,13 @@ pub enum Op {
     HandOver { first: Slot, count: u32 },
     /// Sends the caller the descriptor of a slot.
     Deliver { slot: Slot },
+}
 
-    // ---- namespaces -------------------------------------------------------------------------
-    /// setsid(2).
-    NewSession,
+/// Namespaces, cgroups, and what a new namespace needs.
+#[allow(missing_docs, reason = "the fields are the arguments of the calls")]
+#[repr(u32)]
+#[derive(Clone, Copy, Debug)]
+pub enum NamespaceOp {
     /// Opens the host's procfs into [`Slot::PROC`] and verifies magic and root inode; makes a
     /// private one when the host's is not clean.
     OpenProc,
@@ -304,8 +326,13 @@ pub enum Op {
     DomainName { name: Str },
     /// Writes `value` to /proc/sys/`path` (with `/` as separator), in a verified procfs.
     Sysctl { path: Str, value: Slice },
+}
 
-    // ---- waiting for the parent lane -------------------------------------------------------
+/// Waiting for the other lanes, and for `start`.
+#[allow(missing_docs, reason = "the fields are the arguments of the calls")]
+#[repr(u32)]
+#[derive(Clone, Copy, Debug)]
+pub enum WaitOp {
     /// Tells the parent that `point` is reached and waits for its word.
     Sync { point: Point },
     /// Waits for the parent's word, which comes without being asked for, and mostly has come before.
@@ -315,8 +342,30 @@ pub enum Op {
     /// Receives one message that carries `count` descriptors, into the slots from `into`, over the socket in `from`: of the
     /// caller ([`Slot::SYNC`]) or of stage 0 ([`Slot::LANES`]).
     Receive { from: Slot, into: Slot, count: u32 },
+    /// Reports the number that the listener of the next [`ProcessOp::Seccomp`] will have, as detail: the lowest
+    /// free one, since nothing else of this process makes descriptors. Then the parent may take it.
+    AnnounceListener,
+    /// sched_yield(2) with [`HANDOVER`], which a filter with a listener notifies of: it comes back
+    /// when the parent has handed the listener over. It needs nothing that the filter could deny.
+    AwaitHandover,
+    /// Closes what leads to the host: all slots but those that the end of the lane needs ([`Slot::SYNC`],
+    /// [`Slot::GATE`], [`Slot::STATE`]). Who hears of the process then may bring others of the container here.
+    CloseHost,
+    /// Waits for a connection on [`Slot::GATE`] and its word; the connection becomes
+    /// [`Slot::SYNC`].
+    AwaitStart,
+    /// Prepares the wait of [`WaitOp::Hold`], whose descriptor is [`Slot::HOLD`] then, and closes the slots that only an init
+    /// without a filter can use.
+    PrepareHold,
+    /// Waits for `start` without a system call, behind a filter that has a listener.
+    Hold,
+}
 
-    // ---- root file system -------------------------------------------------------------------
+/// Mounts, and the root file system.
+#[allow(missing_docs, reason = "the fields are the arguments of the calls")]
+#[repr(u32)]
+#[derive(Clone, Copy, Debug)]
+pub enum MountOp {
     /// Sets the propagation (MS_SLAVE, MS_PRIVATE …, with MS_REC) of the mount namespace's root.
     HostPropagation { flags: u64 },
     /// Clones the tree at `path` (or takes the mount in `slot` when `path` is none), attaches it
@@ -357,6 +406,27 @@ pub enum Op {
     Attach { destination: Str, node: Node, nofollow: bool },
     /// Opens a path of the host as O_PATH into `slot`, to be cloned after the root has changed.
     OpenHost { path: Str, slot: Slot },
+    /// Covers a path with nothing: a file by [`Slot::NULL`], a directory by
+    /// [`Slot::EMPTY_DIRECTORY`]. A missing path is ignored; the root cannot be covered.
+    Mask { path: Str },
+    /// Makes a path read-only, with all below it. A missing path is ignored; the root becomes read-only
+    /// with [`MountOp::SwitchRoot`], after all that is written below it.
+    ReadOnly { path: Str },
+    /// Changes the root to [`Slot::ROOT`].
+    SwitchRoot { how: RootSwitch },
+    /// After exec joined a mount namespace: opens "/" as [`Slot::ROOT`].
+    OpenJoinedRoot,
+    /// mount_setattr(2) of MOUNT_ATTR_* on the root.
+    RootAttributes { set: u64 },
+    /// Propagation of the new root.
+    RootPropagation { flags: u64 },
+}
+
+/// Files below the root, and the standard streams.
+#[allow(missing_docs, reason = "the fields are the arguments of the calls")]
+#[repr(u32)]
+#[derive(Clone, Copy, Debug)]
+pub enum FileOp {
     /// Makes a directory and its parents below the root.
     MakeDirectory { path: Str, mode: u32 },
     /// Makes a device node, FIFO or file below the root; `mode` has type and permissions.
@@ -366,12 +436,6 @@ pub enum Op {
     /// Makes a symbolic link below the root; an existing equal link, or any existing node when
     /// `keep` is set, is left.
     MakeSymlink { path: Str, target: Str, keep: bool },
-    /// Covers a path with nothing: a file by [`Slot::NULL`], a directory by
-    /// [`Slot::EMPTY_DIRECTORY`]. A missing path is ignored; the root cannot be covered.
-    Mask { path: Str },
-    /// Makes a path read-only, with all below it. A missing path is ignored; the root becomes read-only
-    /// with [`Op::SwitchRoot`], after all that is written below it.
-    ReadOnly { path: Str },
     /// Allocates the terminal of the container, sends its master to the parent, and makes the
     /// slave the standard streams; `mount` puts it on /dev/console too, `control` makes it the controlling terminal.
     Console { rows: u16, columns: u16, uid: u32, mount: bool, control: bool },
@@ -380,19 +444,20 @@ pub enum Op {
     /// Gives the standard streams to the user, so that it may reopen them by name (/dev/stdout);
     /// /dev/null and what cannot be given away are left.
     StdioOwner { uid: u32 },
-    /// Changes the root to [`Slot::ROOT`].
-    SwitchRoot { how: RootSwitch },
-    /// After exec joined a mount namespace: opens "/" as [`Slot::ROOT`].
-    OpenJoinedRoot,
-    /// mount_setattr(2) of MOUNT_ATTR_* on the root.
-    RootAttributes { set: u64 },
-    /// Propagation of the new root.
-    RootPropagation { flags: u64 },
     /// Standard streams that are on a memory device of the host (/dev/null and its kind) are opened anew on
     /// the node of that device below the root, if it has one.
     OwnStreams,
+    /// Makes the working directory when missing (as root, below the root), owned by uid and gid.
+    MakeWorkingDirectory { path: Str, uid: u32, gid: u32 },
+}
 
-    // ---- process ------------------------------------------------------------------------------
+/// Properties of the process itself.
+#[allow(missing_docs, reason = "the fields are the arguments of the calls")]
+#[repr(u32)]
+#[derive(Clone, Copy, Debug)]
+pub enum ProcessOp {
+    /// setsid(2).
+    NewSession,
     /// setrlimit(2).
     Rlimit { resource: u32, soft: u64, hard: u64 },
     /// Writes `value` (decimal text) to oom_score_adj of this process.
@@ -414,8 +479,6 @@ pub enum Op {
     /// Joins a new session keyring of this name and lets its owner search it; a kernel without
     /// keyrings is an error unless `optional`.
     SessionKeyring { name: Str, optional: bool },
-    /// Makes the working directory when missing (as root, below the root), owned by uid and gid.
-    MakeWorkingDirectory { path: Str, uid: u32, gid: u32 },
     /// chdir(2), then verifies that the working directory is inside the root (CVE-2024-21626). With
     /// `first` a directory that may not be entered is left to the second of these operations, which
     /// does nothing when the first has done it.
@@ -434,34 +497,24 @@ pub enum Op {
     SetAmbient { mask: u64 },
     /// prctl(PR_SET_NO_NEW_PRIVS).
     NoNewPrivileges,
-    /// Reports the number that the listener of the next [`Op::Seccomp`] will have, as detail: the lowest
-    /// free one, since nothing else of this process makes descriptors. Then the parent may take it.
-    AnnounceListener,
     /// seccomp(2) with this program (an array of 8-byte instructions).
     Seccomp { flags: u32, program: Slice },
-    /// sched_yield(2) with [`HANDOVER`], which a filter with a listener notifies of: it comes back
-    /// when the parent has handed the listener over. It needs nothing that the filter could deny.
-    AwaitHandover,
+    /// Makes every descriptor from the header's `base` on close-on-exec.
+    CloseDescriptors,
+}
+
+/// The program, and the hooks before it.
+#[allow(missing_docs, reason = "the fields are the arguments of the calls")]
+#[repr(u32)]
+#[derive(Clone, Copy, Debug)]
+pub enum ProgramOp {
     /// Resolves the program against the candidates (absolute or cwd-relative paths, in order of
     /// `$PATH`) as the final user, so that `create` can report a missing one.
     FindProgram { candidates: Slice },
     /// Runs a hook to its end: `args` and `env` are arrays of [`Str`]; `timeout` in milliseconds,
     /// 0 for none; standard input is [`Slot::STATE`]. `home_uid` as with `PrepareProgram`.
     Hook { path: Str, args: Slice, env: Slice, timeout: u32, home_uid: u32 },
-    /// Closes what leads to the host: all slots but those that the end of the lane needs ([`Slot::SYNC`],
-    /// [`Slot::GATE`], [`Slot::STATE`]). Who hears of the process then may bring others of the container here.
-    CloseHost,
-    /// Waits for a connection on [`Slot::GATE`] and its word; the connection becomes
-    /// [`Slot::SYNC`].
-    AwaitStart,
-    /// Prepares the wait of [`Op::Hold`], whose descriptor is [`Slot::HOLD`] then, and closes the slots that only an init
-    /// without a filter can use.
-    PrepareHold,
-    /// Waits for `start` without a system call, behind a filter that has a listener.
-    Hold,
-    /// Makes every descriptor from the header's `base` on close-on-exec.
-    CloseDescriptors,
-    /// Makes all that [`Op::Execute`] needs: pointers to arguments and environment, the umask. With
+    /// Makes all that [`ProgramOp::Execute`] needs: pointers to arguments and environment, the umask. With
     /// `home_uid` other than `u32::MAX`, HOME is added from /etc/passwd, as `FindHome` has found it.
     PrepareProgram { args: Slice, env: Slice, home_uid: u32 },
     /// execve(2) of the program that `FindProgram` found, and no other call: a filter may be loaded.

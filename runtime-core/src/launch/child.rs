@@ -20,7 +20,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::plan::LaunchPlan;
 use crate::sys::process::{self, Ended};
 use crate::sys::socket;
-use runtime_init::ops::{Op, Point, Slot};
+use runtime_init::ops::{FileOp, NamespaceOp, Op, Point, ProgramOp, Slot, WaitOp};
 use runtime_init::report::{GO, REPORT_BYTES, Report};
 
 /// A launch under way: stage 0, and the init from when stage 0 has cloned it. Dropping it kills and reaps both, unless
@@ -145,7 +145,9 @@ impl<'a> Child<'a> {
     pub(crate) fn expect(&mut self, point: Point) -> Result<()> {
         let ops = self.plan.child.ops();
         self.expect_step(|step| {
-            ops.get(step).is_some_and(|op| matches!(op, Op::Sync { point: reached } if *reached == point))
+            ops.get(step).is_some_and(
+                |op| matches!(op, Op::Wait(WaitOp::Sync { point: reached }) if *reached == point),
+            )
         })?;
         self.reap_first()
     }
@@ -153,7 +155,9 @@ impl<'a> Child<'a> {
     /// Waits for all that the init has to report before it runs its program: what would fail here fails while
     /// it still waits.
     pub(crate) fn expect_reports(&mut self) -> Result<()> {
-        let last = |op: &Op| matches!(op, Op::ForkIntoPidNamespace | Op::Console { .. });
+        let last = |op: &Op| {
+            matches!(op, Op::Namespace(NamespaceOp::ForkIntoPidNamespace) | Op::File(FileOp::Console { .. }))
+        };
         if std::mem::replace(&mut self.reported, true) {
             return Ok(());
         }
@@ -184,7 +188,7 @@ impl<'a> Child<'a> {
         while let Some(report) = self.next()? {
             match (self.plan.child.ops().get(report.step as usize), receiver) {
                 (None, _) => return Err(protocol_error()),
-                (Some(Op::AnnounceListener), Some(receiver)) => {
+                (Some(Op::Wait(WaitOp::AnnounceListener)), Some(receiver)) => {
                     handed_over |= receiver.hand_over(&self.as_listener_init()?, report.detail)?;
                 }
                 (Some(_), _) => {}
@@ -196,7 +200,7 @@ impl<'a> Child<'a> {
     /// Waits until the init has loaded its filter, and gives the listener to `receiver`: then the init waits for `start`.
     pub(crate) fn expect_handed_over(&mut self, receiver: &Receiver<'_>) -> Result<()> {
         while let Some(report) = self.next()? {
-            if let Some(Op::AnnounceListener) = self.plan.child.ops().get(report.step as usize)
+            if let Some(Op::Wait(WaitOp::AnnounceListener)) = self.plan.child.ops().get(report.step as usize)
                 && receiver.hand_over(&self.as_listener_init()?, report.detail)?
             {
                 return Ok(());
@@ -300,8 +304,8 @@ impl<'a> Child<'a> {
             return Err(self.failed(report, fds.pop()));
         }
         match self.plan.child.ops().get(report.step as usize) {
-            Some(Op::Console { .. }) => self.console = Some(master(fds.pop())?),
-            Some(Op::ForkIntoPidNamespace) => self.follow_fork(received.pid)?,
+            Some(Op::File(FileOp::Console { .. })) => self.console = Some(master(fds.pop())?),
+            Some(Op::Namespace(NamespaceOp::ForkIntoPidNamespace)) => self.follow_fork(received.pid)?,
             _ => {}
         }
         Ok(Some(report))
@@ -414,8 +418,10 @@ impl<'a> Child<'a> {
 /// The time that the hooks of the init's lane may take; `None` when one of them has no limit.
 fn hook_time(plan: &LaunchPlan) -> Option<Duration> {
     plan.child.ops().iter().try_fold(Duration::ZERO, |sum, op| match op {
-        Op::Hook { timeout: 0, .. } => None,
-        Op::Hook { timeout, .. } => Some(sum + Duration::from_millis(u64::from(*timeout))),
+        Op::Program(ProgramOp::Hook { timeout: 0, .. }) => None,
+        Op::Program(ProgramOp::Hook { timeout, .. }) => {
+            Some(sum + Duration::from_millis(u64::from(*timeout)))
+        }
         _ => Some(sum),
     })
 }

@@ -15,7 +15,7 @@ use super::{sealed, times};
 use crate::error::{Error, Result};
 use crate::plan::ChildPlan;
 use crate::sys::memfd::Purpose;
-use runtime_init::ops::{Node, Op, Slot};
+use runtime_init::ops::{MountOp, NamespaceOp, Node, Op, Slot, StageOp};
 
 /// How long an errand may take: a file system of a container may never answer.
 const LIMIT: Duration = Duration::from_secs(30);
@@ -65,7 +65,8 @@ fn fetch(plan: ChildPlan, ops: Vec<Op>, gives: &Gives<'_>) -> Result<OwnedFd> {
 pub(crate) fn open_in(process: BorrowedFd<'_>, path: &str) -> Result<OwnedFd> {
     let mut plan = ChildPlan::default();
     let path = plan.string(path);
-    let ops = enter([Op::OpenInRoot { path }, Op::Deliver { slot: Slot::MOUNT }]);
+    let ops =
+        enter([Op::Stage(StageOp::OpenInRoot { path }), Op::Stage(StageOp::Deliver { slot: Slot::MOUNT })]);
     fetch(plan, ops, &Gives { target: Some(process), given: None })
 }
 
@@ -73,27 +74,31 @@ pub(crate) fn open_in(process: BorrowedFd<'_>, path: &str) -> Result<OwnedFd> {
 pub(crate) fn attach_in(process: BorrowedFd<'_>, mount: BorrowedFd<'_>, path: &str) -> Result<()> {
     let mut plan = ChildPlan::default();
     let destination = plan.string(path);
-    let attach = Op::Attach { destination, node: Node::LikeMount, nofollow: false };
-    let ops = enter([Op::TakeGiven { destination }, attach, Op::Tell]);
+    let attach = Op::Mount(MountOp::Attach { destination, node: Node::LikeMount, nofollow: false });
+    let ops = enter([Op::Stage(StageOp::TakeGiven { destination }), attach, Op::Stage(StageOp::Tell)]);
     run(plan, ops, &Gives { target: Some(process), given: Some(mount) }).map(drop)
 }
 
 /// Unmounts, detached, what `mount` is on, in the mount namespace of a process.
 pub(crate) fn unmount_in(process: BorrowedFd<'_>, mount: BorrowedFd<'_>) -> Result<()> {
     let gives = Gives { target: Some(process), given: Some(mount) };
-    run(ChildPlan::default(), vec![Op::UnmountGiven, Op::Tell], &gives).map(drop)
+    run(ChildPlan::default(), vec![Op::Stage(StageOp::UnmountGiven), Op::Stage(StageOp::Tell)], &gives)
+        .map(drop)
 }
 
 /// Operations in the mount namespace of a process.
 fn enter<const N: usize>(then: [Op; N]) -> Vec<Op> {
-    let join = Op::JoinNamespaces { slot: Slot::TARGET, flags: libc::CLONE_NEWNS as u32 };
-    [join, Op::OpenJoinedRoot].into_iter().chain(then).collect()
+    let join =
+        Op::Namespace(NamespaceOp::JoinNamespaces { slot: Slot::TARGET, flags: libc::CLONE_NEWNS as u32 });
+    [join, Op::Mount(MountOp::OpenJoinedRoot)].into_iter().chain(then).collect()
 }
 
 /// A netlink socket (NETLINK_ROUTE) of a network namespace.
 pub(crate) fn netlink_socket(namespace: BorrowedFd<'_>) -> Result<OwnedFd> {
-    let join = Op::JoinNamespaces { slot: Slot::TARGET, flags: libc::CLONE_NEWNET as u32 };
-    let ops = vec![join, Op::OpenNetlink, Op::Deliver { slot: Slot::NETWORK }];
+    let join =
+        Op::Namespace(NamespaceOp::JoinNamespaces { slot: Slot::TARGET, flags: libc::CLONE_NEWNET as u32 });
+    let ops =
+        vec![join, Op::Stage(StageOp::OpenNetlink), Op::Stage(StageOp::Deliver { slot: Slot::NETWORK })];
     fetch(ChildPlan::default(), ops, &Gives { target: Some(namespace), given: None })
 }
 
@@ -108,8 +113,8 @@ pub(crate) fn locked_tree(
 ) -> Result<std::result::Result<OwnedFd, Errno>> {
     let mut plan = ChildPlan::default();
     let path = plan.string(source);
-    let clone = Op::CloneLockedTree { path, recursive, nofollow };
-    match fetch(plan, vec![clone, Op::Deliver { slot: Slot::MOUNT }], &Gives::default()) {
+    let clone = Op::Stage(StageOp::CloneLockedTree { path, recursive, nofollow });
+    match fetch(plan, vec![clone, Op::Stage(StageOp::Deliver { slot: Slot::MOUNT })], &Gives::default()) {
         Ok(tree) => Ok(Ok(tree)),
         Err(error) => error.raw_errno().map_or(Err(error), |errno| Ok(Err(errno))),
     }

@@ -10,7 +10,7 @@ use super::clone::explain_init;
 use crate::error::{Error, ErrorKind};
 use crate::plan::{ChildPlan, LaunchPlan};
 use crate::sys::memfd;
-use runtime_init::ops::{Node, Op, Slot, Str};
+use runtime_init::ops::{MountOp, NamespaceOp, Node, Op, ProcessOp, ProgramOp, Slot, StageOp, Str, WaitOp};
 use runtime_init::report::{Detail, Report, STEP_PRELUDE};
 
 /// How much of a hook's output goes into an error, in bytes.
@@ -97,23 +97,27 @@ impl StepText {
     /// A step of the lanes of stage 0 and of the init.
     pub(super) fn in_plan(child: &ChildPlan, step: usize) -> Option<Self> {
         let kind = match child.ops().get(step)? {
-            Op::FindProgram { .. } => StepKind::Search { in_path: !child.program_name().contains('/') },
-            Op::Execute { .. } => StepKind::Execute,
-            Op::Hook { .. } => StepKind::Hook,
-            Op::Attach { node: Node::RealDirectory, .. } => StepKind::RealDirectory,
-            Op::NewFilesystem { kind, .. } if child.text(*kind) == "sysfs" => StepKind::Sysfs,
-            Op::Scheduler { .. } => StepKind::Scheduler,
-            Op::AnnounceListener => StepKind::Listener,
-            Op::LoopbackUp | Op::MakeNetwork { .. } => StepKind::Loopback,
-            Op::CloneInit { flags, .. } => StepKind::Clone { namespaces: *flags },
-            Op::MapIds { .. } => StepKind::MapIds,
-            Op::JoinCgroups => StepKind::JoinCgroups,
-            Op::ForkIntoPidNamespace | Op::MakeProc { .. } => StepKind::Fork,
+            Op::Program(ProgramOp::FindProgram { .. }) => {
+                StepKind::Search { in_path: !child.program_name().contains('/') }
+            }
+            Op::Program(ProgramOp::Execute { .. }) => StepKind::Execute,
+            Op::Program(ProgramOp::Hook { .. }) => StepKind::Hook,
+            Op::Mount(MountOp::Attach { node: Node::RealDirectory, .. }) => StepKind::RealDirectory,
+            Op::Mount(MountOp::NewFilesystem { kind, .. }) if child.text(*kind) == "sysfs" => StepKind::Sysfs,
+            Op::Process(ProcessOp::Scheduler { .. }) => StepKind::Scheduler,
+            Op::Wait(WaitOp::AnnounceListener) => StepKind::Listener,
+            Op::Namespace(NamespaceOp::LoopbackUp) | Op::Stage(StageOp::MakeNetwork { .. }) => {
+                StepKind::Loopback
+            }
+            Op::Stage(StageOp::CloneInit { flags, .. }) => StepKind::Clone { namespaces: *flags },
+            Op::Stage(StageOp::MapIds { .. }) => StepKind::MapIds,
+            Op::Namespace(NamespaceOp::JoinCgroups) => StepKind::JoinCgroups,
+            Op::Namespace(NamespaceOp::ForkIntoPidNamespace) | Op::Stage(StageOp::MakeProc { .. }) => StepKind::Fork,
             _ => StepKind::Call,
         };
         let origin = child.origin(step).map(str::to_owned);
         let operation = match child.ops().get(step)? {
-            Op::ChangeDirectory { path, .. } => {
+            Op::Process(ProcessOp::ChangeDirectory { path, .. }) => {
                 format!("chdir to cwd ({:?}) set in config.json failed", child.text(*path))
             }
             _ => child.explain(step),
@@ -129,7 +133,11 @@ impl StepText {
 
     /// The steps after the start gate.
     pub(crate) fn after_gate(plan: &LaunchPlan) -> Vec<Self> {
-        let gate = plan.child.ops().iter().position(|op| matches!(op, Op::AwaitStart | Op::Hold));
+        let gate = plan
+            .child
+            .ops()
+            .iter()
+            .position(|op| matches!(op, Op::Wait(WaitOp::AwaitStart) | Op::Wait(WaitOp::Hold)));
         let steps = gate.map_or(0..0, |gate| gate..plan.child.ops().len());
         steps.filter_map(|step| Self::of(plan, step)).collect()
     }
@@ -138,10 +146,12 @@ impl StepText {
 /// Where a failure of a step belongs to, in runc's words; the clone of the init is before all of them.
 pub(super) fn frame_of(plan: &LaunchPlan, step: usize) -> Option<String> {
     match plan.child.ops().get(step) {
-        Some(Op::CloneInit { .. }) => None,
-        Some(Op::MakeNetwork { .. }) => Some(NETWORK_FRAME.to_owned()),
-        Some(Op::LoopbackUp) if step < plan.child.first_of_init() => Some(NETWORK_FRAME.to_owned()),
-        Some(Op::JoinCgroups) => Some(CGROUP_FRAME.to_owned()),
+        Some(Op::Stage(StageOp::CloneInit { .. })) => None,
+        Some(Op::Stage(StageOp::MakeNetwork { .. })) => Some(NETWORK_FRAME.to_owned()),
+        Some(Op::Namespace(NamespaceOp::LoopbackUp)) if step < plan.child.first_of_init() => {
+            Some(NETWORK_FRAME.to_owned())
+        }
+        Some(Op::Namespace(NamespaceOp::JoinCgroups)) => Some(CGROUP_FRAME.to_owned()),
         _ => Some(init_frame(plan, plan.child.origin(step))),
     }
 }
@@ -166,15 +176,18 @@ fn mount_frame(plan: &LaunchPlan, origin: &str) -> Option<String> {
     let child = &plan.child;
     let own = || (0..child.ops().len()).filter(|step| child.origin(*step) == Some(origin));
     let destination = own().find_map(|step| match child.ops().get(step)? {
-        Op::Attach { destination, .. } | Op::RemountAt { destination, .. } => Some(child.text(*destination)),
+        Op::Mount(MountOp::Attach { destination, .. })
+        | Op::Mount(MountOp::RemountAt { destination, .. }) => Some(child.text(*destination)),
         _ => None,
     })?;
     let source = own().find_map(|step| match child.ops().get(step)? {
-        Op::NewFilesystem { source, .. } if *source != Str::NONE => Some(child.text(*source)),
-        Op::NewFilesystem { kind, .. } => Some(child.text(*kind)),
-        Op::CloneTree { path, .. } | Op::CloneTreeOfInit { path, .. } => Some(child.text(*path)),
-        Op::MountContext { slot: Slot::PROCFS, .. } => Some("proc".into()),
-        Op::MountContext { .. } => Some("sysfs".into()),
+        Op::Mount(MountOp::NewFilesystem { source, .. }) if *source != Str::NONE => Some(child.text(*source)),
+        Op::Mount(MountOp::NewFilesystem { kind, .. }) => Some(child.text(*kind)),
+        Op::Mount(MountOp::CloneTree { path, .. }) | Op::Stage(StageOp::CloneTreeOfInit { path, .. }) => {
+            Some(child.text(*path))
+        }
+        Op::Mount(MountOp::MountContext { slot: Slot::PROCFS, .. }) => Some("proc".into()),
+        Op::Mount(MountOp::MountContext { .. }) => Some("sysfs".into()),
         _ => None,
     });
     let source = source.unwrap_or_default();

@@ -9,7 +9,7 @@ use crate::error::Result;
 use crate::host::Host;
 use crate::plan::LaunchPlan;
 use crate::sys::process;
-use runtime_init::ops::Op;
+use runtime_init::ops::{Op, StageOp};
 
 /// The first process of a launch, begun before its configuration has been parsed: it executes its program, and makes the
 /// network namespace that nearly every container has, while the caller parses and plans.
@@ -37,7 +37,7 @@ impl HeadStart {
 
     /// Its process, if that is what the plan begins with.
     pub(super) fn fit(self, plan: &LaunchPlan, inputs: &Inputs<'_>) -> Option<Stage> {
-        let wanted = plan.child.ops().iter().any(|op| matches!(op, Op::MakeNetwork { .. }));
+        let wanted = plan.child.ops().iter().any(|op| matches!(op, Op::Stage(StageOp::MakeNetwork { .. })));
         (self.descriptors.fit(inputs) && (wanted || !self.network)).then_some(self.stage)
     }
 }

@@ -49,7 +49,7 @@ use crate::plan::{Join, LaunchPlan};
 use crate::sys::memfd::Purpose;
 use crate::sys::{namespace, socket};
 use crate::timings::Timings;
-use runtime_init::ops::{Op, Slot};
+use runtime_init::ops::{NamespaceOp, Op, Slot};
 use stage::Stage;
 use times::Shared;
 
@@ -101,7 +101,8 @@ pub(crate) fn spawn<'a>(
 ) -> Result<Child<'a>> {
     let shared = Shared::new(plan, inputs.timings)?;
     let joins = plan.joins.iter().map(open_join).collect::<Result<Vec<_>>>()?;
-    let forks = plan.child.ops().iter().any(|op| matches!(op, Op::ForkIntoPidNamespace));
+    let forks =
+        plan.child.ops().iter().any(|op| matches!(op, Op::Namespace(NamespaceOp::ForkIntoPidNamespace)));
     let (ours, theirs) = socket::pair(forks).map_err(|errno| Error::system("socketpair", errno))?;
     let null = missing_stdio(inputs)?;
     let stage = match head_start.and_then(|head_start| head_start.fit(plan, inputs)) {

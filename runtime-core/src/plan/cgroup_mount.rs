@@ -5,7 +5,7 @@ use super::rootfs::{finish, place};
 use crate::cgroup::{Mode, Place, Version};
 use crate::error::Result;
 use crate::spec::{Kind, Mount, mount_options as attribute};
-use runtime_init::ops::{Node, Op};
+use runtime_init::ops::{FileOp, MountOp, Node, Op};
 
 /// Where the host has its cgroup file systems.
 const HOST: &str = "/sys/fs/cgroup";
@@ -21,12 +21,12 @@ pub(super) fn cgroup(lanes: &mut Lanes, context: Context<'_>, mount: &Mount, ori
 
 fn unified(lanes: &mut Lanes, context: Context<'_>, mount: &Mount, origin: &str) -> Result<()> {
     if context.namespaces().has(Kind::Cgroup) {
-        let op = Op::NewFilesystem {
+        let op = Op::Mount(MountOp::NewFilesystem {
             kind: lanes.child.string("cgroup2"),
             source: lanes.child.string(&mount.source),
             parameters: lanes.child.parameters(&mount.options.data),
             attributes: mount.options.attributes(),
-        };
+        });
         lanes.push_from(op, origin);
         return finish(lanes, mount, origin, Node::Directory);
     }
@@ -38,7 +38,7 @@ fn unified(lanes: &mut Lanes, context: Context<'_>, mount: &Mount, origin: &str)
         // move processes of that user (CVE-2023-25809).
         set |= attribute::RDONLY;
     }
-    let op = Op::MountAttributes { set, clear: 0, recursive: true };
+    let op = Op::Mount(MountOp::MountAttributes { set, clear: 0, recursive: true });
     lanes.push_from(op, origin);
     place(lanes, mount, origin, Node::Directory)
 }
@@ -50,12 +50,12 @@ fn is_allowed_to_mount(context: Context<'_>) -> bool {
 
 /// A tmpfs with a directory for each hierarchy of v1, and links for those with several controllers.
 fn by_controller(lanes: &mut Lanes, context: Context<'_>, mount: &Mount, origin: &str) -> Result<()> {
-    let op = Op::NewFilesystem {
+    let op = Op::Mount(MountOp::NewFilesystem {
         kind: lanes.child.string("tmpfs"),
         source: lanes.child.string("tmpfs"),
         parameters: lanes.child.parameters(&["mode=755"]),
         attributes: ATTRIBUTES,
-    };
+    });
     lanes.push_from(op, origin);
     // Options of the tree are for the hierarchies too, which are not there yet.
     place(lanes, mount, origin, Node::Directory)?;
@@ -64,17 +64,20 @@ fn by_controller(lanes: &mut Lanes, context: Context<'_>, mount: &Mount, origin:
         let name = directory_name(place);
         hierarchy_mount(lanes, context, mount, place, origin);
         for link in place.controllers.iter().filter(|link| *link != name && !link.starts_with("name=")) {
-            let op = Op::MakeSymlink {
+            let op = Op::File(FileOp::MakeSymlink {
                 path: lanes.child.string(format!("{}/{link}", mount.destination)),
                 target: lanes.child.string(name),
                 keep: true,
-            };
+            });
             lanes.push_from(op, origin);
         }
     }
     if mount.options.read_only() {
         let destination = lanes.child.string(&mount.destination);
-        lanes.push_from(Op::RemountAt { destination, set: attribute::RDONLY, clear: 0 }, origin);
+        lanes.push_from(
+            Op::Mount(MountOp::RemountAt { destination, set: attribute::RDONLY, clear: 0 }),
+            origin,
+        );
     }
     Ok(())
 }
@@ -86,22 +89,28 @@ fn hierarchy_mount(lanes: &mut Lanes, context: Context<'_>, mount: &Mount, place
         // cgroups(7): a hierarchy without controllers is asked for by "none" and its name.
         let mut options: Vec<&str> = if named { vec!["none"] } else { Vec::new() };
         options.extend(place.controllers.iter().map(String::as_str));
-        let op = Op::NewFilesystem {
+        let op = Op::Mount(MountOp::NewFilesystem {
             kind: lanes.child.string("cgroup"),
             source: lanes.child.string("cgroup"),
             parameters: lanes.child.parameters(&options),
             attributes,
-        };
+        });
         lanes.push_from(op, origin);
     } else {
         bind(lanes, &place.absolute(), origin);
         if !is_allowed_to_mount(context) {
             attributes |= attribute::RDONLY;
         }
-        lanes.push_from(Op::MountAttributes { set: attributes, clear: 0, recursive: false }, origin);
+        lanes.push_from(
+            Op::Mount(MountOp::MountAttributes { set: attributes, clear: 0, recursive: false }),
+            origin,
+        );
     }
     let destination = lanes.child.string(format!("{}/{}", mount.destination, directory_name(place)));
-    lanes.push_from(Op::Attach { destination, node: Node::Directory, nofollow: false }, origin);
+    lanes.push_from(
+        Op::Mount(MountOp::Attach { destination, node: Node::Directory, nofollow: false }),
+        origin,
+    );
 }
 
 /// The name of a hierarchy's directory: `cpu,cpuacct`, `memory`, `systemd`.

@@ -2,7 +2,7 @@
 
 use super::lanes::{Context, Lanes};
 use crate::spec::{Device, DeviceKind};
-use runtime_init::ops::Op;
+use runtime_init::ops::{FileOp, Op};
 
 /// Devices that every container has (config-linux.md, "Default Devices").
 const DEFAULT: &[(&str, u32, u32)] = &[
@@ -55,7 +55,7 @@ fn default_device(path: &str, number: (u32, u32)) -> Device {
 }
 
 fn make(lanes: &mut Lanes, context: Context<'_>, device: &Device, origin: Option<String>) {
-    let op = Op::MakeDevice {
+    let op = Op::File(FileOp::MakeDevice {
         path: lanes.child.string(&device.path),
         mode: device.kind.mode() | device.permissions,
         device: libc::makedev(device.number.0, device.number.1),
@@ -63,7 +63,7 @@ fn make(lanes: &mut Lanes, context: Context<'_>, device: &Device, origin: Option
         gid: device.gid,
         // A FIFO is no device: anyone may make one.
         bind: context.without_mknod() && device.kind != DeviceKind::Fifo,
-    };
+    });
     match origin {
         Some(origin) => lanes.push_from(op, &origin),
         None => lanes.push(op),
@@ -71,6 +71,10 @@ fn make(lanes: &mut Lanes, context: Context<'_>, device: &Device, origin: Option
 }
 
 fn link(lanes: &mut Lanes, path: &str, target: &str, keep: bool) {
-    let op = Op::MakeSymlink { path: lanes.child.string(path), target: lanes.child.string(target), keep };
+    let op = Op::File(FileOp::MakeSymlink {
+        path: lanes.child.string(path),
+        target: lanes.child.string(target),
+        keep,
+    });
     lanes.push(op);
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::lanes::{Context, Lanes};
 use super::process::Environment;
 use crate::spec::{Hook, hook};
-use runtime_init::ops::{Op, Point, Slice, Slot};
+use runtime_init::ops::{Op, Point, ProgramOp, Slice, Slot, WaitOp};
 
 /// The wait for the hooks of the parent, and for the state that hooks of the child read.
 pub(super) fn runtime_hooks(lanes: &mut Lanes, context: Context<'_>) {
@@ -22,10 +22,10 @@ pub(super) fn runtime_hooks(lanes: &mut Lanes, context: Context<'_>) {
 
 /// The state, which hooks of the child read, and the files for what they print.
 pub(super) fn receive_files(lanes: &mut Lanes, annotations: &BTreeMap<String, String>) {
-    lanes.push(Op::Receive { from: Slot::SYNC, into: Slot::STATE, count: 1 });
+    lanes.push(Op::Wait(WaitOp::Receive { from: Slot::SYNC, into: Slot::STATE, count: 1 }));
     for (annotation, into) in hook::OUTPUTS.into_iter().zip([Slot::HOOK_STDOUT, Slot::HOOK_STDERR]) {
         if hook::output(annotations, annotation).is_some() {
-            let receive = Op::Receive { from: Slot::SYNC, into, count: 1 };
+            let receive = Op::Wait(WaitOp::Receive { from: Slot::SYNC, into, count: 1 });
             lanes.push_from(receive, &format!("annotations.{annotation}"));
         }
     }
@@ -53,5 +53,5 @@ fn run(lanes: &mut Lanes, hook: &Hook, default: &Environment<'_>) {
         None => (lanes.child.strings(&default.variables), default.home_uid),
     };
     let timeout = hook.timeout.map_or(0, |seconds| seconds.saturating_mul(1000));
-    lanes.push_from(Op::Hook { path, args, env, timeout, home_uid }, &hook.origin);
+    lanes.push_from(Op::Program(ProgramOp::Hook { path, args, env, timeout, home_uid }), &hook.origin);
 }

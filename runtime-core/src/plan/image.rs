@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use runtime_init::ops::{Header, MAGIC, Op, Parameter, Slice, Str};
+use runtime_init::ops::{Header, MAGIC, Op, Parameter, Slice, Str, WaitOp};
 
 /// Where an operation came from: its place in `config.json`, if it has one.
 pub(crate) type Origin = Option<Box<str>>;
@@ -70,9 +70,12 @@ impl ChildPlan {
 
     /// Takes the wait at the start gate away.
     pub(crate) fn remove_gate(&mut self) {
-        while let Some(at) =
-            self.ops.iter().position(|op| matches!(op, Op::AwaitStart | Op::PrepareHold | Op::Hold))
-        {
+        while let Some(at) = self.ops.iter().position(|op| {
+            matches!(
+                op,
+                Op::Wait(WaitOp::AwaitStart) | Op::Wait(WaitOp::PrepareHold) | Op::Wait(WaitOp::Hold)
+            )
+        }) {
             self.ops.remove(at);
             self.origins.remove(at);
         }
@@ -80,7 +83,7 @@ impl ChildPlan {
 
     /// Whether the init waits for `start` behind its filter.
     pub(crate) fn holds(&self) -> bool {
-        self.ops.iter().any(|op| matches!(op, Op::Hold))
+        self.ops.iter().any(|op| matches!(op, Op::Wait(WaitOp::Hold)))
     }
 
     /// Adds an operation that the field `origin` (a JSON path) asked for.
@@ -221,7 +224,7 @@ mod tests {
     #[test]
     fn the_image_begins_with_its_magic_and_is_aligned() {
         let mut plan = ChildPlan::default();
-        plan.push(Op::NewSession);
+        plan.push(Op::Process(ProcessOp::NewSession));
         let image = plan.image(3, 0b11, false);
         assert_eq!(image[..4], MAGIC.to_ne_bytes());
         let arena = u32::from_ne_bytes(image[8..12].try_into().unwrap());

@@ -4,7 +4,7 @@ use super::lanes::{Context, Lanes};
 use super::rootfs;
 use crate::error::Result;
 use crate::spec::{Mount, MountOptions, ValidProcess, set_variable};
-use runtime_init::ops::Op;
+use runtime_init::ops::{FileOp, Op};
 
 /// Where the directory of the notify socket is in the container.
 const NOTIFY: &str = "/run/notify";
@@ -15,27 +15,27 @@ pub(super) fn console(lanes: &mut Lanes, process: &ValidProcess, mount: bool, co
     if !process.terminal {
         return;
     }
-    let op = Op::Console {
+    let op = Op::File(FileOp::Console {
         rows: process.console_size.0,
         columns: process.console_size.1,
         uid: process.uid,
         mount,
         control,
-    };
+    });
     lanes.push_from(op, &format!("{}terminal", process.origin));
 }
 
 /// The terminal that was made before becomes the controlling one.
 pub(super) fn take_terminal(lanes: &mut Lanes, process: &ValidProcess) {
     if process.terminal {
-        lanes.push_from(Op::TakeTerminal, &format!("{}terminal", process.origin));
+        lanes.push_from(Op::File(FileOp::TakeTerminal), &format!("{}terminal", process.origin));
     }
 }
 
 /// Streams of the host's memory devices become those of the container's. A terminal is the container's own.
 pub(super) fn own_streams(lanes: &mut Lanes, process: &ValidProcess) {
     if !process.terminal {
-        lanes.push(Op::OwnStreams);
+        lanes.push(Op::File(FileOp::OwnStreams));
     }
 }
 

@@ -8,7 +8,7 @@ use super::{ChildPlan, MountIdMap, ParentOp};
 use crate::host::Host;
 use crate::plan::{CreateOptions, IdRange};
 use crate::spec::{Kind, Namespaces, ValidSpec};
-use runtime_init::ops::{Op, Point, Slot};
+use runtime_init::ops::{MountOp, NamespaceOp, Op, Point, Slot, StageOp, WaitOp};
 
 /// What every subject of a plan for `create` may look at.
 #[derive(Clone, Copy)]
@@ -107,13 +107,13 @@ impl Lanes {
 
     /// The child waits at `point`.
     pub(super) fn sync(&mut self, point: Point) {
-        self.child.push(Op::Sync { point });
+        self.child.push(Op::Wait(WaitOp::Sync { point }));
         self.parent.push(ParentOp::Answer(point));
     }
 
     /// The child waits for the parent's word, for which it has not asked.
     pub(super) fn await_word(&mut self) {
-        self.child.push(Op::AwaitWord);
+        self.child.push(Op::Wait(WaitOp::AwaitWord));
         self.parent.push(ParentOp::LetRun);
     }
 
@@ -139,62 +139,66 @@ impl Lanes {
         let Tree { recursive, nofollow, origin, .. } = tree;
         // By the time the init asks, its namespaces are made and its ids are mapped.
         if tree.wait || tree.by_child || tree.idmap.is_some() {
-            self.child.push_from(Op::AskStage, origin);
-            self.stage_from(Op::AwaitInit, origin);
+            self.child.push_from(Op::Wait(WaitOp::AskStage), origin);
+            self.stage_from(Op::Stage(StageOp::AwaitInit), origin);
         }
         let path = self.child.string(&tree.path);
         self.stage_from(
             match tree.by_child {
-                true => Op::CloneTreeOfInit { path, recursive, nofollow },
-                false => Op::CloneTree { path, recursive, nofollow },
+                true => Op::Stage(StageOp::CloneTreeOfInit { path, recursive, nofollow }),
+                false => Op::Mount(MountOp::CloneTree { path, recursive, nofollow }),
             },
             origin,
         );
         if let Some(map) = &tree.idmap {
             self.map_ids(map, origin);
         }
-        self.stage_from(Op::HandOver { first: Slot::MOUNT, count: 1 }, origin);
-        let receive = Op::Receive { from: Slot::LANES, into: Slot::MOUNT, count: 1 };
+        self.stage_from(Op::Stage(StageOp::HandOver { first: Slot::MOUNT, count: 1 }), origin);
+        let receive = Op::Wait(WaitOp::Receive { from: Slot::LANES, into: Slot::MOUNT, count: 1 });
         self.child.push_from(receive, origin);
     }
 
     /// Stage 0 gives [`Slot::MOUNT`] an id map.
     fn map_ids(&mut self, map: &MountIdMap, origin: &str) {
         let (open, recursive) = match map {
-            MountIdMap::Container { recursive } => (Op::OpenUserNamespace, *recursive),
+            MountIdMap::Container { recursive } => (Op::Stage(StageOp::OpenUserNamespace), *recursive),
             MountIdMap::Own { uid, gid, recursive } => {
                 let uid = self.child.bytes(IdRange::lines(uid).as_bytes());
                 let gid = self.child.bytes(IdRange::lines(gid).as_bytes());
-                (Op::MakeUserNamespace { uid, gid }, *recursive)
+                (Op::Stage(StageOp::MakeUserNamespace { uid, gid }), *recursive)
             }
         };
         self.stage_from(open, origin);
-        self.stage_from(Op::MapIds { recursive }, origin);
+        self.stage_from(Op::Stage(StageOp::MapIds { recursive }), origin);
     }
 
     /// The child clones a tree itself, into [`Slot::MOUNT`].
     pub(super) fn clone_tree(&mut self, tree: Tree<'_>) {
         let path = self.child.string(&tree.path);
-        let op = Op::CloneTree { path, recursive: tree.recursive, nofollow: tree.nofollow };
+        let op = Op::Mount(MountOp::CloneTree { path, recursive: tree.recursive, nofollow: tree.nofollow });
         self.child.push_from(op, tree.origin);
     }
 
     /// The init waits for the context of a procfs of the PID namespace in `namespace`, in [`Slot::PROCFS`].
     pub(super) fn receive_proc(&mut self, namespace: Slot, source: &str, origin: &str) {
         let source = self.child.string(source);
-        self.stage_from(Op::MakeProc { namespace, source }, origin);
-        self.stage_from(Op::HandOver { first: Slot::PROCFS, count: 1 }, origin);
-        self.child.push_from(Op::Receive { from: Slot::LANES, into: Slot::PROCFS, count: 1 }, origin);
+        self.stage_from(Op::Stage(StageOp::MakeProc { namespace, source }), origin);
+        self.stage_from(Op::Stage(StageOp::HandOver { first: Slot::PROCFS, count: 1 }), origin);
+        let receive = WaitOp::Receive { from: Slot::LANES, into: Slot::PROCFS, count: 1 };
+        self.child.push_from(Op::Wait(receive), origin);
     }
 
     /// The init waits for the network namespace that stage 0 has made, in [`Slot::NETWORK`], and enters it; with `sysfs`
     /// the context of a sysfs of it is in [`Slot::SYSFS`] then.
     pub(super) fn receive_network(&mut self, sysfs: bool) {
         let count = 1 + u32::from(sysfs);
-        self.stage(Op::HandOver { first: Slot::NETWORK, count });
+        self.stage(Op::Stage(StageOp::HandOver { first: Slot::NETWORK, count }));
         // The init need not wait for the interface.
-        self.stage_from(Op::LoopbackUp, "linux.namespaces");
-        self.child.push(Op::Receive { from: Slot::LANES, into: Slot::NETWORK, count });
-        self.child.push(Op::JoinNamespaces { slot: Slot::NETWORK, flags: Kind::Network.flag() });
+        self.stage_from(Op::Namespace(NamespaceOp::LoopbackUp), "linux.namespaces");
+        self.child.push(Op::Wait(WaitOp::Receive { from: Slot::LANES, into: Slot::NETWORK, count }));
+        self.child.push(Op::Namespace(NamespaceOp::JoinNamespaces {
+            slot: Slot::NETWORK,
+            flags: Kind::Network.flag(),
+        }));
     }
 }

@@ -4,7 +4,7 @@ use super::lanes::{Context, Lanes};
 use crate::error::{Error, ErrorKind, Result};
 use crate::host::Host;
 use crate::spec::{Mount, ValidProcess, ValidSpec};
-use runtime_init::ops::Op;
+use runtime_init::ops::{MountOp, Op, ProcessOp};
 
 /// What SELinux is to label with `process.selinuxLabel`.
 const PROGRAM: &str = "attr/exec";
@@ -21,7 +21,7 @@ pub(super) fn labels(lanes: &mut Lanes, spec: &ValidSpec, process: &ValidProcess
         }
         let file = lanes.child.string("attr/apparmor/exec");
         let value = lanes.child.bytes(format!("exec {profile}").as_bytes());
-        lanes.push_from(Op::Label { file, value }, &origin);
+        lanes.push_from(Op::Process(ProcessOp::Label { file, value }), &origin);
     }
     if let Some((label, origin)) = selinux_label(spec, process) {
         if !host.selinux() {
@@ -60,7 +60,7 @@ pub(super) fn label_mqueue(lanes: &mut Lanes, context: Context<'_>, mount: &Moun
     let label = context.spec.mount_label.as_ref().filter(|_| mount.kind == "mqueue");
     if let Some(label) = label.filter(|_| context.host.selinux()) {
         let value = lanes.child.bytes(label.as_bytes());
-        lanes.push_from(Op::LabelMount { value }, origin);
+        lanes.push_from(Op::Mount(MountOp::LabelMount { value }), origin);
     }
 }
 
@@ -87,7 +87,7 @@ fn of_either<'a>(
 
 fn write(lanes: &mut Lanes, file: &str, value: &str, origin: &str) {
     let (file, value) = (lanes.child.string(file), lanes.child.bytes(value.as_bytes()));
-    lanes.push_from(Op::Label { file, value }, origin);
+    lanes.push_from(Op::Process(ProcessOp::Label { file, value }), origin);
 }
 
 fn missing(origin: String, reason: &'static str) -> Error {

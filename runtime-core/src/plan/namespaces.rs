@@ -5,7 +5,7 @@ use super::rootfs;
 use super::{Join, ParentOp};
 use crate::cgroup::Mode;
 use crate::spec::{Kind, Namespace};
-use runtime_init::ops::{Maps, Op, Point, Slice, Slot};
+use runtime_init::ops::{Maps, NamespaceOp, Op, Point, Slice, Slot, StageOp};
 
 /// How the namespaces of a container come to be.
 #[derive(Debug)]
@@ -72,9 +72,9 @@ impl Layout {
     /// Stage 0's part: it clones the init, and makes the network namespace.
     pub(super) fn stage(&self, lanes: &mut Lanes, context: Context<'_>, sysfs: bool) {
         let maps = self.maps(context);
-        lanes.stage_from(Op::CloneInit { flags: self.clone_flags, maps }, "linux.namespaces");
+        lanes.stage_from(Op::Stage(StageOp::CloneInit { flags: self.clone_flags, maps }), "linux.namespaces");
         if self.stage_makes_network {
-            lanes.stage_from(Op::MakeNetwork { sysfs }, "linux.namespaces");
+            lanes.stage_from(Op::Stage(StageOp::MakeNetwork { sysfs }), "linux.namespaces");
         }
     }
 
@@ -129,29 +129,29 @@ fn joins(context: Context<'_>) -> Vec<Join> {
 pub(super) fn enter(lanes: &mut Lanes, context: Context<'_>, layout: &Layout) {
     join_cgroup(lanes, context, layout);
     for join in &layout.joins {
-        let op = Op::JoinNamespaces { slot: join.slot, flags: join.kind };
+        let op = Op::Namespace(NamespaceOp::JoinNamespaces { slot: join.slot, flags: join.kind });
         lanes.push_from(op, &join.origin);
     }
     if layout.own_user_namespace {
-        lanes.push_from(Op::Unshare { flags: Kind::User.flag() }, "linux.namespaces");
+        lanes.push_from(Op::Namespace(NamespaceOp::Unshare { flags: Kind::User.flag() }), "linux.namespaces");
         lanes.sync(Point::IdMaps);
     }
     if context.namespaces().has(Kind::User) {
-        lanes.push(Op::BecomeRoot);
+        lanes.push(Op::Namespace(NamespaceOp::BecomeRoot));
     }
     if layout.unshare != 0 {
-        lanes.push_from(Op::Unshare { flags: layout.unshare }, "linux.namespaces");
+        lanes.push_from(Op::Namespace(NamespaceOp::Unshare { flags: layout.unshare }), "linux.namespaces");
     }
     cgroup(lanes, context);
     if context.namespaces().makes(Kind::Time) {
         let offsets = time_offsets(lanes, &context.spec.time_offsets);
-        lanes.push_from(Op::TimeNamespace { offsets }, "linux.timeOffsets");
+        lanes.push_from(Op::Namespace(NamespaceOp::TimeNamespace { offsets }), "linux.timeOffsets");
     }
     if layout.forks() && !layout.forks_late {
-        lanes.push(Op::ForkIntoPidNamespace);
+        lanes.push(Op::Namespace(NamespaceOp::ForkIntoPidNamespace));
     }
     if context.namespaces().makes(Kind::Network) && !layout.stage_makes_network {
-        lanes.push(Op::LoopbackUp);
+        lanes.push(Op::Namespace(NamespaceOp::LoopbackUp));
     }
 }
 
@@ -163,7 +163,7 @@ fn time_offsets(lanes: &mut Lanes, text: &str) -> Slice {
 /// even with CLONE_INTO_CGROUP, so the child makes it, once it is where it belongs.
 fn cgroup(lanes: &mut Lanes, context: Context<'_>) {
     if context.namespaces().makes(Kind::Cgroup) {
-        let op = Op::Unshare { flags: Kind::Cgroup.flag() };
+        let op = Op::Namespace(NamespaceOp::Unshare { flags: Kind::Cgroup.flag() });
         lanes.push_from(op, "linux.namespaces");
     }
 }
@@ -172,7 +172,7 @@ fn cgroup(lanes: &mut Lanes, context: Context<'_>) {
 /// those of a service manager, and into its class of service; what depends on the init's place, its cgroup
 /// namespace and its own child, comes after that.
 fn join_cgroup(lanes: &mut Lanes, context: Context<'_>, layout: &Layout) {
-    lanes.push(Op::JoinCgroups);
+    lanes.push(Op::Namespace(NamespaceOp::JoinCgroups));
     // What it forks begins in the class that it is in.
     let class = context.spec.intel_rdt.is_some() && layout.forks();
     if context.options.by_systemd {

@@ -14,7 +14,9 @@ use crate::error::{Error, Result};
 use crate::host::Host;
 use crate::seccomp::Filter;
 use crate::spec::{CapabilitySets, Kind, ValidProcess, ValidSpec};
-use runtime_init::ops::{Maps, Op, Point, RootSwitch, Slot};
+use runtime_init::ops::{
+    Maps, MountOp, NamespaceOp, Op, Point, ProcessOp, RootSwitch, Slot, StageOp, WaitOp,
+};
 
 /// The plan of `create` and `run`.
 pub(super) fn create(spec: &ValidSpec, host: &Host, options: &CreateOptions) -> Result<LaunchPlan> {
@@ -91,9 +93,9 @@ pub(super) fn exec(
     let forks = spec.namespaces.has(Kind::Pid);
 
     scheduler::initial_affinity(lanes, process);
-    lanes.stage(Op::CloneInit { flags: 0, maps: Maps::None });
-    lanes.push(Op::JoinCgroups);
-    lanes.push(Op::OpenProc);
+    lanes.stage(Op::Stage(StageOp::CloneInit { flags: 0, maps: Maps::None }));
+    lanes.push(Op::Namespace(NamespaceOp::JoinCgroups));
+    lanes.push(Op::Namespace(NamespaceOp::OpenProc));
     join_groups(lanes, spec, options.joins_cgroup);
     match (process.affinity_initial.is_empty(), process.affinity_final.is_empty()) {
         (true, true) => scheduler::all_cpus(lanes),
@@ -155,9 +157,9 @@ fn limits_by(context: Context<'_>, layout: &Layout) -> By {
 /// Session, procfs and namespaces.
 fn enter(lanes: &mut Lanes, context: Context<'_>, process: &ValidProcess, layout: &Layout, by: By) {
     if !layout.forks() {
-        lanes.push(Op::NewSession);
+        lanes.push(Op::Process(ProcessOp::NewSession));
     }
-    lanes.push(Op::OpenProc);
+    lanes.push(Op::Namespace(NamespaceOp::OpenProc));
     if by != By::Parent {
         rlimits::oom_score_adj(lanes, process, by);
     }
@@ -168,7 +170,7 @@ fn enter(lanes: &mut Lanes, context: Context<'_>, process: &ValidProcess, layout
     namespaces::enter(lanes, context, layout);
     // A session ends with the process that made it.
     if layout.forks() && !layout.forks_late {
-        lanes.push(Op::NewSession);
+        lanes.push(Op::Process(ProcessOp::NewSession));
     }
 }
 
@@ -251,19 +253,19 @@ fn join_groups(lanes: &mut Lanes, spec: &ValidSpec, joins_cgroup: bool) {
 fn join_container(lanes: &mut Lanes, spec: &ValidSpec, enters_user_namespace: bool) {
     let flags = spec.namespaces.iter().fold(0, |flags, namespace| flags | namespace.kind.flag());
     if flags != 0 {
-        lanes.push(Op::JoinNamespaces { slot: Slot::TARGET, flags });
+        lanes.push(Op::Namespace(NamespaceOp::JoinNamespaces { slot: Slot::TARGET, flags }));
     }
     if enters_user_namespace {
-        lanes.push(Op::BecomeRoot);
+        lanes.push(Op::Namespace(NamespaceOp::BecomeRoot));
     }
     if !spec.namespaces.has(Kind::Pid) {
-        lanes.push(Op::NewSession);
+        lanes.push(Op::Process(ProcessOp::NewSession));
     }
 }
 
 fn exec_root(lanes: &mut Lanes, spec: &ValidSpec, options: &ExecOptions) {
     if spec.namespaces.has(Kind::Mount) {
-        lanes.push(Op::OpenJoinedRoot);
+        lanes.push(Op::Mount(MountOp::OpenJoinedRoot));
         return;
     }
     let path = match spec.root.starts_with('/') {
@@ -271,8 +273,8 @@ fn exec_root(lanes: &mut Lanes, spec: &ValidSpec, options: &ExecOptions) {
         false => format!("{}/{}", options.bundle.trim_end_matches('/'), spec.root),
     };
     let path = lanes.child.string(path);
-    lanes.push_from(Op::OpenHost { path, slot: Slot::ROOT }, "root.path");
-    lanes.push_from(Op::SwitchRoot { how: RootSwitch::Chroot }, "root.path");
+    lanes.push_from(Op::Mount(MountOp::OpenHost { path, slot: Slot::ROOT }), "root.path");
+    lanes.push_from(Op::Mount(MountOp::SwitchRoot { how: RootSwitch::Chroot }), "root.path");
 }
 
 /// What the text of the process to add was warned of and that of the container was not: the container's
@@ -322,18 +324,18 @@ impl Run<'_> {
 /// What execve(2) and its filter need.
 fn prepare(lanes: &mut Lanes, run: &Run<'_>, env: &process::Environment<'_>) {
     let process = run.process;
-    lanes.push(Op::CloseDescriptors);
+    lanes.push(Op::Process(ProcessOp::CloseDescriptors));
     process::prepare(lanes, process, env);
     if process.no_new_privileges {
-        lanes.push_from(Op::NoNewPrivileges, &format!("{}noNewPrivileges", process.origin));
+        lanes.push_from(Op::Process(ProcessOp::NoNewPrivileges), &format!("{}noNewPrivileges", process.origin));
     }
 }
 
 /// Into the PID namespace. What is left for the other side of the fork takes no privilege.
 fn fork(lanes: &mut Lanes, process: &ValidProcess) {
-    lanes.push(Op::ForkIntoPidNamespace);
+    lanes.push(Op::Namespace(NamespaceOp::ForkIntoPidNamespace));
     // A session, and its terminal, are those of the process that made it.
-    lanes.push(Op::NewSession);
+    lanes.push(Op::Process(ProcessOp::NewSession));
     io::take_terminal(lanes, process);
     lanes.parent.push(ParentOp::Follow);
     rlimits::processes_of_forked(lanes, process);
@@ -356,7 +358,7 @@ fn become_program(lanes: &mut Lanes, run: &Run<'_>) -> Result<()> {
 
     scheduler::scheduler(lanes, process, run.forks);
     if let Some(persona) = spec.personality {
-        lanes.push_from(Op::Personality { persona }, "linux.personality");
+        lanes.push_from(Op::Process(ProcessOp::Personality { persona }), "linux.personality");
     }
     scheduler::memory_policy(lanes, spec.memory_policy.as_ref());
     process::umask(lanes, process);
@@ -375,7 +377,7 @@ fn become_program(lanes: &mut Lanes, run: &Run<'_>) -> Result<()> {
     process::set_capabilities(lanes, process, &granted.sets, extra);
     process::set_ambient(lanes, process, &granted.sets);
     process::find_program(lanes, process);
-    lanes.push(Op::CloseHost);
+    lanes.push(Op::Wait(WaitOp::CloseHost));
     let mut filter = filter.as_ref();
     let asks_agent = filter.is_some_and(Filter::needs_listener);
     if run.forks {
@@ -397,8 +399,8 @@ fn become_program(lanes: &mut Lanes, run: &Run<'_>) -> Result<()> {
     // before `start`.
     let holds = run.gate && asks_agent && !run.starts_hooks() && run.host.userfaults();
     match (run.gate, holds) {
-        (true, true) => lanes.push(Op::PrepareHold),
-        (true, false) => lanes.push(Op::AwaitStart),
+        (true, true) => lanes.push(Op::Wait(WaitOp::PrepareHold)),
+        (true, false) => lanes.push(Op::Wait(WaitOp::AwaitStart)),
         (false, _) => {}
     }
     if !run.forks {
@@ -413,7 +415,7 @@ fn become_program(lanes: &mut Lanes, run: &Run<'_>) -> Result<()> {
         seccomp::load(lanes, filter)?;
     }
     if holds {
-        lanes.push(Op::Hold);
+        lanes.push(Op::Wait(WaitOp::Hold));
     }
     // The hooks have no more rights than the program, and its filter.
     if let Some(context) = run.hooks {

@@ -6,7 +6,7 @@ use super::ExecveFailure;
 use super::caps::Granted;
 use super::lanes::Lanes;
 use crate::spec::{CapabilitySets, ValidProcess};
-use runtime_init::ops::{Op, SetGroups};
+use runtime_init::ops::{FileOp, Op, ProcessOp, ProgramOp, SetGroups};
 
 /// NAME_MAX: the longest name in a directory, in bytes.
 const NAME_LIMIT: usize = 255;
@@ -19,13 +19,13 @@ const UMASK: u32 = 0o022;
 /// umask(2).
 pub(super) fn umask(lanes: &mut Lanes, process: &ValidProcess) {
     let mask = process.umask.unwrap_or(UMASK);
-    lanes.push_from(Op::Umask { mask }, &format!("{}user.umask", process.origin));
+    lanes.push_from(Op::Process(ProcessOp::Umask { mask }), &format!("{}user.umask", process.origin));
 }
 
 /// A session keyring of the container's own.
 pub(super) fn keyring(lanes: &mut Lanes, id: &str) {
     let name = lanes.child.string(format!("_ses.{id}"));
-    lanes.push(Op::SessionKeyring { name, optional: true });
+    lanes.push(Op::Process(ProcessOp::SessionKeyring { name, optional: true }));
 }
 
 /// The working directory, made by root where it is missing.
@@ -34,7 +34,7 @@ pub(super) fn make_working_directory(lanes: &mut Lanes, process: &ValidProcess) 
         return;
     }
     let path = lanes.child.string(&process.cwd);
-    let op = Op::MakeWorkingDirectory { path, uid: 0, gid: 0 };
+    let op = Op::File(FileOp::MakeWorkingDirectory { path, uid: 0, gid: 0 });
     lanes.push_from(op, &format!("{}cwd", process.origin));
 }
 
@@ -48,19 +48,19 @@ pub(super) fn change_user(
     let origin = process.origin;
     // A terminal is made for the user; the caller's streams may be another's.
     if !process.terminal && process.uid != 0 {
-        lanes.push_from(Op::StdioOwner { uid: process.uid }, &format!("{origin}user.uid"));
+        lanes.push_from(Op::File(FileOp::StdioOwner { uid: process.uid }), &format!("{origin}user.uid"));
     }
     if granted.drop_bounding != 0 {
-        let op = Op::DropBounding { mask: granted.drop_bounding };
+        let op = Op::Process(ProcessOp::DropBounding { mask: granted.drop_bounding });
         lanes.push_from(op, &format!("{origin}capabilities.bounding"));
     }
-    lanes.push(Op::KeepCapabilities);
-    let op = Op::SetUser {
+    lanes.push(Op::Process(ProcessOp::KeepCapabilities));
+    let op = Op::Process(ProcessOp::SetUser {
         uid: process.uid,
         gid: process.gid,
         groups: lanes.child.numbers(&process.groups),
         set_groups,
-    };
+    });
     lanes.push_from(op, &format!("{origin}user"));
 }
 
@@ -68,22 +68,25 @@ pub(super) fn change_user(
 /// who may be the only one to enter one on NFS or FUSE. Both are what runc's users rely on.
 pub(super) fn change_directory(lanes: &mut Lanes, process: &ValidProcess, first: bool) {
     let path = lanes.child.string(&process.cwd);
-    lanes.push_from(Op::ChangeDirectory { path, first }, &format!("{}cwd", process.origin));
+    lanes.push_from(
+        Op::Process(ProcessOp::ChangeDirectory { path, first }),
+        &format!("{}cwd", process.origin),
+    );
 }
 
 /// Permitted, effective and inheritable set; `extra` is kept until execve(2).
 pub(super) fn set_capabilities(lanes: &mut Lanes, process: &ValidProcess, sets: &CapabilitySets, extra: u64) {
-    let op = Op::SetCapabilities {
+    let op = Op::Process(ProcessOp::SetCapabilities {
         effective: sets.effective | extra,
         permitted: sets.permitted | extra,
         inheritable: sets.inheritable,
-    };
+    });
     lanes.push_from(op, &format!("{}capabilities", process.origin));
 }
 
 /// Ambient set.
 pub(super) fn set_ambient(lanes: &mut Lanes, process: &ValidProcess, sets: &CapabilitySets) {
-    let op = Op::SetAmbient { mask: sets.ambient };
+    let op = Op::Process(ProcessOp::SetAmbient { mask: sets.ambient });
     lanes.push_from(op, &format!("{}capabilities.ambient", process.origin));
 }
 
@@ -91,7 +94,8 @@ pub(super) fn set_ambient(lanes: &mut Lanes, process: &ValidProcess, sets: &Capa
 pub(super) fn find_program(lanes: &mut Lanes, process: &ValidProcess) {
     let candidates = candidates(process);
     let candidates = lanes.child.strings(&candidates);
-    lanes.push_from(Op::FindProgram { candidates }, &format!("{}args[0]", process.origin));
+    lanes
+        .push_from(Op::Program(ProgramOp::FindProgram { candidates }), &format!("{}args[0]", process.origin));
 }
 
 fn candidates(process: &ValidProcess) -> Vec<String> {
@@ -137,17 +141,17 @@ pub(super) fn environment<'a>(process: &ValidProcess, env: &'a [String]) -> Envi
 /// The home directory, while it is root that looks: /etc/passwd of an image may be for root alone.
 pub(super) fn find_home(lanes: &mut Lanes, env: &Environment<'_>) {
     if env.home_uid != u32::MAX {
-        lanes.push(Op::FindHome { uid: env.home_uid });
+        lanes.push(Op::Program(ProgramOp::FindHome { uid: env.home_uid }));
     }
 }
 
 /// All that comes before execve(2).
 pub(super) fn prepare(lanes: &mut Lanes, process: &ValidProcess, env: &Environment<'_>) {
-    let op = Op::PrepareProgram {
+    let op = Op::Program(ProgramOp::PrepareProgram {
         args: lanes.child.strings(&process.args),
         env: lanes.child.strings(&env.variables),
         home_uid: env.home_uid,
-    };
+    });
     lanes.push_from(op, &format!("{}args", process.origin));
 }
 
@@ -155,5 +159,5 @@ pub(super) fn prepare(lanes: &mut Lanes, process: &ValidProcess, env: &Environme
 pub(super) fn execute(lanes: &mut Lanes, process: &ValidProcess, failure: ExecveFailure) {
     let args = lanes.child.strings(&process.args);
     let exits = failure == ExecveFailure::Exit;
-    lanes.push_from(Op::Execute { args, exits }, &format!("{}args", process.origin));
+    lanes.push_from(Op::Program(ProgramOp::Execute { args, exits }), &format!("{}args", process.origin));
 }

@@ -6,7 +6,7 @@
 use super::ParentOp;
 use super::lanes::Lanes;
 use crate::spec::ValidProcess;
-use runtime_init::ops::Op;
+use runtime_init::ops::{Op, ProcessOp};
 
 /// Who sets limits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,7 +27,9 @@ pub(super) fn rlimits(lanes: &mut Lanes, process: &ValidProcess, by: By, forks: 
         let (resource, soft, hard) = (limit.resource, limit.soft, limit.hard);
         match by {
             By::Parent => lanes.parent.push(ParentOp::Rlimit { resource, soft, hard, origin }),
-            By::Child | By::EarlyChild => lanes.push_from(Op::Rlimit { resource, soft, hard }, &origin),
+            By::Child | By::EarlyChild => {
+                lanes.push_from(Op::Process(ProcessOp::Rlimit { resource, soft, hard }), &origin)
+            }
         }
     }
 }
@@ -51,6 +53,6 @@ pub(super) fn oom_score_adj(lanes: &mut Lanes, process: &ValidProcess, by: By) {
         lanes.parent.push(ParentOp::OomScoreAdj { value: score, origin });
     } else {
         let value = lanes.child.bytes(score.to_string().as_bytes());
-        lanes.push_from(Op::OomScoreAdj { value }, &origin);
+        lanes.push_from(Op::Process(ProcessOp::OomScoreAdj { value }), &origin);
     }
 }

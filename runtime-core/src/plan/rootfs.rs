@@ -9,7 +9,7 @@ use super::lsm;
 use super::overlay;
 use crate::error::{Error, ErrorKind, Result};
 use crate::spec::{Kind, Mount, mount_options as attribute};
-use runtime_init::ops::{Node, Op, RootSwitch, Slot};
+use runtime_init::ops::{MountOp, Node, Op, RootSwitch, Slot};
 
 /// Clones the tree of the root and opens it.
 pub(super) fn open_root(lanes: &mut Lanes, context: Context<'_>) {
@@ -27,7 +27,7 @@ pub(super) fn open_root(lanes: &mut Lanes, context: Context<'_>) {
     if flags & libc::MS_SHARED == 0 {
         flags |= libc::MS_REC;
     }
-    lanes.push_from(Op::HostPropagation { flags }, "linux.rootfsPropagation");
+    lanes.push_from(Op::Mount(MountOp::HostPropagation { flags }), "linux.rootfsPropagation");
     let destination = lanes.child.string(&path);
     if context.parent_is_stronger() {
         lanes.receive_tree(Tree {
@@ -45,7 +45,7 @@ pub(super) fn open_root(lanes: &mut Lanes, context: Context<'_>) {
         }
     }
     let private = flags & libc::MS_SHARED != 0;
-    let op = Op::OpenRoot { path: destination, slot: Slot::MOUNT, private };
+    let op = Op::Mount(MountOp::OpenRoot { path: destination, slot: Slot::MOUNT, private });
     lanes.push_from(op, "root.path");
 }
 
@@ -54,7 +54,7 @@ pub(super) fn open_root(lanes: &mut Lanes, context: Context<'_>) {
 fn open_host_root(lanes: &mut Lanes, context: Context<'_>, path: &str) {
     let destination = lanes.child.string(path);
     if context.spec.mounts.is_empty() && !context.spec.root_readonly {
-        lanes.push_from(Op::OpenHost { path: destination, slot: Slot::ROOT }, "root.path");
+        lanes.push_from(Op::Mount(MountOp::OpenHost { path: destination, slot: Slot::ROOT }), "root.path");
         return;
     }
     lanes.clone_tree(Tree {
@@ -67,11 +67,14 @@ fn open_host_root(lanes: &mut Lanes, context: Context<'_>, path: &str) {
         origin: "root.path",
     });
     slave(lanes, "root.path");
-    lanes.push_from(Op::OpenRoot { path: destination, slot: Slot::MOUNT, private: false }, "root.path");
+    lanes.push_from(
+        Op::Mount(MountOp::OpenRoot { path: destination, slot: Slot::MOUNT, private: false }),
+        "root.path",
+    );
 }
 
 fn slave(lanes: &mut Lanes, origin: &str) {
-    let op = Op::MountPropagation { flags: libc::MS_SLAVE, recursive: true };
+    let op = Op::Mount(MountOp::MountPropagation { flags: libc::MS_SLAVE, recursive: true });
     lanes.push_from(op, origin);
 }
 
@@ -116,7 +119,10 @@ pub(super) fn mount(
         return Ok(());
     }
     if let Some(slot) = ready {
-        lanes.push_from(Op::MountContext { slot, attributes: mount.options.attributes() }, &origin);
+        lanes.push_from(
+            Op::Mount(MountOp::MountContext { slot, attributes: mount.options.attributes() }),
+            &origin,
+        );
         return finish(lanes, mount, &origin, Node::RealDirectory);
     }
     match mount.kind.as_str() {
@@ -130,11 +136,11 @@ pub(super) fn mount(
 fn remount(lanes: &mut Lanes, mount: &Mount, origin: &str) {
     let options = &mount.options;
     let (set_atime, clear_atime) = options.atime_change();
-    let op = Op::RemountAt {
+    let op = Op::Mount(MountOp::RemountAt {
         destination: lanes.child.string(&mount.destination),
         set: options.set | set_atime,
         clear: options.clear | clear_atime & (attribute::ATIME | !(options.set | set_atime)),
-    };
+    });
     lanes.push_from(op, origin);
 }
 
@@ -162,7 +168,7 @@ fn bind(lanes: &mut Lanes, context: Context<'_>, mount: &Mount, origin: &str) ->
     }
     bind_attributes(lanes, context, mount, origin);
     if mount.destination == "/proc" {
-        lanes.push_from(Op::VerifyProc, origin);
+        lanes.push_from(Op::Mount(MountOp::VerifyProc), origin);
     }
     let node = if mount.options.copy_symlink { Node::LinkOrMount } else { Node::LikeMount };
     finish(lanes, mount, origin, node)
@@ -188,7 +194,7 @@ fn bind_attributes(lanes: &mut Lanes, context: Context<'_>, mount: &Mount, origi
     // mount_setattr(2): the bits of the access time policy are cleared for the new one, others are not
     // to be in both.
     let clear = clear & !set | clear_atime & (attribute::ATIME | !set);
-    lanes.push_from(Op::MountAttributes { set, clear, recursive: false }, origin);
+    lanes.push_from(Op::Mount(MountOp::MountAttributes { set, clear, recursive: false }), origin);
 }
 
 fn idmap(context: Context<'_>, mount: &Mount, origin: &str) -> Result<Option<MountIdMap>> {
@@ -227,18 +233,18 @@ fn filesystem(lanes: &mut Lanes, context: Context<'_>, mount: &Mount, origin: &s
     let attributes = options.attributes();
     let destination = lanes.child.string(&mount.destination);
     if mount.kind == "tmpfs" && !options.data.iter().any(|option| option.starts_with("mode=")) {
-        lanes.push_from(Op::CopyMode { destination }, origin);
+        lanes.push_from(Op::Mount(MountOp::CopyMode { destination }), origin);
     }
-    let op = Op::NewFilesystem {
+    let op = Op::Mount(MountOp::NewFilesystem {
         kind: lanes.child.string(&mount.kind),
         source: lanes.child.string(&mount.source),
         parameters: lanes.child.parameters(&parameters),
         attributes: if is_read_only_late(mount) { attributes & !attribute::RDONLY } else { attributes },
-    };
+    });
     lanes.push_from(op, origin);
     lsm::label_mqueue(lanes, context, mount, origin);
     if options.copy_up {
-        lanes.push_from(Op::CopyUp { destination }, origin);
+        lanes.push_from(Op::Mount(MountOp::CopyUp { destination }), origin);
     }
     let node = match mount.kind.as_str() {
         "proc" | "sysfs" => Node::RealDirectory,
@@ -261,7 +267,7 @@ pub(super) fn finish(lanes: &mut Lanes, mount: &Mount, origin: &str, node: Node)
     let late = if is_read_only_late(mount) { attribute::RDONLY } else { 0 };
     let (set, clear) = (options.set_all & !late, options.clear_all);
     if set | clear != 0 {
-        lanes.push_from(Op::MountAttributes { set, clear, recursive: true }, origin);
+        lanes.push_from(Op::Mount(MountOp::MountAttributes { set, clear, recursive: true }), origin);
     }
     place(lanes, mount, origin, node)
 }
@@ -269,10 +275,14 @@ pub(super) fn finish(lanes: &mut Lanes, mount: &Mount, origin: &str, node: Node)
 /// Propagation, and the place.
 pub(super) fn place(lanes: &mut Lanes, mount: &Mount, origin: &str, node: Node) -> Result<()> {
     for (flags, recursive) in &mount.options.propagation {
-        lanes.push_from(Op::MountPropagation { flags: *flags, recursive: *recursive }, origin);
+        lanes
+            .push_from(Op::Mount(MountOp::MountPropagation { flags: *flags, recursive: *recursive }), origin);
     }
     let destination = lanes.child.string(&mount.destination);
-    lanes.push_from(Op::Attach { destination, node, nofollow: mount.options.destination_nofollow }, origin);
+    lanes.push_from(
+        Op::Mount(MountOp::Attach { destination, node, nofollow: mount.options.destination_nofollow }),
+        origin,
+    );
     Ok(())
 }
 
@@ -287,7 +297,7 @@ fn is_read_only_late(mount: &Mount) -> bool {
 pub(super) fn late_read_only(lanes: &mut Lanes, context: Context<'_>) {
     for mount in context.spec.mounts.iter().filter(|mount| is_read_only_late(mount)) {
         let destination = lanes.child.string(&mount.destination);
-        let op = Op::RemountAt { destination, set: attribute::RDONLY, clear: 0 };
+        let op = Op::Mount(MountOp::RemountAt { destination, set: attribute::RDONLY, clear: 0 });
         lanes.push_from(op, &mount.origin());
     }
 }
@@ -301,7 +311,7 @@ pub(super) fn restrict(lanes: &mut Lanes, context: Context<'_>) {
     }
     for (index, path) in distinct(&context.spec.masked_paths) {
         let path = lanes.child.string(path);
-        lanes.push_from(Op::Mask { path }, &format!("linux.maskedPaths[{index}]"));
+        lanes.push_from(Op::Mount(MountOp::Mask { path }), &format!("linux.maskedPaths[{index}]"));
     }
 }
 
@@ -316,7 +326,7 @@ pub(super) fn late_read_only_paths(lanes: &mut Lanes, context: Context<'_>) {
 
 fn read_only(lanes: &mut Lanes, index: usize, path: &str) {
     let path = lanes.child.string(path);
-    lanes.push_from(Op::ReadOnly { path }, &format!("linux.readonlyPaths[{index}]"));
+    lanes.push_from(Op::Mount(MountOp::ReadOnly { path }), &format!("linux.readonlyPaths[{index}]"));
 }
 
 /// Paths in which nothing is made: nearly all read-only paths of engines are there.
@@ -349,13 +359,14 @@ pub(super) fn switch_root(lanes: &mut Lanes, context: Context<'_>) -> Result<()>
         let reason = "rootfsPropagation of [r]shared is not possible without pivot_root";
         return Err(Error::invalid("linux.rootfsPropagation", reason));
     }
-    lanes.push_from(Op::SwitchRoot { how }, "root");
+    lanes.push_from(Op::Mount(MountOp::SwitchRoot { how }), "root");
     // Private and slave are what the root is already; the others must not reach the host.
     if own_mounts && propagation & (libc::MS_SHARED | libc::MS_UNBINDABLE) != 0 {
-        lanes.push_from(Op::RootPropagation { flags: propagation }, "linux.rootfsPropagation");
+        lanes
+            .push_from(Op::Mount(MountOp::RootPropagation { flags: propagation }), "linux.rootfsPropagation");
     }
     if spec.root_readonly {
-        lanes.push_from(Op::RootAttributes { set: attribute::RDONLY }, "root.readonly");
+        lanes.push_from(Op::Mount(MountOp::RootAttributes { set: attribute::RDONLY }), "root.readonly");
     }
     Ok(())
 }

@@ -3,7 +3,7 @@
 use super::ParentOp;
 use super::lanes::Lanes;
 use crate::spec::{MemoryPolicy, Scheduler, ValidProcess};
-use runtime_init::ops::{Op, Slice};
+use runtime_init::ops::{Op, ProcessOp, Slice};
 
 /// Size of `struct sched_attr` with its clamps (linux/sched/types.h).
 const SCHED_ATTR_BYTES: u32 = 56;
@@ -14,12 +14,12 @@ pub(super) fn scheduler(lanes: &mut Lanes, process: &ValidProcess, forks: bool) 
     let origin = process.origin;
     if let Some(scheduler) = process.scheduler.as_ref().filter(|_| !forks) {
         let attributes = lanes.child.bytes(&attributes(scheduler));
-        lanes.push_from(Op::Scheduler { attributes }, &format!("{origin}scheduler"));
+        lanes.push_from(Op::Process(ProcessOp::Scheduler { attributes }), &format!("{origin}scheduler"));
     }
     if let Some(priority) = process.io_priority {
         // IOPRIO_PRIO_VALUE: the class is above the 13 bits of the level.
         let value = priority.class << 13 | priority.level;
-        lanes.push_from(Op::IoPriority { value }, &format!("{origin}ioPriority"));
+        lanes.push_from(Op::Process(ProcessOp::IoPriority { value }), &format!("{origin}ioPriority"));
     }
 }
 
@@ -35,7 +35,7 @@ pub(super) fn scheduler_of_forked(lanes: &mut Lanes, process: &ValidProcess) {
 pub(super) fn affinity(lanes: &mut Lanes, mask: &[u8], origin: String) {
     if !mask.is_empty() {
         let mask = lanes.child.bytes(mask);
-        lanes.push_from(Op::CpuAffinity { mask }, &origin);
+        lanes.push_from(Op::Process(ProcessOp::CpuAffinity { mask }), &origin);
     }
 }
 
@@ -45,14 +45,14 @@ pub(super) fn initial_affinity(lanes: &mut Lanes, process: &ValidProcess) {
     if !process.affinity_initial.is_empty() {
         let mask = lanes.child.bytes(&process.affinity_initial);
         let origin = format!("{}execCPUAffinity.initial", process.origin);
-        lanes.stage_from(Op::CpuAffinity { mask }, &origin);
+        lanes.stage_from(Op::Process(ProcessOp::CpuAffinity { mask }), &origin);
     }
 }
 
 /// All CPUs of the container's cpuset, whatever the caller was bound to: a container is not to
 /// inherit the affinity of the engine's thread that happened to start it.
 pub(super) fn all_cpus(lanes: &mut Lanes) {
-    lanes.push(Op::CpuAffinity { mask: Slice::EMPTY });
+    lanes.push(Op::Process(ProcessOp::CpuAffinity { mask: Slice::EMPTY }));
 }
 
 /// set_mempolicy(2).
@@ -60,12 +60,12 @@ pub(super) fn memory_policy(lanes: &mut Lanes, policy: Option<&MemoryPolicy>) {
     let Some(policy) = policy else {
         return;
     };
-    let op = Op::MemoryPolicy {
+    let op = Op::Process(ProcessOp::MemoryPolicy {
         mode: policy.mode,
         nodes: lanes.child.bytes(&policy.nodes),
         // The kernel looks at one bit less than it is told.
         max_node: if policy.nodes.is_empty() { 0 } else { policy.nodes.len() as u64 * 8 + 1 },
-    };
+    });
     lanes.push_from(op, "linux.memoryPolicy");
 }
 

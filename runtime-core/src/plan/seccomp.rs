@@ -4,7 +4,7 @@ use super::lanes::Lanes;
 use crate::error::Result;
 use crate::seccomp::{Architecture, Call, FLAG_TSYNC, Filter};
 use crate::spec::ValidSpec;
-use runtime_init::ops::Op;
+use runtime_init::ops::{Op, ProcessOp, WaitOp};
 
 const ORIGIN: &str = "linux.seccomp";
 const LISTENER: &str = "linux.seccomp.listenerPath";
@@ -24,14 +24,14 @@ pub(super) fn filter(lanes: &mut Lanes, spec: &ValidSpec) -> Result<Option<Filte
 pub(super) fn load(lanes: &mut Lanes, filter: &Filter) -> Result<()> {
     if !filter.needs_listener() {
         let program = lanes.child.instructions(&filter.to_bytes());
-        lanes.push_from(Op::Seccomp { flags: filter.flags(), program }, ORIGIN);
+        lanes.push_from(Op::Process(ProcessOp::Seccomp { flags: filter.flags(), program }), ORIGIN);
         return Ok(());
     }
     let filter = filter.with_handover().map_err(|error| error.origin(ORIGIN))?;
     let program = lanes.child.instructions(&filter.to_bytes());
-    lanes.push_from(Op::AnnounceListener, LISTENER);
-    lanes.push_from(Op::Seccomp { flags: filter.flags(), program }, ORIGIN);
-    lanes.push_from(Op::AwaitHandover, LISTENER);
+    lanes.push_from(Op::Wait(WaitOp::AnnounceListener), LISTENER);
+    lanes.push_from(Op::Process(ProcessOp::Seccomp { flags: filter.flags(), program }), ORIGIN);
+    lanes.push_from(Op::Wait(WaitOp::AwaitHandover), LISTENER);
     Ok(())
 }
 

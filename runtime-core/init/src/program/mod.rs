@@ -35,7 +35,7 @@ mod times;
 mod view;
 
 pub(crate) use crate::abi::errno;
-use crate::ops::{Op, Point, Slot};
+use crate::ops::{FileOp, MountOp, NamespaceOp, Op, Point, ProcessOp, ProgramOp, Slot, StageOp, WaitOp};
 use crate::report::{Detail, Report, STEP_PRELUDE};
 use crate::sys::{self, Fd, Owned, signal};
 use times::Shared;
@@ -110,7 +110,7 @@ pub(crate) struct Init {
     directory: Option<device::Directory>,
     /// How often it looks for a message before it waits.
     looks: u32,
-    /// It has waited for `start` with [`Op::Hold`].
+    /// It has waited for `start` with [`WaitOp::Hold`].
     held: bool,
     /// Memory that the caller sees too.
     shared: Shared,
@@ -207,7 +207,7 @@ impl Init {
             self.next += 1;
             self.step = step as u32;
             let Some(op) = self.plan.ops().get(step).copied() else { break };
-            if !matches!(op, Op::MakeDevice { .. } | Op::MakeSymlink { .. }) {
+            if !matches!(op, Op::File(FileOp::MakeDevice { .. } | FileOp::MakeSymlink { .. })) {
                 self.directory = None;
             }
             self.execute(op)?;
@@ -219,133 +219,181 @@ impl Init {
     /// One operation. The arms only unpack: each subject has a file.
     fn execute(&mut self, op: Op) -> Step {
         match op {
-            Op::CloneInit { flags, maps } => stage::clone_init(self, flags, maps),
-            Op::MakeNetwork { sysfs } => stage::make_network(self, sysfs),
-            Op::MakeProc { namespace, source } => procfs::make(self, namespace, source),
-            Op::AwaitInit => stage::await_init(self),
-            Op::CloneTreeOfInit { path, recursive, nofollow } => {
+            Op::Stage(op) => self.stage(op),
+            Op::Namespace(op) => self.namespace(op),
+            Op::Wait(op) => self.wait(op),
+            Op::Mount(op) => self.mount(op),
+            Op::File(op) => self.file(op),
+            Op::Process(op) => self.process(op),
+            Op::Program(op) => self.program(op),
+        }
+    }
+
+    fn stage(&mut self, op: StageOp) -> Step {
+        match op {
+            StageOp::CloneInit { flags, maps } => stage::clone_init(self, flags, maps),
+            StageOp::MakeNetwork { sysfs } => stage::make_network(self, sysfs),
+            StageOp::MakeProc { namespace, source } => procfs::make(self, namespace, source),
+            StageOp::AwaitInit => stage::await_init(self),
+            StageOp::CloneTreeOfInit { path, recursive, nofollow } => {
                 stage::clone_tree_of_init(self, path, recursive, nofollow)
             }
-            Op::OpenUserNamespace => stage::open_user_namespace(self),
-            Op::MakeUserNamespace { uid, gid } => stage::make_user_namespace(self, uid, gid),
-            Op::MapIds { recursive } => stage::map_ids(self, recursive),
-            Op::CloneLockedTree { path, recursive, nofollow } => {
+            StageOp::OpenUserNamespace => stage::open_user_namespace(self),
+            StageOp::MakeUserNamespace { uid, gid } => stage::make_user_namespace(self, uid, gid),
+            StageOp::MapIds { recursive } => stage::map_ids(self, recursive),
+            StageOp::CloneLockedTree { path, recursive, nofollow } => {
                 stage::clone_locked_tree(self, path, recursive, nofollow)
             }
-            Op::OpenNetlink => stage::open_netlink(self),
-            Op::OpenInRoot { path } => stage::open_in_root(self, path),
-            Op::TakeGiven { destination } => stage::take_given(self, destination),
-            Op::UnmountGiven => stage::unmount_given(self),
-            Op::Tell => stage::tell(self),
-            Op::HandOver { first, count } => stage::hand_over(self, first, count),
-            Op::Deliver { slot } => stage::deliver(self, slot),
+            StageOp::OpenNetlink => stage::open_netlink(self),
+            StageOp::OpenInRoot { path } => stage::open_in_root(self, path),
+            StageOp::TakeGiven { destination } => stage::take_given(self, destination),
+            StageOp::UnmountGiven => stage::unmount_given(self),
+            StageOp::Tell => stage::tell(self),
+            StageOp::HandOver { first, count } => stage::hand_over(self, first, count),
+            StageOp::Deliver { slot } => stage::deliver(self, slot),
+        }
+    }
 
-            Op::NewSession => sys::process::setsid().at(Detail::Whole),
-            Op::OpenProc => namespace::open_host_proc(self),
-            Op::JoinNamespaces { slot, flags } => namespace::join(self, slot, flags),
-            Op::BecomeRoot => namespace::become_root(),
-            Op::Unshare { flags } => sys::process::unshare(u64::from(flags)).at(Detail::Unshare),
-            Op::TimeNamespace { offsets } => namespace::time(self, offsets),
-            Op::JoinCgroups => process::join_cgroups(self),
-            Op::ForkIntoPidNamespace => namespace::fork_into_pid_namespace(self),
-            Op::LoopbackUp => namespace::loopback_up(),
-            Op::HostName { name } => namespace::host_name(self, name),
-            Op::DomainName { name } => namespace::domain_name(self, name),
-            Op::Sysctl { path, value } => process::sysctl(self, path, value),
+    fn namespace(&mut self, op: NamespaceOp) -> Step {
+        match op {
+            NamespaceOp::OpenProc => namespace::open_host_proc(self),
+            NamespaceOp::JoinNamespaces { slot, flags } => namespace::join(self, slot, flags),
+            NamespaceOp::BecomeRoot => namespace::become_root(),
+            NamespaceOp::Unshare { flags } => sys::process::unshare(u64::from(flags)).at(Detail::Unshare),
+            NamespaceOp::TimeNamespace { offsets } => namespace::time(self, offsets),
+            NamespaceOp::JoinCgroups => process::join_cgroups(self),
+            NamespaceOp::ForkIntoPidNamespace => namespace::fork_into_pid_namespace(self),
+            NamespaceOp::LoopbackUp => namespace::loopback_up(),
+            NamespaceOp::HostName { name } => namespace::host_name(self, name),
+            NamespaceOp::DomainName { name } => namespace::domain_name(self, name),
+            NamespaceOp::Sysctl { path, value } => process::sysctl(self, path, value),
+        }
+    }
 
-            Op::Sync { point: Point::IdMaps } => sync::await_id_maps(self),
-            Op::Sync {
+    fn wait(&mut self, op: WaitOp) -> Step {
+        match op {
+            WaitOp::Sync { point: Point::IdMaps } => sync::await_id_maps(self),
+            WaitOp::Sync {
                 point: Point::CgroupJoined | Point::RuntimeHooks | Point::Created | Point::NetworkDevices,
             } => sync::reach(self),
-            Op::AwaitWord => sync::word(self),
-            Op::AskStage => sync::ask_stage(self),
-            Op::Receive { from, into, count } => sync::receive(self, from, into, count),
-
-            Op::HostPropagation { flags } => mount::host_propagation(self, flags),
-            Op::OpenRoot { path, slot, private } => mount::open_root(self, path, slot, private),
-            Op::NewFilesystem { kind, source, parameters, attributes } => {
-                mount::new_filesystem(self, kind, source, parameters, attributes)
-            }
-            Op::CloneTree { path, recursive, nofollow } => mount::clone_tree(self, path, recursive, nofollow),
-            Op::MountContext { slot, attributes } => mount::mount_context(self, slot, attributes),
-            Op::MountAttributes { set, clear, recursive } => {
-                mount::attributes(self.fd(Slot::MOUNT), set, clear, 0, recursive)
-            }
-            Op::MountPropagation { flags, recursive } => {
-                mount::attributes(self.fd(Slot::MOUNT), 0, 0, flags, recursive)
-            }
-            Op::CopyMode { destination } => mount::copy_mode(self, destination),
-            Op::VerifyProc => mount::verify_proc(self),
-            Op::RemountAt { destination, set, clear } => mount::remount_at(self, destination, set, clear),
-            Op::CopyUp { destination } => copyup::copy_up(self, destination),
-            Op::LabelMount { value } => mount::label(self, value),
-            Op::Attach { destination, node, nofollow } => mount::attach(self, destination, node, nofollow),
-            Op::OpenHost { path, slot } => mount::open_host(self, path, slot),
-            Op::MakeDirectory { path, mode } => file::make_directory(self, path, mode),
-            Op::MakeDevice { path, mode, device, uid, gid, bind } => {
-                device::make(self, &device::Node { path, mode, device, uid, gid, bind })
-            }
-            Op::MakeSymlink { path, target, keep } => device::symlink(self, path, target, keep),
-            Op::Mask { path } => mount::mask(self, path),
-            Op::ReadOnly { path } => mount::read_only(self, path),
-            Op::Console { rows, columns, uid, mount, control } => {
-                console::make(self, console::Size { rows, columns }, uid, mount)?;
-                if control { console::take() } else { Ok(()) }
-            }
-            Op::TakeTerminal => console::take(),
-            Op::StdioOwner { uid } => process::stdio_owner(uid),
-            Op::SwitchRoot { how } => mount::switch_root(self, how),
-            Op::OpenJoinedRoot => mount::open_joined_root(self),
-            Op::RootAttributes { set } => mount::attributes(self.fd(Slot::ROOT), set, 0, 0, false),
-            Op::RootPropagation { flags } => mount::propagation(flags),
-            Op::OwnStreams => streams::own(self),
-
-            Op::Rlimit { resource, soft, hard } => process::rlimit(resource, soft, hard),
-            Op::OomScoreAdj { value } => process::oom_score_adj(self, value),
-            Op::Personality { persona } => sys::process::personality(persona).at(Detail::Whole),
-            Op::Scheduler { attributes } => process::scheduler(self, attributes),
-            Op::IoPriority { value } => sys::process::set_io_priority(value).at(Detail::Whole),
-            Op::CpuAffinity { mask } => process::affinity(self, mask),
-            Op::MemoryPolicy { mode, nodes, max_node } => process::memory_policy(self, mode, nodes, max_node),
-            Op::Label { file, value } => process::label(self, file, value),
-            Op::SessionKeyring { name, optional } => process::session_keyring(self, name, optional),
-            Op::MakeWorkingDirectory { path, uid, gid } => file::make_working_directory(self, path, uid, gid),
-            Op::ChangeDirectory { path, first } => process::change_directory(self, path, first),
-            Op::Umask { mask } => {
-                self.umask = mask;
-                Ok(())
-            }
-            Op::DropBounding { mask } => capability::drop_bounding(mask),
-            Op::KeepCapabilities => sys::process::keep_capabilities().at(Detail::Whole),
-            Op::SetUser { uid, gid, groups, set_groups } => {
-                process::set_user(self, uid, gid, groups, set_groups)
-            }
-            Op::SetCapabilities { effective, permitted, inheritable } => {
-                capability::set(effective, permitted, inheritable)
-            }
-            Op::SetAmbient { mask } => capability::set_ambient(mask),
-            Op::NoNewPrivileges => sys::process::no_new_privileges().at(Detail::Whole),
-            Op::AnnounceListener => sync::announce_listener(self),
-            Op::Seccomp { flags, program } => process::seccomp(self, flags, program),
-            Op::AwaitHandover => {
+            WaitOp::AwaitWord => sync::word(self),
+            WaitOp::AskStage => sync::ask_stage(self),
+            WaitOp::Receive { from, into, count } => sync::receive(self, from, into, count),
+            WaitOp::AnnounceListener => sync::announce_listener(self),
+            WaitOp::AwaitHandover => {
                 process::await_handover();
                 Ok(())
             }
-            Op::FindProgram { candidates } => exec::find_program(self, candidates),
-            Op::Hook { path, args, env, timeout, home_uid } => {
-                hook::run(self, &hook::Hook { path, args, env, home_uid }, timeout)
-            }
-            Op::CloseHost => sync::close_host(self),
-            Op::AwaitStart => sync::await_start(self),
-            Op::PrepareHold => hold::prepare(self),
-            Op::Hold => {
+            WaitOp::CloseHost => sync::close_host(self),
+            WaitOp::AwaitStart => sync::await_start(self),
+            WaitOp::PrepareHold => hold::prepare(self),
+            WaitOp::Hold => {
                 hold::wait(self);
                 Ok(())
             }
-            Op::CloseDescriptors => exec::close_on_exec(self.plan.base),
-            Op::PrepareProgram { args, env, home_uid } => exec::prepare(self, args, env, home_uid),
-            Op::Execute { args: _, exits } => exec::execute(self, exits),
-            Op::FindHome { uid } => {
+        }
+    }
+
+    fn mount(&mut self, op: MountOp) -> Step {
+        match op {
+            MountOp::HostPropagation { flags } => mount::host_propagation(self, flags),
+            MountOp::OpenRoot { path, slot, private } => mount::open_root(self, path, slot, private),
+            MountOp::NewFilesystem { kind, source, parameters, attributes } => {
+                mount::new_filesystem(self, kind, source, parameters, attributes)
+            }
+            MountOp::CloneTree { path, recursive, nofollow } => {
+                mount::clone_tree(self, path, recursive, nofollow)
+            }
+            MountOp::MountContext { slot, attributes } => mount::mount_context(self, slot, attributes),
+            MountOp::MountAttributes { set, clear, recursive } => {
+                mount::attributes(self.fd(Slot::MOUNT), set, clear, 0, recursive)
+            }
+            MountOp::MountPropagation { flags, recursive } => {
+                mount::attributes(self.fd(Slot::MOUNT), 0, 0, flags, recursive)
+            }
+            MountOp::CopyMode { destination } => mount::copy_mode(self, destination),
+            MountOp::VerifyProc => mount::verify_proc(self),
+            MountOp::RemountAt { destination, set, clear } => {
+                mount::remount_at(self, destination, set, clear)
+            }
+            MountOp::CopyUp { destination } => copyup::copy_up(self, destination),
+            MountOp::LabelMount { value } => mount::label(self, value),
+            MountOp::Attach { destination, node, nofollow } => {
+                mount::attach(self, destination, node, nofollow)
+            }
+            MountOp::OpenHost { path, slot } => mount::open_host(self, path, slot),
+            MountOp::Mask { path } => mount::mask(self, path),
+            MountOp::ReadOnly { path } => mount::read_only(self, path),
+            MountOp::SwitchRoot { how } => mount::switch_root(self, how),
+            MountOp::OpenJoinedRoot => mount::open_joined_root(self),
+            MountOp::RootAttributes { set } => mount::attributes(self.fd(Slot::ROOT), set, 0, 0, false),
+            MountOp::RootPropagation { flags } => mount::propagation(flags),
+        }
+    }
+
+    fn file(&mut self, op: FileOp) -> Step {
+        match op {
+            FileOp::MakeDirectory { path, mode } => file::make_directory(self, path, mode),
+            FileOp::MakeDevice { path, mode, device, uid, gid, bind } => {
+                device::make(self, &device::Node { path, mode, device, uid, gid, bind })
+            }
+            FileOp::MakeSymlink { path, target, keep } => device::symlink(self, path, target, keep),
+            FileOp::Console { rows, columns, uid, mount, control } => {
+                console::make(self, console::Size { rows, columns }, uid, mount)?;
+                if control { console::take() } else { Ok(()) }
+            }
+            FileOp::TakeTerminal => console::take(),
+            FileOp::StdioOwner { uid } => process::stdio_owner(uid),
+            FileOp::OwnStreams => streams::own(self),
+            FileOp::MakeWorkingDirectory { path, uid, gid } => {
+                file::make_working_directory(self, path, uid, gid)
+            }
+        }
+    }
+
+    fn process(&mut self, op: ProcessOp) -> Step {
+        match op {
+            ProcessOp::NewSession => sys::process::setsid().at(Detail::Whole),
+            ProcessOp::Rlimit { resource, soft, hard } => process::rlimit(resource, soft, hard),
+            ProcessOp::OomScoreAdj { value } => process::oom_score_adj(self, value),
+            ProcessOp::Personality { persona } => sys::process::personality(persona).at(Detail::Whole),
+            ProcessOp::Scheduler { attributes } => process::scheduler(self, attributes),
+            ProcessOp::IoPriority { value } => sys::process::set_io_priority(value).at(Detail::Whole),
+            ProcessOp::CpuAffinity { mask } => process::affinity(self, mask),
+            ProcessOp::MemoryPolicy { mode, nodes, max_node } => {
+                process::memory_policy(self, mode, nodes, max_node)
+            }
+            ProcessOp::Label { file, value } => process::label(self, file, value),
+            ProcessOp::SessionKeyring { name, optional } => process::session_keyring(self, name, optional),
+            ProcessOp::ChangeDirectory { path, first } => process::change_directory(self, path, first),
+            ProcessOp::Umask { mask } => {
+                self.umask = mask;
+                Ok(())
+            }
+            ProcessOp::DropBounding { mask } => capability::drop_bounding(mask),
+            ProcessOp::KeepCapabilities => sys::process::keep_capabilities().at(Detail::Whole),
+            ProcessOp::SetUser { uid, gid, groups, set_groups } => {
+                process::set_user(self, uid, gid, groups, set_groups)
+            }
+            ProcessOp::SetCapabilities { effective, permitted, inheritable } => {
+                capability::set(effective, permitted, inheritable)
+            }
+            ProcessOp::SetAmbient { mask } => capability::set_ambient(mask),
+            ProcessOp::NoNewPrivileges => sys::process::no_new_privileges().at(Detail::Whole),
+            ProcessOp::Seccomp { flags, program } => process::seccomp(self, flags, program),
+            ProcessOp::CloseDescriptors => exec::close_on_exec(self.plan.base),
+        }
+    }
+
+    fn program(&mut self, op: ProgramOp) -> Step {
+        match op {
+            ProgramOp::FindProgram { candidates } => exec::find_program(self, candidates),
+            ProgramOp::Hook { path, args, env, timeout, home_uid } => {
+                hook::run(self, &hook::Hook { path, args, env, home_uid }, timeout)
+            }
+            ProgramOp::PrepareProgram { args, env, home_uid } => exec::prepare(self, args, env, home_uid),
+            ProgramOp::Execute { args: _, exits } => exec::execute(self, exits),
+            ProgramOp::FindHome { uid } => {
                 self.home = home::Home::of(uid);
                 Ok(())
             }

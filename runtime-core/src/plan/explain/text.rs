@@ -2,40 +2,7 @@
 
 use crate::plan::caps;
 use crate::spec::{Kind, mount_options as attribute};
-use runtime_init::ops::{Op, Point, Slot};
-
-/// Operations without arguments.
-pub(super) fn plain(op: &Op) -> &'static str {
-    match op {
-        Op::NewSession => "make a session",
-        Op::OpenProc => "open procfs",
-        Op::BecomeRoot => "become root of the user namespace",
-        Op::AwaitInit => "wait until the init asks",
-        Op::OpenUserNamespace => "open the user namespace of the init",
-        Op::OpenNetlink => "open a netlink socket",
-        Op::JoinCgroups => "join the cgroups",
-        Op::AskStage => "ask stage 0",
-        Op::UnmountGiven => "unmount in the container",
-        Op::Tell => "tell the end",
-        Op::TakeTerminal => "take the terminal as the controlling one",
-        Op::ForkIntoPidNamespace => "fork into the pid namespace",
-        Op::LoopbackUp => "bring the loopback interface up",
-        Op::OpenJoinedRoot => "open the root of the container",
-        Op::VerifyProc => "verify that the source is a procfs",
-        Op::OwnStreams => "open streams of the host's memory devices in the root",
-        Op::KeepCapabilities => "keep capabilities over the change of user",
-        Op::NoNewPrivileges => "set no_new_privs",
-        Op::AwaitWord => "wait for the word of the runtime",
-        Op::CloseHost => "close what leads to the host",
-        Op::AwaitStart => "wait for start",
-        Op::PrepareHold => "prepare to wait for start behind the filter",
-        Op::Hold => "wait for start behind the filter",
-        Op::CloseDescriptors => "close other descriptors on exec",
-        Op::AnnounceListener => "announce the listener of the seccomp filter",
-        Op::AwaitHandover => "wait until the listener is handed over",
-        _ => "",
-    }
-}
+use runtime_init::ops::{Point, Slot};
 
 pub(super) fn namespaces(flags: u32) -> String {
     let known =

@@ -12,7 +12,7 @@ use crate::error::Result;
 use crate::host::Host;
 use crate::plan::{CreateOptions, ExecOptions, LaunchPlan, ParentOp};
 use crate::spec::{ValidSpec, default_spec};
-use runtime_init::ops::{Op, Slot};
+use runtime_init::ops::{Op, Slot, StageOp, WaitOp};
 
 fn default() -> Value {
     serde_json::to_value(default_spec(None, true).unwrap()).unwrap()
@@ -48,8 +48,8 @@ fn lines(spec: &Value) -> Vec<String> {
 fn waits_match(plan: &LaunchPlan) {
     let (stage, init) = plan.child.ops().split_at(plan.child.first_of_init());
     let waits = init.iter().filter_map(|op| match op {
-        Op::Sync { point } => Some(format!("{point:?}")),
-        Op::AwaitWord => Some("word".to_owned()),
+        Op::Wait(WaitOp::Sync { point }) => Some(format!("{point:?}")),
+        Op::Wait(WaitOp::AwaitWord) => Some("word".to_owned()),
         _ => None,
     });
     let answers = plan.parent.iter().filter_map(|op| match op {
@@ -59,17 +59,17 @@ fn waits_match(plan: &LaunchPlan) {
     });
     assert_eq!(waits.collect::<Vec<_>>(), answers.collect::<Vec<_>>());
     let wants = init.iter().filter_map(|op| match *op {
-        Op::AskStage => Some("ask".to_owned()),
-        Op::Receive { from: Slot::LANES, into, count } => Some(format!("{into:?} {count}")),
+        Op::Wait(WaitOp::AskStage) => Some("ask".to_owned()),
+        Op::Wait(WaitOp::Receive { from: Slot::LANES, into, count }) => Some(format!("{into:?} {count}")),
         _ => None,
     });
     let gives = stage.iter().filter_map(|op| match *op {
-        Op::AwaitInit => Some("ask".to_owned()),
-        Op::HandOver { first, count } => Some(format!("{first:?} {count}")),
+        Op::Stage(StageOp::AwaitInit) => Some("ask".to_owned()),
+        Op::Stage(StageOp::HandOver { first, count }) => Some(format!("{first:?} {count}")),
         _ => None,
     });
     assert_eq!(wants.collect::<Vec<_>>(), gives.collect::<Vec<_>>());
-    assert_eq!(stage.iter().filter(|op| matches!(op, Op::CloneInit { .. })).count(), 1);
+    assert_eq!(stage.iter().filter(|op| matches!(op, Op::Stage(StageOp::CloneInit { .. }))).count(), 1);
 }
 
 #[track_caller]

@@ -6,7 +6,7 @@ use serde_json::json;
 use super::{has, in_order, lines, lines_on, plan_on, with_namespaces, with_user_namespace};
 use crate::error::ErrorKind;
 use crate::host::{Host, OwnCapabilities};
-use runtime_init::ops::{Op, SetGroups};
+use runtime_init::ops::{Op, ProcessOp, SetGroups};
 
 #[test]
 fn a_new_user_namespace_gets_its_trees_from_stage_0() {
@@ -90,7 +90,7 @@ fn groups_in_a_joined_user_namespace() {
     let set_groups = |host: Host| {
         let plan = plan_on(&spec, &host).unwrap();
         plan.child.ops().iter().find_map(|op| match op {
-            Op::SetUser { set_groups, .. } => Some(*set_groups),
+            Op::Process(ProcessOp::SetUser { set_groups, .. }) => Some(*set_groups),
             _ => None,
         })
     };

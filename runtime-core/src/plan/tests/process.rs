@@ -7,7 +7,7 @@ use crate::error::ErrorKind;
 use crate::host::{Host, OwnCapabilities};
 use crate::plan::LaunchPlan;
 use crate::spec::ValidProcess;
-use runtime_init::ops::Op;
+use runtime_init::ops::{Op, ProcessOp, ProgramOp};
 
 #[test]
 fn labels_need_their_module() {
@@ -78,7 +78,7 @@ fn capabilities_are_never_wider_than_possible() {
     let own = OwnCapabilities { permitted: 1 << 5 | 1 << 8, bounding: 1 << 5, inheritable: 0 };
     let plan = plan_on(&spec, &Host::for_tests().with_capabilities(own)).unwrap();
     let op = plan.child.ops().iter().find_map(|op| match op {
-        Op::SetCapabilities { effective, permitted, inheritable } => {
+        Op::Process(ProcessOp::SetCapabilities { effective, permitted, inheritable }) => {
             Some((*effective, *permitted, *inheritable))
         }
         _ => None,
@@ -127,8 +127,13 @@ fn programs_are_looked_up_in_the_path_of_the_container() {
         spec["process"]["args"] = args;
         spec["process"]["env"] = env;
         let plan = plan_on(&spec, &Host::for_tests()).unwrap();
-        let op = plan.child.ops().iter().position(|op| matches!(op, Op::FindProgram { .. })).unwrap();
-        let Op::FindProgram { candidates } = plan.child.ops()[op] else { unreachable!() };
+        let op = plan
+            .child
+            .ops()
+            .iter()
+            .position(|op| matches!(op, Op::Program(ProgramOp::FindProgram { .. })))
+            .unwrap();
+        let Op::Program(ProgramOp::FindProgram { candidates }) = plan.child.ops()[op] else { unreachable!() };
         (plan.child.explain(op), plan.child.strings_text(candidates))
     };
     let path = json!(["PATH=/bin/::x"]);
