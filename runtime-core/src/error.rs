@@ -51,6 +51,14 @@ struct Inner {
     origin: Option<Cow<'static, str>>,
     hint: Option<Cow<'static, str>>,
     frame: Option<Cow<'static, str>>,
+    call: Option<Call>,
+}
+
+/// A call that other code reacts to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Call {
+    /// The clone of stage 0 or of the container's init.
+    Clone,
 }
 
 /// The library's result.
@@ -68,6 +76,7 @@ impl Error {
             origin: None,
             hint: None,
             frame: None,
+            call: None,
         }))
     }
 
@@ -108,9 +117,16 @@ impl Error {
         self
     }
 
-    /// Whether the operation begins with these words.
-    pub(crate) fn is_of(&self, words: &str) -> bool {
-        self.0.operation.starts_with(words)
+    /// Says which call it was, for code that reacts to that.
+    #[must_use]
+    pub(crate) fn call(mut self, call: Call) -> Self {
+        self.0.call = Some(call);
+        self
+    }
+
+    /// Whether it is the error of this call, and not yet of a larger operation.
+    pub(crate) fn is_of(&self, call: Call) -> bool {
+        self.0.call == Some(call)
     }
 
     /// Adds the errno.
@@ -155,6 +171,7 @@ impl Error {
     #[must_use]
     pub fn context(mut self, step: impl fmt::Display) -> Self {
         self.0.operation = format!("{step}: {}", self.0.operation).into();
+        self.0.call = None;
         self
     }
 

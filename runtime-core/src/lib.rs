@@ -16,6 +16,7 @@ mod exits;
 pub mod host;
 mod id;
 mod launch;
+mod origin;
 pub mod plan;
 mod process;
 mod process_spec;

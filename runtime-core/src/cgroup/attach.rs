@@ -12,7 +12,7 @@ use super::hierarchy::own_path;
 use super::location::clean;
 use super::mountinfo::{own_cgroup, read};
 use super::{Cgroup, Location, Member, Version, no_cgroup};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Call, Error, ErrorKind, Result};
 
 /// While a process is still being made, the kernel answers EINVAL for it.
 const ATTEMPTS: u32 = 5;
@@ -48,7 +48,7 @@ impl Cgroup {
     pub(crate) fn explain_clone(&self, error: Error) -> Error {
         match (self.unified(), error.raw_errno()) {
             (Some(member), Some(Errno::EACCES | Errno::EBUSY | Errno::ENOENT | Errno::EOPNOTSUPP))
-                if error.is_of("clone3") =>
+                if error.is_of(Call::Clone) =>
             {
                 error.context(format!("put a process into cgroup {:?}", member.directory.text()))
             }

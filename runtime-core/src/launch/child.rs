@@ -303,10 +303,12 @@ impl<'a> Child<'a> {
         if report.errno != 0 {
             return Err(self.failed(report, fds.pop()));
         }
-        match self.plan.child.ops().get(report.step as usize) {
-            Some(Op::File(FileOp::Console { .. })) => self.console = Some(master(fds.pop())?),
-            Some(Op::Namespace(NamespaceOp::ForkIntoPidNamespace)) => self.follow_fork(received.pid)?,
-            _ => {}
+        if let Some(op) = self.plan.child.ops().get(report.step as usize) {
+            match brought_by(op) {
+                Brought::Terminal => self.console = Some(master(fds.pop())?),
+                Brought::Fork => self.follow_fork(received.pid)?,
+                Brought::Nothing => {}
+            }
         }
         Ok(Some(report))
     }
@@ -424,6 +426,45 @@ fn hook_time(plan: &LaunchPlan) -> Option<Duration> {
         }
         _ => Some(sum),
     })
+}
+
+/// What comes with the report of an operation.
+enum Brought {
+    /// The report is all.
+    Nothing,
+    /// The descriptor of a terminal's master.
+    Terminal,
+    /// The init goes on in the process that has sent the report.
+    Fork,
+}
+
+fn brought_by(op: &Op) -> Brought {
+    match op {
+        Op::File(FileOp::Console { .. }) => Brought::Terminal,
+        Op::File(
+            FileOp::MakeDirectory { .. }
+            | FileOp::MakeDevice { .. }
+            | FileOp::MakeSymlink { .. }
+            | FileOp::MakeWorkingDirectory { .. }
+            | FileOp::TakeTerminal
+            | FileOp::StdioOwner { .. }
+            | FileOp::OwnStreams,
+        ) => Brought::Nothing,
+        Op::Namespace(NamespaceOp::ForkIntoPidNamespace) => Brought::Fork,
+        Op::Namespace(
+            NamespaceOp::OpenProc
+            | NamespaceOp::JoinNamespaces { .. }
+            | NamespaceOp::BecomeRoot
+            | NamespaceOp::Unshare { .. }
+            | NamespaceOp::TimeNamespace { .. }
+            | NamespaceOp::JoinCgroups
+            | NamespaceOp::LoopbackUp
+            | NamespaceOp::HostName { .. }
+            | NamespaceOp::DomainName { .. }
+            | NamespaceOp::Sysctl { .. },
+        ) => Brought::Nothing,
+        Op::Stage(_) | Op::Wait(_) | Op::Mount(_) | Op::Process(_) | Op::Program(_) => Brought::Nothing,
+    }
 }
 
 /// The descriptor that came with the report of the console, verified to be the master of one: a

@@ -13,7 +13,7 @@ use nix::errno::Errno;
 use super::descriptors::Descriptors;
 use super::failure::{NO_REAPER, NO_ROOM};
 use super::kid::{Give, Orders, kid};
-use crate::error::{Error, Result};
+use crate::error::{Call, Error, Result};
 use crate::sys::process;
 use runtime_init::abi::CloneArgs;
 use runtime_init::ops::Slot;
@@ -122,7 +122,7 @@ fn gives(request: &Request<'_>) -> Vec<Give> {
 
 /// The reasons that the clone of stage 0 has for its refusals.
 fn explain(errno: Errno) -> Error {
-    let error = Error::system("clone3 of the init's first stage", errno);
+    let error = Error::system("clone3 of the init's first stage", errno).call(Call::Clone);
     match errno {
         Errno::EAGAIN => error.hint(NO_ROOM),
         // That namespace has lost its init, the first process that was made in it.

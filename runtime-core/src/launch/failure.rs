@@ -7,7 +7,8 @@ use nix::errno::Errno;
 use serde::{Deserialize, Serialize};
 
 use super::clone::explain_init;
-use crate::error::{Error, ErrorKind};
+use crate::error::{Call, Error, ErrorKind};
+use crate::origin::Origin;
 use crate::plan::{ChildPlan, LaunchPlan};
 use crate::sys::memfd;
 use runtime_init::ops::{MountOp, NamespaceOp, Node, Op, ProcessOp, ProgramOp, Slot, StageOp, Str, WaitOp};
@@ -96,39 +97,22 @@ impl StepText {
 
     /// A step of the lanes of stage 0 and of the init.
     pub(super) fn in_plan(child: &ChildPlan, step: usize) -> Option<Self> {
-        let kind = match child.ops().get(step)? {
-            Op::Program(ProgramOp::FindProgram { .. }) => {
-                StepKind::Search { in_path: !child.program_name().contains('/') }
-            }
-            Op::Program(ProgramOp::Execute { .. }) => StepKind::Execute,
-            Op::Program(ProgramOp::Hook { .. }) => StepKind::Hook,
-            Op::Mount(MountOp::Attach { node: Node::RealDirectory, .. }) => StepKind::RealDirectory,
-            Op::Mount(MountOp::NewFilesystem { kind, .. }) if child.text(*kind) == "sysfs" => StepKind::Sysfs,
-            Op::Process(ProcessOp::Scheduler { .. }) => StepKind::Scheduler,
-            Op::Wait(WaitOp::AnnounceListener) => StepKind::Listener,
-            Op::Namespace(NamespaceOp::LoopbackUp) | Op::Stage(StageOp::MakeNetwork { .. }) => {
-                StepKind::Loopback
-            }
-            Op::Stage(StageOp::CloneInit { flags, .. }) => StepKind::Clone { namespaces: *flags },
-            Op::Stage(StageOp::MapIds { .. }) => StepKind::MapIds,
-            Op::Namespace(NamespaceOp::JoinCgroups) => StepKind::JoinCgroups,
-            Op::Namespace(NamespaceOp::ForkIntoPidNamespace) | Op::Stage(StageOp::MakeProc { .. }) => StepKind::Fork,
-            _ => StepKind::Call,
-        };
-        let origin = child.origin(step).map(str::to_owned);
-        let operation = match child.ops().get(step)? {
+        let op = child.ops().get(step)?;
+        let kind = kind_of(child, op);
+        let origin = child.origin(step);
+        let operation = match op {
             Op::Process(ProcessOp::ChangeDirectory { path, .. }) => {
                 format!("chdir to cwd ({:?}) set in config.json failed", child.text(*path))
             }
             _ => child.explain(step),
         };
-        let operation = match (kind, &origin) {
+        let operation = match (kind, origin) {
             // runc's words: engines and their tests look for them.
             (StepKind::Execute, _) => format!("exec {}", child.program_name()),
             (StepKind::Hook, Some(origin)) => hook_operation(origin, &operation),
             _ => operation,
         };
-        Some(Self { step: step as u32, operation, origin, kind })
+        Some(Self { step: step as u32, operation, origin: origin.map(Origin::to_string), kind })
     }
 
     /// The steps after the start gate.
@@ -140,6 +124,34 @@ impl StepText {
             .position(|op| matches!(op, Op::Wait(WaitOp::AwaitStart) | Op::Wait(WaitOp::Hold)));
         let steps = gate.map_or(0..0, |gate| gate..plan.child.ops().len());
         steps.filter_map(|step| Self::of(plan, step)).collect()
+    }
+}
+
+/// What kind of failure an operation has.
+fn kind_of(child: &ChildPlan, op: &Op) -> StepKind {
+    match op {
+        Op::Program(op) => match op {
+            ProgramOp::FindProgram { .. } => {
+                StepKind::Search { in_path: !child.program_name().contains('/') }
+            }
+            ProgramOp::Execute { .. } => StepKind::Execute,
+            ProgramOp::Hook { .. } => StepKind::Hook,
+            ProgramOp::PrepareProgram { .. } | ProgramOp::FindHome { .. } => StepKind::Call,
+        },
+        Op::Mount(MountOp::Attach { node: Node::RealDirectory, .. }) => StepKind::RealDirectory,
+        Op::Mount(MountOp::NewFilesystem { kind, .. }) if child.text(*kind) == "sysfs" => StepKind::Sysfs,
+        Op::Process(ProcessOp::Scheduler { .. }) => StepKind::Scheduler,
+        Op::Wait(WaitOp::AnnounceListener) => StepKind::Listener,
+        Op::Namespace(NamespaceOp::LoopbackUp) | Op::Stage(StageOp::MakeNetwork { .. }) => StepKind::Loopback,
+        Op::Stage(StageOp::CloneInit { flags, .. }) => StepKind::Clone { namespaces: *flags },
+        Op::Stage(StageOp::MapIds { .. }) => StepKind::MapIds,
+        Op::Namespace(NamespaceOp::JoinCgroups) => StepKind::JoinCgroups,
+        Op::Namespace(NamespaceOp::ForkIntoPidNamespace) | Op::Stage(StageOp::MakeProc { .. }) => {
+            StepKind::Fork
+        }
+        Op::Stage(_) | Op::Namespace(_) | Op::Wait(_) | Op::Mount(_) | Op::File(_) | Op::Process(_) => {
+            StepKind::Call
+        }
     }
 }
 
@@ -157,24 +169,23 @@ pub(super) fn frame_of(plan: &LaunchPlan, step: usize) -> Option<String> {
 }
 
 /// Where a failure of the container's init belongs to, in runc's words; for one of a mount, which.
-pub(super) fn init_frame(plan: &LaunchPlan, origin: Option<&str>) -> String {
+pub(super) fn init_frame(plan: &LaunchPlan, origin: Option<&Origin>) -> String {
     let frame = "error during container init";
     let rlimit = "error setting rlimits for ready process";
     match origin {
-        Some(origin) if origin.starts_with("process.rlimits[") => format!("{frame}: {rlimit}"),
-        Some(origin) => match mount_frame(plan, origin) {
+        Some(Origin::Rlimit(_)) => format!("{frame}: {rlimit}"),
+        Some(Origin::Mount(index)) => match mount_frame(plan, *index) {
             Some(mount) => format!("{frame}: {mount}"),
             None => frame.to_owned(),
         },
-        None => frame.to_owned(),
+        Some(Origin::Hook { .. } | Origin::Field(_)) | None => frame.to_owned(),
     }
 }
 
-/// The mount that `origin`, `mounts[INDEX]`, asks for.
-fn mount_frame(plan: &LaunchPlan, origin: &str) -> Option<String> {
-    origin.strip_prefix("mounts[")?;
+/// The mount that is `mounts[INDEX]`.
+fn mount_frame(plan: &LaunchPlan, index: usize) -> Option<String> {
     let child = &plan.child;
-    let own = || (0..child.ops().len()).filter(|step| child.origin(*step) == Some(origin));
+    let own = || (0..child.ops().len()).filter(|step| child.origin(*step) == Some(&Origin::Mount(index)));
     let destination = own().find_map(|step| match child.ops().get(step)? {
         Op::Mount(MountOp::Attach { destination, .. })
         | Op::Mount(MountOp::RemountAt { destination, .. }) => Some(child.text(*destination)),
@@ -194,12 +205,11 @@ fn mount_frame(plan: &LaunchPlan, origin: &str) -> Option<String> {
     Some(format!("error mounting {source:?} to rootfs at {destination:?}"))
 }
 
-/// A hook's run in runc's words, which engines look for; `origin` is `hooks.NAME[INDEX]`.
-pub(super) fn hook_operation(origin: &str, hook: &str) -> String {
-    let place = origin.strip_prefix("hooks.").and_then(|place| place.strip_suffix(']'));
-    match place.and_then(|place| place.split_once('[')) {
-        Some((name, index)) => format!("error running {name} hook #{index}: {hook}"),
-        None => hook.to_owned(),
+/// A hook's run in runc's words, which engines look for.
+pub(super) fn hook_operation(origin: &Origin, hook: &str) -> String {
+    match origin {
+        Origin::Hook { kind, index } => format!("error running {kind} hook #{index}: {hook}"),
+        Origin::Mount(_) | Origin::Rlimit(_) | Origin::Field(_) => hook.to_owned(),
     }
 }
 
@@ -256,6 +266,10 @@ pub(crate) fn describe(report: Report, step: Option<&StepText>, output: Option<O
         | StepKind::JoinCgroups
         | StepKind::Fork
         | StepKind::Loopback => Error::system(operation, errno).reason(part),
+    };
+    let error = match step.kind {
+        StepKind::Clone { .. } => error.call(Call::Clone),
+        _ => error,
     };
     match &step.origin {
         Some(origin) => error.origin(origin.clone()),

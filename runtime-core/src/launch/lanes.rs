@@ -4,7 +4,7 @@ use std::os::fd::{AsRawFd, OwnedFd};
 
 use super::failure::{NETWORK_FRAME, init_frame, scheduler_error};
 use super::{Child, idmap};
-use crate::error::{Error, Result};
+use crate::error::{Call, Error, Result};
 use crate::plan::{LaunchPlan, ParentOp};
 use crate::sys::process;
 use runtime_init::ops::Point;
@@ -44,7 +44,7 @@ pub(crate) fn run(plan: &LaunchPlan, child: &mut Child<'_>, lane: &mut dyn Paren
             let error = if is_callers(op) { child.first_reason(error) } else { error };
             // What the init said has its own frame, and its clone is before all of them.
             match (error.launch_frame(), frame(plan, op)) {
-                (None, Some(frame)) if !error.is_of("clone3") => error.frame(frame),
+                (None, Some(frame)) if !error.is_of(Call::Clone) => error.frame(frame),
                 _ => error,
             }
         })?;

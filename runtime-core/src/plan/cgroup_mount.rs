@@ -4,6 +4,7 @@ use super::lanes::{Context, Lanes, Tree};
 use super::rootfs::{finish, place};
 use crate::cgroup::{Mode, Place, Version};
 use crate::error::Result;
+use crate::origin::Origin;
 use crate::spec::{Kind, Mount, mount_options as attribute};
 use runtime_init::ops::{FileOp, MountOp, Node, Op};
 
@@ -12,14 +13,14 @@ const HOST: &str = "/sys/fs/cgroup";
 /// What every mount of cgroups has, whatever its options.
 const ATTRIBUTES: u64 = attribute::NOSUID | attribute::NODEV | attribute::NOEXEC;
 
-pub(super) fn cgroup(lanes: &mut Lanes, context: Context<'_>, mount: &Mount, origin: &str) -> Result<()> {
+pub(super) fn cgroup(lanes: &mut Lanes, context: Context<'_>, mount: &Mount, origin: &Origin) -> Result<()> {
     match context.host.cgroup_mode() {
         Mode::Unified => unified(lanes, context, mount, origin),
         Mode::Hybrid | Mode::Legacy => by_controller(lanes, context, mount, origin),
     }
 }
 
-fn unified(lanes: &mut Lanes, context: Context<'_>, mount: &Mount, origin: &str) -> Result<()> {
+fn unified(lanes: &mut Lanes, context: Context<'_>, mount: &Mount, origin: &Origin) -> Result<()> {
     if context.namespaces().has(Kind::Cgroup) {
         let op = Op::Mount(MountOp::NewFilesystem {
             kind: lanes.child.string("cgroup2"),
@@ -49,7 +50,7 @@ fn is_allowed_to_mount(context: Context<'_>) -> bool {
 }
 
 /// A tmpfs with a directory for each hierarchy of v1, and links for those with several controllers.
-fn by_controller(lanes: &mut Lanes, context: Context<'_>, mount: &Mount, origin: &str) -> Result<()> {
+fn by_controller(lanes: &mut Lanes, context: Context<'_>, mount: &Mount, origin: &Origin) -> Result<()> {
     let op = Op::Mount(MountOp::NewFilesystem {
         kind: lanes.child.string("tmpfs"),
         source: lanes.child.string("tmpfs"),
@@ -82,7 +83,7 @@ fn by_controller(lanes: &mut Lanes, context: Context<'_>, mount: &Mount, origin:
     Ok(())
 }
 
-fn hierarchy_mount(lanes: &mut Lanes, context: Context<'_>, mount: &Mount, place: &Place, origin: &str) {
+fn hierarchy_mount(lanes: &mut Lanes, context: Context<'_>, mount: &Mount, place: &Place, origin: &Origin) {
     let mut attributes = ATTRIBUTES | mount.options.tree_attributes();
     if context.namespaces().has(Kind::Cgroup) {
         let named = place.controllers.iter().any(|controller| controller.starts_with("name="));
@@ -118,7 +119,7 @@ fn directory_name(place: &Place) -> &str {
     place.mount.rsplit('/').next().unwrap_or(&place.mount)
 }
 
-fn bind(lanes: &mut Lanes, path: &str, origin: &str) {
+fn bind(lanes: &mut Lanes, path: &str, origin: &Origin) {
     let path = path.to_owned();
     lanes.clone_tree(Tree {
         path,
@@ -127,6 +128,6 @@ fn bind(lanes: &mut Lanes, path: &str, origin: &str) {
         wait: false,
         by_child: false,
         idmap: None,
-        origin,
+        origin: origin.clone(),
     });
 }

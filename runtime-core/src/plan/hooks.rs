@@ -26,7 +26,7 @@ pub(super) fn receive_files(lanes: &mut Lanes, annotations: &BTreeMap<String, St
     for (annotation, into) in hook::OUTPUTS.into_iter().zip([Slot::HOOK_STDOUT, Slot::HOOK_STDERR]) {
         if hook::output(annotations, annotation).is_some() {
             let receive = Op::Wait(WaitOp::Receive { from: Slot::SYNC, into, count: 1 });
-            lanes.push_from(receive, &format!("annotations.{annotation}"));
+            lanes.push_from(receive, format!("annotations.{annotation}"));
         }
     }
 }

@@ -2,10 +2,8 @@
 
 use std::collections::HashMap;
 
+use crate::origin::Origin;
 use runtime_init::ops::{Header, MAGIC, Op, Parameter, Slice, Str, WaitOp};
-
-/// Where an operation came from: its place in `config.json`, if it has one.
-pub(crate) type Origin = Option<Box<str>>;
 
 /// About as many strings as the plan of a usual container has.
 const STRINGS: usize = 200;
@@ -23,7 +21,7 @@ fn hash(text: &[u8]) -> u64 {
 #[derive(Debug, Clone)]
 pub(crate) struct ChildPlan {
     ops: Vec<Op>,
-    origins: Vec<Origin>,
+    origins: Vec<Option<Origin>>,
     /// How many of them, from the first on, are stage 0's.
     first_of_init: usize,
     arena: Vec<u8>,
@@ -56,9 +54,9 @@ impl ChildPlan {
     }
 
     /// Puts the operations of stage 0 before those of the init.
-    pub(crate) fn put_stage(&mut self, stage: Vec<(Op, Origin)>) {
+    pub(crate) fn put_stage(&mut self, stage: Vec<(Op, Option<Origin>)>) {
         self.first_of_init += stage.len();
-        let (ops, origins): (Vec<Op>, Vec<Origin>) = stage.into_iter().unzip();
+        let (ops, origins): (Vec<Op>, Vec<_>) = stage.into_iter().unzip();
         self.ops.splice(0..0, ops);
         self.origins.splice(0..0, origins);
     }
@@ -87,7 +85,7 @@ impl ChildPlan {
     }
 
     /// Adds an operation that the field `origin` (a JSON path) asked for.
-    pub(crate) fn push_from(&mut self, op: Op, origin: impl Into<Box<str>>) {
+    pub(crate) fn push_from(&mut self, op: Op, origin: impl Into<Origin>) {
         self.ops.push(op);
         self.origins.push(Some(origin.into()));
     }
@@ -167,9 +165,9 @@ impl ChildPlan {
         &self.ops
     }
 
-    /// The JSON path that asked for operation `step`.
-    pub(crate) fn origin(&self, step: usize) -> Option<&str> {
-        self.origins.get(step)?.as_deref()
+    /// The field that asked for operation `step`.
+    pub(crate) fn origin(&self, step: usize) -> Option<&Origin> {
+        self.origins.get(step)?.as_ref()
     }
 
     /// The text at `at`, for messages.
@@ -210,6 +208,7 @@ impl ChildPlan {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use runtime_init::ops::ProcessOp;
 
     #[test]
     fn equal_strings_are_stored_once_and_arrays_are_aligned() {

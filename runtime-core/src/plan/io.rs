@@ -22,13 +22,13 @@ pub(super) fn console(lanes: &mut Lanes, process: &ValidProcess, mount: bool, co
         mount,
         control,
     });
-    lanes.push_from(op, &format!("{}terminal", process.origin));
+    lanes.push_from(op, format!("{}terminal", process.origin));
 }
 
 /// The terminal that was made before becomes the controlling one.
 pub(super) fn take_terminal(lanes: &mut Lanes, process: &ValidProcess) {
     if process.terminal {
-        lanes.push_from(Op::File(FileOp::TakeTerminal), &format!("{}terminal", process.origin));
+        lanes.push_from(Op::File(FileOp::TakeTerminal), format!("{}terminal", process.origin));
     }
 }
 

@@ -3,9 +3,9 @@
 
 use std::path::Path;
 
-use super::image::Origin;
 use super::{ChildPlan, MountIdMap, ParentOp};
 use crate::host::Host;
+use crate::origin::Origin;
 use crate::plan::{CreateOptions, IdRange};
 use crate::spec::{Kind, Namespaces, ValidSpec};
 use runtime_init::ops::{MountOp, NamespaceOp, Op, Point, Slot, StageOp, WaitOp};
@@ -71,7 +71,7 @@ impl Context<'_> {
 }
 
 /// A tree of the host to clone.
-pub(super) struct Tree<'a> {
+pub(super) struct Tree {
     pub(super) path: String,
     pub(super) recursive: bool,
     pub(super) nofollow: bool,
@@ -82,7 +82,7 @@ pub(super) struct Tree<'a> {
     /// locked: a container in a user namespace cannot take them back (mount_namespaces(7)).
     pub(super) by_child: bool,
     pub(super) idmap: Option<MountIdMap>,
-    pub(super) origin: &'a str,
+    pub(super) origin: Origin,
 }
 
 /// The lanes of a plan.
@@ -90,7 +90,7 @@ pub(super) struct Tree<'a> {
 pub(super) struct Lanes {
     pub(super) child: ChildPlan,
     /// Stage 0's operations.
-    stage: Vec<(Op, Origin)>,
+    stage: Vec<(Op, Option<Origin>)>,
     pub(super) parent: Vec<ParentOp>,
     pub(super) warnings: Vec<String>,
     pub(super) notes: Vec<String>,
@@ -101,7 +101,7 @@ impl Lanes {
         self.child.push(op);
     }
 
-    pub(super) fn push_from(&mut self, op: Op, origin: &str) {
+    pub(super) fn push_from(&mut self, op: Op, origin: impl Into<Origin>) {
         self.child.push_from(op, origin);
     }
 
@@ -123,7 +123,7 @@ impl Lanes {
     }
 
     /// Stage 0 does something that the field `origin` asked for.
-    pub(super) fn stage_from(&mut self, op: Op, origin: &str) {
+    pub(super) fn stage_from(&mut self, op: Op, origin: impl Into<Origin>) {
         self.stage.push((op, Some(origin.into())));
     }
 
@@ -135,8 +135,8 @@ impl Lanes {
     }
 
     /// The init waits for a tree that stage 0 clones, in [`Slot::MOUNT`].
-    pub(super) fn receive_tree(&mut self, tree: Tree<'_>) {
-        let Tree { recursive, nofollow, origin, .. } = tree;
+    pub(super) fn receive_tree(&mut self, tree: Tree) {
+        let Tree { recursive, nofollow, ref origin, .. } = tree;
         // By the time the init asks, its namespaces are made and its ids are mapped.
         if tree.wait || tree.by_child || tree.idmap.is_some() {
             self.child.push_from(Op::Wait(WaitOp::AskStage), origin);
@@ -159,7 +159,7 @@ impl Lanes {
     }
 
     /// Stage 0 gives [`Slot::MOUNT`] an id map.
-    fn map_ids(&mut self, map: &MountIdMap, origin: &str) {
+    fn map_ids(&mut self, map: &MountIdMap, origin: &Origin) {
         let (open, recursive) = match map {
             MountIdMap::Container { recursive } => (Op::Stage(StageOp::OpenUserNamespace), *recursive),
             MountIdMap::Own { uid, gid, recursive } => {
@@ -173,19 +173,19 @@ impl Lanes {
     }
 
     /// The child clones a tree itself, into [`Slot::MOUNT`].
-    pub(super) fn clone_tree(&mut self, tree: Tree<'_>) {
+    pub(super) fn clone_tree(&mut self, tree: Tree) {
         let path = self.child.string(&tree.path);
         let op = Op::Mount(MountOp::CloneTree { path, recursive: tree.recursive, nofollow: tree.nofollow });
         self.child.push_from(op, tree.origin);
     }
 
     /// The init waits for the context of a procfs of the PID namespace in `namespace`, in [`Slot::PROCFS`].
-    pub(super) fn receive_proc(&mut self, namespace: Slot, source: &str, origin: &str) {
+    pub(super) fn receive_proc(&mut self, namespace: Slot, source: &str, origin: &Origin) {
         let source = self.child.string(source);
-        self.stage_from(Op::Stage(StageOp::MakeProc { namespace, source }), origin);
-        self.stage_from(Op::Stage(StageOp::HandOver { first: Slot::PROCFS, count: 1 }), origin);
+        self.stage_from(Op::Stage(StageOp::MakeProc { namespace, source }), origin.clone());
+        self.stage_from(Op::Stage(StageOp::HandOver { first: Slot::PROCFS, count: 1 }), origin.clone());
         let receive = WaitOp::Receive { from: Slot::LANES, into: Slot::PROCFS, count: 1 };
-        self.child.push_from(Op::Wait(receive), origin);
+        self.child.push_from(Op::Wait(receive), origin.clone());
     }
 
     /// The init waits for the network namespace that stage 0 has made, in [`Slot::NETWORK`], and enters it; with `sysfs`

@@ -3,6 +3,7 @@
 use super::lanes::{Context, Lanes};
 use crate::error::{Error, ErrorKind, Result};
 use crate::host::Host;
+use crate::origin::Origin;
 use crate::spec::{Mount, ValidProcess, ValidSpec};
 use runtime_init::ops::{MountOp, Op, ProcessOp};
 
@@ -56,7 +57,7 @@ pub(super) fn label_keys(
 
 /// The superblock of a mqueue is as old as its IPC namespace and takes no label as an option: its root gets
 /// `linux.mountLabel`.
-pub(super) fn label_mqueue(lanes: &mut Lanes, context: Context<'_>, mount: &Mount, origin: &str) {
+pub(super) fn label_mqueue(lanes: &mut Lanes, context: Context<'_>, mount: &Mount, origin: &Origin) {
     let label = context.spec.mount_label.as_ref().filter(|_| mount.kind == "mqueue");
     if let Some(label) = label.filter(|_| context.host.selinux()) {
         let value = lanes.child.bytes(label.as_bytes());

@@ -27,6 +27,7 @@ mod sysctl;
 
 use crate::error::Result;
 use crate::host::Host;
+use crate::origin::Origin;
 use crate::spec::{ValidProcess, ValidSpec};
 use runtime_init::ops::{Point, Slot};
 
@@ -149,14 +150,14 @@ pub(crate) enum ParentOp {
         /// Hard limit.
         hard: u64,
         /// JSON path.
-        origin: String,
+        origin: Origin,
     },
     /// Writes oom_score_adj of the init, for which a child in a user namespace has no right.
     OomScoreAdj {
         /// -1000 to 1000.
         value: i32,
         /// JSON path.
-        origin: String,
+        origin: Origin,
     },
     /// Takes from the init what it reports on its way: the process that goes on behind `Op::ForkIntoPidNamespace` is known
     /// then.
@@ -166,7 +167,7 @@ pub(crate) enum ParentOp {
         /// The structure.
         attributes: Vec<u8>,
         /// JSON path.
-        origin: String,
+        origin: Origin,
     },
     /// Takes from the child what it reports on its way, the process that goes on behind
     /// `Op::ForkIntoPidNamespace` and the terminal, and then sends the word for its `Op::AwaitWord`.

@@ -19,7 +19,7 @@ const UMASK: u32 = 0o022;
 /// umask(2).
 pub(super) fn umask(lanes: &mut Lanes, process: &ValidProcess) {
     let mask = process.umask.unwrap_or(UMASK);
-    lanes.push_from(Op::Process(ProcessOp::Umask { mask }), &format!("{}user.umask", process.origin));
+    lanes.push_from(Op::Process(ProcessOp::Umask { mask }), format!("{}user.umask", process.origin));
 }
 
 /// A session keyring of the container's own.
@@ -35,7 +35,7 @@ pub(super) fn make_working_directory(lanes: &mut Lanes, process: &ValidProcess) 
     }
     let path = lanes.child.string(&process.cwd);
     let op = Op::File(FileOp::MakeWorkingDirectory { path, uid: 0, gid: 0 });
-    lanes.push_from(op, &format!("{}cwd", process.origin));
+    lanes.push_from(op, format!("{}cwd", process.origin));
 }
 
 /// Bounding set and user.
@@ -48,11 +48,11 @@ pub(super) fn change_user(
     let origin = process.origin;
     // A terminal is made for the user; the caller's streams may be another's.
     if !process.terminal && process.uid != 0 {
-        lanes.push_from(Op::File(FileOp::StdioOwner { uid: process.uid }), &format!("{origin}user.uid"));
+        lanes.push_from(Op::File(FileOp::StdioOwner { uid: process.uid }), format!("{origin}user.uid"));
     }
     if granted.drop_bounding != 0 {
         let op = Op::Process(ProcessOp::DropBounding { mask: granted.drop_bounding });
-        lanes.push_from(op, &format!("{origin}capabilities.bounding"));
+        lanes.push_from(op, format!("{origin}capabilities.bounding"));
     }
     lanes.push(Op::Process(ProcessOp::KeepCapabilities));
     let op = Op::Process(ProcessOp::SetUser {
@@ -61,17 +61,15 @@ pub(super) fn change_user(
         groups: lanes.child.numbers(&process.groups),
         set_groups,
     });
-    lanes.push_from(op, &format!("{origin}user"));
+    lanes.push_from(op, format!("{origin}user"));
 }
 
 /// chdir(2): `first` as root, who may enter a directory that the user may not, and then as the user,
 /// who may be the only one to enter one on NFS or FUSE. Both are what runc's users rely on.
 pub(super) fn change_directory(lanes: &mut Lanes, process: &ValidProcess, first: bool) {
     let path = lanes.child.string(&process.cwd);
-    lanes.push_from(
-        Op::Process(ProcessOp::ChangeDirectory { path, first }),
-        &format!("{}cwd", process.origin),
-    );
+    lanes
+        .push_from(Op::Process(ProcessOp::ChangeDirectory { path, first }), format!("{}cwd", process.origin));
 }
 
 /// Permitted, effective and inheritable set; `extra` is kept until execve(2).
@@ -81,21 +79,20 @@ pub(super) fn set_capabilities(lanes: &mut Lanes, process: &ValidProcess, sets: 
         permitted: sets.permitted | extra,
         inheritable: sets.inheritable,
     });
-    lanes.push_from(op, &format!("{}capabilities", process.origin));
+    lanes.push_from(op, format!("{}capabilities", process.origin));
 }
 
 /// Ambient set.
 pub(super) fn set_ambient(lanes: &mut Lanes, process: &ValidProcess, sets: &CapabilitySets) {
     let op = Op::Process(ProcessOp::SetAmbient { mask: sets.ambient });
-    lanes.push_from(op, &format!("{}capabilities.ambient", process.origin));
+    lanes.push_from(op, format!("{}capabilities.ambient", process.origin));
 }
 
 /// The program among the directories of the container's own `PATH`.
 pub(super) fn find_program(lanes: &mut Lanes, process: &ValidProcess) {
     let candidates = candidates(process);
     let candidates = lanes.child.strings(&candidates);
-    lanes
-        .push_from(Op::Program(ProgramOp::FindProgram { candidates }), &format!("{}args[0]", process.origin));
+    lanes.push_from(Op::Program(ProgramOp::FindProgram { candidates }), format!("{}args[0]", process.origin));
 }
 
 fn candidates(process: &ValidProcess) -> Vec<String> {
@@ -152,12 +149,12 @@ pub(super) fn prepare(lanes: &mut Lanes, process: &ValidProcess, env: &Environme
         env: lanes.child.strings(&env.variables),
         home_uid: env.home_uid,
     });
-    lanes.push_from(op, &format!("{}args", process.origin));
+    lanes.push_from(op, format!("{}args", process.origin));
 }
 
 /// execve(2).
 pub(super) fn execute(lanes: &mut Lanes, process: &ValidProcess, failure: ExecveFailure) {
     let args = lanes.child.strings(&process.args);
     let exits = failure == ExecveFailure::Exit;
-    lanes.push_from(Op::Program(ProgramOp::Execute { args, exits }), &format!("{}args", process.origin));
+    lanes.push_from(Op::Program(ProgramOp::Execute { args, exits }), format!("{}args", process.origin));
 }

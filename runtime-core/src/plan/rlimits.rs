@@ -5,6 +5,7 @@
 
 use super::ParentOp;
 use super::lanes::Lanes;
+use crate::origin::Origin;
 use crate::spec::ValidProcess;
 use runtime_init::ops::{Op, ProcessOp};
 
@@ -23,7 +24,7 @@ pub(super) enum By {
 /// be one too many for its own.
 pub(super) fn rlimits(lanes: &mut Lanes, process: &ValidProcess, by: By, forks: bool) {
     for limit in process.rlimits.iter().filter(|limit| !forks || limit.resource != libc::RLIMIT_NPROC) {
-        let origin = format!("{}rlimits[{}]", process.origin, limit.index);
+        let origin = origin_of(process, limit.index);
         let (resource, soft, hard) = (limit.resource, limit.soft, limit.hard);
         match by {
             By::Parent => lanes.parent.push(ParentOp::Rlimit { resource, soft, hard, origin }),
@@ -34,10 +35,18 @@ pub(super) fn rlimits(lanes: &mut Lanes, process: &ValidProcess, by: By, forks: 
     }
 }
 
+/// The field of a limit: in `config.json`, or in the file of an exec.
+fn origin_of(process: &ValidProcess, index: usize) -> Origin {
+    match process.origin {
+        "" => Origin::from(format!("rlimits[{index}]")),
+        _ => Origin::Rlimit(index),
+    }
+}
+
 /// The limit of the number of processes, set by the caller once the process has been forked.
 pub(super) fn processes_of_forked(lanes: &mut Lanes, process: &ValidProcess) {
     for limit in process.rlimits.iter().filter(|limit| limit.resource == libc::RLIMIT_NPROC) {
-        let origin = format!("{}rlimits[{}]", process.origin, limit.index);
+        let origin = origin_of(process, limit.index);
         let (resource, soft, hard) = (limit.resource, limit.soft, limit.hard);
         lanes.parent.push(ParentOp::Rlimit { resource, soft, hard, origin });
     }
@@ -48,7 +57,7 @@ pub(super) fn oom_score_adj(lanes: &mut Lanes, process: &ValidProcess, by: By) {
     let Some(score) = process.oom_score_adj else {
         return;
     };
-    let origin = format!("{}oomScoreAdj", process.origin);
+    let origin = Origin::from(format!("{}oomScoreAdj", process.origin));
     if by == By::Parent {
         lanes.parent.push(ParentOp::OomScoreAdj { value: score, origin });
     } else {

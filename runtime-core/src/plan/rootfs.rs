@@ -8,6 +8,7 @@ use super::lanes::{Context, Lanes, Tree};
 use super::lsm;
 use super::overlay;
 use crate::error::{Error, ErrorKind, Result};
+use crate::origin::Origin;
 use crate::spec::{Kind, Mount, mount_options as attribute};
 use runtime_init::ops::{MountOp, Node, Op, RootSwitch, Slot};
 
@@ -37,11 +38,11 @@ pub(super) fn open_root(lanes: &mut Lanes, context: Context<'_>) {
             wait: context.child_makes_mounts(),
             by_child: context.child_has_mounts(),
             idmap: None,
-            origin: "root.path",
+            origin: "root.path".into(),
         });
         // What the parent cloned is a peer of the host's mount: nothing may go back to the host.
         if flags & libc::MS_SHARED == 0 {
-            slave(lanes, "root.path");
+            slave(lanes, &"root.path".into());
         }
     }
     let private = flags & libc::MS_SHARED != 0;
@@ -64,16 +65,16 @@ fn open_host_root(lanes: &mut Lanes, context: Context<'_>, path: &str) {
         wait: false,
         by_child: false,
         idmap: None,
-        origin: "root.path",
+        origin: "root.path".into(),
     });
-    slave(lanes, "root.path");
+    slave(lanes, &"root.path".into());
     lanes.push_from(
         Op::Mount(MountOp::OpenRoot { path: destination, slot: Slot::MOUNT, private: false }),
         "root.path",
     );
 }
 
-fn slave(lanes: &mut Lanes, origin: &str) {
+fn slave(lanes: &mut Lanes, origin: &Origin) {
     let op = Op::Mount(MountOp::MountPropagation { flags: libc::MS_SLAVE, recursive: true });
     lanes.push_from(op, origin);
 }
@@ -133,7 +134,7 @@ pub(super) fn mount(
 }
 
 /// mount_setattr(2) on what is at the destination already.
-fn remount(lanes: &mut Lanes, mount: &Mount, origin: &str) {
+fn remount(lanes: &mut Lanes, mount: &Mount, origin: &Origin) {
     let options = &mount.options;
     let (set_atime, clear_atime) = options.atime_change();
     let op = Op::Mount(MountOp::RemountAt {
@@ -144,7 +145,7 @@ fn remount(lanes: &mut Lanes, mount: &Mount, origin: &str) {
     lanes.push_from(op, origin);
 }
 
-fn bind(lanes: &mut Lanes, context: Context<'_>, mount: &Mount, origin: &str) -> Result<()> {
+fn bind(lanes: &mut Lanes, context: Context<'_>, mount: &Mount, origin: &Origin) -> Result<()> {
     let idmap = idmap(context, mount, origin)?;
     let path = context.host_path(&mount.source);
     let tree = Tree {
@@ -154,7 +155,7 @@ fn bind(lanes: &mut Lanes, context: Context<'_>, mount: &Mount, origin: &str) ->
         recursive: mount.options.bind == Some(true),
         nofollow: mount.options.source_nofollow || mount.options.copy_symlink,
         idmap,
-        origin,
+        origin: origin.clone(),
     };
     if tree.idmap.is_some() || context.parent_is_stronger() {
         lanes.receive_tree(tree);
@@ -177,7 +178,7 @@ fn bind(lanes: &mut Lanes, context: Context<'_>, mount: &Mount, origin: &str) ->
 /// A bind mount has exactly the attributes that its options name, if they name any (as `mount --bind
 /// -o`). In a user namespace the source's own are locked, so they stay, unless the options name them
 /// to be cleared: then the kernel's refusal is the answer.
-fn bind_attributes(lanes: &mut Lanes, context: Context<'_>, mount: &Mount, origin: &str) {
+fn bind_attributes(lanes: &mut Lanes, context: Context<'_>, mount: &Mount, origin: &Origin) {
     let options = &mount.options;
     if !options.names_attributes() {
         return;
@@ -197,7 +198,7 @@ fn bind_attributes(lanes: &mut Lanes, context: Context<'_>, mount: &Mount, origi
     lanes.push_from(Op::Mount(MountOp::MountAttributes { set, clear, recursive: false }), origin);
 }
 
-fn idmap(context: Context<'_>, mount: &Mount, origin: &str) -> Result<Option<MountIdMap>> {
+fn idmap(context: Context<'_>, mount: &Mount, origin: &Origin) -> Result<Option<MountIdMap>> {
     let own = !mount.uid_map.is_empty();
     if mount.options.idmap.is_none() && !own {
         return Ok(None);
@@ -215,7 +216,7 @@ fn idmap(context: Context<'_>, mount: &Mount, origin: &str) -> Result<Option<Mou
     }))
 }
 
-fn filesystem(lanes: &mut Lanes, context: Context<'_>, mount: &Mount, origin: &str) -> Result<()> {
+fn filesystem(lanes: &mut Lanes, context: Context<'_>, mount: &Mount, origin: &Origin) -> Result<()> {
     let options = &mount.options;
     let mut parameters: Vec<String> = options.superblock.iter().map(|name| (*name).to_owned()).collect();
     parameters.extend(options.data.iter().cloned());
@@ -262,7 +263,7 @@ fn takes_label(kind: &str) -> bool {
 }
 
 /// Attributes of the tree, propagation, and the place.
-pub(super) fn finish(lanes: &mut Lanes, mount: &Mount, origin: &str, node: Node) -> Result<()> {
+pub(super) fn finish(lanes: &mut Lanes, mount: &Mount, origin: &Origin, node: Node) -> Result<()> {
     let options = &mount.options;
     let late = if is_read_only_late(mount) { attribute::RDONLY } else { 0 };
     let (set, clear) = (options.set_all & !late, options.clear_all);
@@ -273,7 +274,7 @@ pub(super) fn finish(lanes: &mut Lanes, mount: &Mount, origin: &str, node: Node)
 }
 
 /// Propagation, and the place.
-pub(super) fn place(lanes: &mut Lanes, mount: &Mount, origin: &str, node: Node) -> Result<()> {
+pub(super) fn place(lanes: &mut Lanes, mount: &Mount, origin: &Origin, node: Node) -> Result<()> {
     for (flags, recursive) in &mount.options.propagation {
         lanes
             .push_from(Op::Mount(MountOp::MountPropagation { flags: *flags, recursive: *recursive }), origin);
@@ -298,7 +299,7 @@ pub(super) fn late_read_only(lanes: &mut Lanes, context: Context<'_>) {
     for mount in context.spec.mounts.iter().filter(|mount| is_read_only_late(mount)) {
         let destination = lanes.child.string(&mount.destination);
         let op = Op::Mount(MountOp::RemountAt { destination, set: attribute::RDONLY, clear: 0 });
-        lanes.push_from(op, &mount.origin());
+        lanes.push_from(op, mount.origin());
     }
 }
 
@@ -311,7 +312,7 @@ pub(super) fn restrict(lanes: &mut Lanes, context: Context<'_>) {
     }
     for (index, path) in distinct(&context.spec.masked_paths) {
         let path = lanes.child.string(path);
-        lanes.push_from(Op::Mount(MountOp::Mask { path }), &format!("linux.maskedPaths[{index}]"));
+        lanes.push_from(Op::Mount(MountOp::Mask { path }), format!("linux.maskedPaths[{index}]"));
     }
 }
 
@@ -326,7 +327,7 @@ pub(super) fn late_read_only_paths(lanes: &mut Lanes, context: Context<'_>) {
 
 fn read_only(lanes: &mut Lanes, index: usize, path: &str) {
     let path = lanes.child.string(path);
-    lanes.push_from(Op::Mount(MountOp::ReadOnly { path }), &format!("linux.readonlyPaths[{index}]"));
+    lanes.push_from(Op::Mount(MountOp::ReadOnly { path }), format!("linux.readonlyPaths[{index}]"));
 }
 
 /// Paths in which nothing is made: nearly all read-only paths of engines are there.

@@ -2,6 +2,7 @@
 
 use super::ParentOp;
 use super::lanes::Lanes;
+use crate::origin::Origin;
 use crate::spec::{MemoryPolicy, Scheduler, ValidProcess};
 use runtime_init::ops::{Op, ProcessOp, Slice};
 
@@ -14,19 +15,19 @@ pub(super) fn scheduler(lanes: &mut Lanes, process: &ValidProcess, forks: bool) 
     let origin = process.origin;
     if let Some(scheduler) = process.scheduler.as_ref().filter(|_| !forks) {
         let attributes = lanes.child.bytes(&attributes(scheduler));
-        lanes.push_from(Op::Process(ProcessOp::Scheduler { attributes }), &format!("{origin}scheduler"));
+        lanes.push_from(Op::Process(ProcessOp::Scheduler { attributes }), format!("{origin}scheduler"));
     }
     if let Some(priority) = process.io_priority {
         // IOPRIO_PRIO_VALUE: the class is above the 13 bits of the level.
         let value = priority.class << 13 | priority.level;
-        lanes.push_from(Op::Process(ProcessOp::IoPriority { value }), &format!("{origin}ioPriority"));
+        lanes.push_from(Op::Process(ProcessOp::IoPriority { value }), format!("{origin}ioPriority"));
     }
 }
 
 /// The policy of a process that has been forked, set by the caller.
 pub(super) fn scheduler_of_forked(lanes: &mut Lanes, process: &ValidProcess) {
     if let Some(scheduler) = &process.scheduler {
-        let origin = format!("{}scheduler", process.origin);
+        let origin = Origin::from(format!("{}scheduler", process.origin));
         lanes.parent.push(ParentOp::Scheduler { attributes: attributes(scheduler), origin });
     }
 }

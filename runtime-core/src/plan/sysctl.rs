@@ -19,6 +19,6 @@ pub(super) fn names_and_sysctls(lanes: &mut Lanes, context: Context<'_>) {
             path: lanes.child.string(path),
             value: lanes.child.bytes(value.as_bytes()),
         });
-        lanes.push_from(op, &format!("linux.sysctl.{}", path.replace('/', ".")));
+        lanes.push_from(op, format!("linux.sysctl.{}", path.replace('/', ".")));
     }
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use oci_spec::runtime as oci;
 
 use super::findings::Findings;
+use crate::origin::Origin;
 
 /// The hooks of all six kinds.
 #[derive(Debug, Clone, Default)]
@@ -35,7 +36,7 @@ pub(crate) struct Hook {
     /// Limit in seconds.
     pub(crate) timeout: Option<u32>,
     /// JSON path.
-    pub(crate) origin: String,
+    pub(crate) origin: Origin,
 }
 
 /// The annotations that name files for what hooks print, relative to the bundle: the standard output, and
@@ -68,12 +69,12 @@ pub(super) fn hooks(hooks: Option<&oci::Hooks>, findings: &mut Findings) -> Hook
     }
 }
 
-fn convert(kind: &str, hooks: &Option<Vec<oci::Hook>>, findings: &mut Findings) -> Vec<Hook> {
+fn convert(kind: &'static str, hooks: &Option<Vec<oci::Hook>>, findings: &mut Findings) -> Vec<Hook> {
     let hooks = hooks.iter().flatten().enumerate();
-    hooks.map(|(index, hook)| one(format!("hooks.{kind}[{index}]"), hook, findings)).collect()
+    hooks.map(|(index, hook)| one(Origin::Hook { kind, index }, hook, findings)).collect()
 }
 
-fn one(origin: String, hook: &oci::Hook, findings: &mut Findings) -> Hook {
+fn one(origin: Origin, hook: &oci::Hook, findings: &mut Findings) -> Hook {
     let path = hook.path().to_string_lossy().into_owned();
     findings.absolute(format_args!("{origin}.path"), &path);
     for text in hook.args().iter().flatten() {

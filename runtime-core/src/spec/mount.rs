@@ -9,6 +9,7 @@ use super::names::Canonical;
 use super::namespace::{Kind, Namespaces};
 use super::parse::parse;
 use crate::error::{Error, Result};
+use crate::origin::Origin;
 use crate::plan::IdRange;
 
 /// A mount of the container.
@@ -32,8 +33,8 @@ pub(crate) struct Mount {
 
 impl Mount {
     /// JSON path.
-    pub(crate) fn origin(&self) -> String {
-        format!("mounts[{}]", self.index)
+    pub(crate) fn origin(&self) -> Origin {
+        Origin::Mount(self.index)
     }
 }
 
@@ -97,7 +98,7 @@ pub(crate) fn parse_mounts(bytes: &[u8], namespaces: &Namespaces) -> Result<Vec<
 }
 
 fn convert(index: usize, mount: &oci::Mount, namespaces: &Namespaces, findings: &mut Findings) -> Mount {
-    let origin = format!("mounts[{index}]");
+    let origin = Origin::Mount(index);
     let options = MountOptions::parse(mount.options().as_deref().unwrap_or_default());
     for (at, option) in mount.options().iter().flatten().enumerate() {
         findings.text(format_args!("{origin}.options[{at}]"), option);
@@ -132,7 +133,7 @@ fn convert(index: usize, mount: &oci::Mount, namespaces: &Namespaces, findings: 
     mount
 }
 
-fn destination(origin: &str, path: &str, findings: &mut Findings) -> String {
+fn destination(origin: &Origin, path: &str, findings: &mut Findings) -> String {
     let field = format!("{origin}.destination");
     findings.text(&field, path);
     if path.is_empty() {
@@ -168,7 +169,7 @@ pub(super) fn clean(path: &str) -> String {
     format!("/{}", parts.join("/"))
 }
 
-fn check(origin: &str, mount: &Mount, namespaces: &Namespaces, findings: &mut Findings) {
+fn check(origin: &Origin, mount: &Mount, namespaces: &Namespaces, findings: &mut Findings) {
     findings.text(format_args!("{origin}.type"), &mount.kind);
     findings.text(format_args!("{origin}.source"), &mount.source);
     let options = &mount.options;
@@ -202,7 +203,7 @@ fn check(origin: &str, mount: &Mount, namespaces: &Namespaces, findings: &mut Fi
     check_proc(origin, mount, findings);
 }
 
-fn check_idmap(origin: &str, mount: &Mount, namespaces: &Namespaces, findings: &mut Findings) {
+fn check_idmap(origin: &Origin, mount: &Mount, namespaces: &Namespaces, findings: &mut Findings) {
     let own = !mount.uid_map.is_empty() || !mount.gid_map.is_empty();
     if mount.options.idmap.is_none() && !own {
         return;
@@ -216,7 +217,7 @@ fn check_idmap(origin: &str, mount: &Mount, namespaces: &Namespaces, findings: &
     }
 }
 
-fn check_proc(origin: &str, mount: &Mount, findings: &mut Findings) {
+fn check_proc(origin: &Origin, mount: &Mount, findings: &mut Findings) {
     let path = mount.destination.as_str();
     let field = format!("{origin}.destination");
     if path == "/proc" {
