@@ -71,7 +71,7 @@ fn is_protocol_error(error: &Error) -> bool {
 #[test]
 fn a_console_that_is_no_master_is_refused() {
     let plan = plan();
-    let console = step(&plan, |op| matches!(op, Op::Console { .. }));
+    let console = step(&plan, |op| matches!(op, Op::File(FileOp::Console { .. })));
     let files = [("/dev/null", false), ("/dev/zero", false), ("/dev/ptmx", true)];
     for (path, is_master) in files {
         let (mut child, theirs) = child(&plan);
@@ -100,7 +100,7 @@ fn only_one_fork_is_followed() {
         return;
     }
     let plan = plan();
-    let fork = step(&plan, |op| matches!(op, Op::ForkIntoPidNamespace));
+    let fork = step(&plan, |op| matches!(op, Op::Namespace(NamespaceOp::ForkIntoPidNamespace)));
     let (mut child, theirs) = child(&plan);
     let (first, second) = (sleeper(), sleeper());
     say(&theirs, fork, first.pid, &[]);
