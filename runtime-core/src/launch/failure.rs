@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::clone::explain_init;
 use crate::error::{Error, ErrorKind};
 use crate::plan::{ChildPlan, LaunchPlan};
+use crate::spec::BARE_ORIGIN;
 use crate::sys::memfd;
 use runtime_init::ops::{Node, Op, Str};
 use runtime_init::report::{Detail, Report, STEP_PRELUDE};
@@ -88,6 +89,11 @@ pub(crate) struct StepText {
     pub(crate) kind: StepKind,
 }
 
+/// Whether a step is that of a [`Sandbox`](crate::Sandbox), which has no `config.json`.
+fn of_sandbox(origin: Option<&str>) -> bool {
+    origin.is_some_and(|origin| origin.starts_with(BARE_ORIGIN))
+}
+
 impl StepText {
     /// A step of a plan.
     pub(crate) fn of(plan: &LaunchPlan, step: usize) -> Option<Self> {
@@ -113,7 +119,7 @@ impl StepText {
         };
         let origin = child.origin(step).map(str::to_owned);
         let operation = match child.ops().get(step)? {
-            Op::ChangeDirectory { path, .. } => {
+            Op::ChangeDirectory { path, .. } if !of_sandbox(origin.as_deref()) => {
                 format!("chdir to cwd ({:?}) set in config.json failed", child.text(*path))
             }
             _ => child.explain(step),
