@@ -31,8 +31,8 @@
 //! **With other modules.** A new proc takes [`Namespaces::PID`](crate::namespaces::Namespaces::PID), else it shows the
 //! caller's processes; in a user namespace the kernel refuses it then.
 
-use crate::spec::MountOptions;
 use crate::spec::Mount as Checked;
+use crate::spec::MountOptions;
 
 /// One mount of a command.
 ///

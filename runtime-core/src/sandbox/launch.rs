@@ -22,14 +22,36 @@ pub(super) fn spawn(mut sandbox: Sandbox<'_>) -> Result<Process> {
     let (given, pipes) = std::mem::take(&mut sandbox.descriptors).open(plan.terminal)?;
     let none = Cgroup::none();
     let cgroup = sandbox.cgroup.unwrap_or(&none);
-    let process = launch(plan, &given, cgroup).map_err(in_sandbox).explained()?;
+    let process = launch(&plan, &given, cgroup).map_err(in_sandbox).explained()?;
     Ok(process.with_pipes(pipes))
 }
 
-fn launch(plan: LaunchPlan, given: &Given, cgroup: &Cgroup) -> Result<Process> {
+/// In a cgroup that was killed once by `cgroup.kill`, kernels from 6.14 on (6.18 is one) kill each process that is cloned into
+/// it: cgroup_css_set_fork() compares the count of kills of the parent's cgroup with that of the new one. A process may
+/// still enter it.
+fn launch(plan: &LaunchPlan, given: &Given, cgroup: &Cgroup) -> Result<Process> {
     let host = Host::new();
-    let clones = cgroup.is_none() || host.clone3();
-    let privileged = host.is_privileged();
+    let clones = cgroup.directory().is_some() && host.clone3();
+    match attempt(plan, given, cgroup, clones, host.is_privileged()) {
+        Err(error) if clones && was_killed(&error) => {
+            attempt(plan, given, cgroup, false, host.is_privileged()).map_err(|_| error)
+        }
+        other => other,
+    }
+}
+
+fn was_killed(error: &Error) -> bool {
+    error.to_string().contains(&format!("killed by signal {}", libc::SIGKILL))
+}
+
+/// One launch: the init is cloned into the cgroup of v2, or enters it.
+fn attempt(
+    plan: &LaunchPlan,
+    given: &Given,
+    cgroup: &Cgroup,
+    clones: bool,
+    privileged: bool,
+) -> Result<Process> {
     let inputs = Inputs {
         stdio: given.stdio(),
         passed: given.passed(),
@@ -42,13 +64,13 @@ fn launch(plan: LaunchPlan, given: &Given, cgroup: &Cgroup) -> Result<Process> {
         timings: None,
     };
     let explained = |error| cgroup.explain_memory(None, cgroup.explain_clone(error));
-    let mut child = launch::spawn(&plan, &inputs, None).map_err(explained)?;
-    launch::run(&plan, &mut child, &mut Lane { privileged })
+    let mut child = launch::spawn(plan, &inputs, None).map_err(explained)?;
+    launch::run(plan, &mut child, &mut Lane { privileged })
         .and_then(|()| child.expect_executed(None))
         .map_err(explained)?;
     let init = child.keep()?;
     let identity = Identity::of(init.pid)?;
-    Ok(Process::new(init, plan.warnings, identity, None))
+    Ok(Process::new(init, plan.warnings.clone(), identity, None))
 }
 
 /// The caller's lane: what it does has been done by who made the cgroup.
