@@ -18,7 +18,7 @@ pub(super) fn plan(sandbox: &Sandbox<'_>) -> Result<LaunchPlan> {
     // Limits and device rules are the cgroup's, which the caller has made: the plan does not ask how.
     let host = Host::new().with_cgroup_mode(Mode::Unified);
     let spec = spec(sandbox, &host)?;
-    let options = CreateOptions::new("sandbox", "/").gate(false).no_new_keyring(true);
+    let options = CreateOptions::new().gate(false).no_new_keyring(true);
     LaunchPlan::create(&spec, &host, &options).map_err(super::launch::in_sandbox)
 }
 
