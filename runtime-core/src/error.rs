@@ -150,6 +150,15 @@ impl Error {
         self
     }
 
+    /// Changes the place, if there is one and `change` has another for it.
+    #[must_use]
+    pub(crate) fn with_origin(mut self, change: impl FnOnce(&str) -> Option<String>) -> Self {
+        if let Some(other) = self.0.origin.as_deref().and_then(change) {
+            self.0.origin = Some(other.into());
+        }
+        self
+    }
+
     /// Adds advice for the user.
     #[must_use]
     pub fn hint(mut self, hint: impl Into<Cow<'static, str>>) -> Self {

@@ -3,6 +3,7 @@
 #![deny(unsafe_code)]
 
 mod bundle;
+pub mod capabilities;
 pub mod cgroup;
 mod children;
 mod confinement;
@@ -15,13 +16,17 @@ pub mod events;
 mod exits;
 pub mod host;
 mod id;
+pub mod idmap;
 mod launch;
+pub mod namespaces;
 mod origin;
 pub mod plan;
 mod process;
 mod process_spec;
 mod resctrl;
+pub mod rootfs;
 mod runtime;
+mod sandbox;
 pub mod seccomp;
 pub mod spec;
 mod state;
@@ -45,6 +50,7 @@ pub use launch::HeadStart;
 pub use process::{Process, reset_child_signal};
 pub use process_spec::ProcessSpec;
 pub use runtime::{DEFAULT_STATE_ROOT, Listed, Runtime, RuntimeBuilder};
+pub use sandbox::Sandbox;
 pub use state::{OCI_VERSION, State, Status};
 pub use stdio::Stdio;
 pub use sys::memory::prefault;

@@ -10,6 +10,7 @@ use super::clone::explain_init;
 use crate::error::{Call, Error, ErrorKind};
 use crate::origin::Origin;
 use crate::plan::{ChildPlan, LaunchPlan};
+use crate::spec::BARE_ORIGIN;
 use crate::sys::memfd;
 use runtime_init::ops::{MountOp, NamespaceOp, Node, Op, ProcessOp, ProgramOp, Slot, StageOp, Str, WaitOp};
 use runtime_init::report::{Detail, Report, STEP_PRELUDE};
@@ -89,6 +90,11 @@ pub(crate) struct StepText {
     pub(crate) kind: StepKind,
 }
 
+/// Whether a step is that of a [`Sandbox`](crate::Sandbox), which has no `config.json`.
+fn of_sandbox(origin: Option<&Origin>) -> bool {
+    matches!(origin, Some(Origin::Field(path)) if path.starts_with(BARE_ORIGIN))
+}
+
 impl StepText {
     /// A step of a plan.
     pub(crate) fn of(plan: &LaunchPlan, step: usize) -> Option<Self> {
@@ -101,7 +107,7 @@ impl StepText {
         let kind = kind_of(child, op);
         let origin = child.origin(step);
         let operation = match op {
-            Op::Process(ProcessOp::ChangeDirectory { path, .. }) => {
+            Op::Process(ProcessOp::ChangeDirectory { path, .. }) if !of_sandbox(origin) => {
                 format!("chdir to cwd ({:?}) set in config.json failed", child.text(*path))
             }
             _ => child.explain(step),

@@ -39,7 +39,9 @@ pub(super) fn create(spec: &ValidSpec, host: &Host, options: &CreateOptions) -> 
     hooks::runtime_hooks(lanes, context);
     hooks::create_container(lanes, context);
     io::console(lanes, process, spec.namespaces.has(Kind::Mount), !layout.forks_late);
-    process::make_working_directory(lanes, process);
+    if spec.bare.is_none() {
+        process::make_working_directory(lanes, process);
+    }
     rootfs::late_read_only(lanes, context);
     rootfs::late_read_only_paths(lanes, context);
     rootfs::switch_root(lanes, context)?;
@@ -166,7 +168,9 @@ fn enter(lanes: &mut Lanes, context: Context<'_>, process: &ValidProcess, layout
     if by == By::EarlyChild {
         rlimits::rlimits(lanes, process, by, false);
     }
-    scheduler::all_cpus(lanes);
+    if context.spec.bare.is_none() {
+        scheduler::all_cpus(lanes);
+    }
     namespaces::enter(lanes, context, layout);
     // A session ends with the process that made it.
     if layout.forks() && !layout.forks_late {
@@ -178,8 +182,8 @@ fn enter(lanes: &mut Lanes, context: Context<'_>, process: &ValidProcess, layout
 /// the network namespace that it shows.
 fn make_root(lanes: &mut Lanes, context: Context<'_>, layout: &Layout) -> Result<()> {
     let spec = context.spec;
-    let has_devices =
-        spec.namespaces.has(Kind::Mount) || spec.mounts.iter().any(|mount| mount.destination == "/dev");
+    let mounts_dev = spec.mounts.iter().any(|mount| mount.destination == "/dev");
+    let has_devices = mounts_dev || spec.namespaces.has(Kind::Mount) && spec.bare.is_none();
     let sysfs = rootfs::first_sysfs(&spec.mounts).filter(|_| layout.stage_makes_network);
     // Nodes are made while the network namespace is, if no later mount is among them.
     let early = sysfs.filter(|at| rootfs::devices_fit_before(&spec.mounts, *at));
@@ -369,6 +373,9 @@ fn become_program(lanes: &mut Lanes, run: &Run<'_>) -> Result<()> {
     lsm::labels(lanes, run.spec, process, run.host)?;
     process::change_directory(lanes, process, true);
     process::find_home(lanes, &env);
+    if spec.bare.is_none() {
+        process::give_streams(lanes, process);
+    }
     process::change_user(lanes, process, &granted, set_groups);
     process::change_directory(lanes, process, false);
     let filter = seccomp::filter(lanes, spec)?;

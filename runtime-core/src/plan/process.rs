@@ -38,6 +38,16 @@ pub(super) fn make_working_directory(lanes: &mut Lanes, process: &ValidProcess) 
     lanes.push_from(op, format!("{}cwd", process.origin));
 }
 
+/// The caller's streams become those of the user; a terminal is made for it.
+pub(super) fn give_streams(lanes: &mut Lanes, process: &ValidProcess) {
+    if !process.terminal && process.uid != 0 {
+        lanes.push_from(
+            Op::File(FileOp::StdioOwner { uid: process.uid }),
+            format!("{}user.uid", process.origin),
+        );
+    }
+}
+
 /// Bounding set and user.
 pub(super) fn change_user(
     lanes: &mut Lanes,
@@ -46,10 +56,6 @@ pub(super) fn change_user(
     set_groups: SetGroups,
 ) {
     let origin = process.origin;
-    // A terminal is made for the user; the caller's streams may be another's.
-    if !process.terminal && process.uid != 0 {
-        lanes.push_from(Op::File(FileOp::StdioOwner { uid: process.uid }), format!("{origin}user.uid"));
-    }
     if granted.drop_bounding != 0 {
         let op = Op::Process(ProcessOp::DropBounding { mask: granted.drop_bounding });
         lanes.push_from(op, format!("{origin}capabilities.bounding"));

@@ -9,7 +9,7 @@ use super::lsm;
 use super::overlay;
 use crate::error::{Error, ErrorKind, Result};
 use crate::origin::Origin;
-use crate::spec::{Kind, Mount, mount_options as attribute};
+use crate::spec::{Kind, Mount, ValidSpec, mount_options as attribute};
 use runtime_init::ops::{MountOp, Node, Op, RootSwitch, Slot};
 
 /// Clones the tree of the root and opens it.
@@ -30,6 +30,11 @@ pub(super) fn open_root(lanes: &mut Lanes, context: Context<'_>) {
     }
     lanes.push_from(Op::Mount(MountOp::HostPropagation { flags }), "linux.rootfsPropagation");
     let destination = lanes.child.string(&path);
+    if !has_own_root(context.spec) {
+        // Mounts come onto the tree of the host, in a mount namespace that is not the host's.
+        lanes.push_from(Op::Mount(MountOp::OpenHost { path: destination, slot: Slot::ROOT }), "root.path");
+        return;
+    }
     if context.parent_is_stronger() {
         lanes.receive_tree(Tree {
             path,
@@ -48,6 +53,11 @@ pub(super) fn open_root(lanes: &mut Lanes, context: Context<'_>) {
     let private = flags & libc::MS_SHARED != 0;
     let op = Op::Mount(MountOp::OpenRoot { path: destination, slot: Slot::MOUNT, private });
     lanes.push_from(op, "root.path");
+}
+
+/// Whether the root is another one than that of the caller, or is to be a mount of its own.
+fn has_own_root(spec: &ValidSpec) -> bool {
+    spec.bare.as_ref().is_none_or(|bare| bare.own_root)
 }
 
 /// Opens the root in the host's own mount namespace. What is mounted there is the host's and stays, as
@@ -344,6 +354,9 @@ fn distinct(paths: &[String]) -> impl Iterator<Item = (usize, &String)> {
 /// Changes the root, and gives it its propagation and attributes.
 pub(super) fn switch_root(lanes: &mut Lanes, context: Context<'_>) -> Result<()> {
     let spec = context.spec;
+    if !has_own_root(spec) {
+        return Ok(());
+    }
     let own_mounts = context.namespaces().has(Kind::Mount);
     let how = match (own_mounts, context.options.no_pivot) {
         (false, _) => RootSwitch::Chroot,

@@ -11,6 +11,9 @@ const LISTENER: &str = "linux.seccomp.listenerPath";
 
 /// The filter of a container, compiled.
 pub(super) fn filter(lanes: &mut Lanes, spec: &ValidSpec) -> Result<Option<Filter>> {
+    if let Some(bare) = &spec.bare {
+        return Ok(bare.filter.clone());
+    }
     let Some(profile) = &spec.seccomp else { return Ok(None) };
     let filter = Filter::from_profile(profile).map_err(|error| error.origin(ORIGIN))?;
     lanes.notes.extend(filter.warnings().iter().map(|warning| format!("{ORIGIN}: {warning}")));

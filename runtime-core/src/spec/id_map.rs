@@ -13,9 +13,22 @@ const BYTES: usize = 4096;
 
 /// Checks the lines of a map and merges those that continue each other.
 pub(super) fn convert(origin: &str, lines: &[LinuxIdMapping], findings: &mut Findings) -> Vec<IdRange> {
+    let of = |line: &LinuxIdMapping| IdRange {
+        container: line.container_id(),
+        host: line.host_id(),
+        size: line.size(),
+    };
+    extents(origin, lines.iter().map(of), findings)
+}
+
+/// The same with extents of whatever origin.
+pub(super) fn extents(
+    origin: &str,
+    lines: impl ExactSizeIterator<Item = IdRange>,
+    findings: &mut Findings,
+) -> Vec<IdRange> {
     let mut ranges: Vec<IdRange> = Vec::with_capacity(lines.len());
-    for (index, line) in lines.iter().enumerate() {
-        let range = IdRange { container: line.container_id(), host: line.host_id(), size: line.size() };
+    for (index, range) in lines.enumerate() {
         if let Some(reason) = fault(range) {
             findings.error(format!("{origin}[{index}]"), reason);
             continue;
@@ -108,7 +121,7 @@ pub(crate) fn unmapped_id(
     Some((format!("{}user.{field}", process.origin), format!("{id} is not mapped in the user namespace")))
 }
 
-fn is_mapped(map: &[IdRange], id: u32) -> bool {
+pub(super) fn is_mapped(map: &[IdRange], id: u32) -> bool {
     map.iter().any(|range| (range.container..range.container + range.size).contains(&id))
 }
 

@@ -6,6 +6,7 @@
 //! the host is not looked at here: that is the plan's subject.
 
 mod annotations;
+mod bare;
 mod default;
 mod delegation;
 mod device;
@@ -49,6 +50,7 @@ pub(crate) type Parsed = Spec;
 pub use resources::{check_resources, parse_resources};
 pub use seccomp::parse_profile;
 
+pub(crate) use bare::{BARE_ORIGIN, Bare, BareChecks, check_id_map};
 pub(crate) use device::{Device, DeviceKind};
 pub(crate) use hook::{Hook, Hooks};
 pub(crate) use id_map::unmapped_id;
@@ -127,6 +129,8 @@ pub struct ValidSpec {
     pub(crate) net_devices: Vec<NetDevice>,
     /// `linux.intelRdt`.
     pub(crate) intel_rdt: Option<IntelRdt>,
+    /// It is that of a sandbox.
+    pub(crate) bare: Option<Bare>,
     warnings: Vec<String>,
 }
 
@@ -274,6 +278,7 @@ impl ValidSpec {
             memory_policy: linux::memory_policy(&linux, findings),
             net_devices: net_device::net_devices(&linux, &namespaces, findings),
             intel_rdt: intel_rdt::intel_rdt(&linux, findings),
+            bare: None,
             namespaces,
             warnings: Vec::new(),
         };

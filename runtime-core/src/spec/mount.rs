@@ -133,7 +133,7 @@ fn convert(index: usize, mount: &oci::Mount, namespaces: &Namespaces, findings: 
     mount
 }
 
-fn destination(origin: &Origin, path: &str, findings: &mut Findings) -> String {
+pub(super) fn destination(origin: &Origin, path: &str, findings: &mut Findings) -> String {
     let field = format!("{origin}.destination");
     findings.text(&field, path);
     if path.is_empty() {
@@ -169,7 +169,7 @@ pub(super) fn clean(path: &str) -> String {
     format!("/{}", parts.join("/"))
 }
 
-fn check(origin: &Origin, mount: &Mount, namespaces: &Namespaces, findings: &mut Findings) {
+pub(super) fn check(origin: &Origin, mount: &Mount, namespaces: &Namespaces, findings: &mut Findings) {
     findings.text(format_args!("{origin}.type"), &mount.kind);
     findings.text(format_args!("{origin}.source"), &mount.source);
     let options = &mount.options;

@@ -33,7 +33,7 @@ pub(crate) enum Kind {
 
 impl Kind {
     /// All, by name.
-    pub(super) const ALL: [Self; 8] =
+    pub(crate) const ALL: [Self; 8] =
         [Self::Cgroup, Self::Ipc, Self::Mount, Self::Network, Self::Pid, Self::Time, Self::User, Self::Uts];
 
     /// The flag of clone(2).
@@ -117,6 +117,12 @@ impl Namespaces {
     /// All requests.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Namespace> {
         self.0.iter()
+    }
+}
+
+impl FromIterator<Namespace> for Namespaces {
+    fn from_iter<T: IntoIterator<Item = Namespace>>(all: T) -> Self {
+        Self(all.into_iter().collect())
     }
 }
 

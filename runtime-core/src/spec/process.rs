@@ -178,7 +178,7 @@ fn env(process: &oci::Process, origin: &str, findings: &mut Findings) -> Vec<Str
 /// sizes it is the largest.
 const STRING_LIMIT: usize = 32 * if cfg!(target_arch = "x86_64") { 4096 } else { 65536 };
 
-fn string_limit(origin: std::fmt::Arguments<'_>, text: &str, findings: &mut Findings) {
+pub(super) fn string_limit(origin: std::fmt::Arguments<'_>, text: &str, findings: &mut Findings) {
     if text.len() >= STRING_LIMIT {
         let reason = format!(
             "has {} bytes, execve takes less than {STRING_LIMIT} (argument list too long)",

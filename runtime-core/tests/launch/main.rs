@@ -15,6 +15,7 @@ mod own;
 mod place;
 mod reaper;
 mod seen;
+mod signals;
 mod specs;
 mod streams;
 #[path = "../support/mod.rs"]

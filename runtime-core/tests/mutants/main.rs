@@ -23,7 +23,7 @@ mod place;
 mod source;
 mod trial;
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use list::Mutant;
@@ -38,7 +38,7 @@ fn every_mutant_is_noticed() {
     let chosen = choice::chosen(list::all());
     let end = choice::seconds().map(|seconds| Instant::now() + Duration::from_secs(seconds));
     let source = Source::copied();
-    let mut known = BTreeSet::new();
+    let broken = broken_controls(&source, &chosen);
     let (mut killed, mut left) = (0, 0);
     let mut wrong = Vec::new();
     for mutant in &chosen {
@@ -47,7 +47,10 @@ fn every_mutant_is_noticed() {
             continue;
         }
         let started = Instant::now();
-        let outcome = attempt(&source, mutant, &mut known);
+        let outcome = match broken.get(&Trial::of(mutant).key()) {
+            Some(reason) => Outcome::Error(format!("the tests fail without the mutant: {reason}")),
+            None => attempt(&source, mutant),
+        };
         println!("{outcome} {} ({} s)", mutant.name, started.elapsed().as_secs());
         match outcome {
             Outcome::Killed => killed += 1,
@@ -62,17 +65,29 @@ fn every_mutant_is_noticed() {
     assert!(killed > 0, "no mutant was tried");
 }
 
-/// One mutant: first its tests without it, unless they have passed before.
-fn attempt(source: &Source, mutant: &Mutant, known: &mut BTreeSet<String>) -> Outcome {
-    let trial = Trial::of(mutant);
-    if !known.contains(&trial.key()) {
-        if let Err(reason) = trial.passes(source) {
-            return Outcome::Error(format!("the tests fail without the mutant: {reason}"));
-        }
-        known.insert(trial.key());
+/// The tests that fail with the source as it is, and how. They come first, with one build for all tests of a binary.
+fn broken_controls(source: &Source, chosen: &[Mutant]) -> BTreeMap<String, String> {
+    let mut keys = BTreeMap::new();
+    for mutant in chosen {
+        keys.entry(Trial::of(mutant).key()).or_insert(mutant);
     }
+    let count = keys.len();
+    let started = Instant::now();
+    let failed =
+        keys.into_iter().filter_map(|(key, mutant)| Some((key, Trial::of(mutant).passes(source).err()?)));
+    let failed: BTreeMap<_, _> = failed.collect();
+    println!(
+        "controls: {} passed, {} failed ({} s)",
+        count - failed.len(),
+        failed.len(),
+        started.elapsed().as_secs()
+    );
+    failed
+}
+
+fn attempt(source: &Source, mutant: &Mutant) -> Outcome {
     match source.mutated(mutant) {
-        Ok(_mutated) => trial.outcome(source),
+        Ok(_mutated) => Trial::of(mutant).outcome(source),
         Err(reason) => Outcome::Error(reason),
     }
 }

@@ -1,16 +1,20 @@
 //! A copy of the source, and one mutant at a time in it.
 
 use std::collections::BTreeSet;
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+
+use nix::fcntl::{Flock, FlockArg};
 
 use crate::list::{Mutant, repository};
 
 /// The copy, in the build directory.
-#[derive(Debug)]
 pub(crate) struct Source {
     root: PathBuf,
     build: PathBuf,
+    /// Held as long as the copy is used: another run would change it meanwhile.
+    _lock: Flock<File>,
 }
 
 impl Source {
@@ -19,7 +23,11 @@ impl Source {
     pub(crate) fn copied() -> Self {
         let target =
             Path::new(env!("CARGO_TARGET_TMPDIR")).parent().expect("a build directory").join("mutants");
-        let source = Self { root: target.join("source"), build: target.join("build") };
+        std::fs::create_dir_all(&target).expect("the directory of the copy");
+        let lock = File::create(target.join("lock")).expect("a lock");
+        let lock = Flock::lock(lock, FlockArg::LockExclusiveNonblock).map_err(|(_, errno)| errno);
+        let lock = lock.expect("no other run uses the copy");
+        let source = Self { root: target.join("source"), build: target.join("build"), _lock: lock };
         let files = tracked();
         for file in &files {
             let (from, to) = (repository().join(file), source.root.join(file));

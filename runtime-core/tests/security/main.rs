@@ -10,6 +10,7 @@
 #[path = "../support/apart.rs"]
 mod apart;
 mod capabilities;
+mod cgroups;
 mod config;
 mod cwd;
 mod descriptors;

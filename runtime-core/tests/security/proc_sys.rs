@@ -110,19 +110,24 @@ fn a_bind_on_proc_is_a_procfs() {
 fn sysctls_go_to_the_kernel() {
     use nix::mount::{MsFlags, mount};
     let Some(scratch) = Scratch::new() else { return };
-    let fake = scratch.path().join("fake");
-    fs::create_dir(&fake).unwrap();
-    let file = fake.join("ip_forward");
+    let file = scratch.path().join("file");
     fs::write(&file, "mine").unwrap();
-    let mut asked = shell("cat /proc/sys/net/ipv4/ip_forward > /out/value");
-    asked["linux"]["sysctl"] = json!({"net.ipv4.ip_forward": "1"});
-    let place = "/proc/sys/net/ipv4";
-    // In the mount namespace of this test.
-    mount(Some(&fake), place, None::<&str>, MsFlags::MS_BIND, None::<&str>).unwrap();
-    assert_eq!(fs::read_to_string("/proc/sys/net/ipv4/ip_forward").unwrap(), "mine");
-    let result = scratch.run(&asked);
+    let mut asked = shell("cat /proc/sys/kernel/domainname > /out/value");
+    asked["linux"]["sysctl"] = json!({"kernel.domainname": "inside"});
+    // Without a mount namespace nothing takes the false file away before the write.
+    let mut in_host = shell("true");
+    in_host["linux"]["sysctl"] = asked["linux"]["sysctl"].clone();
+    in_host["linux"]["namespaces"] = json!([{"type": "uts"}]);
+    in_host["mounts"] = json!([]);
+    // In the mount namespace of this test. Names below net belong to a network namespace, this one to all.
+    let place = "/proc/sys/kernel/domainname";
+    mount(Some(&file), place, None::<&str>, MsFlags::MS_BIND, None::<&str>).unwrap();
+    assert_eq!(fs::read_to_string(place).unwrap(), "mine");
+    let results = [scratch.run(&asked), scratch.run(&in_host)];
     nix::mount::umount(place).unwrap();
-    assert!(result.unwrap().success());
+    for result in results {
+        assert!(result.unwrap().success());
+    }
     assert_eq!(fs::read_to_string(&file).unwrap(), "mine");
-    assert_eq!(scratch.output("value"), "1\n");
+    assert_eq!(scratch.output("value"), "inside\n");
 }

@@ -136,3 +136,31 @@ fn an_exchanged_console_stays_inside() {
         decoy.check();
     }
 }
+
+/// A directory that is copied into a tmpfs, and a link to the host, in turn: nothing of the host is copied.
+#[test]
+fn an_exchanged_source_of_a_copy_stays_inside() {
+    let Some(scratch) = Scratch::new() else { return };
+    let outside = scratch.path().join("outside");
+    fs::create_dir(&outside).unwrap();
+    fs::write(outside.join("file"), "secret").unwrap();
+    let volume = scratch.root().join("volume");
+    fs::create_dir_all(volume.join("place")).unwrap();
+    fs::write(volume.join("place/file"), "mine").unwrap();
+    symlink("../../../outside", volume.join("link")).unwrap();
+    let _racer = Racer::start(&scratch, &volume.join("place"), &volume.join("link"));
+    let (mut copied, mut refused) = (0, 0);
+    for run in 0..runs() {
+        let destination = ["/volume", "/volume/place"][run as usize % 2];
+        let mount =
+            json!({"destination": destination, "type": "tmpfs", "source": "tmpfs", "options": ["tmpcopyup"]});
+        scratch.clear();
+        let line = "cat /volume/file /volume/place/file /volume/link/file > /out/all 2> /dev/null; true";
+        match scratch.run(&with_mount(shell(line), mount)) {
+            Ok(_) => copied += 1,
+            Err(_) => refused += 1,
+        }
+        assert!(!scratch.output("all").contains("secret"), "{destination}: {}", scratch.output("all"));
+    }
+    println!("{copied} copied, {refused} refused");
+}

@@ -69,8 +69,9 @@ struct Tracee {
     failing: bool,
 }
 
-struct Tracer {
+struct Tracer<'a> {
     fault: Fault,
+    watch: &'a mut dyn FnMut(&Call),
     worker: i32,
     thread: i32,
     tracees: HashMap<i32, Tracee>,
@@ -84,6 +85,11 @@ struct Tracer {
 /// Lets the worker make its call, with a fault. Ends when the worker has ended; what it made goes on
 /// without a tracer.
 pub(crate) fn trace(worker: &mut Worker, fault: Fault) -> Trace {
+    trace_watched(worker, fault, &mut |_| ())
+}
+
+/// As [`trace`]; `watch` sees each call before it is made, while the process stands still.
+pub(crate) fn trace_watched(worker: &mut Worker, fault: Fault, watch: &mut dyn FnMut(&Call)) -> Trace {
     let options = match fault {
         Fault::Kill { .. } => libc::PTRACE_O_TRACESYSGOOD,
         Fault::None | Fault::Error { .. } | Fault::End { .. } => {
@@ -99,6 +105,7 @@ pub(crate) fn trace(worker: &mut Worker, fault: Fault) -> Trace {
     worker.go();
     let mut tracer = Tracer {
         fault,
+        watch,
         worker: pid,
         thread,
         tracees: HashMap::from([(thread, Tracee { role: 0, failing: false })]),
@@ -126,7 +133,7 @@ pub(crate) fn trace(worker: &mut Worker, fault: Fault) -> Trace {
     tracer.trace
 }
 
-impl Tracer {
+impl Tracer<'_> {
     fn follow(&mut self) {
         loop {
             let (pid, status) = wait(-1).expect("the worker is a child");
@@ -180,7 +187,9 @@ impl Tracer {
         }
         let at = self.counts[role];
         self.counts[role] += 1;
-        self.trace.calls.push(Call { role, number, arguments });
+        let call = Call { role, number, arguments };
+        (self.watch)(&call);
+        self.trace.calls.push(call);
         match self.fault {
             Fault::Error { role: wanted, at: place } if (wanted, place) == (role, at) => {
                 tracee.failing = true;

@@ -115,6 +115,7 @@ fn call(work: &str, runtime: &Runtime, id: &str, bundle: &Path) -> Result<()> {
         "exec" => scene::exec(&runtime.container(id)?, &["true"]).map(drop),
         "delete" => runtime.container(id)?.delete(),
         "signal" => runtime.container(id)?.kill_all(libc::SIGURG),
+        "terminate" => runtime.container(id)?.kill_all(libc::SIGTERM),
         "force" => runtime.delete_force(id),
         other => panic!("{other} is no work"),
     }
