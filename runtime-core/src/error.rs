@@ -31,8 +31,10 @@ pub enum ErrorKind {
     Hook,
     /// A cgroup could not be made, limited or removed.
     Cgroup,
-    /// Something did not happen within its limit of time.
+    /// Something did not happen within its limit of time, or within the caller's [`Deadline`](crate::Deadline).
     Timeout,
+    /// The caller has cancelled the call: see [`Canceller`](crate::Canceller).
+    Cancelled,
     /// A system call failed.
     System,
 }
@@ -52,6 +54,23 @@ struct Inner {
     hint: Option<Cow<'static, str>>,
     frame: Option<Cow<'static, str>>,
     call: Option<Call>,
+    findings: Vec<Finding>,
+}
+
+/// One of the things that are wrong with a configuration or a process.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Finding {
+    /// The JSON path of the field, such as `process.args`; empty if it is about no single field.
+    pub path: String,
+    /// What is wrong with it.
+    pub reason: String,
+}
+
+impl Finding {
+    pub(crate) fn new(path: String, reason: String) -> Self {
+        Self { path, reason }
+    }
 }
 
 /// A call that other code reacts to.
@@ -77,12 +96,17 @@ impl Error {
             hint: None,
             frame: None,
             call: None,
+            findings: Vec::new(),
         }))
     }
 
-    /// A failed system call.
-    pub fn system(operation: impl Into<Cow<'static, str>>, errno: Errno) -> Self {
-        Self::new(ErrorKind::System, operation).errno(errno)
+    /// A failed system call, with its errno: that of nix, of rustix, or any other that is an error of the standard library.
+    pub fn system(operation: impl Into<Cow<'static, str>>, errno: impl Into<std::io::Error>) -> Self {
+        let error = Self::new(ErrorKind::System, operation);
+        match errno.into().raw_os_error() {
+            Some(number) => error.with_errno(Errno::from_raw(number)),
+            None => error,
+        }
     }
 
     /// A failed operation of the standard library; keeps its errno.
@@ -131,7 +155,7 @@ impl Error {
 
     /// Adds the errno.
     #[must_use]
-    pub fn errno(mut self, errno: Errno) -> Self {
+    pub(crate) fn with_errno(mut self, errno: Errno) -> Self {
         self.0.errno = Some(errno);
         self
     }
@@ -219,8 +243,38 @@ impl Error {
         self.0.hint.is_some()
     }
 
+    /// The number of the errno (errno(3)), if a system call failed.
+    pub fn errno(&self) -> Option<i32> {
+        self.0.errno.map(|errno| errno as i32)
+    }
+
+    /// What failed: a call with its arguments, such as `mount "proc" on "/proc"`, or the file or field that is wrong.
+    pub fn operation(&self) -> &str {
+        &self.0.operation
+    }
+
+    /// The place in `config.json` that asked for it, a JSON path such as `mounts[1].options[3]`, if one did.
+    pub fn path(&self) -> Option<&str> {
+        self.0.origin.as_deref()
+    }
+
+    /// What a user can do about it, if that is known.
+    pub fn advice(&self) -> Option<&str> {
+        self.0.hint.as_deref()
+    }
+
+    /// All that is wrong with a configuration or a process, in the order of its fields; empty for other errors.
+    pub fn findings(&self) -> &[Finding] {
+        &self.0.findings
+    }
+
+    pub(crate) fn with_findings(mut self, findings: Vec<Finding>) -> Self {
+        self.0.findings = findings;
+        self
+    }
+
     /// The errno, if a system call failed.
-    pub fn raw_errno(&self) -> Option<Errno> {
+    pub(crate) fn raw_errno(&self) -> Option<Errno> {
         self.0.errno
     }
 }
@@ -302,6 +356,17 @@ mod tests {
             error.to_string(),
             "mount \"proc\" on \"/proc\": operation not permitted (mounts[1]); hint: ask"
         );
+    }
+
+    #[test]
+    fn each_part_can_be_asked_for() {
+        let error = Error::system("mount \"proc\"", Errno::EPERM).origin("mounts[1]").hint("ask");
+        assert_eq!((error.kind(), error.errno()), (ErrorKind::System, Some(libc::EPERM)));
+        assert_eq!((error.operation(), error.path()), ("mount \"proc\"", Some("mounts[1]")));
+        assert_eq!((error.advice(), error.findings()), (Some("ask"), [].as_slice()));
+        let wrong = crate::spec::ValidProcess::parse(br#"{"args": [], "cwd": "x"}"#).unwrap_err();
+        let paths: Vec<_> = wrong.findings().iter().map(|finding| finding.path.as_str()).collect();
+        assert_eq!(paths, ["args", "cwd"], "{wrong}");
     }
 
     #[test]

@@ -9,6 +9,7 @@ mod children;
 mod confinement;
 mod container;
 mod container_spec;
+mod deadline;
 #[cfg(any(doc, doctest))]
 pub mod docs;
 mod error;
@@ -43,7 +44,8 @@ pub use container::{
     CgroupsMode, CheckpointOptions, Container, CreatePlan, CriuOptions, ExecPlan, NetworkLock, RestoreOptions,
 };
 pub use container_spec::ContainerSpec;
-pub use error::{Error, ErrorKind, Result};
+pub use deadline::{Canceller, Deadline};
+pub use error::{Error, ErrorKind, Finding, Result};
 pub use exits::{Exit, ExitSource};
 pub use id::ContainerId;
 pub use launch::HeadStart;
@@ -56,6 +58,27 @@ pub use stdio::Stdio;
 pub use sys::memory::prefault;
 pub use sys::streams::guard_standard_streams;
 pub use terminal::Terminal;
+
+/// Handles may go to other threads, and be used by several at once.
+const _: fn() = || {
+    fn shared<T: Send + Sync>() {}
+    shared::<Runtime>();
+    shared::<Container>();
+    shared::<Process>();
+    shared::<CreatePlan>();
+    shared::<ExecPlan>();
+    shared::<HeadStart>();
+    shared::<Bundle>();
+    shared::<ContainerSpec>();
+    shared::<ProcessSpec>();
+    shared::<Stdio>();
+    shared::<Terminal>();
+    shared::<ExitSource>();
+    shared::<Deadline>();
+    shared::<Canceller>();
+    shared::<events::Events>();
+    shared::<Error>();
+};
 
 /// The example of the README is compiled with the documentation's.
 #[cfg(doctest)]

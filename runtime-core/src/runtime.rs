@@ -265,8 +265,3 @@ impl Runtime {
         self.0.store.path()
     }
 }
-
-const _: fn() = || {
-    fn shared<T: Send + Sync>() {}
-    shared::<Runtime>();
-};

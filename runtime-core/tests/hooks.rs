@@ -2,10 +2,12 @@
 
 mod support;
 
+use std::os::fd::AsRawFd;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use runtime_core::{Error, ErrorKind, Exit, Status};
+use runtime_core::plan::CreateOptions;
+use runtime_core::{Bundle, Error, ErrorKind, Exit, Status};
 use serde_json::{Value, json};
 use support::scene::{Scene, exit};
 use support::views::{self, eventually, in_views};
@@ -232,6 +234,30 @@ fn nothing_of_the_caller() {
         assert_eq!(hooks.read(&format!("{kind}.fds")), "0\n1\n2\n3\n", "{kind}");
         assert_eq!(hooks.read(&format!("{kind}.mask")), "SigBlk:\t0000000000000000\n", "{kind}");
     }
+}
+
+in_views!(descriptors_of_the_program: v2);
+/// What the program is to have is not for the hooks that run on the way to it. Control: the program has it.
+fn descriptors_of_the_program() {
+    let hooks = Hooks::new();
+    let given = nix::unistd::dup(std::fs::File::open("/").unwrap()).unwrap();
+    let preserved = u32::try_from(given.as_raw_fd()).unwrap() - 2;
+    let mut config = hooks.config(&["sh", "-c", "ls -l /proc/self/fd > /log/program"]);
+    for kind in KINDS {
+        config["hooks"][kind] = json!([hooks.hook(kind, &format!("ls /proc/self/fd > $LOG/{kind}.fds"))]);
+    }
+    let id = hooks.scene.id();
+    let bundle = hooks.scene.bundle(&id, &config);
+    let options = CreateOptions::new().preserve_fds(preserved);
+    let plan = hooks.scene.runtime.plan(&id, Bundle::open(&bundle).unwrap(), options).unwrap();
+    let (container, init) = hooks.scene.runtime.run(plan).unwrap();
+    exit(&init);
+    container.delete().unwrap();
+    for kind in KINDS {
+        assert_eq!(hooks.read(&format!("{kind}.fds")), "0\n1\n2\n3\n", "{kind}");
+    }
+    let program = hooks.read("program");
+    assert!(program.contains(&format!(" {} -> /\n", given.as_raw_fd())), "{program}");
 }
 
 in_views!(without_the_bundle: v2);

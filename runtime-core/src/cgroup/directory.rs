@@ -141,7 +141,7 @@ impl AsFd for Directory {
 
 /// A failed call on a cgroup file or directory.
 pub(crate) fn failed(operation: String, errno: Errno) -> Error {
-    Error::new(ErrorKind::Cgroup, operation).errno(errno)
+    Error::new(ErrorKind::Cgroup, operation).with_errno(errno)
 }
 
 /// `Ok(None)` for a cgroup that has gone: ENOENT, or ENODEV from a descriptor opened before.

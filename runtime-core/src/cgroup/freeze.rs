@@ -15,6 +15,7 @@ use nix::sys::uio::pread;
 
 use super::directory::{failed, unless_gone};
 use super::{Cgroup, Location, Member, Place, Version, no_cgroup};
+use crate::deadline;
 use crate::error::{Error, ErrorKind, Result};
 
 /// How long the v1 freezer is left trying before it is thawed for a moment, so that processes stuck
@@ -121,10 +122,12 @@ impl Member {
             if text.lines().any(|line| line == wanted) {
                 return Ok(());
             }
+            deadline::check("wait for the freezer")?;
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 return Err(Error::new(ErrorKind::Timeout, operation()).reason("the deadline has passed"));
             }
+            let left = deadline::step(Some(deadline)).unwrap_or(left);
             // Reading re-arms the event; a change since then ends the poll at once.
             let timeout =
                 PollTimeout::try_from(left.max(Duration::from_millis(1))).unwrap_or(PollTimeout::MAX);
@@ -139,6 +142,7 @@ impl Member {
         const FILE: &str = "freezer.state";
         let deadline = Instant::now() + limit;
         loop {
+            deadline::check("wait for the freezer")?;
             self.write_state(FILE, "FROZEN")?;
             let round = Instant::now() + V1_ROUND;
             while Instant::now() < round {

@@ -10,6 +10,7 @@ use nix::errno::Errno;
 use super::Cgroup;
 use super::directory::failed;
 use super::walk::{Visit, walk};
+use crate::deadline;
 use crate::error::{Error, ErrorKind, Result};
 use crate::sys::process::{pidfd_open, pidfd_send_signal};
 
@@ -57,6 +58,7 @@ impl Cgroup {
                 )
                 .reason("processes are left after the deadline"));
             }
+            deadline::check("wait for the end of killed processes")?;
             sleep(pause);
             pause = (pause * 2).min(Duration::from_millis(20));
         }
@@ -152,6 +154,7 @@ impl Cgroup {
                 )
                 .reason("processes are left after the deadline"));
             }
+            deadline::check("wait for an empty cgroup")?;
             sleep(Duration::from_millis(1));
         }
         Ok(())

@@ -7,6 +7,7 @@ use super::kill::signal_process;
 use super::{Container, reap, unit};
 use crate::children;
 use crate::confinement::Explained;
+use crate::deadline;
 use crate::error::{Error, ErrorKind, Result};
 use crate::launch;
 use crate::resctrl;
@@ -99,7 +100,17 @@ impl Container {
     fn await_end(&self, record: &Record) -> Result<()> {
         let Some(identity) = record.init else { return Ok(()) };
         let Some(init) = children::find(identity, self.shared.exits.as_ref())? else { return Ok(()) };
-        match init.end(Some(Instant::now() + END_LIMIT)) {
+        let limit = Instant::now() + END_LIMIT;
+        let ended = loop {
+            let step = deadline::step(Some(limit)).map_or(limit, |left| Instant::now() + left);
+            match init.end(Some(step)) {
+                Ok(false) if Instant::now() < limit => {
+                    deadline::check("wait for the end of the container's init")?
+                }
+                other => break other,
+            }
+        };
+        match ended {
             Ok(true) => Ok(()),
             Ok(false) => Err(Error::new(ErrorKind::Timeout, "wait for the end of the container's init")
                 .reason(format!("it was killed {} s ago", END_LIMIT.as_secs()))

@@ -7,6 +7,7 @@ use nix::errno::Errno;
 
 use super::Container;
 use crate::confinement::Explained;
+use crate::deadline;
 use crate::error::{Error, Result};
 use crate::launch::{self, Handover, Receiver};
 use crate::spec::{Hook, ValidSpec};
@@ -109,7 +110,7 @@ impl Container {
 
     /// Ends the init after a failure: the status is `stopped` when the error is told.
     fn killed(&self, record: &Record, error: Error) -> Error {
-        match self.end_init(record) {
+        match deadline::suspended(|| self.end_init(record)) {
             Ok(()) => error,
             Err(second) => error.hint(format!("the container could not be killed: {second}")),
         }

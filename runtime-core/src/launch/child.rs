@@ -16,6 +16,7 @@ use super::maps_at_clone;
 use super::stage::{END_LIMIT, Said, Stage};
 use super::times::Shared;
 use super::wait::{STEP_LIMIT, await_readable};
+use crate::deadline;
 use crate::error::{Error, ErrorKind, Result};
 use crate::plan::LaunchPlan;
 use crate::sys::process::{self, Ended};
@@ -482,6 +483,13 @@ fn protocol_error() -> Error {
 
 impl Drop for Child<'_> {
     fn drop(&mut self) {
+        deadline::suspended(|| self.end_all());
+    }
+}
+
+impl Child<'_> {
+    /// Kills and reaps all processes of the launch that have not been taken out.
+    fn end_all(&mut self) {
         self.end_stage();
         let ends = self.processes();
         // An end that has already come is as good.

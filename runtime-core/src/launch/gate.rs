@@ -4,10 +4,12 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::poll::{PollFd, PollFlags, poll};
 
 use super::failure::{StepKind, StepText, describe};
 use super::listener::{self, Receiver};
+use super::wait::time_until;
+use crate::deadline;
 use crate::error::{Error, ErrorKind, Result};
 use crate::sys::{process, socket, userfault};
 use runtime_init::hold::PAGE;
@@ -142,11 +144,9 @@ const LISTENER_LIMIT: Duration = Duration::from_secs(60);
 
 fn await_readable(connection: &OwnedFd, deadline: Option<Instant>) -> Result<()> {
     loop {
-        let left = deadline.map_or(PollTimeout::NONE, |deadline| {
-            PollTimeout::try_from(deadline.saturating_duration_since(Instant::now()))
-                .unwrap_or(PollTimeout::MAX)
-        });
-        match poll(&mut [PollFd::new(connection.as_fd(), PollFlags::POLLIN)], left) {
+        deadline::check("wait for the program to be executed")?;
+        match poll(&mut [PollFd::new(connection.as_fd(), PollFlags::POLLIN)], time_until(deadline)) {
+            Ok(0) if deadline.is_none_or(|deadline| deadline > Instant::now()) => {}
             Ok(0) => {
                 return Err(Error::new(ErrorKind::Timeout, "wait for the program to be executed")
                     .hint("a file system of the container, or a seccomp agent, may hang"));

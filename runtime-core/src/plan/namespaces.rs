@@ -90,7 +90,7 @@ impl Layout {
 fn forks_late(context: Context<'_>) -> bool {
     let hooks = &context.spec.hooks;
     let mut procs = context.spec.mounts.iter().filter(|mount| rootfs::is_proc(mount));
-    let plain = procs.next().is_none_or(|mount| rootfs::has_no_options(mount)) && procs.next().is_none();
+    let plain = procs.next().is_none_or(rootfs::has_no_options) && procs.next().is_none();
     context.namespaces().joins(Kind::Pid)
         && context.namespaces().makes(Kind::Mount)
         && !context.namespaces().has(Kind::User)

@@ -331,10 +331,8 @@ fn prepare(lanes: &mut Lanes, run: &Run<'_>, env: &process::Environment<'_>) {
     lanes.push(Op::Process(ProcessOp::CloseDescriptors));
     process::prepare(lanes, process, env);
     if process.no_new_privileges {
-        lanes.push_from(
-            Op::Process(ProcessOp::NoNewPrivileges),
-            &format!("{}noNewPrivileges", process.origin),
-        );
+        lanes
+            .push_from(Op::Process(ProcessOp::NoNewPrivileges), format!("{}noNewPrivileges", process.origin));
     }
 }
 

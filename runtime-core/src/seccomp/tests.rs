@@ -326,4 +326,19 @@ fn both_halves_of_an_argument_count() {
             assert_eq!(allowed, holds(argument), "{op} {argument:#x}");
         }
     }
+    // Rules that differ in the value alone share the test of the upper half.
+    let rule = |value: u64| {
+        format!(
+            r#"{{"names": ["mkdir"], "action": "SCMP_ACT_ALLOW", "args": [{{"index": 1, "value": {value}, "op": "SCMP_CMP_EQ"}}]}}"#
+        )
+    };
+    let filter = filter(&format!(
+        r#"{{"defaultAction": "SCMP_ACT_ERRNO", "architectures": ["SCMP_ARCH_X86_64"], "syscalls": [{}, {}]}}"#,
+        rule(VALUE),
+        rule(VALUE + 3)
+    ));
+    for argument in [0, 5, 8, VALUE, VALUE + 3, VALUE + 1, VALUE << 1, 0x2_0000_0005, 0x2_0000_0008] {
+        let allowed = filter.verdict(&call(83, &[0, argument])) == libc::SECCOMP_RET_ALLOW;
+        assert_eq!(allowed, [VALUE, VALUE + 3].contains(&argument), "{argument:#x}");
+    }
 }

@@ -2,7 +2,7 @@
 
 use std::fmt::Display;
 
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Finding, Result};
 
 /// Errors and warnings found so far, each with the JSON path of its field.
 #[derive(Debug, Default)]
@@ -72,7 +72,9 @@ impl Findings {
                 },
             )
             .collect();
-        Err(Error::new(ErrorKind::InvalidInput, file).reason(all.join("; ")))
+        let found = earlier.into_iter().chain(self.errors);
+        let found = found.map(|(path, reason)| Finding::new(path, reason)).collect();
+        Err(Error::new(ErrorKind::InvalidInput, file).reason(all.join("; ")).with_findings(found))
     }
 }
 

@@ -17,6 +17,7 @@ use nix::unistd::{UnlinkatFlags, geteuid, unlinkat};
 use super::record::{SCHEMA, SCHEMA_HELD};
 use super::standstill::MARK;
 use super::{Record, holder};
+use crate::deadline;
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::ContainerId;
 use crate::sys::file::LockFile;
@@ -253,6 +254,7 @@ impl Entry {
             if waited >= patience && !std::mem::replace(&mut told, true) {
                 waiting(&holder::of(&file));
             }
+            deadline::check("lock the container")?;
             std::thread::sleep(Duration::from_millis(2));
         }
     }

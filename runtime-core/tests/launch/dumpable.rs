@@ -14,19 +14,18 @@ use super::views::{in_views, skip};
 
 const SET_DUMPABLE: u64 = libc::PR_SET_DUMPABLE as u64;
 
-/// What a process may do while it is dumpable, and between a change of user and the call that takes its effect back.
-const MEANWHILE: &[i64] = &[
+/// What a process may do while it is dumpable for its id maps.
+const MAPPED: &[i64] = &[
     libc::SYS_clone3,
     libc::SYS_clone,
     libc::SYS_sendmsg,
     libc::SYS_recvmsg,
     libc::SYS_sched_yield,
     libc::SYS_close,
-    libc::SYS_setresgid,
-    libc::SYS_setresuid,
-    libc::SYS_getresgid,
-    libc::SYS_getresuid,
 ];
+
+/// What it may do between a change of user and the call that takes back what the kernel makes of that.
+const CHANGED: &[i64] = &[libc::SYS_setresuid, libc::SYS_getresgid, libc::SYS_getresuid];
 
 /// What the calls of a launch show.
 #[derive(Debug, Default)]
@@ -57,25 +56,24 @@ impl Found {
         let mut open: Option<(&str, &[i64])> = None;
         for call in calls {
             let sets = call.number == libc::SYS_prctl && call.arguments[0] == SET_DUMPABLE;
+            if !sets && let Some((why, _)) = open.take_if(|(_, allowed)| !allowed.contains(&call.number)) {
+                self.wrong.push(format!("process {role} is dumpable in call {}: {why}", call.number));
+            }
             match (sets, call.arguments[1], call.number) {
                 (true, 0, _) => {
                     self.begun += usize::from(matches!(open, Some((BEGUN, _))));
                     open = None;
                 }
-                (true, _, _) => {
+                (true, ..) => {
                     self.windows += 1;
-                    open = Some(("asked for", MEANWHILE));
+                    open = Some(("asked for", MAPPED));
                 }
                 (_, _, libc::SYS_execveat) => open = Some((BEGUN, &[libc::SYS_close_range])),
                 (_, _, libc::SYS_setresuid) => {
                     self.users += 1;
-                    open = Some(("the user has changed", MEANWHILE));
+                    open = Some(("the user has changed", CHANGED));
                 }
-                (_, _, number) => {
-                    if let Some((why, _)) = open.take_if(|(_, allowed)| !allowed.contains(&number)) {
-                        self.wrong.push(format!("process {role} is dumpable in call {number}: {why}"));
-                    }
-                }
+                _ => {}
             }
         }
     }

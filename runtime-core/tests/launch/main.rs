@@ -3,6 +3,7 @@
 //!
 //! `LAUNCH_RUNS` is the number of rounds of the tests that race (default 200).
 
+mod deadlines;
 mod descriptors;
 mod dumpable;
 mod ending;

@@ -14,7 +14,7 @@ use super::support::scene::{self, Scene, end, exit};
 use super::views::{eventually, in_views};
 
 /// The zombies among the children of this process.
-fn zombies() -> Vec<i32> {
+pub(crate) fn zombies() -> Vec<i32> {
     let tasks = Path::new("/proc/self/task").read_dir().expect("the threads").flatten();
     let children = tasks.filter_map(|task| std::fs::read_to_string(task.path().join("children")).ok());
     let children = children.flat_map(|list| {

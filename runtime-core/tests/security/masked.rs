@@ -157,6 +157,11 @@ fn dev_null_is_not_given_away() {
     let file = fs::File::open("/dev/null").unwrap();
     nix::unistd::dup2_stdin(&file).unwrap();
     assert!(scratch.run(&asked).unwrap().success());
+    // Where the container has no such node of its own, the stream stays what the caller gave.
+    let empty = scratch.path().join("empty");
+    fs::create_dir(&empty).unwrap();
+    let bind = json!({"destination": "/dev", "type": "bind", "source": empty, "options": ["rbind"]});
+    assert!(scratch.run(&with_mount(without_dev(asked), bind)).unwrap().success());
     let after = fs::metadata("/dev/null").unwrap();
     assert_eq!((after.uid(), after.gid(), after.mode()), (null.uid(), null.gid(), null.mode()));
 }

@@ -261,7 +261,7 @@ impl Connection {
                 }
                 Ok(count) => self.received.extend(buffer.iter().take(count)),
                 Err(Errno::EAGAIN) => self.await_event(PollFlags::POLLIN)?,
-                Err(errno) => return Err(Error::new(ErrorKind::Cgroup, "receive").errno(errno)),
+                Err(errno) => return Err(Error::new(ErrorKind::Cgroup, "receive").with_errno(errno)),
             }
         }
         Ok(())
@@ -274,7 +274,7 @@ impl Connection {
             match retry(|| send(self.socket.as_raw_fd(), rest, flags)) {
                 Ok(count) => rest = rest.get(count..).unwrap_or_default(),
                 Err(Errno::EAGAIN) => self.await_event(PollFlags::POLLOUT)?,
-                Err(errno) => return Err(Error::new(ErrorKind::Cgroup, "send").errno(errno)),
+                Err(errno) => return Err(Error::new(ErrorKind::Cgroup, "send").with_errno(errno)),
             }
         }
         Ok(())
@@ -302,7 +302,7 @@ fn job_removed(message: &Message) -> Option<(&str, &str, &str)> {
 }
 
 fn malformed() -> Error {
-    Error::new(ErrorKind::Cgroup, "receive").reason("it is not a message of D-Bus").errno(Errno::EPROTO)
+    Error::new(ErrorKind::Cgroup, "receive").reason("it is not a message of D-Bus").with_errno(Errno::EPROTO)
 }
 
 /// Does not block: a manager that hangs may have a full backlog.
