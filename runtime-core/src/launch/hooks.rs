@@ -1,5 +1,8 @@
 //! Hooks in the runtime's namespaces: prestart, createRuntime, poststart, poststop.
 
+#[cfg(test)]
+mod tests;
+
 use std::fs::File;
 use std::io::{Seek, SeekFrom};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
