@@ -18,7 +18,7 @@ use crate::sys::process::{self, Kept};
 
 /// How long the status of a process that has ended may take, when somebody else has it: a reaper of this program's, that
 /// reports it, or the process's parent, which has not reaped it.
-const STATUS_LIMIT: Duration = Duration::from_secs(1);
+const STATUS_LIMIT: Duration = Duration::from_secs(5);
 /// Between two looks for it.
 const STATUS_STEP: Duration = Duration::from_millis(1);
 /// After this time a wait looks again which other processes the container has.
