@@ -14,7 +14,6 @@ use crate::spec::BARE_ORIGIN;
 use crate::state::Identity;
 use crate::stdio::Given;
 use crate::sys::process;
-use nix::errno::Errno;
 use runtime_init::ops::Point;
 
 pub(super) fn spawn(mut sandbox: Sandbox<'_>) -> Result<Process> {
@@ -121,18 +120,9 @@ const FIELDS: &[(&str, &str)] = &[
 
 /// The same error with the sandbox's name of the field.
 pub(super) fn in_sandbox(error: Error) -> Error {
-    let mut in_namespaces = false;
-    let error = error.with_origin(|origin| {
-        in_namespaces = origin == "linux.namespaces";
-        match FIELDS.iter().find(|(field, _)| *field == origin) {
-            Some((_, ours)) => Some(format!("{BARE_ORIGIN}{ours}")),
-            None if origin.starts_with("mounts[") => Some(format!("{BARE_ORIGIN}{origin}")),
-            None => None,
-        }
-    });
-    let refused = in_namespaces && error.raw_errno() == Some(Errno::EPERM) && !error.has_hint();
-    if refused && !Host::new().is_privileged() {
-        return error.hint("with Namespaces::USER beside them a user may make all kinds of namespaces");
-    }
-    error
+    error.with_origin(|origin| match FIELDS.iter().find(|(field, _)| *field == origin) {
+        Some((_, ours)) => Some(format!("{BARE_ORIGIN}{ours}")),
+        None if origin.starts_with("mounts[") => Some(format!("{BARE_ORIGIN}{origin}")),
+        None => None,
+    })
 }
