@@ -17,7 +17,7 @@ pub(crate) fn run() -> Result<Exit> {
 pub(crate) fn denying(calls: &[&str]) -> Result<Filter> {
     const EPERM: u16 = 1;
     let denied = SyscallRule {
-        names: calls.iter().filter_map(|name| CallName::new(*name)).collect(),
+        names: calls.iter().filter_map(|name| CallName::new(name)).collect(),
         action: Action::errno(EPERM).ok_or("no errno")?,
         conditions: Vec::new(),
     };
