@@ -1,4 +1,16 @@
 //! Create and run OCI containers from a Rust program.
+//!
+//! Parts of a container work without one, for a command that [`Sandbox`] starts; each module says how it is used alone and
+//! what it is with the others:
+//!
+//! | module | what a command gets |
+//! |---|---|
+//! | [`namespaces`] | processes, mounts, a network, host names of its own |
+//! | [`rootfs`] | another root, and mounts |
+//! | [`capabilities`] | a part of root's power |
+//! | [`idmap`] | users and groups of its own |
+//! | [`seccomp`] | a filter of system calls |
+//! | [`cgroup`] | limits, and one handle on all that it starts |
 
 #![deny(unsafe_code)]
 

@@ -404,7 +404,12 @@ fn a_user_has_the_same() {
         // A namespace takes a user namespace.
         let error = refused(shell("true").namespaces(Namespaces::NETWORK));
         let text = error.to_string();
-        assert!(text.contains("operation not permitted") && text.contains("sandbox.namespaces"), "{text}");
+        assert!(
+            text.contains("operation not permitted")
+                && text.contains("(sandbox.namespaces); hint:")
+                && text.contains("user namespace"),
+            "{text}"
+        );
         let own = || shell("id -u; echo $$; cat /proc/self/uid_map").namespaces(Namespaces::USER);
         let text = output(own().namespaces(Namespaces::PID).mount(Mount::proc("/proc")));
         let words: Vec<&str> = text.split_whitespace().collect();

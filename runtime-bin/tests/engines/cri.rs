@@ -74,9 +74,44 @@ fn shim() {
     engine_test("shim-cri", "cri::shim", |place, checks| {
         controllers(&["cpu", "memory"])?;
         let cri = Cri::start(place, Some(&crate::ctr::shim::path()?))?;
-        checks.table(&cri, CHECKS);
+        let (last, others) = CHECKS.split_last().ok_or("no checks")?;
+        checks.table(&cri, others);
+        checks.run("one shim for a pod, with one thread", || one_shim(&cri));
+        checks.run("the pod's shim is killed", || shim_killed(&cri));
+        checks.run(last.0, || last.1(&cri));
         Ok(())
     });
+}
+
+fn one_shim(cri: &Cri) -> Outcome {
+    let pod = plain(cri)?;
+    let containers = [pod.start(SLEEP, Wish::default())?, pod.start(SLEEP, Wish::default())?];
+    let shims = crate::ctr::shim::shims();
+    same("shims of one pod", shims.len(), 1)?;
+    for container in &containers {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", container.pid()?))?;
+        has("the shim is the parent", &stat, &format!(" {} ", shims[0]))?;
+    }
+    eventually(Duration::from_secs(5), || {
+        same("threads", fs::read_dir(format!("/proc/{}/task", shims[0]))?.count(), 1)
+    })
+}
+
+/// containerd ends and removes every container of the pod, and takes them for ended.
+fn shim_killed(cri: &Cri) -> Outcome {
+    let pod = plain(cri)?;
+    let container = pod.start(SLEEP, Wish::default())?;
+    let pids = [pod.pid()?, container.pid()?];
+    let shims = crate::ctr::shim::shims();
+    same("shims of one pod", shims.len(), 1)?;
+    crate::ctr::shim::kill(shims[0])?;
+    eventually(SOON, || {
+        for pid in pids {
+            that("its process is gone", !PathBuf::from(format!("/proc/{pid}")).exists())?;
+        }
+        same("the container", container.status()?.0.number(3), EXITED)?;
+        same("the runtime's list", cri.runtime_list()?, Vec::<String>::new())
+    })
 }
 
 fn plain(cri: &Cri) -> Result<Pod<'_>, Stop> {

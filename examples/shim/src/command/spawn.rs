@@ -23,14 +23,13 @@ pub(super) fn shim(wanted: &Wanted, options: &Options, group: &str, bundle: &Pat
     let path = socket(wanted, group);
     let address = format!("unix://{}", path.display());
     let Some(listener) = listen(&path)? else { return Ok(address) };
-    let spawned = spawn(wanted, bundle, listener).and_then(|child| {
-        settle(&child, options, bundle)?;
-        Ok(())
+    let settled = spawn(wanted, bundle, listener).and_then(|mut child| {
+        settle(&child, options, bundle).inspect_err(|_| {
+            // It has no containers; one that has ended by itself is as good.
+            child.kill().and_then(|()| child.wait().map(drop)).ok();
+        })
     });
-    if let Err(fault) = spawned {
-        std::fs::remove_file(&path).ok();
-        return Err(fault);
-    }
+    settled.inspect_err(|_| drop(std::fs::remove_file(&path)))?;
     Ok(address)
 }
 

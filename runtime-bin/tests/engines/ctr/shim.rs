@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use super::{CHECKS, Containerd, IMAGE, Task, daemon, flags};
 use crate::support::{
-    Cmd, Outcome, Stop, Table, controllers, engine_test, eventually, has, mounts_with, same, stop_daemon,
-    that,
+    Cmd, Outcome, Stop, Table, controllers, engine_test, eventually, has, hierarchies, mounts_with, same,
+    stop_daemon, that,
 };
 
 /// The type of the runtime, after which containerd names the shim.
@@ -18,6 +18,7 @@ pub(super) const TYPE: &str = "io.containerd.runtime.v2";
 const SHIM_CHECKS: &Table<Containerd> = &[
     ("no process of a runtime, and one shim for a container", alone),
     ("run: --runtime-config-path", own_options),
+    ("run: the shim's own cgroup, and a cgroup that is not there", own_cgroup),
     ("run: standard input to its end", input),
     ("run: much output arrives whole", much_output),
     ("run: --log-uri binary://", logger),
@@ -67,8 +68,10 @@ fn processes(text: &str) -> Vec<i32> {
     pids.filter(|pid| line(pid).contains(text)).collect()
 }
 
-fn shims() -> Vec<i32> {
-    processes("containerd-shim-runtime-v2 -namespace")
+/// The pids of all shims.
+pub(crate) fn shims() -> Vec<i32> {
+    // One dash: the clients have two.
+    processes(" -namespace ")
 }
 
 fn shim_of(id: &str) -> Result<i32, Stop> {
@@ -79,7 +82,7 @@ fn shim_of(id: &str) -> Result<i32, Stop> {
     }
 }
 
-fn kill(pid: i32) -> Outcome {
+pub(crate) fn kill(pid: i32) -> Outcome {
     Cmd::new("kill").args(["-KILL", &pid.to_string()]).run()?.ok().map(drop)
 }
 
@@ -116,6 +119,31 @@ fn own_options(containerd: &Containerd) -> Outcome {
     same("after it", list()?, "")?;
     fs::write(dir.join("options.toml"), "BinaryName = \"runc\"\n")?;
     has("refused", &containerd.run(&["--runtime-config-path", &file], &["true"])?.fails()?, "BinaryName")
+}
+
+fn own_cgroup(containerd: &Containerd) -> Outcome {
+    let file = containerd.host_dir("cgroup")?.join("options.toml");
+    let name = format!("{}-shims", containerd.tag);
+    fs::write(&file, format!("ShimCgroup = \"/{name}\"\n"))?;
+    let file = file.to_string_lossy().into_owned();
+    let text = containerd.run(&["--runtime-config-path", &file], &["true"])?.fails()?;
+    has("refused", &text, "options.shim_cgroup")?;
+    // A new cgroup of v1's cpuset has no processor, and takes no process.
+    let roots = hierarchies().into_iter().filter(|root| !root.ends_with("cpuset"));
+    let places: Vec<_> = roots.map(|root| root.join(&name)).collect();
+    let made = places.iter().try_for_each(fs::create_dir);
+    let result = made.map_err(Stop::from).and_then(|()| {
+        let task = containerd.sleeper(&["--runtime-config-path", &file])?;
+        let table = fs::read_to_string(format!("/proc/{}/cgroup", shim_of(&task.id)?))?;
+        has("the shim", &table, &format!(":/{name}\n"))?;
+        let table = fs::read_to_string(format!("/proc/{}/cgroup", task.listed()?.0))?;
+        that("the container has its own", !table.contains(&name))
+    });
+    eventually(Duration::from_secs(10), || same("shims", shims(), Vec::<i32>::new()))?;
+    for place in &places {
+        crate::support::remove_empty(place);
+    }
+    result
 }
 
 fn input(containerd: &Containerd) -> Outcome {
@@ -291,9 +319,9 @@ fn both_killed(containerd: &Containerd) -> Outcome {
 fn pod(containerd: &Containerd) -> Outcome {
     let annotation = "io.kubernetes.cri.sandbox-id=pod1";
     let first = containerd.sleeper(&["--annotation", annotation])?;
-    let before = shims();
+    eventually(Duration::from_secs(10), || same("shims", shims(), vec![shim_of(&first.id)?]))?;
     let second = containerd.sleeper(&["--annotation", annotation])?;
-    same("shims", shims(), before)?;
+    same("shims", shims(), vec![shim_of(&first.id)?])?;
     let parent = |task: &Task<'_>| -> Result<String, Stop> {
         let stat = fs::read_to_string(format!("/proc/{}/stat", task.listed()?.0))?;
         Ok(stat.split_whitespace().nth(3).unwrap_or_default().to_owned())
