@@ -103,7 +103,7 @@ pub use id::ContainerId;
 pub use launch::HeadStart;
 pub use process::{Process, reset_child_signal};
 pub use process_spec::ProcessSpec;
-pub use runtime::{DEFAULT_STATE_ROOT, Listed, Runtime, RuntimeBuilder};
+pub use runtime::{CgroupDriver, DEFAULT_STATE_ROOT, Listed, Runtime, RuntimeBuilder};
 pub use sandbox::Sandbox;
 pub use state::{OCI_VERSION, State, Status};
 pub use stdio::Stdio;
