@@ -1,5 +1,36 @@
 //! Create and run OCI containers from a Rust program.
 //!
+//! A program that embeds this crate needs no runtime beside it: it makes the namespaces, the cgroup, the root file system and
+//! the process itself, by the runtime specification 1.3. It is not an engine: it pulls no images and makes no networks.
+//!
+//! # A container's life
+//!
+//! 1. A [`Bundle`] is a checked configuration: [`Bundle::open`] reads that of a directory, [`Bundle::from_bytes`] and
+//!    [`Bundle::from_spec`] take one from memory, [`ContainerSpec`] puts one together by calls.
+//! 2. [`Runtime::plan`] computes every step and touches nothing. The [`CreatePlan`] also takes the streams ([`Stdio`]) and
+//!    descriptors of the container.
+//! 3. [`Runtime::create`] gives a [`Container`] whose init waits for [`Container::start`]; [`Runtime::run`] does both. They
+//!    succeed, or leave nothing.
+//! 4. [`Container::exec`], or [`Container::plan_exec`] and [`ExecPlan::start`], run more processes ([`ProcessSpec`]).
+//! 5. [`Process::wait`] and [`Container::wait`] wait for the end, [`Container::delete`] removes the container and reaps what
+//!    this program has started in it.
+//!
+//! The README of the project has all of that in one example.
+//!
+//! # Threads, signals and children
+//!
+//! Handles are `Send` and `Sync`: calls on different containers run at the same time, calls that change one container wait
+//! for each other, also between programs. Nothing of the caller is changed: neither its signals, its working directory nor its
+//! standard streams. [`docs::reaping`] tells whose children the processes are, and what a program that
+//! reaps every child itself has to do. A [`Deadline`] limits and cancels what a call waits for.
+//!
+//! # Errors
+//!
+//! An [`Error`] has a kind, the operation with its arguments, the errno, the JSON path of the field that asked for it, advice,
+//! and, for a configuration, all findings.
+//!
+//! # Modules
+//!
 //! Parts of a container work without one, for a command that [`Sandbox`] starts; each module says how it is used alone and
 //! what it is with the others:
 //!
@@ -11,6 +42,15 @@
 //! | [`idmap`] | users and groups of its own |
 //! | [`seccomp`] | a filter of system calls |
 //! | [`cgroup`] | limits, and one handle on all that it starts |
+//!
+//! The others: [`spec`] checks configurations, [`plan`] has the options of plans, [`events`] a container's statistics in
+//! intervals and its lack of memory, [`host`] facts about the kernel and the caller, [`timings`] how long the steps of a launch
+//! take.
+//!
+//! # Security and platforms
+//!
+//! A container gets no descriptor, memory or file of the program that makes it; SECURITY.md of the project says what is
+//! defended. It runs on Linux 5.15 or newer, on x86_64, as root or as any user.
 
 #![deny(unsafe_code)]
 
@@ -63,7 +103,7 @@ pub use id::ContainerId;
 pub use launch::HeadStart;
 pub use process::{Process, reset_child_signal};
 pub use process_spec::ProcessSpec;
-pub use runtime::{DEFAULT_STATE_ROOT, Listed, Runtime, RuntimeBuilder};
+pub use runtime::{CgroupDriver, DEFAULT_STATE_ROOT, Listed, Runtime, RuntimeBuilder};
 pub use sandbox::Sandbox;
 pub use state::{OCI_VERSION, State, Status};
 pub use stdio::Stdio;

@@ -75,13 +75,27 @@ impl Shared {
     }
 }
 
+/// Who makes the cgroups of new containers.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum CgroupDriver {
+    /// The library, in the file systems of cgroups.
+    #[default]
+    Cgroupfs,
+    /// systemd: `linux.cgroupsPath` is then `slice:prefix:name`, and the cgroup that of a scope `prefix-name.scope` (or of a
+    /// slice, if the name ends so). A caller without privileges uses the service manager of its user, which takes cgroup v2.
+    Systemd,
+    /// Nobody: new containers stay in the cgroup of their caller. A `cgroupsPath` in the configuration is not used, limits are
+    /// an error, and device rules have no effect.
+    None,
+}
+
 /// Configures a [`Runtime`].
 #[derive(Debug, Default)]
 pub struct RuntimeBuilder {
     state_root: Option<PathBuf>,
     host: Option<Host>,
-    systemd: bool,
-    without_cgroups: bool,
+    driver: CgroupDriver,
     timings: Option<Arc<Timings>>,
     exits: Option<ExitSource>,
     waits: Waits,
@@ -103,22 +117,10 @@ impl RuntimeBuilder {
         self
     }
 
-    /// Makes the cgroups of new containers through systemd: `linux.cgroupsPath` is then `slice:prefix:name`,
-    /// and the cgroup that of a scope `prefix-name.scope` (or of a slice, if the name ends so). A caller
-    /// without privileges uses the service manager of its user, which takes cgroup v2.
-    ///
-    /// Containers that exist are served as they were made, whatever is set here.
+    /// Who makes the cgroups of new containers. Containers that exist are served as they were made, whatever is set here.
     #[must_use]
-    pub fn systemd_cgroup(mut self, systemd: bool) -> Self {
-        self.systemd = systemd;
-        self
-    }
-
-    /// Leaves new containers in the cgroup of their caller: a `cgroupsPath` in the configuration is
-    /// not used, limits are an error, and device rules have no effect. Containers that have cgroups keep them.
-    #[must_use]
-    pub fn without_cgroups(mut self, without: bool) -> Self {
-        self.without_cgroups = without;
+    pub fn cgroup_driver(mut self, driver: CgroupDriver) -> Self {
+        self.driver = driver;
         self
     }
 
@@ -158,8 +160,8 @@ impl RuntimeBuilder {
         Ok(Runtime(Arc::new(Shared {
             store,
             host,
-            cgroups: !self.without_cgroups,
-            systemd: self.systemd,
+            cgroups: self.driver != CgroupDriver::None,
+            systemd: self.driver == CgroupDriver::Systemd,
             timings: self.timings,
             exits: self.exits,
             waits: self.waits,

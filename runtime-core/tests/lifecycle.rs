@@ -321,9 +321,9 @@ fn what_a_killed_creation_left() {
     let listed = scene.runtime.list().unwrap();
     let errors: Vec<_> = listed.iter().filter_map(|listed| listed.state.as_ref().err()).collect();
     assert_eq!((listed.len(), errors.len()), (2, 1));
-    assert!(errors[0].to_string().contains("`delete --force`"), "{}", errors[0]);
+    assert!(errors[0].to_string().contains("a forced deletion removes"), "{}", errors[0]);
     let error = scene.runtime.container("stray").unwrap().delete().unwrap_err();
-    assert!(error.to_string().contains("`delete --force`"), "{error}");
+    assert!(error.to_string().contains("a forced deletion removes"), "{error}");
     scene.runtime.delete_force("stray").unwrap();
 
     // Killed before it had made the init.

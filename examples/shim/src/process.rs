@@ -2,6 +2,7 @@
 
 use std::os::fd::OwnedFd;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use containerd_shim_protos::api::{StateResponse, Status, WaitResponse};
 use containerd_shim_protos::protobuf::well_known_types::timestamp::Timestamp;
@@ -9,8 +10,14 @@ use containerd_shim_protos::protobuf::{Message, MessageField};
 use runtime_core::{Exit, Process, Terminal};
 
 use crate::fault::Fault;
+use crate::reactor::Reactor;
+use crate::relay::Flow;
 use crate::streams::Names;
 use crate::wire::Reply;
+
+/// How long a deletion waits for the last output to be taken.
+const STREAMS_LIMIT: Duration = Duration::from_secs(2);
+const STREAMS_STEP: Duration = Duration::from_millis(2);
 
 /// How far a process is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,6 +59,8 @@ pub(crate) struct State {
     /// Keeps the client's FIFO of the input open until `CloseIO`.
     pub(crate) held: Option<OwnedFd>,
     pub(crate) exited: Option<Exited>,
+    /// Its streams, which end by themselves as a rule.
+    pub(crate) flows: Vec<Flow>,
     waiting: Vec<Reply>,
 }
 
@@ -64,6 +73,7 @@ impl Proc {
             terminal: None,
             held: None,
             exited: None,
+            flows: Vec::new(),
             waiting: Vec::new(),
         };
         Self { task: task.to_owned(), exec: exec.to_owned(), names, state: Mutex::new(state) }
@@ -124,6 +134,16 @@ impl Proc {
         state.exited = Some(exited.clone());
         (state.process, state.terminal, state.held) = (None, None, None);
         Some(Ended { pid: state.pid, exited, waiting: std::mem::take(&mut state.waiting) })
+    }
+
+    /// Ends the streams of a process that is being deleted. What its client has not taken by then, it does not want.
+    pub(crate) fn cut_streams(&self, reactor: &Reactor) {
+        let flows = std::mem::take(&mut self.state().flows);
+        let end = Instant::now() + STREAMS_LIMIT;
+        while flows.iter().any(Flow::goes_on) && Instant::now() < end {
+            std::thread::sleep(STREAMS_STEP);
+        }
+        flows.iter().for_each(|flow| flow.cut(reactor));
     }
 
     /// Sends a signal to this process alone.

@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io::{self, ErrorKind, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, SpliceFFlags, fcntl, splice};
@@ -27,8 +27,39 @@ pub(crate) struct Relay {
     held: Mutex<Vec<u8>>,
     /// Descriptors that are open as long as this is.
     _kept: Vec<OwnedFd>,
+    /// Set while it waits until it can write.
+    blocked: Mutex<Option<Token>>,
     /// Something else that waits for the end.
     _end: Option<Arc<dyn Send + Sync>>,
+}
+
+/// A handle on a relay, which does not keep it.
+#[derive(Debug)]
+pub(crate) struct Flow {
+    relay: Weak<Relay>,
+    token: Token,
+    input: bool,
+}
+
+impl Flow {
+    /// The same for the input of a process: nobody waits for its end.
+    pub(crate) fn of_input(self) -> Self {
+        Self { input: true, ..self }
+    }
+
+    /// Whether it is output that still moves, or waits for some.
+    pub(crate) fn goes_on(&self) -> bool {
+        !self.input && self.relay.strong_count() > 0
+    }
+
+    /// Ends it, though not all bytes have been taken.
+    pub(crate) fn cut(&self, reactor: &Reactor) {
+        let relay = self.relay.upgrade();
+        reactor.remove(self.token);
+        if let Some(blocked) = relay.and_then(|relay| relay.set_blocked(None)) {
+            reactor.remove(blocked);
+        }
+    }
 }
 
 /// Why a relay stops for now.
@@ -52,14 +83,21 @@ impl Relay {
         to: OwnedFd,
         kept: Vec<OwnedFd>,
         end: Option<Arc<dyn Send + Sync>>,
-    ) -> Result<(), Fault> {
+    ) -> Result<Flow, Fault> {
         let failed = |errno| Fault::system("make a stream nonblocking", errno);
         for fd in [&from, &to] {
             set_nonblocking(fd).map_err(failed)?;
         }
         let (from, to) = (File::from(from), File::from(to));
-        let relay = Arc::new(Self { from, to, held: Mutex::default(), _kept: kept, _end: end });
-        reactor.add(relay, EpollFlags::EPOLLIN | EpollFlags::EPOLLONESHOT).map(drop)
+        let (held, blocked) = (Mutex::default(), Mutex::default());
+        let relay = Arc::new(Self { from, to, held, _kept: kept, blocked, _end: end });
+        let weak = Arc::downgrade(&relay);
+        let token = reactor.add(relay, EpollFlags::EPOLLIN | EpollFlags::EPOLLONESHOT)?;
+        Ok(Flow { relay: weak, token, input: false })
+    }
+
+    fn set_blocked(&self, token: Option<Token>) -> Option<Token> {
+        std::mem::replace(&mut *self.blocked.lock().unwrap_or_else(PoisonError::into_inner), token)
     }
 
     fn pump(&self) -> Stop {
@@ -131,8 +169,11 @@ impl Source for Relay {
             Stop::End => reactor.remove(token),
             Stop::Full => {
                 let blocked = Arc::new(Blocked { relay: self.clone(), token });
-                if reactor.add(blocked, EpollFlags::EPOLLOUT | EpollFlags::EPOLLONESHOT).is_err() {
-                    reactor.remove(token);
+                match reactor.add(blocked, EpollFlags::EPOLLOUT | EpollFlags::EPOLLONESHOT) {
+                    Ok(waits) => {
+                        self.set_blocked(Some(waits));
+                    }
+                    Err(_) => reactor.remove(token),
                 }
             }
         }
@@ -152,6 +193,7 @@ impl Source for Blocked {
 
     fn ready(self: Arc<Self>, reactor: &Arc<Reactor>, token: Token) {
         reactor.remove(token);
+        self.relay.set_blocked(None);
         self.relay.clone().ready(reactor, self.token);
     }
 }
@@ -219,6 +261,26 @@ mod tests {
         fn patience(&self) -> Option<Duration> {
             Some(Duration::from_millis(1))
         }
+    }
+
+    /// A reader that has stopped reading does not hold a stream for ever.
+    #[test]
+    fn cut_while_it_is_full() {
+        let reactor = Reactor::new().unwrap();
+        let ((from, mut source), (mut sink, to)) = (pipe().unwrap(), pipe().unwrap());
+        let flow = Relay::start(&reactor, from.into(), to.into(), Vec::new(), None).unwrap();
+        let writer = std::thread::spawn(move || source.write_all(&vec![1; 300_000]).is_err());
+        let blocked = || flow.relay.upgrade().is_some_and(|relay| relay.blocked.lock().unwrap().is_some());
+        let tick = Arc::new(Tick(std::fs::File::open("/dev/null").unwrap(), pipe().unwrap().0));
+        reactor.add(tick, EpollFlags::EPOLLIN).unwrap();
+        reactor.run(blocked).unwrap();
+        assert!(flow.goes_on());
+        flow.cut(&reactor);
+        assert!(!flow.goes_on());
+        assert!(writer.join().unwrap(), "the writer's pipe is closed");
+        let mut got = Vec::new();
+        sink.read_to_end(&mut got).unwrap();
+        assert!(got.len() < 300_000);
     }
 
     #[test]

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use containerd_shim_protos::events::task::{TaskExit, TaskOOM};
 use containerd_shim_protos::topics;
 use nix::sys::epoll::EpollFlags;
-use runtime_core::{ErrorKind, Runtime};
+use runtime_core::{CgroupDriver, ErrorKind, Runtime};
 
 use crate::events::Publisher;
 use crate::fault::Fault;
@@ -150,7 +150,8 @@ fn kill_others(task: Arc<Task>) {
 /// The same for a program that serves one container.
 pub(crate) fn runtime(options: &Options, namespace: &str) -> Result<Runtime, Fault> {
     let builder = Runtime::builder().state_root(Path::new(&options.root).join(namespace));
-    Ok(builder.systemd_cgroup(options.systemd_cgroup).build()?)
+    let driver = if options.systemd_cgroup { CgroupDriver::Systemd } else { CgroupDriver::Cgroupfs };
+    Ok(builder.cgroup_driver(driver).build()?)
 }
 
 /// Waits for the end of a process.

@@ -13,7 +13,7 @@ use runtime_core::Stdio;
 use crate::fault::Fault;
 use crate::logger::{self, Logger};
 use crate::reactor::Reactor;
-use crate::relay::Relay;
+use crate::relay::{Flow, Relay};
 
 /// How long to wait for the client to open its end of a FIFO. It does so before or while it asks for the task.
 const READER_LIMIT: Duration = Duration::from_secs(10);
@@ -75,35 +75,50 @@ impl Streams {
     }
 
     /// Makes the pipes of a process without a terminal; they belong to `owner`, if that is not the shim's user.
-    pub(crate) fn pipes(self, reactor: &Reactor, owner: (u32, u32)) -> Result<[Stdio; 3], Fault> {
+    pub(crate) fn pipes(
+        self,
+        reactor: &Reactor,
+        owner: (u32, u32),
+        flows: &mut Vec<Flow>,
+    ) -> Result<[Stdio; 3], Fault> {
         let stdin = match self.stdin {
             None => Stdio::null(),
             Some(from) => {
                 let (read, write) = pipe().map_err(|error| Fault::system("pipe", error))?;
                 own(&read, owner)?;
-                Relay::start(reactor, from, write.into(), Vec::new(), None)?;
+                flows.push(Relay::start(reactor, from, write.into(), Vec::new(), None)?.of_input());
                 read.into()
             }
         };
-        let [stdout, stderr] = [self.stdout, self.stderr].map(|sink| output(reactor, sink, owner));
-        Ok([stdin, stdout?, stderr?])
+        let stdout = output(reactor, self.stdout, owner, flows)?;
+        Ok([stdin, stdout, output(reactor, self.stderr, owner, flows)?])
     }
 
     /// Connects the master of a terminal.
-    pub(crate) fn terminal(self, reactor: &Reactor, master: impl AsFd) -> Result<(), Fault> {
+    pub(crate) fn terminal(
+        self,
+        reactor: &Reactor,
+        master: impl AsFd,
+        flows: &mut Vec<Flow>,
+    ) -> Result<(), Fault> {
         let copy =
             || master.as_fd().try_clone_to_owned().map_err(|error| Fault::system("dup the terminal", error));
         if let Some(stdin) = self.stdin {
-            Relay::start(reactor, stdin, copy()?, Vec::new(), None)?;
+            flows.push(Relay::start(reactor, stdin, copy()?, Vec::new(), None)?.of_input());
         }
         if let Some(Sink { fd, kept, direct: _ }) = self.stdout {
-            Relay::start(reactor, copy()?, fd, kept, None)?;
+            flows.push(Relay::start(reactor, copy()?, fd, kept, None)?);
         }
         Ok(())
     }
 }
 
-fn output(reactor: &Reactor, sink: Option<Sink>, owner: (u32, u32)) -> Result<Stdio, Fault> {
+fn output(
+    reactor: &Reactor,
+    sink: Option<Sink>,
+    owner: (u32, u32),
+    flows: &mut Vec<Flow>,
+) -> Result<Stdio, Fault> {
     match sink {
         None => Ok(Stdio::null()),
         Some(Sink { fd, kept: _, direct: true }) => {
@@ -113,7 +128,7 @@ fn output(reactor: &Reactor, sink: Option<Sink>, owner: (u32, u32)) -> Result<St
         Some(Sink { fd, kept, direct: false }) => {
             let (read, write) = pipe().map_err(|error| Fault::system("pipe", error))?;
             own(&write, owner)?;
-            Relay::start(reactor, read.into(), fd, kept, None)?;
+            flows.push(Relay::start(reactor, read.into(), fd, kept, None)?);
             Ok(write.into())
         }
     }

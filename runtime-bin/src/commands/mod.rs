@@ -23,7 +23,7 @@ mod update;
 
 use std::io::Write as _;
 
-use runtime_core::{Container, Error, Result, Runtime, RuntimeBuilder};
+use runtime_core::{CgroupDriver, Container, Error, Result, Runtime, RuntimeBuilder};
 
 use crate::args::commands::Verb;
 use crate::args::{Matches, Values};
@@ -126,8 +126,11 @@ fn creating_runtime(context: &Context<'_>) -> Result<Runtime> {
     context.globals.prepare_root()?;
     context
         .builder()
-        .systemd_cgroup(context.globals.cgroups == CgroupManager::Systemd)
-        .without_cgroups(context.globals.cgroups == CgroupManager::Disabled)
+        .cgroup_driver(match context.globals.cgroups {
+            CgroupManager::Systemd => CgroupDriver::Systemd,
+            CgroupManager::Disabled => CgroupDriver::None,
+            CgroupManager::Cgroupfs => CgroupDriver::Cgroupfs,
+        })
         .build()
 }
 

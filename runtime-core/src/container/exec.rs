@@ -180,8 +180,8 @@ impl Container {
         match status_and_init(&self.entry, record)? {
             (Status::Paused, _) if !options.ignore_paused => {
                 // On v1 a deletion freezes what it has killed, for a moment.
-                let error =
-                    self.wrong_state("cannot exec in a paused container (use --ignore-paused to override)");
+                let error = self.wrong_state("cannot exec in a paused container");
+                let error = error.hint("resume it, or choose to ignore that it is paused");
                 Err(self.unless_stopped(record, error))
             }
             (_, Some(init)) => Ok(init),

@@ -2,11 +2,14 @@
 //!
 //! The JSON form is the one that containerd's go-runc reads (runc's `types/events.go`).
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags};
+use nix::sys::timer::{Expiration, TimerSetTimeFlags};
+use nix::sys::timerfd::{ClockId, TimerFd, TimerFlags};
 use serde::Serialize;
 
 use crate::cgroup::Cgroup;
@@ -36,15 +39,49 @@ pub enum Event {
 
 /// The events of a running container, made by [`Container::events`](crate::Container::events).
 ///
-/// It holds no thread and no timer: the time passes in [`Events::wait`].
+/// It holds no thread. A program waits in [`Events::wait`], or has its descriptor ([`AsFd`], [`AsRawFd`]), which is an
+/// epoll(7), in an event loop of its own, asynchronous or not: while that is readable, and once before, it calls
+/// [`Events::try_next`] until the answer is [`Polled::Pending`].
+///
+/// ```no_run
+/// use std::time::Duration;
+/// use runtime_core::events::Polled;
+///
+/// # fn watch(container: &runtime_core::Container) -> Result<(), runtime_core::Error> {
+/// let mut events = container.events(Duration::from_secs(5))?;
+/// loop {
+///     match events.try_next()? {
+///         Polled::Event(event) => println!("{event:?}"),
+///         Polled::Pending => { /* wait until the descriptor is readable */ }
+///         Polled::Ended => return Ok(()),
+///         _ => {}
+///     }
+/// }
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct Events {
+    /// Readable when one of the sources is: the init, the counters, the timer.
+    epoll: Epoll,
+    timer: TimerFd,
     id: String,
     cgroup: Cgroup,
     init: OwnedFd,
     oom: Option<OomWatch>,
     interval: Duration,
     next: Instant,
+}
+
+/// What [`Events::try_next`] finds.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub enum Polled {
+    /// An event; there may be more.
+    Event(Event),
+    /// Nothing for now.
+    Pending,
+    /// The container has ended, and no event will come.
+    Ended,
 }
 
 /// What ended a wait.
@@ -56,7 +93,49 @@ struct Woken {
 impl Events {
     pub(crate) fn new(id: String, cgroup: Cgroup, init: OwnedFd, interval: Duration) -> Result<Self> {
         let oom = cgroup.watch_oom()?;
-        Ok(Self { id, cgroup, init, oom, interval, next: later(interval) })
+        let failed = |errno| Error::system("make an epoll of the container's events", errno);
+        let timer =
+            TimerFd::new(ClockId::CLOCK_MONOTONIC, TimerFlags::TFD_CLOEXEC | TimerFlags::TFD_NONBLOCK)
+                .map_err(failed)?;
+        let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC).map_err(failed)?;
+        let readable = EpollEvent::new(EpollFlags::EPOLLIN, 0);
+        epoll.add(&init, readable).map_err(failed)?;
+        epoll.add(&timer, readable).map_err(failed)?;
+        if let Some(oom) = &oom {
+            let flags = if oom.is_urgent() { EpollFlags::EPOLLPRI } else { EpollFlags::EPOLLIN };
+            epoll.add(oom, EpollEvent::new(flags, 0)).map_err(failed)?;
+        }
+        let events = Self { epoll, timer, id, cgroup, init, oom, interval, next: later(interval) };
+        events.arm()?;
+        Ok(events)
+    }
+
+    /// The next event, if there is one by now; it does not wait.
+    ///
+    /// # Errors
+    ///
+    /// As [`wait`](Self::wait).
+    pub fn try_next(&mut self) -> Result<Polled> {
+        // The statistics that are due come in the next look after those of a lack of memory.
+        let found = self.look(Duration::ZERO)?;
+        if matches!(found, Polled::Pending) {
+            self.arm()?;
+        }
+        Ok(found)
+    }
+
+    /// The timer ends when there is something to look at although no source says so.
+    fn arm(&self) -> Result<()> {
+        let left = self.left().max(Duration::from_micros(1));
+        self.timer
+            .set(Expiration::OneShot(left.into()), TimerSetTimeFlags::empty())
+            .map_err(|errno| Error::system("timerfd_settime", errno))
+    }
+
+    /// The time until a source has to be looked at that says nothing.
+    fn left(&self) -> Duration {
+        let left = self.next.saturating_duration_since(Instant::now());
+        self.oom.as_ref().and_then(OomWatch::patience).map_or(left, |patience| patience.min(left))
     }
 
     /// Waits for the next event: statistics each interval, the first after one interval; out of
@@ -67,35 +146,44 @@ impl Events {
     /// Statistics that cannot be read; the next call goes on.
     pub fn wait(&mut self) -> Result<Option<Event>> {
         loop {
-            let woken = self.sleep()?;
-            if woken.oom && self.out_of_memory()? {
-                return Ok(Some(Event::Oom { id: self.id.clone() }));
-            }
-            if woken.ended {
-                return Ok(None);
-            }
-            if Instant::now() >= self.next {
-                self.next = later(self.interval);
-                let data = Box::new(self.cgroup.statistics()?);
-                // The numbers of a cgroup that may have gone meanwhile are worth nothing.
-                if !self.has_ended()? {
-                    return Ok(Some(Event::Stats { id: self.id.clone(), data }));
-                }
+            match self.look(self.left())? {
+                Polled::Event(event) => return Ok(Some(event)),
+                Polled::Ended => return Ok(None),
+                Polled::Pending => {}
             }
         }
     }
 
+    /// Waits at most `limit` and looks what there is.
+    fn look(&mut self, limit: Duration) -> Result<Polled> {
+        let woken = self.sleep(limit)?;
+        if woken.oom && self.out_of_memory()? {
+            return Ok(Polled::Event(Event::Oom { id: self.id.clone() }));
+        }
+        if woken.ended {
+            return Ok(Polled::Ended);
+        }
+        if Instant::now() < self.next {
+            return Ok(Polled::Pending);
+        }
+        self.next = later(self.interval);
+        let data = Box::new(self.cgroup.statistics()?);
+        // The numbers of a cgroup that may have gone meanwhile are worth nothing.
+        if self.has_ended()? {
+            return self.look(Duration::ZERO);
+        }
+        Ok(Polled::Event(Event::Stats { id: self.id.clone(), data }))
+    }
+
     /// Sleeps until something happens or is due. The end of the container comes with a last look at
     /// the counters: a kill of the init is both.
-    fn sleep(&self) -> Result<Woken> {
+    fn sleep(&self, limit: Duration) -> Result<Woken> {
         let patience = self.oom.as_ref().and_then(OomWatch::patience);
-        let left = self.next.saturating_duration_since(Instant::now());
-        let left = patience.map_or(left, |patience| patience.min(left));
         let mut fds = vec![PollFd::new(self.init.as_fd(), PollFlags::POLLIN)];
         if let Some((fd, flags)) = self.oom.as_ref().map(OomWatch::source) {
             fds.push(PollFd::new(fd, flags));
         }
-        wait_for(&mut fds, left)?;
+        wait_for(&mut fds, limit)?;
         let ready =
             |index: usize| fds.get(index).and_then(PollFd::revents).is_some_and(|events| !events.is_empty());
         let ended = ready(0);
@@ -116,6 +204,18 @@ impl Events {
         let mut fds = [PollFd::new(self.init.as_fd(), PollFlags::POLLIN)];
         wait_for(&mut fds, Duration::ZERO)?;
         Ok(fds.iter().any(|fd| fd.any().unwrap_or(false)))
+    }
+}
+
+impl AsFd for Events {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.epoll.0.as_fd()
+    }
+}
+
+impl AsRawFd for Events {
+    fn as_raw_fd(&self) -> RawFd {
+        self.as_fd().as_raw_fd()
     }
 }
 

@@ -65,7 +65,7 @@ pub(crate) enum Presence {
 }
 
 /// The hint of an entry that no other call can do anything with.
-const LEFT: &str = "`delete --force` removes what is left of the container";
+const LEFT: &str = "a forced deletion removes what is left of the container";
 
 /// The lock of a container, held until dropped.
 #[derive(Debug)]
@@ -171,7 +171,7 @@ fn check_owner(path: &Path, directory: &OwnedFd) -> Result<()> {
     if found.st_uid != own {
         return Err(Error::system(operation(), Errno::EPERM)
             .reason(format!("it belongs to user {}, not to user {own}", found.st_uid))
-            .hint("use the container as the user that made it, or choose another state root with --root"));
+            .hint("use the container as the user that made it, or choose another state root"));
     }
     if found.st_mode & OTHERS_WRITE != 0 {
         return Err(Error::system(operation(), Errno::EPERM)
@@ -185,7 +185,7 @@ fn check_owner(path: &Path, directory: &OwnedFd) -> Result<()> {
 fn make_root(path: &Path) -> Result<()> {
     use std::os::unix::fs::DirBuilderExt;
     let call = |error: std::io::Error| {
-        Error::io(format!("make the state root {path:?}"), &error).hint("choose another with --root")
+        Error::io(format!("make the state root {path:?}"), &error).hint("choose another state root")
     };
     if let Some(parent) = path.parent() {
         std::fs::create_dir_all(parent).map_err(call)?;

@@ -21,6 +21,7 @@ mod specs;
 mod streams;
 #[path = "../support/mod.rs"]
 mod support;
+mod together;
 mod waits;
 
 use support::views;

@@ -73,7 +73,10 @@ pub(crate) fn hand_over(scene: &Scene, config: &Value) {
 
 /// The runtime of an engine without privilege, and its bundle.
 pub(crate) fn unprivileged_runtime(path: &Path, runtime: &Runtime) -> (Runtime, PathBuf) {
-    let built = Runtime::builder().state_root(runtime.state_root()).without_cgroups(true).build();
+    let built = Runtime::builder()
+        .state_root(runtime.state_root())
+        .cgroup_driver(runtime_core::CgroupDriver::None)
+        .build();
     (built.expect("a runtime"), path.join("bundle"))
 }
 

@@ -116,10 +116,12 @@ fn launch(
     if plan.terminal() != request.terminal {
         return Err(Fault::invalid("the request and process.terminal of config.json do not say the same"));
     }
+    let mut flows = Vec::new();
     let (created, streams) = match request.terminal {
         true => (runtime.create(plan), Some(streams)),
         false => {
-            let [stdin, stdout, stderr] = streams.pipes(&shim.reactor, (options.io_uid, options.io_gid))?;
+            let [stdin, stdout, stderr] =
+                streams.pipes(&shim.reactor, (options.io_uid, options.io_gid), &mut flows)?;
             (runtime.create(plan.stdin(stdin).stdout(stdout).stderr(stderr)), None)
         }
     };
@@ -129,12 +131,12 @@ fn launch(
     };
     let terminal = process.take_terminal();
     if let (Some(streams), Some(terminal)) = (streams, &terminal) {
-        let connected = streams.terminal(&shim.reactor, terminal);
+        let connected = streams.terminal(&shim.reactor, terminal, &mut flows);
         connected.inspect_err(|_| discard(runtime, &request.id))?;
     }
     let mut state = init.state();
     (state.phase, state.pid) = (Phase::Starting, process.pid() as u32);
-    (state.process, state.terminal) = (Some(process), terminal);
+    (state.process, state.terminal, state.flows) = (Some(process), terminal, flows);
     Ok(())
 }
 

@@ -46,11 +46,12 @@ pub(super) fn start(shim: &Arc<Shim>, task: &Task, exec: &Exec) -> Result<u32, F
     let owner = Owner { id: &task.id, namespace: &shim.namespace };
     let mut streams = Streams::open(&shim.reactor, &proc.names, &owner)?;
     let held = streams.take_held();
+    let mut flows = Vec::new();
     let (plan, streams) = match proc.names.terminal {
         true => (plan, Some(streams)),
         false => {
             let owner = (task.options.io_uid, task.options.io_gid);
-            let [stdin, stdout, stderr] = streams.pipes(&shim.reactor, owner)?;
+            let [stdin, stdout, stderr] = streams.pipes(&shim.reactor, owner, &mut flows)?;
             (plan.stdin(stdin).stdout(stdout).stderr(stderr), None)
         }
     };
@@ -60,11 +61,11 @@ pub(super) fn start(shim: &Arc<Shim>, task: &Task, exec: &Exec) -> Result<u32, F
     }
     let terminal = process.take_terminal();
     if let (Some(streams), Some(terminal)) = (streams, &terminal) {
-        streams.terminal(&shim.reactor, terminal)?;
+        streams.terminal(&shim.reactor, terminal, &mut flows)?;
     }
     let pid = process.pid() as u32;
     let mut state = proc.state();
-    state.pid = pid;
+    (state.pid, state.flows) = (pid, flows);
     (state.process, state.terminal, state.held) = (Some(process), terminal, held);
     Ok(pid)
 }

@@ -180,6 +180,7 @@ pub(super) fn delete(shim: &Shim, request: &DeleteRequest) -> Result<DeleteRespo
     let proc = task.process(&request.exec_id)?;
     let response = response(&proc)?;
     if !request.exec_id.is_empty() {
+        proc.cut_streams(&shim.reactor);
         task.remove_exec(&request.exec_id);
         return Ok(response);
     }
@@ -189,6 +190,7 @@ pub(super) fn delete(shim: &Shim, request: &DeleteRequest) -> Result<DeleteRespo
         Err(fault) if task.init.state().pid != 0 => crate::log::warn(&format!("delete: {fault}")),
         Ok(_) | Err(_) => {}
     }
+    proc.cut_streams(&shim.reactor);
     mounts::unmount_all(&task.bundle.join("rootfs"));
     shim.remove(&task.id);
     let event = TaskDelete {

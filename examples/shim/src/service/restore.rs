@@ -30,21 +30,21 @@ pub(super) fn restore(shim: &Arc<Shim>, task: &Arc<Task>) -> Result<(), Fault> {
     let mut plan = create::plan(&task.runtime, &task.id, &task.bundle, &task.options)?;
     let mut options = RestoreOptions::new(image);
     set_criu(&mut options.criu, &task.options, "");
-    let mut streams = Some(streams);
+    let (mut streams, mut flows) = (Some(streams), Vec::new());
     if !task.init.names.terminal
         && let Some(streams) = streams.take()
     {
         let owner = (task.options.io_uid, task.options.io_gid);
-        let [stdin, stdout, stderr] = streams.pipes(&shim.reactor, owner)?;
+        let [stdin, stdout, stderr] = streams.pipes(&shim.reactor, owner, &mut flows)?;
         plan = plan.stdin(stdin).stdout(stdout).stderr(stderr);
     }
     let (_, mut process) = task.runtime.restore(plan, &options)?;
     let terminal = process.take_terminal();
     if let (Some(streams), Some(terminal)) = (streams, &terminal) {
-        streams.terminal(&shim.reactor, terminal)?;
+        streams.terminal(&shim.reactor, terminal, &mut flows)?;
     }
     let mut state = task.init.state();
     state.pid = process.pid() as u32;
-    (state.process, state.terminal) = (Some(process), terminal);
+    (state.process, state.terminal, state.flows) = (Some(process), terminal, flows);
     Ok(())
 }

@@ -21,6 +21,7 @@ const SHIM_CHECKS: &Table<Containerd> = &[
     ("run: the shim's own cgroup, and a cgroup that is not there", own_cgroup),
     ("run: standard input to its end", input),
     ("run: much output arrives whole", much_output),
+    ("run: a client that is killed while there is output", lost_client),
     ("run: --log-uri binary://", logger),
     ("events: from create to delete", events),
     ("events: out of memory", out_of_memory),
@@ -167,6 +168,23 @@ fn much_output(containerd: &Containerd) -> Outcome {
         same("last word", containerd.run(&[], &["echo", &word])?.ok()?, word)?;
     }
     Ok(())
+}
+
+/// Nobody takes the output any more: the container can be ended and deleted all the same.
+fn lost_client(containerd: &Containerd) -> Outcome {
+    let task = Task { engine: containerd, id: containerd.new_id() };
+    let log = containerd.dir.join("lost-client");
+    let run = containerd.client().arg("run").args(containerd.runtime());
+    let run = run.args([IMAGE, &task.id, "sh", "-c", "while :; do echo a line of output; done"]);
+    let mut client = run.daemon(&log)?;
+    eventually(Duration::from_secs(10), || that("there is output", fs::metadata(&log)?.len() > 10_000))?;
+    kill(i32::try_from(client.id()).unwrap_or(0))?;
+    client.wait()?;
+    std::thread::sleep(Duration::from_millis(500));
+    same("status", task.status()?, "RUNNING")?;
+    task.task(&["kill", "--signal", "KILL"])?.ok()?;
+    task.await_status("STOPPED")?;
+    same("exit code", task.delete()?, "137")
 }
 
 fn logger(containerd: &Containerd) -> Outcome {
