@@ -137,6 +137,76 @@ fn namespaces_alone() {
     scene.assert_clean("namespaces");
 }
 
+in_views!(namespaces_are_joined: hybrid);
+/// Two commands in the same network, PID, UTS and IPC namespaces.
+fn namespaces_are_joined() {
+    let scene = Scene::new();
+    let kinds = [
+        ("net", Namespaces::NETWORK),
+        ("pid", Namespaces::PID),
+        ("uts", Namespaces::UTS),
+        ("ipc", Namespaces::IPC),
+    ];
+    let all = kinds.iter().fold(Namespaces::NONE, |all, (_, kind)| all | *kind);
+    let first =
+        shell("sleep 600").namespaces(all).hostname("first").stdout(Stdio::null()).stderr(Stdio::null());
+    let mut first = first.spawn().expect("spawned");
+    first.kill_on_drop(true);
+    let path = |name: &str| format!("/proc/{}/ns/{name}", first.pid());
+    let join = |sandbox| {
+        kinds.iter().fold(sandbox, |sandbox: Sandbox<'static>, (name, kind)| sandbox.join(*kind, path(name)))
+    };
+    let text = output(
+        join(shell("hostname; cat /proc/1/comm; readlink /proc/self/ns/net")).mount(Mount::proc("/proc")),
+    );
+    let network = std::fs::read_link(path("net")).expect("a namespace").to_string_lossy().into_owned();
+    assert_eq!(text, format!("first\nsh\n{network}\n"));
+
+    let error = refused(shell("true").join(Namespaces::NETWORK, "/missing")).to_string();
+    assert!(error.contains("/missing") && error.contains("(sandbox.joins[0])"), "{error}");
+    let error =
+        refused(shell("true").join(Namespaces::UTS, path("ipc")).join(Namespaces::NETWORK, path("net")));
+    assert!(error.to_string().contains("another type"), "{error}");
+    let two = Namespaces::UTS | Namespaces::IPC;
+    let wrong =
+        shell("true").join(two, "x").join(Namespaces::USER, "/x").hostname("x").join(Namespaces::UTS, "/x");
+    let error = refused(wrong).to_string();
+    for part in [
+        "sandbox.joins[0]: \"x\" is not an absolute path",
+        "has 2 kinds",
+        "a user namespace cannot be joined",
+        "sandbox.joins[2]: another uts namespace",
+    ] {
+        assert!(error.contains(part), "{part}: {error}");
+    }
+    first.signal(libc::SIGKILL).expect("killed");
+    scene::exit(&first);
+    scene.assert_clean("joined namespaces");
+}
+
+in_views!(threads_start_commands: hybrid);
+/// From many threads at once, with streams of their own: nothing is mixed up, left open or not reaped.
+fn threads_start_commands() {
+    let scene = Scene::new();
+    let open = || std::fs::read_dir("/proc/self/fd").expect("fds").count();
+    let before = open();
+    std::thread::scope(|scope| {
+        for thread in 0..8 {
+            scope.spawn(move || {
+                for at in 0..10 {
+                    let name = format!("{thread}-{at}");
+                    let text =
+                        output(Sandbox::new("echo").arg(&name).namespaces(Namespaces::PID | Namespaces::UTS));
+                    assert_eq!(text, format!("{name}\n"));
+                }
+            });
+        }
+    });
+    assert_eq!(open(), before);
+    assert_eq!(support::leftovers::descendants(), [""; 0]);
+    scene.assert_clean("threads");
+}
+
 in_views!(mounts_without_a_root: hybrid);
 /// Mounts cover the host's tree, for the command alone.
 fn mounts_without_a_root() {

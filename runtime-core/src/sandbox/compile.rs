@@ -29,6 +29,7 @@ fn spec(sandbox: &Sandbox<'_>, host: &Host) -> Result<ValidSpec> {
         env: _,
         cwd: _,
         namespaces,
+        joins,
         hostname,
         uid_map,
         gid_map,
@@ -46,8 +47,11 @@ fn spec(sandbox: &Sandbox<'_>, host: &Host) -> Result<ValidSpec> {
     let mut checks = BareChecks::default();
     let process = process(sandbox, host, &mut checks);
     check(sandbox, host, &mut checks);
+    check_joins(sandbox, &mut checks);
     let bare = Bare { own_root: root.is_some(), filter: filter.clone() };
-    let mut spec = ValidSpec::bare(process, namespaces.kinds(), bare);
+    let joined = joins.iter().flat_map(|(kind, path)| kind.kinds().map(|kind| (kind, Some(path.clone()))));
+    let made = namespaces.kinds().map(|kind| (kind, None));
+    let mut spec = ValidSpec::bare(process, joined.chain(made), bare);
     let unchecked = mounts.iter().enumerate().map(|(index, mount)| mount.unchecked(index)).collect();
     spec.mounts = checks.mounts(unchecked, &spec.namespaces);
     checks.finish()?;
@@ -69,6 +73,25 @@ fn ids(map: Option<&IdMap>, own: u32, field: &'static str) -> Result<Vec<IdRange
     match map {
         Some(map) => map.checked(field),
         None => IdMap::single(0, own).checked(field),
+    }
+}
+
+/// Each namespace to join is of one kind, and no other is asked for of that kind.
+fn check_joins(sandbox: &Sandbox<'_>, checks: &mut BareChecks) {
+    let mut known = sandbox.namespaces;
+    for (at, (kind, path)) in sandbox.joins.iter().enumerate() {
+        let field = format!("sandbox.joins[{at}]");
+        checks.absolute(&field, path);
+        match kind.kinds().count() {
+            1 if *kind == Namespaces::MOUNT || *kind == Namespaces::USER => {
+                checks.error(&field, format!("a {kind} namespace cannot be joined by a sandbox"));
+            }
+            1 if known.contains(*kind) => {
+                checks.error(&field, format!("another {kind} namespace is asked for"));
+            }
+            1 => known |= *kind,
+            count => checks.error(&field, format!("has {count} kinds of namespaces, not one")),
+        }
     }
 }
 

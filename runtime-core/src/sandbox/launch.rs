@@ -122,6 +122,10 @@ const FIELDS: &[(&str, &str)] = &[
 pub(super) fn in_sandbox(error: Error) -> Error {
     error.with_origin(|origin| match FIELDS.iter().find(|(field, _)| *field == origin) {
         Some((_, ours)) => Some(format!("{BARE_ORIGIN}{ours}")),
+        // They are the first of the namespaces.
+        None if origin.starts_with("linux.namespaces[") => {
+            Some(origin.trim_end_matches(".path").replace("linux.namespaces", "sandbox.joins"))
+        }
         None if origin.starts_with("mounts[") => Some(format!("{BARE_ORIGIN}{origin}")),
         None => None,
     })

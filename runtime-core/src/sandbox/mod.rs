@@ -60,6 +60,7 @@ pub struct Sandbox<'a> {
     env: Vec<(String, String)>,
     cwd: Option<String>,
     namespaces: Namespaces,
+    joins: Vec<(Namespaces, String)>,
     hostname: Option<String>,
     uid_map: Option<IdMap>,
     gid_map: Option<IdMap>,
@@ -87,6 +88,7 @@ impl<'a> Sandbox<'a> {
             env: Vec::new(),
             cwd: None,
             namespaces: Namespaces::NONE,
+            joins: Vec::new(),
             hostname: None,
             uid_map: None,
             gid_map: None,
@@ -142,6 +144,24 @@ impl<'a> Sandbox<'a> {
     #[must_use]
     pub fn namespaces(mut self, namespaces: Namespaces) -> Self {
         self.namespaces |= namespaces;
+        self
+    }
+
+    /// Joins a namespace that exists (setns(2)), by its absolute path: `/proc/PID/ns/net`, or one that `ip netns add` has made.
+    /// `kind` is one kind, and neither [`Namespaces::MOUNT`] nor [`Namespaces::USER`]: who enters those enters a container, which
+    /// is [`Container::exec`](crate::Container::exec).
+    ///
+    /// ```no_run
+    /// use runtime_core::Sandbox;
+    /// use runtime_core::namespaces::Namespaces;
+    ///
+    /// let process = Sandbox::new("/bin/ip").args(["link"]).join(Namespaces::NETWORK, "/run/netns/blue").spawn()?;
+    /// # process.wait()?;
+    /// # Ok::<(), runtime_core::Error>(())
+    /// ```
+    #[must_use]
+    pub fn join(mut self, kind: Namespaces, path: impl Into<String>) -> Self {
+        self.joins.push((kind, path.into()));
         self
     }
 

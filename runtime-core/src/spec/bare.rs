@@ -22,9 +22,13 @@ pub(crate) struct Bare {
 pub(crate) const BARE_ORIGIN: &str = "sandbox.";
 
 impl ValidSpec {
-    /// What asks for nothing but a process in some namespaces of its own.
-    pub(crate) fn bare(process: ValidProcess, kinds: impl Iterator<Item = Kind>, bare: Bare) -> Self {
-        let namespaces = kinds.enumerate().map(|(index, kind)| Namespace { kind, path: None, index });
+    /// What asks for nothing but a process in some namespaces, new ones and those at a path.
+    pub(crate) fn bare(
+        process: ValidProcess,
+        namespaces: impl Iterator<Item = (Kind, Option<String>)>,
+        bare: Bare,
+    ) -> Self {
+        let namespaces = namespaces.enumerate().map(|(index, (kind, path))| Namespace { kind, path, index });
         Self {
             minor: 0,
             root: "/".to_owned(),
