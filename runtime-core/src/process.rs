@@ -165,10 +165,14 @@ impl Process {
 }
 
 impl Drop for Process {
+    /// It reaps nothing: a program that ends now leaves the process, or its zombie with the status, to the parent that the
+    /// process gets then, such as the shim that has started this program.
     fn drop(&mut self) {
-        // One that has ended, or that cannot be reaped now, is as good.
-        let ended = self.try_wait().is_ok_and(|exit| exit.is_some());
-        if self.kill_on_drop && !ended && self.signal(libc::SIGKILL).is_ok() {
+        // One that has ended is as good.
+        if self.kill_on_drop
+            && !self.try_wait().is_ok_and(|exit| exit.is_some())
+            && self.signal(libc::SIGKILL).is_ok()
+        {
             self.wait_timeout(DROP_LIMIT).ok();
         }
     }

@@ -5,7 +5,7 @@ use std::fs;
 use serde_json::{Value, json};
 
 use super::engine::{Engine, read_all};
-use crate::support::{Running as _, privileged, until};
+use crate::support::{Bundle, Running as _, privileged, until};
 
 /// The global options of the shim, with a log for this call.
 fn words<'a>(root: &'a str, log: &'a str, rest: &[&'a str]) -> Vec<&'a str> {
@@ -214,4 +214,41 @@ fn version() {
     }
     assert!(lines.len() >= 3, "{text}");
     assert!(lines[2].starts_with("spec: 1."), "{text}");
+}
+
+/// A shim reaps every process: the status of a detached one is its own to take, also when that has ended before the
+/// runtime has.
+#[test]
+fn a_detached_process_that_has_ended_is_left_to_the_shim() {
+    // A subreaper gets the orphans of all tests in its process.
+    let mut alone = std::process::Command::new(std::env::current_exe().expect("a path"));
+    let run = alone.go(&["--exact", "shim::left_to_a_subreaper", "--ignored", "--test-threads=1"]);
+    assert!(run.code == 0 && run.stdout.contains("1 passed"), "{run:?}");
+}
+
+#[test]
+#[ignore = "for the test before, in a process of its own"]
+fn left_to_a_subreaper() {
+    if !privileged() {
+        return;
+    }
+    nix::sys::prctl::set_child_subreaper(true).expect("a subreaper");
+    let bundle = Bundle::new(&["sleep", "1000"]);
+    let container = bundle.container();
+    container.go(&["run", "--detach"]).ok();
+    let pid_file = bundle.path().join("exec.pid");
+    let status_of = || {
+        let pid: i32 = std::fs::read_to_string(&pid_file).expect("a pid file").trim().parse().expect("a pid");
+        nix::sys::wait::waitpid(nix::unistd::Pid::from_raw(pid), None)
+    };
+    for round in 0..40 {
+        let script = format!("exit {}", round % 7);
+        let file = pid_file.to_str().expect("a path");
+        container.go_with(&["exec", "--detach", "--pid-file", file], &["sh", "-c", &script]).ok();
+        let status = status_of().expect("the process is a child of the subreaper");
+        assert!(
+            matches!(status, nix::sys::wait::WaitStatus::Exited(_, code) if code == round % 7),
+            "{status:?}"
+        );
+    }
 }
