@@ -324,7 +324,7 @@ pub(crate) fn set_mode(path: &Path, mode: u32) {
 /// An id that no other test has.
 pub(crate) fn unique() -> String {
     static COUNT: AtomicU32 = AtomicU32::new(0);
-    format!("sec-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed))
+    format!("sec-{}-{}", crate::apart::process_tag(), COUNT.fetch_add(1, Ordering::Relaxed))
 }
 
 /// A configuration with the usual mounts and namespaces, and no capability.

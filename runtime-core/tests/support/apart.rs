@@ -20,6 +20,14 @@ pub(crate) fn own_mounts() {
     mount(NONE, "/", NONE, MsFlags::MS_REC | MsFlags::MS_PRIVATE, NONE).expect("private mounts");
 }
 
+/// A number that no test of another process has, also of one with the same pid in another PID namespace: cgroups and state
+/// are not of a PID namespace.
+pub(crate) fn process_tag() -> String {
+    use std::os::unix::fs::MetadataExt as _;
+    let namespace = std::fs::metadata("/proc/self/ns/pid").map_or(0, |file| file.ino());
+    format!("{:x}-{}", namespace & 0xff_ffff, std::process::id())
+}
+
 /// The mount table of the calling thread, by lines.
 pub(crate) fn mount_table() -> Vec<String> {
     let text = std::fs::read_to_string("/proc/thread-self/mountinfo").expect("mountinfo");

@@ -42,7 +42,7 @@ impl Scene {
         make_rootfs(&directory.path().join("rootfs"));
         let runtime =
             Runtime::builder().state_root(directory.path().join("state")).build().expect("a runtime");
-        let tag = format!("rt-test-{}-", std::process::id());
+        let tag = format!("rt-test-{}-", super::apart::process_tag());
         let before = Host::now(&tag);
         Self { directory, runtime, tag, before }
     }
