@@ -45,18 +45,9 @@ impl<'a> Trial<'a> {
         format!("{package} {test} {filter:?} {env:?}")
     }
 
-    /// Whether the tests pass with the source as it is. One failure is tried again, and told: on a busy machine a test may be
-    /// killed from outside.
+    /// Whether the tests pass with the source as it is.
     pub(crate) fn passes(&self, source: &Source) -> Result<(), String> {
-        let binary = self.built(source)?;
-        self.passes_once(source, &binary).or_else(|reason| {
-            println!("a control failed and is tried again: {} {reason}", self.key());
-            self.passes_once(source, &binary)
-        })
-    }
-
-    fn passes_once(&self, source: &Source, binary: &Path) -> Result<(), String> {
-        let ended = self.run(source, binary);
+        let ended = self.run(source, &self.built(source)?);
         match ended.success {
             Some(true) if passed(&ended.output) >= self.mutant.filter.len() => Ok(()),
             Some(true) => Err(format!("not all of {:?} ran", self.mutant.filter)),
