@@ -78,6 +78,8 @@ impl Finding {
 pub(crate) enum Call {
     /// The clone of stage 0 or of the container's init.
     Clone,
+    /// The end of the init by SIGKILL, which it said nothing before.
+    Kill,
 }
 
 /// The library's result.

@@ -17,7 +17,7 @@ use super::stage::{END_LIMIT, Said, Stage};
 use super::times::Shared;
 use super::wait::{STEP_LIMIT, await_readable};
 use crate::deadline;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Call, Error, ErrorKind, Result};
 use crate::plan::LaunchPlan;
 use crate::sys::process::{self, Ended};
 use crate::sys::socket;
@@ -381,7 +381,8 @@ impl<'a> Child<'a> {
         match status {
             Some(Ok(Some(Ended::Exited(status)))) => error.reason(format!("it exited with status {status}")),
             Some(Ok(Some(Ended::Killed(signal)))) => {
-                error.reason(format!("it was killed by signal {signal}"))
+                let error = error.reason(format!("it was killed by signal {signal}"));
+                if signal == libc::SIGKILL { error.call(Call::Kill) } else { error }
             }
             Some(Ok(Some(Ended::Unknown) | None) | Err(_)) | None => error.reason("it ended"),
         }

@@ -5,7 +5,7 @@ use std::os::fd::OwnedFd;
 use super::{Sandbox, compile};
 use crate::cgroup::Cgroup;
 use crate::confinement::Explained;
-use crate::error::{Error, Result};
+use crate::error::{Call, Error, Result};
 use crate::host::Host;
 use crate::launch::{self, Inputs, ParentLane};
 use crate::plan::LaunchPlan;
@@ -33,15 +33,11 @@ fn launch(plan: &LaunchPlan, given: &Given, cgroup: &Cgroup) -> Result<Process> 
     let host = Host::new();
     let clones = cgroup.directory().is_some() && host.clone3();
     match attempt(plan, given, cgroup, clones, host.is_privileged()) {
-        Err(error) if clones && was_killed(&error) => {
+        Err(error) if clones && error.is_of(Call::Kill) => {
             attempt(plan, given, cgroup, false, host.is_privileged()).map_err(|_| error)
         }
         other => other,
     }
-}
-
-fn was_killed(error: &Error) -> bool {
-    error.to_string().contains(&format!("killed by signal {}", libc::SIGKILL))
 }
 
 /// One launch: the init is cloned into the cgroup of v2, or enters it.
