@@ -1,7 +1,7 @@
 //! The process: how it is made, what it executes, whose rights it has.
 
 use core::ffi::{CStr, c_char};
-use core::sync::atomic::AtomicI32;
+use core::sync::atomic::{AtomicI32, Ordering};
 
 use super::{Fd, Owned, Result, call};
 use crate::abi::{self, CapabilityHalf, CloneArgs, nr};
@@ -23,6 +23,13 @@ pub enum Cloned {
 /// What must not be shared: the new process goes on with this one's stack.
 const OWN: u64 = !(abi::CLONE_VM | abi::CLONE_SETTLS);
 
+/// Where a pid goes, with its page there: the kernel writes the pid when the process has been made, and leaves it out, in
+/// silence, if it would have to fetch the page then for a process that has been killed meanwhile.
+fn touched(pid: &'static AtomicI32) -> *mut i32 {
+    pid.store(0, Ordering::Relaxed);
+    pid.as_ptr()
+}
+
 /// clone3(2) of a process with a copy of the memory. Its pid also goes to `pid`, and it begins in the cgroup of `place`.
 pub fn clone3(flags: u64, pid: Option<&'static AtomicI32>, place: Option<Fd<'_>>) -> Result<Cloned> {
     let mut pidfd = -1i32;
@@ -33,7 +40,7 @@ pub fn clone3(flags: u64, pid: Option<&'static AtomicI32>, place: Option<Fd<'_>>
     };
     if let Some(pid) = pid {
         args.flags |= abi::CLONE_PARENT_SETTID;
-        args.parent_tid = pid.as_ptr() as u64;
+        args.parent_tid = touched(pid) as u64;
     }
     if let Some(place) = place {
         args.flags |= abi::CLONE_INTO_CGROUP;
@@ -52,7 +59,7 @@ pub fn clone3(flags: u64, pid: Option<&'static AtomicI32>, place: Option<Fd<'_>>
 /// clone(2) of a process with a copy of the memory; `flags` have the signal in them. The pid also goes to `pid`.
 pub fn clone(flags: u64, pid: Option<&'static AtomicI32>) -> Result<Cloned> {
     let (set, place) = match pid {
-        Some(pid) => (abi::CLONE_PARENT_SETTID, pid.as_ptr()),
+        Some(pid) => (abi::CLONE_PARENT_SETTID, touched(pid)),
         None => (0, core::ptr::null_mut()),
     };
     // SAFETY: the new process has memory of its own and, as no stack is given, a copy of this one's; the kernel writes to
