@@ -79,13 +79,36 @@ impl Drop for Mutated {
     }
 }
 
-/// All files that git knows, by their paths in the repository.
+/// All files of the repository, by their paths in it: those that git knows, or, in a copy without git, those outside of the
+/// directories that builds make.
 fn tracked() -> BTreeSet<PathBuf> {
-    let output = Command::new("git").args(["ls-files", "-z"]).current_dir(repository()).output();
-    let output = output.expect("git ls-files");
-    assert!(output.status.success(), "git ls-files: {}", String::from_utf8_lossy(&output.stderr));
-    let text = String::from_utf8(output.stdout).expect("paths are UTF-8");
-    text.split('\0').filter(|path| !path.is_empty()).map(PathBuf::from).collect()
+    // A checkout may belong to another user than the one who tests it.
+    let words = ["-c", "safe.directory=*", "ls-files", "-z"];
+    match Command::new("git").args(words).current_dir(repository()).output() {
+        Ok(output) if output.status.success() => {
+            let text = String::from_utf8(output.stdout).expect("paths are UTF-8");
+            text.split('\0').filter(|path| !path.is_empty()).map(PathBuf::from).collect()
+        }
+        Ok(_) | Err(_) => {
+            let mut files = BTreeSet::new();
+            find(repository(), repository(), &mut files);
+            files
+        }
+    }
+}
+
+fn find(root: &Path, directory: &Path, files: &mut BTreeSet<PathBuf>) {
+    for entry in std::fs::read_dir(directory).expect("a directory of the repository") {
+        let path = entry.expect("an entry").path();
+        let is_built = path.ends_with("target") || path.ends_with(".git");
+        match path.is_dir() && !path.is_symlink() {
+            true if is_built => {}
+            true => find(root, &path, files),
+            false => {
+                files.insert(path.strip_prefix(root).expect("below the root").to_owned());
+            }
+        }
+    }
 }
 
 /// Gives a file the present time: cargo compares that with the time of its last build.
