@@ -231,7 +231,8 @@ fn network_none(buildah: &Buildah) -> Outcome {
 
 fn terminal(buildah: &Buildah) -> Outcome {
     let run = buildah.new_run(&["--terminal"], &["sh", "-c", "tty; test -t 0 && echo terminal; exit 4"]);
-    let text = run.on_terminal().env("TERM", "vt100").run()?.code(4)?;
+    // The terminal shows the NUL that script(1) types at the end of its own input, at any moment.
+    let text = run.on_terminal().env("TERM", "vt100").run()?.code(4)?.replace("^@", "");
     has("tty", &text, "/dev/pts/0\r\nterminal")
 }
 
