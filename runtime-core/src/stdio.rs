@@ -79,6 +79,42 @@ impl From<PipeWriter> for Stdio {
     }
 }
 
+/// The functions of a builder with a field `descriptors` that choose the streams and descriptors of its process.
+macro_rules! setters {
+    () => {
+        /// Where the standard input of the process comes from.
+        #[must_use]
+        pub fn stdin(mut self, stdio: impl Into<$crate::Stdio>) -> Self {
+            self.descriptors.stdin = stdio.into();
+            self
+        }
+
+        /// Where the standard output of the process goes to.
+        #[must_use]
+        pub fn stdout(mut self, stdio: impl Into<$crate::Stdio>) -> Self {
+            self.descriptors.stdout = stdio.into();
+            self
+        }
+
+        /// Where the standard error output of the process goes to.
+        #[must_use]
+        pub fn stderr(mut self, stdio: impl Into<$crate::Stdio>) -> Self {
+            self.descriptors.stderr = stdio.into();
+            self
+        }
+
+        /// Gives the process a descriptor, as number `number` (3 or more). Unlike the `preserve_fds` of options this does not
+        /// depend on the numbers that the caller's descriptors have, so each thread may use it. Of two descriptors with the
+        /// same number, this one counts.
+        #[must_use]
+        pub fn pass_fd(mut self, fd: impl Into<std::os::fd::OwnedFd>, number: i32) -> Self {
+            self.descriptors.pass(fd.into(), number);
+            self
+        }
+    };
+}
+pub(crate) use setters;
+
 /// What a caller gives to a process that it is going to start.
 #[derive(Debug, Default)]
 pub(crate) struct Descriptors {

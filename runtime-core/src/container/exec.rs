@@ -17,7 +17,7 @@ use crate::process_spec::ProcessSpec;
 use crate::resctrl;
 use crate::spec::{ValidProcess, ValidSpec};
 use crate::state::{Record, State, Status, is_ending, status_and_init};
-use crate::stdio::{Descriptors, Given, Stdio};
+use crate::stdio::{Descriptors, Given};
 use crate::terminal::Terminal;
 use runtime_init::ops::Point;
 
@@ -45,35 +45,7 @@ impl ExecPlan {
         self
     }
 
-    /// Where the standard input of the process comes from.
-    #[must_use]
-    pub fn stdin(mut self, stdio: impl Into<Stdio>) -> Self {
-        self.descriptors.stdin = stdio.into();
-        self
-    }
-
-    /// Where the standard output of the process goes to.
-    #[must_use]
-    pub fn stdout(mut self, stdio: impl Into<Stdio>) -> Self {
-        self.descriptors.stdout = stdio.into();
-        self
-    }
-
-    /// Where the standard error output of the process goes to.
-    #[must_use]
-    pub fn stderr(mut self, stdio: impl Into<Stdio>) -> Self {
-        self.descriptors.stderr = stdio.into();
-        self
-    }
-
-    /// Gives the process a descriptor, as number `number` (3 or more). Unlike [`ExecOptions::preserve_fds`] this does not
-    /// depend on the numbers that the caller's descriptors have, so each thread may use it. Of two descriptors with the same
-    /// number, this one counts.
-    #[must_use]
-    pub fn pass_fd(mut self, fd: impl Into<OwnedFd>, number: i32) -> Self {
-        self.descriptors.pass(fd.into(), number);
-        self
-    }
+    crate::stdio::setters!();
 
     /// What the user should know, such as capabilities that cannot be granted and are left out.
     pub fn warnings(&self) -> &[String] {

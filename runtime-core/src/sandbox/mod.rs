@@ -11,8 +11,7 @@ use crate::namespaces::Namespaces;
 use crate::process::Process;
 use crate::rootfs::Mount;
 use crate::seccomp::Filter;
-use crate::stdio::{Descriptors, Stdio};
-use std::os::fd::OwnedFd;
+use crate::stdio::Descriptors;
 
 /// A command that is started with what it is to be confined by: namespaces, a root, mounts, a user, capabilities, a filter of
 /// system calls, a cgroup. There is no bundle, no configuration in JSON and no state directory.
@@ -248,33 +247,7 @@ impl<'a> Sandbox<'a> {
         self
     }
 
-    /// Where standard input comes from.
-    #[must_use]
-    pub fn stdin(mut self, stdio: impl Into<Stdio>) -> Self {
-        self.descriptors.stdin = stdio.into();
-        self
-    }
-
-    /// Where standard output goes to.
-    #[must_use]
-    pub fn stdout(mut self, stdio: impl Into<Stdio>) -> Self {
-        self.descriptors.stdout = stdio.into();
-        self
-    }
-
-    /// Where standard error output goes to.
-    #[must_use]
-    pub fn stderr(mut self, stdio: impl Into<Stdio>) -> Self {
-        self.descriptors.stderr = stdio.into();
-        self
-    }
-
-    /// Gives the command a descriptor, as number `number` (3 or more).
-    #[must_use]
-    pub fn pass_fd(mut self, fd: impl Into<OwnedFd>, number: i32) -> Self {
-        self.descriptors.pass(fd.into(), number);
-        self
-    }
+    crate::stdio::setters!();
 
     /// The steps of the launch, one a line, for people. Nothing is done.
     ///

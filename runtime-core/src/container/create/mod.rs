@@ -3,7 +3,7 @@
 mod compile;
 mod lane;
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -29,7 +29,7 @@ use crate::resctrl::{self, Place};
 use crate::runtime::Shared;
 use crate::spec::{Kind, ValidSpec};
 use crate::state::{Entry, Identity, Lock, Record, SCHEMA, State, Status};
-use crate::stdio::{Descriptors, Given, Stdio};
+use crate::stdio::{Descriptors, Given};
 use crate::sys::process;
 
 /// runc's words before whatever fails while a process is started.
@@ -127,35 +127,7 @@ impl CreatePlan {
         self
     }
 
-    /// Where the standard input of the container comes from.
-    #[must_use]
-    pub fn stdin(mut self, stdio: impl Into<Stdio>) -> Self {
-        self.descriptors.stdin = stdio.into();
-        self
-    }
-
-    /// Where the standard output of the container goes to.
-    #[must_use]
-    pub fn stdout(mut self, stdio: impl Into<Stdio>) -> Self {
-        self.descriptors.stdout = stdio.into();
-        self
-    }
-
-    /// Where the standard error output of the container goes to.
-    #[must_use]
-    pub fn stderr(mut self, stdio: impl Into<Stdio>) -> Self {
-        self.descriptors.stderr = stdio.into();
-        self
-    }
-
-    /// Gives the container's program a descriptor, as number `number` (3 or more). Unlike [`CreateOptions::preserve_fds`]
-    /// this does not depend on the numbers that the caller's descriptors have, so each thread may use it. Of two descriptors
-    /// with the same number, this one counts.
-    #[must_use]
-    pub fn pass_fd(mut self, fd: impl Into<OwnedFd>, number: i32) -> Self {
-        self.descriptors.pass(fd.into(), number);
-        self
-    }
+    crate::stdio::setters!();
 
     /// What the user should know before the container is made, such as capabilities that cannot be
     /// granted and are left out.
