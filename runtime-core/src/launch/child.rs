@@ -156,9 +156,7 @@ impl<'a> Child<'a> {
     /// Waits for all that the init has to report before it runs its program: what would fail here fails while
     /// it still waits.
     pub(crate) fn expect_reports(&mut self) -> Result<()> {
-        let last = |op: &Op| {
-            matches!(op, Op::Namespace(NamespaceOp::ForkIntoPidNamespace) | Op::File(FileOp::Console { .. }))
-        };
+        let last = |op: &Op| !matches!(brought_by(op), Brought::Nothing);
         if std::mem::replace(&mut self.reported, true) {
             return Ok(());
         }

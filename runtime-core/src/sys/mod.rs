@@ -18,7 +18,16 @@ pub(crate) mod socket;
 pub(crate) mod streams;
 pub(crate) mod userfault;
 
+use std::os::fd::{AsRawFd, BorrowedFd};
+
 use nix::errno::Errno;
+
+/// Whether the kernel's name of an open descriptor is that of a file without a path, such as `anon_inode:[userfaultfd]`. The
+/// name of a file with a path begins with a slash, so no file has another's.
+pub(crate) fn has_name(fd: BorrowedFd<'_>, name: &str) -> Result<bool, Errno> {
+    let link = format!("/proc/thread-self/fd/{}", fd.as_raw_fd());
+    nix::fcntl::readlink(link.as_str()).map(|target| target == name)
+}
 
 /// Repeats a call that a signal interrupted.
 pub(crate) fn retry<T>(mut call: impl FnMut() -> Result<T, Errno>) -> Result<T, Errno> {

@@ -51,10 +51,9 @@ pub(crate) fn set_filter(filter: &[Instruction], flags: u32) -> Result<Option<Ow
     Ok(None)
 }
 
-/// Whether this is a listener. Its name cannot be that of a file, which begins with a slash.
+/// Whether this is a listener.
 pub(crate) fn is_listener(fd: BorrowedFd<'_>) -> Result<bool, Errno> {
-    let name = nix::fcntl::readlink(format!("/proc/thread-self/fd/{}", fd.as_raw_fd()).as_str())?;
-    Ok(name == "anon_inode:seccomp notify")
+    super::has_name(fd, "anon_inode:seccomp notify")
 }
 
 /// A call that waits for an answer.

@@ -32,10 +32,9 @@ pub(crate) fn open() -> Option<OwnedFd> {
     Errno::result(fd).map(|fd| unsafe { OwnedFd::from_raw_fd(fd as i32) }).ok()
 }
 
-/// Whether this is a descriptor of that call. Its name cannot be that of a file, which begins with a slash.
+/// Whether this is a descriptor of that call.
 pub(crate) fn is_userfaultfd(fd: BorrowedFd<'_>) -> Result<bool, Errno> {
-    let name = nix::fcntl::readlink(format!("/proc/thread-self/fd/{}", fd.as_raw_fd()).as_str())?;
-    Ok(name == "anon_inode:[userfaultfd]")
+    super::has_name(fd, "anon_inode:[userfaultfd]")
 }
 
 /// UFFDIO_ZEROPAGE: fills the page at an address with zeros, and wakes the thread that waits for it. EEXIST: it was filled
