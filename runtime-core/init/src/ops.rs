@@ -349,7 +349,8 @@ pub enum WaitOp {
     /// when the parent has handed the listener over. It needs nothing that the filter could deny.
     AwaitHandover,
     /// Closes what leads to the host: all slots but those that the end of the lane needs ([`Slot::SYNC`],
-    /// [`Slot::GATE`], [`Slot::STATE`]). Who hears of the process then may bring others of the container here.
+    /// [`Slot::GATE`], [`Slot::STATE`]). From here on, other processes of the container may
+    /// join the namespaces of this one.
     CloseHost,
     /// Waits for a connection on [`Slot::GATE`] and its word; the connection becomes
     /// [`Slot::SYNC`].

@@ -16,7 +16,7 @@ impl Container {
     /// restart, or another program. It may be called again, and by several threads at once.
     ///
     /// The status of an init that is not a child of this process is known when its parent has reaped it, which is waited
-    /// for as long as a second, on Linux 6.15 and newer. It is [`Exit::Unknown`] otherwise, and also where the init had been
+    /// for as long as five seconds, on Linux 6.15 and newer. It is [`Exit::Unknown`] otherwise, and also where the init had been
     /// reaped before the first call.
     ///
     /// # Errors

@@ -14,8 +14,8 @@ use crate::error::Error;
 /// What a filter shall do: `linux.seccomp` as values that mean one thing.
 ///
 /// `runtime_core::spec` makes it from JSON ([`parse_profile`](crate::spec::parse_profile)) and from the types
-/// of the `oci_spec` crate (`TryFrom`); a program can also make it itself. Who listens to a filter is not a
-/// part of it.
+/// of the `oci_spec` crate (`TryFrom`); a program can also make it itself. The agent that listens to
+/// a filter is not a part of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Profile {
     /// What happens to calls that no rule is about.

@@ -359,7 +359,7 @@ fn stays_out_of_proc(path: &CStr, target: Fd<'_>) -> Step {
 }
 
 /// Refuses a destination that a link of the image leads to the root itself: the mount would cover the
-/// root for who joins the container, and not for its own processes.
+/// root for processes that join the container later, and not for those that it starts itself.
 fn is_not_the_root(root: Fd<'_>, target: Fd<'_>) -> Step {
     match is_the_root(root, target)? {
         true => Err(Failure::new(errno::EINVAL, Detail::LinkToRoot)),
