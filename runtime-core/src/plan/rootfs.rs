@@ -134,6 +134,10 @@ pub(super) fn mount(
             Op::Mount(MountOp::MountContext { slot, attributes: mount.options.attributes() }),
             &origin,
         );
+        // A process of the joined PID namespace may have traced the one that made the context.
+        if slot == Slot::PROCFS {
+            lanes.push_from(Op::Mount(MountOp::VerifyProc), &origin);
+        }
         return finish(lanes, mount, &origin, Node::RealDirectory);
     }
     match mount.kind.as_str() {

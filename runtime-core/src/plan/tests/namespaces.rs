@@ -137,6 +137,7 @@ fn joined_namespaces() {
             "child: set propagation",
             "child: receive",
             "child: mount \"proc\" on \"/proc\"",
+            "child: verify that the source is a procfs",
             "child: pivot_root",
             "child: set capabilities",
             "child: close other descriptors",
