@@ -343,9 +343,11 @@ impl<'a> Child<'a> {
     /// Reaps the process that forked, if one has. It exits at once, unless the container freezes the cgroup
     /// that it is in; nobody waits for that meanwhile.
     fn reap_first(&mut self) -> Result<()> {
-        let Some(first) = self.first.take() else { return Ok(()) };
+        // It stays in its field until it has ended: a wait that fails or is cancelled leaves it to the drop.
+        let Some(first) = &self.first else { return Ok(()) };
         await_readable(&[first.as_fd()], Some(Instant::now() + STEP_LIMIT))?;
-        process::reap(&first);
+        process::reap(first);
+        self.first = None;
         Ok(())
     }
 

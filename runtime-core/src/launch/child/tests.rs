@@ -113,6 +113,36 @@ fn only_one_fork_is_followed() {
     end(&second);
 }
 
+/// A call that is cancelled while it waits for the end of the process that forked leaves that process to nobody else.
+/// Control: it lives until the launch is dropped.
+#[test]
+fn a_cancelled_wait_for_the_first_process_leaves_no_zombie() {
+    let plan = plan();
+    let (mut child, theirs) = child(&plan);
+    let first = sleeper();
+    child.first = first.pidfd;
+    let sync = step(&plan, |op| matches!(op, Op::Wait(WaitOp::Sync { point: Point::Created })));
+    socket::send(theirs.as_fd(), &Report { step: sync, errno: 0, detail: 0 }.to_bytes(), &[]).unwrap();
+    let canceller = deadline::Canceller::new();
+    let result = deadline::Deadline::none().cancelled_by(&canceller).run(|| {
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                std::thread::sleep(Duration::from_millis(100));
+                canceller.cancel();
+            });
+            child.expect(Point::Created)
+        })
+    });
+    assert_eq!(result.unwrap_err().kind(), ErrorKind::Cancelled);
+    assert!(process::own_child(first.pid).is_some(), "it was reaped before the drop");
+    drop(child);
+    let left = Init { pid: first.pid, pidfd: process::own_child(first.pid) };
+    if left.pidfd.is_some() {
+        end(&left);
+    }
+    assert!(left.pidfd.is_none(), "it was left behind");
+}
+
 fn end(process: &Init) {
     let pidfd = process.pidfd.as_ref().unwrap();
     process::pidfd_send_signal(pidfd.as_fd(), libc::SIGKILL).unwrap();
