@@ -1,7 +1,8 @@
 //! Why the program fails, and with which exit code.
 
-use runtime_core::{Error, ErrorKind};
+use runtime_core::ErrorKind;
 
+use crate::error::Error;
 use crate::name;
 
 /// The exit code of a failure.

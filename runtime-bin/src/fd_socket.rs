@@ -7,7 +7,8 @@ use std::path::Path;
 
 use nix::errno::Errno;
 use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
-use runtime_core::{Error, Result};
+
+use crate::error::{Error, Result};
 
 /// The message that goes with a console's master: its name, as runc sends it.
 pub(crate) const CONSOLE: &str = "/dev/ptmx";

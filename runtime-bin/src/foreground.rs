@@ -12,8 +12,8 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::SigSet;
 use nix::sys::signalfd::{SfdFlags, SignalFd};
-use runtime_core::{Error, Result};
 
+use crate::error::{Error, Result};
 use crate::log::Log;
 use crate::terminal::Relay;
 

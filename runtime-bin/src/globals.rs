@@ -5,9 +5,9 @@ use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
 use runtime_core::timings::Timings;
-use runtime_core::{Error, Result};
 
 use crate::args::{Values, options};
+use crate::error::{Error, Result};
 use crate::log::{Format, Log};
 
 /// Where root keeps the state of containers.

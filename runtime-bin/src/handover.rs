@@ -4,9 +4,10 @@
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
-use runtime_core::{Error, Process, Result};
+use runtime_core::Process;
 
 use crate::args::{Values, options};
+use crate::error::{Error, Result};
 use crate::fd_socket::{self, FdSocket};
 use crate::pid_file;
 

@@ -9,6 +9,7 @@
 mod args;
 mod commands;
 mod duration;
+mod error;
 mod failure;
 mod fd_socket;
 mod features;
@@ -70,6 +71,7 @@ fn program() -> u8 {
 
 fn run(log: &Log, values: &Values, matches: Matches) -> u8 {
     let result = runtime_core::reset_child_signal()
+        .map_err(error::Error::from)
         .and_then(|()| Globals::resolve(values))
         .map_err(Failure::from)
         .and_then(|globals| {

@@ -14,8 +14,8 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
 use nix::sys::stat::{Mode, umask};
-use runtime_core::{Error, Result};
 
+use crate::error::{Error, Result};
 use crate::log::Log;
 
 /// How long the manager may take to read what it was sent, in milliseconds.

@@ -4,8 +4,9 @@
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
-use runtime_core::{Error, Result, Runtime};
+use runtime_core::Runtime;
 
+use crate::error::{Error, Result};
 use crate::notify::Notify;
 
 /// The caller's own notify socket, if a service manager started it.

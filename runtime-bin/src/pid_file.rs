@@ -6,7 +6,7 @@ use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
-use runtime_core::{Error, Result};
+use crate::error::{Error, Result};
 
 /// Writes `pid` to `path` under another name first and renames it, so that a reader sees the
 /// whole number or no file.

@@ -8,11 +8,11 @@ use std::fs::File;
 use std::io::Read as _;
 use std::path::Path;
 
-use runtime_core::{Error, Result};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::args::{Values, options};
+use crate::error::{Error, Result};
 use crate::user;
 
 /// The longest JSON file that is read; real ones have a few kilobytes.

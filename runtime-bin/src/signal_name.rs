@@ -1,6 +1,6 @@
 //! Signals as users write them: `9`, `KILL`, `SIGKILL`, `sigkill`, `RTMIN+3`.
 
-use runtime_core::{Error, Result};
+use crate::error::{Error, Result};
 
 /// The greatest signal number of Linux.
 const MAX: i32 = 64;

@@ -1,6 +1,6 @@
 //! Sizes in bytes on the command line: `67108864`, `64m`, `1.5 GiB`.
 
-use runtime_core::{Error, Result};
+use crate::error::{Error, Result};
 
 /// Reads a size; -1 is "no limit". A suffix k, m, g, t or p, alone or before `b` or `ib`, in either
 /// case, is a power of 1024.

@@ -1,6 +1,6 @@
 //! `exec --cgroup [CONTROLLER,...:]PATH`.
 
-use runtime_core::{Error, Result};
+use crate::error::{Error, Result};
 
 /// Checks the options against each other; the result is what the library takes.
 pub(crate) fn check<'a>(options: impl Iterator<Item = &'a str>) -> Result<Vec<String>> {

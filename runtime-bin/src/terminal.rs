@@ -10,11 +10,12 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use runtime_core::{Error, Result};
 use rustix::termios::{
     LocalModes, OptionalActions, OutputModes, SpecialCodeIndex, Termios, isatty, tcgetattr, tcgetwinsize,
     tcsetattr, tcsetwinsize,
 };
+
+use crate::error::{Error, Result};
 
 /// The bytes moved at once: PIPE_BUF, which a pipe that polls as writable takes without blocking.
 const CHUNK: usize = 4096;

@@ -4,7 +4,7 @@
 //! (CVE-2016-3697, CVE-2024-40635): decimal digits only, no sign, no leading zero, no space, and
 //! below 4294967295, which the kernel reads as "no change".
 
-use runtime_core::{Error, Result};
+use crate::error::{Error, Result};
 
 /// A user and, if given, a group.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -99,7 +99,7 @@ impl UnparsedBundle {
             std::io::ErrorKind::NotFound => {
                 Error::io(format!("JSON specification file {config:?} not found"), &error)
                     .kind_of(ErrorKind::NotFound)
-                    .hint("the directory of a bundle has to hold one")
+                    .with_hint("the directory of a bundle has to hold one")
             }
             _ => failed(&error),
         })?;

@@ -179,7 +179,7 @@ impl FromStr for CapabilitySet {
             match NAMES.iter().position(|known| *known == short) {
                 Some(number) => Ok(all | Self(1 << number)),
                 None => Err(Error::invalid("capabilities", format!("{name:?} is not a capability"))
-                    .hint("capabilities(7) lists them")),
+                    .with_hint("capabilities(7) lists them")),
             }
         })
     }

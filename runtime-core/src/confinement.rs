@@ -40,10 +40,10 @@ fn is_bad_call(error: &Error) -> bool {
 
 /// The container's own profile may have done that: only a filter around the runtime is told.
 fn explain_death(error: Error, denied: &Denied) -> Error {
-    if denied.deadly.is_empty() || error.has_hint() {
+    if denied.deadly.is_empty() || error.hint().is_some() {
         return error;
     }
-    error.hint(hint("kills the callers of", &denied.deadly))
+    error.with_hint(hint("kills the callers of", &denied.deadly))
 }
 
 /// The error of a kernel that lacks calls: the one that the error is about, else all. What was to be done with
@@ -72,11 +72,11 @@ fn explain(error: Error, denied: &Denied) -> Error {
     let named: Vec<&str> = denied.surely.iter().filter(is_named).copied().collect();
     let perhaps: Vec<&str> = denied.perhaps.iter().filter(is_named).copied().collect();
     match () {
-        () if !named.is_empty() => error.hint(hint("denies", &named)),
+        () if !named.is_empty() => error.with_hint(hint("denies", &named)),
         // The kernel's own reason is likelier.
         () if !perhaps.is_empty() => error.or_hint(hint("may deny", &perhaps)),
-        () if denied.surely.is_empty() || error.has_hint() => error,
-        () => error.hint(hint("denies", &denied.surely)),
+        () if denied.surely.is_empty() || error.hint().is_some() => error,
+        () => error.with_hint(hint("denies", &denied.surely)),
     }
 }
 
@@ -133,12 +133,12 @@ mod tests {
         let deadly = Denied { deadly: vec!["bpf"], ..Denied::default() };
         let text = explain_death(killed(libc::SIGSYS), &deadly).to_string();
         assert!(text.contains("kills the callers of bpf:"), "{text}");
-        assert!(!explain_death(killed(libc::SIGSYS), &denied(&["bpf"], &[])).has_hint());
+        assert!(explain_death(killed(libc::SIGSYS), &denied(&["bpf"], &[])).hint().is_none());
     }
 
     #[test]
     fn a_hint_of_the_call_itself_stays_unless_the_filter_denies_that_call() {
-        let error = || Error::system("clone3 of the container's init", Errno::EPERM).hint("ask root");
+        let error = || Error::system("clone3 of the container's init", Errno::EPERM).with_hint("ask root");
         assert!(explain(error(), &denied(&["bpf"], &[])).to_string().ends_with("hint: ask root"));
         assert!(explain(error(), &denied(&["clone3"], &[])).to_string().contains("denies clone3"));
         let both = explain(error(), &denied(&[], &["clone3"])).to_string();

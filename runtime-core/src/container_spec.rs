@@ -227,7 +227,7 @@ impl ContainerSpec {
     /// A working directory that has gone, for a relative root file system.
     pub fn to_oci(&self) -> Result<Parsed> {
         let bytes = self.json(&self.rootfs()?)?;
-        serde_json::from_slice(&bytes).map_err(|error| Error::invalid("config.json", error.to_string()))
+        serde_json::from_slice(&bytes).map_err(|error| Error::json("config.json", error))
     }
 
     fn rootfs(&self) -> Result<PathBuf> {
@@ -239,7 +239,7 @@ impl ContainerSpec {
         let mut config = self.config.clone();
         config["root"]["path"] = json!(rootfs);
         config["process"] = self.process.clone().into_value();
-        serde_json::to_vec(&config).map_err(|error| Error::invalid("config.json", error.to_string()))
+        serde_json::to_vec(&config).map_err(|error| Error::json("config.json", error))
     }
 }
 

@@ -43,8 +43,19 @@ pub enum ErrorKind {
 ///
 /// `Display` gives `operation: errno text (origin); hint: …` in one line, lower case, without a
 /// final full stop.
+///
+/// [`source`](std::error::Error::source) is the error of another crate that this one comes from: a [`std::io::Error`]
+/// wherever there is an errno, or the [`serde_json::Error`] of a file. Its text is in the text of this error already.
+#[derive(thiserror::Error)]
+#[error(transparent)]
 pub struct Error(Box<Inner>);
 
+#[derive(Debug, thiserror::Error)]
+#[error("{operation}{}{}{}{}",
+    Part(": ", reason.as_ref(), ""),
+    Part(": ", errno.map(errno_text), ""),
+    Part(" (", origin.as_ref(), ")"),
+    Part("; hint: ", hint.as_ref(), ""))]
 struct Inner {
     kind: ErrorKind,
     operation: Cow<'static, str>,
@@ -55,6 +66,20 @@ struct Inner {
     frame: Option<Cow<'static, str>>,
     call: Option<Call>,
     findings: Vec<Finding>,
+    #[source]
+    cause: Option<Box<dyn std::error::Error + Send + Sync>>,
+}
+
+/// A part of the text, if there is one, between what separates it from the others.
+struct Part<T>(&'static str, Option<T>, &'static str);
+
+impl<T: fmt::Display> fmt::Display for Part<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Part(before, Some(part), after) => write!(f, "{before}{part}{after}"),
+            Part(_, None, _) => Ok(()),
+        }
+    }
 }
 
 /// One of the things that are wrong with a configuration or a process.
@@ -88,7 +113,7 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 impl Error {
     /// An error of `kind` in `operation`; the operation is a call with its arguments, such as
     /// `mount "proc" on "/proc"`.
-    pub fn new(kind: ErrorKind, operation: impl Into<Cow<'static, str>>) -> Self {
+    pub(crate) fn new(kind: ErrorKind, operation: impl Into<Cow<'static, str>>) -> Self {
         Self(Box::new(Inner {
             kind,
             operation: operation.into(),
@@ -99,29 +124,35 @@ impl Error {
             frame: None,
             call: None,
             findings: Vec::new(),
+            cause: None,
         }))
     }
 
-    /// A failed system call, with its errno: that of nix, of rustix, or any other that is an error of the standard library.
-    pub fn system(operation: impl Into<Cow<'static, str>>, errno: impl Into<std::io::Error>) -> Self {
-        let error = Self::new(ErrorKind::System, operation);
-        match errno.into().raw_os_error() {
-            Some(number) => error.with_errno(Errno::from_raw(number)),
-            None => error,
-        }
+    /// A failed system call, with its errno.
+    pub(crate) fn system(operation: impl Into<Cow<'static, str>>, errno: Errno) -> Self {
+        Self::new(ErrorKind::System, operation).with_errno(errno)
     }
 
     /// A failed operation of the standard library; keeps its errno.
-    pub fn io(operation: impl Into<Cow<'static, str>>, error: &std::io::Error) -> Self {
+    pub(crate) fn io(operation: impl Into<Cow<'static, str>>, error: &std::io::Error) -> Self {
         match error.raw_os_error() {
             Some(raw) => Self::system(operation, Errno::from_raw(raw)),
-            None => Self::new(ErrorKind::System, operation).reason(error.to_string()),
+            None => Self::new(ErrorKind::System, operation)
+                .because_of(error.to_string(), std::io::Error::new(error.kind(), error.to_string())),
         }
     }
 
     /// Bad input: what is wrong (`reason`) and with which field (`origin`, a JSON path).
-    pub fn invalid(origin: impl Into<Cow<'static, str>>, reason: impl Into<Cow<'static, str>>) -> Self {
+    pub(crate) fn invalid(
+        origin: impl Into<Cow<'static, str>>,
+        reason: impl Into<Cow<'static, str>>,
+    ) -> Self {
         Self::new(ErrorKind::InvalidInput, origin).reason(reason)
+    }
+
+    /// JSON that could not be read or written.
+    pub(crate) fn json(what: impl Into<Cow<'static, str>>, error: serde_json::Error) -> Self {
+        Self::new(ErrorKind::InvalidInput, what).because_of(error.to_string(), error)
     }
 
     /// Several errors as one: the texts one after the other, the kind of the first.
@@ -138,7 +169,7 @@ impl Error {
 
     /// Changes the kind.
     #[must_use]
-    pub fn kind_of(mut self, kind: ErrorKind) -> Self {
+    pub(crate) fn kind_of(mut self, kind: ErrorKind) -> Self {
         self.0.kind = kind;
         self
     }
@@ -159,19 +190,31 @@ impl Error {
     #[must_use]
     pub(crate) fn with_errno(mut self, errno: Errno) -> Self {
         self.0.errno = Some(errno);
+        self.0.cause = Some(std::io::Error::from(errno).into());
         self
+    }
+
+    /// Adds the error of another crate, with what it says.
+    #[must_use]
+    pub(crate) fn because_of(
+        mut self,
+        reason: impl Into<Cow<'static, str>>,
+        cause: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+    ) -> Self {
+        self.0.cause = Some(cause.into());
+        self.reason(reason)
     }
 
     /// Adds what went wrong in words, for failures that have no errno or where the words say more.
     #[must_use]
-    pub fn reason(mut self, reason: impl Into<Cow<'static, str>>) -> Self {
+    pub(crate) fn reason(mut self, reason: impl Into<Cow<'static, str>>) -> Self {
         self.0.reason = Some(reason.into());
         self
     }
 
     /// Adds the place in `config.json` that asked for the operation, such as `mounts[1].options[3]`.
     #[must_use]
-    pub fn origin(mut self, origin: impl Into<Cow<'static, str>>) -> Self {
+    pub(crate) fn origin(mut self, origin: impl Into<Cow<'static, str>>) -> Self {
         self.0.origin = Some(origin.into());
         self
     }
@@ -187,7 +230,7 @@ impl Error {
 
     /// Adds advice for the user.
     #[must_use]
-    pub fn hint(mut self, hint: impl Into<Cow<'static, str>>) -> Self {
+    pub(crate) fn with_hint(mut self, hint: impl Into<Cow<'static, str>>) -> Self {
         self.0.hint = Some(hint.into());
         self
     }
@@ -204,7 +247,7 @@ impl Error {
 
     /// Puts a larger operation before this one: `step: operation: …`.
     #[must_use]
-    pub fn context(mut self, step: impl fmt::Display) -> Self {
+    pub(crate) fn context(mut self, step: impl fmt::Display) -> Self {
         self.0.operation = format!("{step}: {}", self.0.operation).into();
         self.0.call = None;
         self
@@ -240,11 +283,6 @@ impl Error {
         self.0.kind
     }
 
-    /// Whether there is advice.
-    pub(crate) fn has_hint(&self) -> bool {
-        self.0.hint.is_some()
-    }
-
     /// The number of the errno (errno(3)), if a system call failed.
     pub fn errno(&self) -> Option<i32> {
         self.0.errno.map(|errno| errno as i32)
@@ -261,7 +299,7 @@ impl Error {
     }
 
     /// What a user can do about it, if that is known.
-    pub fn advice(&self) -> Option<&str> {
+    pub fn hint(&self) -> Option<&str> {
         self.0.hint.as_deref()
     }
 
@@ -278,6 +316,15 @@ impl Error {
     /// The errno, if a system call failed.
     pub(crate) fn raw_errno(&self) -> Option<Errno> {
         self.0.errno
+    }
+}
+
+/// For functions that return [`std::io::Result`]: the kind is that of the errno, and the error is inside.
+impl From<Error> for std::io::Error {
+    fn from(error: Error) -> Self {
+        let kind =
+            error.errno().map_or(std::io::ErrorKind::Other, |errno| Self::from_raw_os_error(errno).kind());
+        Self::new(kind, error)
     }
 }
 
@@ -318,33 +365,11 @@ pub(crate) fn errno_text(errno: Errno) -> String {
     }
 }
 
-impl fmt::Display for Error {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let inner = &*self.0;
-        f.write_str(&inner.operation)?;
-        if let Some(reason) = &inner.reason {
-            write!(f, ": {reason}")?;
-        }
-        if let Some(errno) = inner.errno {
-            write!(f, ": {}", errno_text(errno))?;
-        }
-        if let Some(origin) = &inner.origin {
-            write!(f, " ({origin})")?;
-        }
-        if let Some(hint) = &inner.hint {
-            write!(f, "; hint: {hint}")?;
-        }
-        Ok(())
-    }
-}
-
 impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:?}({self})", self.0.kind)
     }
 }
-
-impl std::error::Error for Error {}
 
 #[cfg(test)]
 mod tests {
@@ -353,7 +378,7 @@ mod tests {
     #[test]
     fn one_line_with_every_part() {
         let error =
-            Error::system("mount \"proc\" on \"/proc\"", Errno::EPERM).origin("mounts[1]").hint("ask");
+            Error::system("mount \"proc\" on \"/proc\"", Errno::EPERM).origin("mounts[1]").with_hint("ask");
         assert_eq!(
             error.to_string(),
             "mount \"proc\" on \"/proc\": operation not permitted (mounts[1]); hint: ask"
@@ -362,13 +387,27 @@ mod tests {
 
     #[test]
     fn each_part_can_be_asked_for() {
-        let error = Error::system("mount \"proc\"", Errno::EPERM).origin("mounts[1]").hint("ask");
+        let error = Error::system("mount \"proc\"", Errno::EPERM).origin("mounts[1]").with_hint("ask");
         assert_eq!((error.kind(), error.errno()), (ErrorKind::System, Some(libc::EPERM)));
         assert_eq!((error.operation(), error.path()), ("mount \"proc\"", Some("mounts[1]")));
-        assert_eq!((error.advice(), error.findings()), (Some("ask"), [].as_slice()));
+        assert_eq!((error.hint(), error.findings()), (Some("ask"), [].as_slice()));
         let wrong = crate::spec::ValidProcess::parse(br#"{"args": [], "cwd": "x"}"#).unwrap_err();
         let paths: Vec<_> = wrong.findings().iter().map(|finding| finding.path.as_str()).collect();
         assert_eq!(paths, ["args", "cwd"], "{wrong}");
+    }
+
+    #[test]
+    fn the_error_of_another_crate_is_the_source() {
+        use std::error::Error as _;
+        let source = |error: &Error| error.source().map(|source| source.to_string());
+        let error = Error::system("open", Errno::ENOENT);
+        let io = error.source().and_then(|source| source.downcast_ref::<std::io::Error>());
+        assert_eq!(io.map(std::io::Error::kind), Some(std::io::ErrorKind::NotFound));
+        let short = std::io::Error::new(std::io::ErrorKind::UnexpectedEof, "short");
+        assert_eq!(source(&Error::io("read", &short)), Some("short".to_owned()));
+        let wrong = crate::spec::ValidSpec::parse(b"{").unwrap_err();
+        assert!(wrong.source().is_some_and(|source| source.is::<serde_json::Error>()), "{wrong}");
+        assert_eq!(source(&Error::invalid("id", "empty")), None);
     }
 
     #[test]

@@ -26,8 +26,8 @@
 //!
 //! # Errors
 //!
-//! An [`Error`] has a kind, the operation with its arguments, the errno, the JSON path of the field that asked for it, advice,
-//! and, for a configuration, all findings.
+//! An [`Error`] has a kind, the operation with its arguments, the errno, the JSON path of the field that asked for it, a hint,
+//! and, for a configuration, all findings. Its source is the [`std::io::Error`] of the call.
 //!
 //! # Modules
 //!

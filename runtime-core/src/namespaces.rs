@@ -126,7 +126,7 @@ impl FromStr for Namespaces {
             match Kind::ALL.into_iter().find(|kind| kind.name() == name) {
                 Some(kind) => Ok(all | Self::of(kind)),
                 None => Err(Error::invalid("namespaces", format!("{name:?} is not the name of a namespace"))
-                    .hint(format!("the names are {}", Self::all()))),
+                    .with_hint(format!("the names are {}", Self::all()))),
             }
         })
     }

@@ -38,7 +38,8 @@ impl ProcessSpec {
 
     /// The process of a configuration: a start for others with the same user, environment and rights.
     pub(crate) fn of_config(config: &[u8]) -> Result<Self> {
-        let mut config: Value = serde_json::from_slice(config).map_err(|error| unreadable(&error))?;
+        let mut config: Value =
+            serde_json::from_slice(config).map_err(|error| Error::json("process", error))?;
         match config["process"].take() {
             Value::Object(fields) => Ok(Self(fields)),
             _ => Err(Error::invalid("process", "the container has none")),
@@ -123,7 +124,7 @@ impl ProcessSpec {
     ///
     /// [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) with everything that is wrong, each with its field.
     pub fn build(&self) -> Result<ValidProcess> {
-        ValidProcess::parse(&serde_json::to_vec(&self.0).map_err(|error| unreadable(&error))?)
+        ValidProcess::parse(&serde_json::to_vec(&self.0).map_err(|error| Error::json("process", error))?)
     }
 
     pub(crate) fn into_value(self) -> Value {
@@ -134,10 +135,6 @@ impl ProcessSpec {
         self.0.insert(field.to_owned(), value);
         self
     }
-}
-
-fn unreadable(error: &serde_json::Error) -> Error {
-    Error::invalid("process", error.to_string())
 }
 
 #[cfg(test)]

@@ -27,7 +27,7 @@ pub(crate) fn mounted() -> Result<Directory> {
         Error::new(ErrorKind::Unsupported, "look for the resctrl file system")
             .reason("it is not mounted")
             .origin("linux.intelRdt")
-            .hint("mount -t resctrl resctrl /sys/fs/resctrl, on a processor that has it")
+            .with_hint("mount -t resctrl resctrl /sys/fs/resctrl, on a processor that has it")
     };
     let path = mount_point("resctrl")?.ok_or_else(missing)?;
     Directory::open_absolute(&path).map_err(|errno| failed("open", &path, errno))
@@ -63,7 +63,7 @@ impl Place {
             (false, true, true) => {
                 return Err(failed("open", &root.path_of(&self.clos), Errno::ENOENT)
                     .origin("linux.intelRdt.closID")
-                    .hint("a class without schemata must exist"));
+                    .with_hint("a class without schemata must exist"));
             }
             (false, _, _) => {
                 root.mkdir(&self.clos)

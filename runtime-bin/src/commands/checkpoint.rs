@@ -4,11 +4,12 @@ use std::fs::File;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 
-use runtime_core::{CgroupsMode, CheckpointOptions, CriuOptions, Error, NetworkLock, Result};
+use runtime_core::{CgroupsMode, CheckpointOptions, CriuOptions, NetworkLock};
 
 use super::Context;
 use crate::args::{Values, options};
 use crate::duration;
+use crate::error::{Error, Result};
 
 /// Where an image is if the command line does not say.
 const IMAGE: &str = "checkpoint";
@@ -25,7 +26,7 @@ pub(super) fn run(context: &Context<'_>) -> Result<()> {
     // Its processes are in the image now. What is left of the container is no reason to call a good
     // checkpoint a failure.
     if let Err(error) = container.delete_force() {
-        context.log.warning(&error.context("delete the container").to_string());
+        context.log.warning(&Error::from(error).context("delete the container").to_string());
     }
     Ok(())
 }

@@ -1,10 +1,9 @@
 //! `completion SHELL`.
 
-use runtime_core::{Error, Result};
-
 use super::{Context, print};
 use crate::args::commands::SHELLS;
 use crate::args::completion;
+use crate::error::{Error, Result};
 
 pub(super) fn run(context: &Context<'_>) -> Result<()> {
     let shell = context.matches.positional(0);

@@ -1,10 +1,11 @@
 //! `create`, and what it shares with `run`.
 
 use runtime_core::plan::{CreateOptions, ExecveFailure};
-use runtime_core::{Container, CreatePlan, Error, ErrorKind, Result, Runtime, UnparsedBundle};
+use runtime_core::{Container, CreatePlan, ErrorKind, Runtime, UnparsedBundle};
 
 use super::{Context, creating_runtime, prepare_memory, print};
 use crate::args::options;
+use crate::error::{Error, Result};
 use crate::failure::Failure;
 use crate::handover::{self, Handover};
 use crate::notify_directory;
@@ -24,7 +25,8 @@ fn create(context: &Context<'_>) -> Result<()> {
     let handover = handover.with_receiver(plan.annotation(handover::PIDFD_RECEIVER))?;
     notify_directory::make(&runtime, &context.id())?;
     stages::setup(context.log);
-    let mut container = runtime.create(plan).inspect_err(|error| forget_failed(context, &runtime, error))?;
+    let created = runtime.create(plan).map_err(Error::from);
+    let mut container = created.inspect_err(|error| forget_failed(context, &runtime, error))?;
     stages::init_done(context.log);
     container.init().into_iter().for_each(|init| context.warn(init.warnings()));
     hand_over(&handover, &mut container).map_err(|error| undo(error, context, &runtime, container))

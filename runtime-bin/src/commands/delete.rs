@@ -1,9 +1,10 @@
 //! `delete`.
 
-use runtime_core::{ErrorKind, Result, Runtime};
+use runtime_core::{ErrorKind, Runtime};
 
 use super::{Context, each_matching};
 use crate::args::options;
+use crate::error::Result;
 use crate::notify_directory;
 
 pub(super) fn run(context: &Context<'_>) -> Result<()> {

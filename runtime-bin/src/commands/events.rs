@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use runtime_core::events::Event;
-use runtime_core::{Container, Error, ErrorKind, Result};
+use runtime_core::{Container, ErrorKind};
 
 use super::{Context, json, print};
 use crate::args::options;
 use crate::duration;
+use crate::error::{Error, Result};
 
 /// The interval if none is given.
 const DEFAULT: Duration = Duration::from_secs(5);
@@ -42,7 +43,7 @@ fn follow(context: &Context<'_>, container: &Container, interval: Duration) -> R
             Ok(None) => return Ok(()),
             // A file of the cgroup could not be read this time.
             Err(error) if error.kind() == ErrorKind::Cgroup => context.log.warning(&error.to_string()),
-            Err(error) => return Err(error),
+            Err(error) => return Err(error.into()),
         }
     }
 }

@@ -1,12 +1,13 @@
 //! `exec`.
 
+use runtime_core::Process;
 use runtime_core::plan::{ExecOptions, ExecveFailure};
 use runtime_core::spec::ValidProcess;
-use runtime_core::{Container, Error, ErrorKind, Process, Result, Status};
 
 use super::run::wait;
 use super::{Context, prepare_memory};
 use crate::args::options;
+use crate::error::{Error, Result};
 use crate::fd_socket;
 use crate::foreground::Foreground;
 use crate::handover::{self, Handover};
@@ -42,24 +43,17 @@ pub(super) fn run(context: &Context<'_>) -> Result<u8> {
     stages::setup(context.log);
     stages::affinity(context.log, spec.initial_affinity());
     let mut relay = None;
-    let plan = container.plan_exec(&spec, &exec).map_err(|error| ignorable(error, &container))?;
+    let plan = container.plan_exec(&spec, &exec)?;
     let process = plan.with_head_start(head_start).start_on_terminal(|terminal| {
-        if detach {
-            return handover.give_console(terminal.into());
-        }
-        relay = Some(Relay::new(terminal.into())?);
-        Ok(())
+        let taken = match detach {
+            true => handover.give_console(terminal.into()),
+            false => Relay::new(terminal.into()).map(|made| relay = Some(made)),
+        };
+        taken.map_err(std::io::Error::other)
     })?;
     stages::exec_done(context.log);
     context.warn(process.warnings());
     attend(context, foreground.as_ref(), &handover, &process, relay).map_err(|error| end(error, &process))
-}
-
-/// The error of an exec, with the option that allows it in a paused container.
-fn ignorable(error: Error, container: &Container) -> Error {
-    let paused =
-        error.kind() == ErrorKind::WrongState && container.status().is_ok_and(|it| it == Status::Paused);
-    if paused { error.hint("use --ignore-paused to override") } else { error }
 }
 
 fn exec_options(context: &Context<'_>) -> Result<ExecOptions> {

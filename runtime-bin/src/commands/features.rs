@@ -1,8 +1,8 @@
 //! `features`.
 
-use runtime_core::{Error, Result};
-
 use super::print;
+
+use crate::error::{Error, Result};
 
 pub(super) fn run() -> Result<()> {
     let text = serde_json::to_string_pretty(&crate::features::document())

@@ -3,11 +3,11 @@
 use nix::sys::utsname::uname;
 use runtime_core::cgroup::{Hierarchies, Version};
 use runtime_core::host::Host;
-use runtime_core::{Error, Result};
 use serde_json::{Value, json};
 
 use super::{Context, print};
 use crate::args::options;
+use crate::error::{Error, Result};
 use crate::version;
 
 pub(super) fn run(context: &Context<'_>) -> Result<()> {

@@ -1,9 +1,10 @@
 //! `kill`.
 
-use runtime_core::{ErrorKind, Result, Runtime};
+use runtime_core::{ErrorKind, Runtime};
 
 use super::{Context, each_matching};
 use crate::args::options;
+use crate::error::Result;
 use crate::signal_name;
 
 /// The signal if none is given.
@@ -23,11 +24,11 @@ pub(super) fn run(context: &Context<'_>) -> Result<()> {
 fn kill(runtime: &Runtime, id: &str, signal: i32, all: bool) -> Result<()> {
     let container = runtime.container(id)?;
     if !all {
-        return container.kill(signal);
+        return Ok(container.kill(signal)?);
     }
     match container.kill_all(signal) {
         // Engines send it to make sure that nothing is left.
         Err(error) if error.kind() == ErrorKind::WrongState => Ok(()),
-        other => other,
+        other => Ok(other?),
     }
 }

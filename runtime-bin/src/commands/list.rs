@@ -1,9 +1,10 @@
 //! `list`.
 
-use runtime_core::{Error, Listed, Result, State};
+use runtime_core::{Listed, State};
 
 use super::{Context, json, print};
 use crate::args::options;
+use crate::error::{Error, Result};
 use crate::table;
 
 pub(super) fn run(context: &Context<'_>) -> Result<()> {
@@ -32,7 +33,9 @@ fn states(context: &Context<'_>, listed: Vec<Listed>) -> Vec<State> {
             Ok(state) => states.push(state),
             // Deleted since it was listed.
             Err(error) if error.kind() == runtime_core::ErrorKind::NotFound => {}
-            Err(error) => context.log.warning(&error.context(format!("state of container {id}")).to_string()),
+            Err(error) => context
+                .log
+                .warning(&Error::from(error).context(format!("state of container {id}")).to_string()),
         }
     }
     states

@@ -2,10 +2,9 @@
 
 use std::path::Path;
 
-use runtime_core::{Error, Result};
-
 use super::Context;
 use crate::args::man;
+use crate::error::{Error, Result};
 
 pub(super) fn run(context: &Context<'_>) -> Result<()> {
     let Some(directory) = context.matches.positionals.first().map(Path::new) else { return Ok(()) };

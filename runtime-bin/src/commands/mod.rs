@@ -23,10 +23,11 @@ mod update;
 
 use std::io::Write as _;
 
-use runtime_core::{CgroupDriver, Container, Error, Result, Runtime, RuntimeBuilder};
+use runtime_core::{CgroupDriver, Container, Runtime, RuntimeBuilder};
 
 use crate::args::commands::Verb;
 use crate::args::{Matches, Values};
+use crate::error::{Error, Result};
 use crate::failure::Failure;
 use crate::globals::{CgroupManager, Globals};
 use crate::log::Log;
@@ -58,7 +59,7 @@ impl Context<'_> {
     /// The runtime for commands on containers that exist: what is made is made already, so the
     /// choice of a cgroup manager does not matter to them.
     fn runtime(&self) -> Result<Runtime> {
-        self.builder().build()
+        Ok(self.builder().build()?)
     }
 
     fn builder(&self) -> RuntimeBuilder {
@@ -80,7 +81,7 @@ impl Context<'_> {
 
     /// The container that the command line names.
     fn container(&self) -> Result<Container> {
-        self.runtime()?.container(&self.id())
+        Ok(self.runtime()?.container(&self.id())?)
     }
 
     fn warn(&self, warnings: &[String]) {
@@ -124,14 +125,12 @@ fn prepare_memory() {
 /// A runtime that makes containers.
 fn creating_runtime(context: &Context<'_>) -> Result<Runtime> {
     context.globals.prepare_root()?;
-    context
-        .builder()
-        .cgroup_driver(match context.globals.cgroups {
-            CgroupManager::Systemd => CgroupDriver::Systemd,
-            CgroupManager::Disabled => CgroupDriver::None,
-            CgroupManager::Cgroupfs => CgroupDriver::Cgroupfs,
-        })
-        .build()
+    let driver = match context.globals.cgroups {
+        CgroupManager::Systemd => CgroupDriver::Systemd,
+        CgroupManager::Disabled => CgroupDriver::None,
+        CgroupManager::Cgroupfs => CgroupDriver::Cgroupfs,
+    };
+    Ok(context.builder().cgroup_driver(driver).build()?)
 }
 
 fn done(result: Result<()>) -> Result<u8, Failure> {

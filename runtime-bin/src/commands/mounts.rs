@@ -2,9 +2,9 @@
 
 use std::io::Read as _;
 
-use runtime_core::{Error, Result};
-
 use super::Context;
+
+use crate::error::{Error, Result};
 
 /// The longest list that is read.
 const LIMIT: u64 = 1 << 20;
@@ -14,8 +14,8 @@ pub(super) fn run(context: &Context<'_>) -> Result<()> {
     let container = context.runtime()?.container(&context.matches.positional(1))?;
     let mounts = || read(context.matches.positionals.get(2).map(AsRef::as_ref));
     match &*verb {
-        "add" => container.add_mounts(&mounts()?),
-        "remove" => container.remove_mounts(&mounts()?),
+        "add" => Ok(container.add_mounts(&mounts()?)?),
+        "remove" => Ok(container.remove_mounts(&mounts()?)?),
         other => Err(Error::invalid(format!("unknown command {other:?}"), "mounts takes add or remove")),
     }
 }

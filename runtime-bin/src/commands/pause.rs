@@ -1,13 +1,13 @@
 //! `pause` and `resume`.
 
-use runtime_core::Result;
-
 use super::Context;
 
+use crate::error::Result;
+
 pub(super) fn pause(context: &Context<'_>) -> Result<()> {
-    context.container()?.pause()
+    Ok(context.container()?.pause()?)
 }
 
 pub(super) fn resume(context: &Context<'_>) -> Result<()> {
-    context.container()?.resume()
+    Ok(context.container()?.resume()?)
 }

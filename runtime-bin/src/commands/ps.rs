@@ -3,10 +3,11 @@
 use std::ffi::OsString;
 use std::process::Command;
 
-use runtime_core::{Error, ErrorKind, Result};
+use runtime_core::ErrorKind;
 
 use super::{Context, json, print};
 use crate::args::options;
+use crate::error::{Error, Result};
 
 pub(super) fn run(context: &Context<'_>) -> Result<()> {
     let pids = context.container()?.processes()?;

@@ -1,12 +1,13 @@
 //! `restore`.
 
-use runtime_core::{Container, Process, RestoreOptions, Result};
+use runtime_core::{Container, Process, RestoreOptions};
 
 use super::Context;
 use super::checkpoint::{check_empty_namespaces, common, image_path, warn_rootless};
 use super::create::{plan, undo};
 use super::run::wait;
 use crate::args::{Values, options};
+use crate::error::{Error, Result};
 use crate::failure::Failure;
 use crate::fd_socket;
 use crate::foreground::Foreground;
@@ -71,6 +72,6 @@ fn attend(
 
 fn end(context: &Context<'_>, container: Container) {
     if let Err(error) = container.delete() {
-        context.log.warning(&error.context("delete the container").to_string());
+        context.log.warning(&Error::from(error).context("delete the container").to_string());
     }
 }

@@ -2,11 +2,12 @@
 
 use std::os::fd::{AsFd as _, BorrowedFd};
 
-use runtime_core::{Container, CreatePlan, Error, Process, Result, Runtime};
+use runtime_core::{Container, CreatePlan, Process, Runtime};
 
 use super::create::{forget, forget_failed, plan, undo};
 use super::{Context, print};
 use crate::args::options;
+use crate::error::{Error, Result};
 use crate::failure::Failure;
 use crate::fd_socket;
 use crate::foreground::{Foreground, Target};
@@ -26,7 +27,7 @@ impl Target for Process {
     }
 
     fn signal(&self, signal: i32) -> Result<()> {
-        Process::signal(self, signal)
+        Ok(Process::signal(self, signal)?)
     }
 }
 
@@ -50,7 +51,7 @@ fn start(context: &Context<'_>) -> Result<u8> {
     let notify = notify_socket(context, &runtime)?;
     let gated = plan.terminal();
     stages::setup(context.log);
-    let made = if gated { create(&runtime, plan) } else { runtime.run(plan) };
+    let made = if gated { create(&runtime, plan) } else { runtime.run(plan).map_err(Error::from) };
     let (container, process) = made.inspect_err(|error| forget_failed(context, &runtime, error))?;
     stages::init_done(context.log);
     context.warn(process.warnings());
@@ -156,7 +157,7 @@ fn end(context: &Context<'_>, runtime: &Runtime, container: Container) {
     }
     forget(context, runtime);
     if let Err(error) = container.delete() {
-        context.log.warning(&Error::context(error, "delete the container").to_string());
+        context.log.warning(&Error::from(error).context("delete the container").to_string());
     }
     context.mark("delete the container");
 }

@@ -6,12 +6,12 @@ use std::io::{ErrorKind, Write as _};
 use nix::sys::statfs::{CGROUP2_SUPER_MAGIC, statfs};
 use nix::unistd::{getegid, geteuid};
 use runtime_core::spec::default_spec;
-use runtime_core::{Error, Result};
 use serde::Serialize;
 use serde_json::Value;
 
 use super::Context;
 use crate::args::options;
+use crate::error::{Error, Result};
 
 /// The name that the specification gives the configuration.
 const CONFIG: &str = "config.json";

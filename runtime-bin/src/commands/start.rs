@@ -2,9 +2,10 @@
 
 use std::os::fd::AsFd as _;
 
-use runtime_core::{Result, Status};
+use runtime_core::Status;
 
 use super::{Context, prepare_memory};
+use crate::error::{Error, Result};
 use crate::notify_directory;
 
 pub(super) fn run(context: &Context<'_>) -> Result<()> {
@@ -20,7 +21,7 @@ pub(super) fn run(context: &Context<'_>) -> Result<()> {
     let Some(notify) = notify else { return Ok(()) };
     let pid = container.state()?.pid;
     // The pidfd of a process that has just ended is the end that is waited for.
-    let ended = |_| runtime_core::Error::invalid("start", "the container has ended before it was ready");
+    let ended = |_| Error::invalid("start", "the container has ended before it was ready");
     let Some(raw) = rustix::process::Pid::from_raw(pid) else { return Ok(()) };
     let pidfd = rustix::process::pidfd_open(raw, rustix::process::PidfdFlags::empty()).map_err(ended)?;
     notify.forward(pid, pidfd.as_fd(), context.log)

@@ -1,8 +1,8 @@
 //! `state`.
 
-use runtime_core::{Error, Result};
-
 use super::{Context, print};
+
+use crate::error::{Error, Result};
 
 pub(super) fn run(context: &Context<'_>) -> Result<()> {
     let state = context.container()?.state()?;

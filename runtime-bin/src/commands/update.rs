@@ -7,13 +7,14 @@ use std::path::Path;
 use std::str::FromStr;
 
 use oci_spec::runtime::{LinuxBlockIo, LinuxCpu, LinuxMemory, LinuxPids, LinuxResources};
+use runtime_core::ErrorKind;
 use runtime_core::cgroup::Resources;
 use runtime_core::cgroup::resources::ControlFile;
 use runtime_core::spec::{check_resources, parse_resources};
-use runtime_core::{Error, ErrorKind, Result};
 
 use super::Context;
 use crate::args::{Opt, Values, options};
+use crate::error::{Error, Result};
 use crate::size;
 
 /// The longest JSON text that is read; real ones have a few kilobytes.
@@ -31,7 +32,7 @@ pub(super) fn run(context: &Context<'_>) -> Result<()> {
     if sets_idle_and_weight(&resources) {
         context.log.warning("unable to apply both a CPU weight and cpu.idle: the weight is ignored");
     }
-    container.update(&resources)
+    Ok(container.update(&resources)?)
 }
 
 fn refuse_rdt(options: &Values) -> Result<()> {

@@ -3,9 +3,9 @@
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 
-use runtime_core::{Error, Result};
-
 use super::Level;
+
+use crate::error::{Error, Result};
 
 /// Where journald listens (systemd-journald.socket).
 const JOURNAL: &str = "/run/systemd/journal/socket";

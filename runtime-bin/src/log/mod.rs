@@ -15,9 +15,9 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use runtime_core::{Error, Result};
 use serde::Serialize;
 
+use crate::error::{Error, Result};
 use crate::{name, timestamp};
 use daemon::Daemon;
 

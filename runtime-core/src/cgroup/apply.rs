@@ -142,17 +142,17 @@ fn refused(member: &Member, write: &Write, errno: Errno) -> Error {
     match (errno, write.controller.as_ref()) {
         (Errno::EBUSY, "memory") => {
             let number = |file| member.number(file).map_or("unknown".to_owned(), |value| value.to_string());
-            error.hint(format!(
+            error.with_hint(format!(
                 "current usage: {}, peak usage: {}",
                 number("memory.usage_in_bytes"),
                 number("memory.max_usage_in_bytes")
             ))
         }
-        (Errno::EPERM, _) if member.is_unified() => error.hint(
+        (Errno::EPERM, _) if member.is_unified() => error.with_hint(
             "with the mount option nsdelegate of cgroup2, the limits of the root of a cgroup namespace belong to \
              who made the namespace, not to a runtime inside of it",
         ),
-        (Errno::ENOENT, controller) => error.hint(format!(
+        (Errno::ENOENT, controller) => error.with_hint(format!(
             "the kernel's {controller} controller has no such file, or the controller is not enabled here"
         )),
         _ => error,

@@ -171,9 +171,9 @@ impl Member {
                     let file = self.directory.path_of("cgroup.procs");
                     let error = failed(format!("write \"{pid}\" to {file:?}"), errno);
                     return Err(match errno {
-                        Errno::EBUSY => error.hint("the cgroup has sub-cgroups with controllers"),
-                        Errno::EOPNOTSUPP => error.hint("the cgroup is below a threaded cgroup"),
-                        Errno::ENOENT if self.is_unified() => error.hint(
+                        Errno::EBUSY => error.with_hint("the cgroup has sub-cgroups with controllers"),
+                        Errno::EOPNOTSUPP => error.with_hint("the cgroup is below a threaded cgroup"),
+                        Errno::ENOENT if self.is_unified() => error.with_hint(
                             "cgroup2 is mounted with nsdelegate, and this is outside of the cgroup namespace \
                              of the process or of the runtime",
                         ),

@@ -173,10 +173,10 @@ fn may_do_without(place: &Place, plan: &CgroupPlan, failure: Failure) -> Result<
     // The cgroup2 hierarchy beside those of v1 is rarely delegated with them, and limits nothing.
     let beside = plan.location.mode == Mode::Hybrid && place.version == Version::V2;
     if !is_unprivileged() || (plan.placed && !beside) {
-        return Err(error.hint(match failure.errno {
+        return Err(error.with_hint(match failure.errno {
             Errno::EROFS => {
                 "cgroups are read-only in an unprivileged container: give the outer one a writable \
-                 /sys/fs/cgroup, or use --cgroup-manager disabled"
+                 /sys/fs/cgroup, or use CgroupDriver::None"
             }
             _ => "run as root, or delegate the cgroup to this user",
         }));
@@ -185,7 +185,7 @@ fn may_do_without(place: &Place, plan: &CgroupPlan, failure: Failure) -> Result<
         None => Ok(()),
         Some(write) => Err(error
             .origin(write.origin.clone())
-            .hint("rootless needs no limits + no cgrouppath when no permission is granted for cgroups")),
+            .with_hint("rootless needs no limits + no cgrouppath when no permission is granted for cgroups")),
     }
 }
 
@@ -374,13 +374,17 @@ fn enable_at(level: &Directory, controllers: &[&str]) -> Result<()> {
     }
     let error = failed(format!("write {value:?} to {:?}", level.path_of(SUBTREE)), errno);
     Err(match errno {
-        _ if permission => error.hint(format!(
+        _ if permission => error.with_hint(format!(
             "delegate the controllers to this user: with systemd, \"Delegate={}\" in user@.service",
             controllers.join(" ")
         )),
-        Errno::EBUSY => error.hint("processes are in this cgroup itself: move them into a cgroup below it"),
-        Errno::ENOENT => error.hint("the parent cgroup does not grant the controller"),
-        Errno::EOPNOTSUPP => error.hint("the cgroup is threaded: no domain controller can be enabled in it"),
+        Errno::EBUSY => {
+            error.with_hint("processes are in this cgroup itself: move them into a cgroup below it")
+        }
+        Errno::ENOENT => error.with_hint("the parent cgroup does not grant the controller"),
+        Errno::EOPNOTSUPP => {
+            error.with_hint("the cgroup is threaded: no domain controller can be enabled in it")
+        }
         _ => error,
     })
 }

@@ -198,7 +198,7 @@ impl DeviceRules {
         Self::compile(devices.unwrap_or_default()).map_err(|(index, reason)| match index {
             Some(index) => Error::invalid(format!("linux.resources.devices[{index}]"), reason),
             None => Error::invalid("linux.resources.devices", reason)
-                .hint("the default devices are always allowed"),
+                .with_hint("the default devices are always allowed"),
         })
     }
 

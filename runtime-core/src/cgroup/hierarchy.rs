@@ -196,7 +196,7 @@ impl Hierarchies {
         if found.hierarchies.is_empty() {
             return Err(Error::new(ErrorKind::Unsupported, "find cgroups")
                 .reason("no cgroup file system is mounted")
-                .hint("mount cgroup2 on /sys/fs/cgroup"));
+                .with_hint("mount cgroup2 on /sys/fs/cgroup"));
         }
         let mode = found.mode();
         Ok(found.finish(mode))
@@ -258,7 +258,7 @@ pub(super) fn own_path(path: &[u8]) -> Result<&str> {
     std::str::from_utf8(path).map_err(|_| {
         Error::new(ErrorKind::Unsupported, "find the cgroup of a process")
             .reason(format!("{:?} is not UTF-8", String::from_utf8_lossy(path)))
-            .hint("give an absolute linux.cgroupsPath, or start the runtime in another cgroup")
+            .with_hint("give an absolute linux.cgroupsPath, or start the runtime in another cgroup")
     })
 }
 

@@ -62,7 +62,7 @@ impl Cgroup {
     /// had killed `before` processes. Only the kernel's count tells: a signal may be anybody's.
     pub(crate) fn explain_memory(&self, before: Option<u64>, error: Error) -> Error {
         match self.oom_kills() {
-            Ok(Some(kills)) if kills > before.unwrap_or_default() => error.hint(
+            Ok(Some(kills)) if kills > before.unwrap_or_default() => error.with_hint(
                 "the kernel killed a process of the cgroup for lack of memory: its memory limit is too low",
             ),
             Ok(_) | Err(_) => error,

@@ -209,7 +209,7 @@ impl Compiler<'_> {
                     self.view.mode.as_str()
                 ))
                 .origin(origin.to_owned())
-                .hint("remove the limit, or enable the controller"),
+                .with_hint("remove the limit, or enable the controller"),
         );
         None
     }

@@ -30,7 +30,7 @@ impl Delegation {
             return Err(Error::new(ErrorKind::Unsupported, "delegate a cgroup to the container")
                 .reason("it is safe on cgroup v2 alone")
                 .origin(origin.clone())
-                .hint("remove the annotation"));
+                .with_hint("remove the annotation"));
         }
         let owner = unified.filter(|_| privileged).and_then(|_| spec.cgroup_owner());
         Ok(Self { owner, leaf: leaf.map(|(_, name)| name) })

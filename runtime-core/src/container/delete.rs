@@ -114,7 +114,7 @@ impl Container {
             Ok(true) => Ok(()),
             Ok(false) => Err(Error::new(ErrorKind::Timeout, "wait for the end of the container's init")
                 .reason(format!("it was killed {} s ago", END_LIMIT.as_secs()))
-                .hint(
+                .with_hint(
                     "it may hang in the kernel (see /proc/PID/stack), or a process that another program has started in \
                      the container has ended and that program has not waited for it",
                 )),

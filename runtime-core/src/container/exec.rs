@@ -8,7 +8,7 @@ use super::create::START_FRAME;
 use super::{Container, unit};
 use crate::cgroup::Cgroup;
 use crate::confinement::Explained;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::exits::ExitSource;
 use crate::launch::{self, Child, HeadStart, Inputs, ParentLane, Receiver};
 use crate::plan::{ExecOptions, LaunchPlan};
@@ -71,8 +71,16 @@ impl ExecPlan {
     ///
     /// # Errors
     ///
-    /// Those of [`start`](Self::start), and that of `prepare`: then no program has run.
-    pub fn start_on_terminal(self, mut prepare: impl FnMut(Terminal) -> Result<()>) -> Result<Process> {
+    /// Those of [`start`](Self::start), and that of `prepare`, which is the source of the error then: no program has run.
+    pub fn start_on_terminal(
+        self,
+        mut prepare: impl FnMut(Terminal) -> std::io::Result<()>,
+    ) -> Result<Process> {
+        let mut prepare = |terminal| {
+            prepare(terminal).map_err(|error| {
+                Error::new(ErrorKind::System, "prepare the terminal").because_of(error.to_string(), error)
+            })
+        };
         self.started(Some(&mut prepare)).explained()
     }
 
@@ -153,7 +161,7 @@ impl Container {
             (Status::Paused, _) if !options.ignore_paused => {
                 // On v1 a deletion freezes what it has killed, for a moment.
                 let error = self.wrong_state("cannot exec in a paused container");
-                let error = error.hint("resume it, or choose to ignore that it is paused");
+                let error = error.with_hint("use ExecOptions::ignore_paused to override");
                 Err(self.unless_stopped(record, error))
             }
             (_, Some(init)) => Ok(init),

@@ -64,9 +64,9 @@ impl Container {
         match status {
             Status::Stopped => self.wrong_state("cannot start a container that has stopped"),
             Status::Running => self.wrong_state("cannot start an already running container"),
-            Status::Paused => {
-                self.wrong_state("cannot start a container in the paused state").hint("`resume` it first")
-            }
+            Status::Paused => self
+                .wrong_state("cannot start a container in the paused state")
+                .with_hint("`resume` it first"),
             Status::Creating | Status::Created => {
                 self.wrong_state(format!("cannot start a container in the {status} state"))
             }
@@ -112,7 +112,7 @@ impl Container {
     fn killed(&self, record: &Record, error: Error) -> Error {
         match deadline::suspended(|| self.end_init(record)) {
             Ok(()) => error,
-            Err(second) => error.hint(format!("the container could not be killed: {second}")),
+            Err(second) => error.with_hint(format!("the container could not be killed: {second}")),
         }
     }
 

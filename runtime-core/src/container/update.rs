@@ -45,8 +45,8 @@ impl Container {
         let mut plan = self.update_plan(&record, &merged)?;
         let devices = DeviceChange::between(&present, &resources)?;
         let rules = DeviceRules::from_resources(present.devices.as_deref())?;
-        let stored = serde_json::to_vec(&merged.all)
-            .map_err(|error| Error::invalid("linux.resources", error.to_string()))?;
+        let stored =
+            serde_json::to_vec(&merged.all).map_err(|error| Error::json("linux.resources", error))?;
 
         let cgroup = self.cgroup(&record)?;
         let old = cgroup.snapshot(&plan);
@@ -60,7 +60,7 @@ impl Container {
                 .and_then(|()| self.entry.write_resources(&stored))
                 .map_err(|error| match devices.undo(self, &record, &cgroup, privileged) {
                     Ok(()) => error,
-                    Err(second) => error.hint(format!("the old device rules: {second}")),
+                    Err(second) => error.with_hint(format!("the old device rules: {second}")),
                 }),
             None => self.entry.write_resources(&stored),
         });
@@ -69,7 +69,7 @@ impl Container {
                 .frozen_by_systemd(&record, &cgroup, || Ok(unit::restore(&record, &cgroup, &old, &rules)));
             match told.unwrap_or(false) && cgroup.restore(&old) {
                 true => error,
-                false => error.hint("not all limits could be set back to what they were"),
+                false => error.with_hint("not all limits could be set back to what they were"),
             }
         })
     }

@@ -124,11 +124,11 @@ fn gives(request: &Request<'_>) -> Vec<Give> {
 fn explain(errno: Errno) -> Error {
     let error = Error::system("clone3 of the init's first stage", errno).call(Call::Clone);
     match errno {
-        Errno::EAGAIN => error.hint(NO_ROOM),
+        Errno::EAGAIN => error.with_hint(NO_ROOM),
         // That namespace has lost its init, the first process that was made in it.
-        Errno::ENOMEM => error.hint(UNSHARED_PIDS),
+        Errno::ENOMEM => error.with_hint(UNSHARED_PIDS),
         Errno::ENOSYS | Errno::EPERM => {
-            error.hint("a seccomp filter around the runtime denies clone3 and clone")
+            error.with_hint("a seccomp filter around the runtime denies clone3 and clone")
         }
         _ => error,
     }
@@ -206,33 +206,32 @@ const NAMESPACE_BOUNDARY: &str = "cgroup2 is mounted with nsdelegate, and the cg
 pub(super) fn explain_init(error: Error, errno: Errno, namespaces: u64) -> Error {
     let user = namespaces & libc::CLONE_NEWUSER as u64 != 0;
     match errno {
-        Errno::EPERM if user => error.hint(
+        Errno::EPERM if user => error.with_hint(
             "unprivileged user namespaces may be off: see sysctl kernel.unprivileged_userns_clone or \
              kernel.apparmor_restrict_unprivileged_userns",
         ),
         Errno::EPERM => {
-            error.hint("making namespaces needs CAP_SYS_ADMIN, or a user namespace in the configuration")
+            error.with_hint("making namespaces needs CAP_SYS_ADMIN, or a user namespace in the configuration")
         }
-        Errno::ENOSPC => {
-            error.hint("a limit of /proc/sys/user/max_*_namespaces or of 32 nested namespaces is reached")
-        }
-        Errno::ENOSYS => error.hint("a seccomp filter around the runtime denies clone3"),
-        Errno::EBUSY => {
-            error.hint("the cgroup has controllers enabled for its children and cannot hold processes itself")
-        }
-        Errno::EACCES => error.hint(
+        Errno::ENOSPC => error
+            .with_hint("a limit of /proc/sys/user/max_*_namespaces or of 32 nested namespaces is reached"),
+        Errno::ENOSYS => error.with_hint("a seccomp filter around the runtime denies clone3"),
+        Errno::EBUSY => error.with_hint(
+            "the cgroup has controllers enabled for its children and cannot hold processes itself",
+        ),
+        Errno::EACCES => error.with_hint(
             "who moves a process must own cgroup.procs of the cgroup that is above both its old and its new \
              place: start the runtime inside the tree that was delegated to this user, \
              such as by systemd-run --user --scope",
         ),
-        Errno::ENOENT => error.hint(NAMESPACE_BOUNDARY),
+        Errno::ENOENT => error.with_hint(NAMESPACE_BOUNDARY),
         Errno::EOPNOTSUPP => {
-            error.hint("the cgroup is threaded, or below one that is: it takes threads only")
+            error.with_hint("the cgroup is threaded, or below one that is: it takes threads only")
         }
-        Errno::EAGAIN => error.hint(NO_ROOM),
-        Errno::EINVAL => error.hint(UNSHARED_PIDS),
+        Errno::EAGAIN => error.with_hint(NO_ROOM),
+        Errno::EINVAL => error.with_hint(UNSHARED_PIDS),
         // The PID namespace that it was to be in has ended, or is ending.
-        Errno::ENOMEM if namespaces & libc::CLONE_NEWPID as u64 == 0 => error.hint(NO_REAPER),
+        Errno::ENOMEM if namespaces & libc::CLONE_NEWPID as u64 == 0 => error.with_hint(NO_REAPER),
         _ => error,
     }
 }

@@ -93,7 +93,7 @@ fn check_limit(number: i32) -> Result<()> {
     }
     Err(Error::new(ErrorKind::InvalidInput, format!("pass a descriptor as number {number}"))
         .reason(format!("with the caller's limit of {limit} descriptors (RLIMIT_NOFILE) it has to be lower"))
-        .hint(format!("the launch needs {ROOM} numbers above it")))
+        .with_hint(format!("the launch needs {ROOM} numbers above it")))
 }
 
 /// /dev/null, when a standard stream of the caller is needed and closed.

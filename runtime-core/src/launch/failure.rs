@@ -241,26 +241,26 @@ pub(crate) fn describe(report: Report, step: Option<&StepText>, output: Option<O
         }
         StepKind::Scheduler => scheduler_error(Error::system(operation, errno), errno),
         StepKind::Sysfs | StepKind::Call if is_covered(report) => {
-            Error::system(operation, errno).reason(part).hint(COVERED)
+            Error::system(operation, errno).reason(part).with_hint(COVERED)
         }
         // kobj_ns_current_may_mount() of the kernel: the first call of the mount.
         StepKind::Sysfs if errno == Errno::EPERM && report.detail == Detail::Fsopen as u32 => {
-            Error::system(operation, errno).reason(part).hint(FOREIGN_NETWORK)
+            Error::system(operation, errno).reason(part).with_hint(FOREIGN_NETWORK)
         }
         StepKind::Loopback if errno == Errno::EPERM => {
-            Error::system(operation, errno).reason(part).hint(NO_NET_ADMIN)
+            Error::system(operation, errno).reason(part).with_hint(NO_NET_ADMIN)
         }
         StepKind::Clone { namespaces } if report.detail == Detail::Clone as u32 => {
             explain_init(Error::system(operation, errno), errno, namespaces)
         }
         StepKind::MapIds if errno == Errno::EINVAL => Error::system(operation, errno)
             .reason(part)
-            .hint("the file system may not support idmapped mounts"),
+            .with_hint("the file system may not support idmapped mounts"),
         StepKind::Fork if errno == Errno::EAGAIN => {
-            Error::system(operation, errno).reason(part).hint(NO_ROOM)
+            Error::system(operation, errno).reason(part).with_hint(NO_ROOM)
         }
         StepKind::Fork if errno == Errno::ENOMEM => {
-            Error::system(operation, errno).reason(part).hint(NO_REAPER)
+            Error::system(operation, errno).reason(part).with_hint(NO_REAPER)
         }
         _ if part.is_empty() => Error::system(operation, errno),
         StepKind::RealDirectory
@@ -286,9 +286,9 @@ pub(crate) fn describe(report: Report, step: Option<&StepText>, output: Option<O
 /// sched_setattr(2), EPERM: a deadline wants all CPUs of the system.
 pub(super) fn scheduler_error(error: Error, errno: Errno) -> Error {
     match errno {
-        Errno::EPERM => {
-            error.hint("process scheduler can't be used together with AllowedCPUs, and may take CAP_SYS_NICE")
-        }
+        Errno::EPERM => error.with_hint(
+            "process scheduler can't be used together with AllowedCPUs, and may take CAP_SYS_NICE",
+        ),
         _ => error,
     }
 }
@@ -297,7 +297,7 @@ fn execute_error(operation: String, errno: Errno) -> Error {
     let error = Error::system(operation, errno).kind_of(ErrorKind::ProgramNotExecutable);
     match errno {
         // execve(2): the user has more processes than it may since the change to it.
-        Errno::EAGAIN => error.hint("RLIMIT_NPROC of the user is reached"),
+        Errno::EAGAIN => error.with_hint("RLIMIT_NPROC of the user is reached"),
         _ => error,
     }
 }

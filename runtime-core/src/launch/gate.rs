@@ -58,7 +58,7 @@ impl Held {
             Err(Errno::ESRCH) => return Err(never_started()),
             Err(Errno::EPERM) => {
                 return Err(Error::system(call("pidfd_getfd"), Errno::EPERM)
-                    .hint("it takes CAP_SYS_PTRACE in the user namespace where the init was executed"));
+                    .with_hint("it takes CAP_SYS_PTRACE in the user namespace where the init was executed"));
             }
             Err(errno) => return Err(Error::system(call("pidfd_getfd"), errno)),
         };
@@ -149,7 +149,7 @@ fn await_readable(connection: &OwnedFd, deadline: Option<Instant>) -> Result<()>
             Ok(0) if deadline.is_none_or(|deadline| deadline > Instant::now()) => {}
             Ok(0) => {
                 return Err(Error::new(ErrorKind::Timeout, "wait for the program to be executed")
-                    .hint("a file system of the container, or a seccomp agent, may hang"));
+                    .with_hint("a file system of the container, or a seccomp agent, may hang"));
             }
             Ok(_) => return Ok(()),
             Err(Errno::EINTR) => {}

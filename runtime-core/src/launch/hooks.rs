@@ -30,9 +30,7 @@ use runtime_init::sys::{self, Fd};
 /// The state as a memory file: every hook reads it as its standard input, and none can block us by
 /// not reading.
 fn state_file(state: &State) -> Result<OwnedFd> {
-    let bytes = serde_json::to_vec(state).map_err(|error| {
-        Error::new(ErrorKind::System, "write the state for hooks").reason(error.to_string())
-    })?;
+    let bytes = serde_json::to_vec(state).map_err(|error| Error::json("write the state for hooks", error))?;
     sealed(&bytes, Purpose::Data)
 }
 
@@ -90,8 +88,8 @@ impl Outputs {
                 let error = Error::system(format!("open {path:?} for the output of hooks"), errno)
                     .origin(format!("annotations.{annotation}"));
                 match errno {
-                    Errno::ELOOP => error.hint("name the file by a path without symbolic links"),
-                    Errno::ENOTSUP | Errno::ENXIO => error.hint("name a regular file"),
+                    Errno::ELOOP => error.with_hint("name the file by a path without symbolic links"),
+                    Errno::ENOTSUP | Errno::ENXIO => error.with_hint("name a regular file"),
                     _ => error,
                 }
             })

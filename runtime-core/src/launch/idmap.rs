@@ -91,7 +91,7 @@ fn write_file(pid: i32, file: &str, text: &str, origin: &'static str) -> Result<
     let failed = |error: std::io::Error| {
         let described = Error::io(format!("write {:?} to {path}", text.trim_end()), &error).origin(origin);
         match described.raw_errno() {
-            Some(Errno::EPERM) => described.hint(
+            Some(Errno::EPERM) => described.with_hint(
                 "the host ids of each line must be in one line of the map of the runtime's own user namespace, and to \
                  map its id 0 takes CAP_SETFCAP there",
             ),
@@ -111,7 +111,7 @@ fn run_helper(pid: i32, kind: Kind, ranges: &[IdRange]) -> Result<()> {
     let failed = |error: std::io::Error| {
         Error::io(kind.helper(), &error)
             .origin(kind.origin())
-            .hint("unprivileged id maps need newuidmap and newgidmap (package uidmap)")
+            .with_hint("unprivileged id maps need newuidmap and newgidmap (package uidmap)")
     };
     let mut command = Command::new(kind.helper());
     command.arg(pid.to_string()).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
@@ -135,7 +135,7 @@ fn run_helper(pid: i32, kind: Kind, ranges: &[IdRange]) -> Result<()> {
     Err(Error::system(kind.helper(), Errno::EPERM)
         .reason(text)
         .origin(kind.origin())
-        .hint("the ranges must be granted to this user in /etc/subuid and /etc/subgid"))
+        .with_hint("the ranges must be granted to this user in /etc/subuid and /etc/subgid"))
 }
 
 /// Whether the map of a process has been written: before, it is empty.

@@ -41,7 +41,7 @@ fn mounted(bytes: &[u8]) -> Result<OwnedFd> {
         move |errno: Errno| {
             let error = Error::system(call, errno);
             match errno {
-                Errno::EPERM | Errno::EACCES => error.hint(
+                Errno::EPERM | Errno::EACCES => error.with_hint(
                     "with vm.memfd_noexec=2 there is no memory to execute, and a tmpfs instead of that needs \
                      CAP_SYS_ADMIN: run as root, or set the sysctl to 1",
                 ),

@@ -105,12 +105,12 @@ impl<'a> Receiver<'a> {
         let stream = socket::connect_stream(path, AGENT_SECONDS).map_err(|errno| {
             Error::system(format!("failed to connect with seccomp agent at {path:?}"), errno)
                 .origin(ORIGIN)
-                .hint("the agent has to listen before the container is started")
+                .with_hint("the agent has to listen before the container is started")
         })?;
         socket::write_all(stream.as_fd(), &state, &[listener.as_raw_fd()]).map_err(|errno| {
             Error::system(format!("send the seccomp listener to the agent at {path:?}"), errno)
                 .origin(ORIGIN)
-                .hint("the agent has to read the state with the descriptor")
+                .with_hint("the agent has to read the state with the descriptor")
         })
     }
 
@@ -146,9 +146,9 @@ impl Init<'_> {
                 Err(Errno::EBADF) => {}
                 Err(Errno::ESRCH) => return Ok(None),
                 Err(Errno::EPERM) => {
-                    return Err(Error::system(call(), Errno::EPERM)
-                        .origin(ORIGIN)
-                        .hint("it takes CAP_SYS_PTRACE in the user namespace where the init was executed"));
+                    return Err(Error::system(call(), Errno::EPERM).origin(ORIGIN).with_hint(
+                        "it takes CAP_SYS_PTRACE in the user namespace where the init was executed",
+                    ));
                 }
                 Err(errno) => return Err(Error::system(call(), errno).origin(ORIGIN)),
             }
@@ -207,7 +207,7 @@ impl Init<'_> {
     fn timeout(&self) -> Error {
         Error::new(ErrorKind::Timeout, "wait for the seccomp listener")
             .origin(ORIGIN)
-            .hint("the container's cgroup may be frozen")
+            .with_hint("the container's cgroup may be frozen")
     }
 }
 
@@ -231,7 +231,7 @@ pub(super) fn lost() -> Error {
     Error::system("take the seccomp listener", Errno::EBADF)
         .reason("it was closed before it could be handed over")
         .origin(ORIGIN)
-        .hint("a seccomp filter around the runtime may deny sched_yield")
+        .with_hint("a seccomp filter around the runtime may deny sched_yield")
 }
 
 #[cfg(test)]

@@ -83,7 +83,7 @@ pub(crate) fn require(namespace: BorrowedFd<'_>, devices: &[NetDevice]) -> Resul
             )
             .reason("the network namespace does not have it")
             .origin(device.origin())
-            .hint("move it there before the restore"));
+            .with_hint("move it there before the restore"));
         }
     }
     Ok(())
@@ -152,7 +152,7 @@ impl Sides {
             return settled;
         }
         sent.map_err(|errno| match errno {
-            Errno::EINVAL => failed(errno).hint("the device may be bound to its network namespace"),
+            Errno::EINVAL => failed(errno).with_hint("the device may be bound to its network namespace"),
             _ => failed(errno),
         })
     }

@@ -23,7 +23,9 @@ pub(super) fn await_readable(fds: &[BorrowedFd<'_>], deadline: Option<Instant>) 
             Ok(0) => {
                 return Err(Error::new(ErrorKind::Timeout, "wait for the init")
                     .reason(format!("nothing for {} s", STEP_LIMIT.as_secs()))
-                    .hint("a file system of the bundle may hang, or the container's cgroup may be frozen"));
+                    .with_hint(
+                        "a file system of the bundle may hang, or the container's cgroup may be frozen",
+                    ));
             }
             Ok(_) => return Ok(polled.iter().map(|fd| fd.any().unwrap_or(true)).collect()),
             Err(Errno::EINTR) => {}

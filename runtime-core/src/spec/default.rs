@@ -20,8 +20,8 @@ const TEXT: &str = include_str!("default.json");
 /// Serialize it with `serde_json`; the order of capability names is not fixed.
 pub fn default_spec(rootless: Option<(u32, u32)>, unified: bool) -> Result<Spec> {
     // As everywhere from bytes: a parser for texts would be another third of a megabyte.
-    let mut spec: Spec = serde_json::from_slice(TEXT.as_bytes())
-        .map_err(|error| Error::invalid("default.json", error.to_string()))?;
+    let mut spec: Spec =
+        serde_json::from_slice(TEXT.as_bytes()).map_err(|error| Error::json("default.json", error))?;
     if unified {
         add_namespace(&mut spec, LinuxNamespaceType::Cgroup);
     }

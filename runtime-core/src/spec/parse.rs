@@ -13,7 +13,7 @@ use super::findings::Findings;
 use super::findings::one_line;
 use super::locate::path_at;
 use super::names::Canonical;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 
 /// Values of a wrong type that one error names at most.
 const REFUSALS: usize = 32;
@@ -76,10 +76,11 @@ pub(super) fn parse<T: DeserializeOwned>(text: &Canonical<'_>, file: &'static st
     };
     let first = describe(bytes, &error);
     if !error.is_data() {
-        return Err(Error::invalid(file, first.1));
+        return Err(Error::new(ErrorKind::InvalidInput, file).because_of(first.1, error));
     }
-    let mut value: Value =
-        serde_json::from_slice(bytes).map_err(|error| Error::invalid(file, describe(bytes, &error).1))?;
+    let mut value: Value = serde_json::from_slice(bytes).map_err(|error| {
+        Error::new(ErrorKind::InvalidInput, file).because_of(describe(bytes, &error).1, error)
+    })?;
     repair(&mut value, &mut parsed.warnings);
     retry(value, file, first, parsed)
 }

@@ -107,7 +107,7 @@ impl Store {
                     ErrorKind::AlreadyExists,
                     format!("container with given ID already exists: {id}"),
                 )
-                .hint("delete it, or choose another id"));
+                .with_hint("delete it, or choose another id"));
             }
             other => other.map_err(call)?,
         }
@@ -171,12 +171,12 @@ fn check_owner(path: &Path, directory: &OwnedFd) -> Result<()> {
     if found.st_uid != own {
         return Err(Error::system(operation(), Errno::EPERM)
             .reason(format!("it belongs to user {}, not to user {own}", found.st_uid))
-            .hint("use the container as the user that made it, or choose another state root"));
+            .with_hint("use the container as the user that made it, or choose another state root"));
     }
     if found.st_mode & OTHERS_WRITE != 0 {
         return Err(Error::system(operation(), Errno::EPERM)
             .reason(format!("others can write it: its mode is {:o}", found.st_mode & 0o7777))
-            .hint("find out who changed it; then `chmod 700`"));
+            .with_hint("find out who changed it; then `chmod 700`"));
     }
     Ok(())
 }
@@ -185,7 +185,7 @@ fn check_owner(path: &Path, directory: &OwnedFd) -> Result<()> {
 fn make_root(path: &Path) -> Result<()> {
     use std::os::unix::fs::DirBuilderExt;
     let call = |error: std::io::Error| {
-        Error::io(format!("make the state root {path:?}"), &error).hint("choose another state root")
+        Error::io(format!("make the state root {path:?}"), &error).with_hint("choose another state root")
     };
     if let Some(parent) = path.parent() {
         std::fs::create_dir_all(parent).map_err(call)?;
@@ -249,7 +249,7 @@ impl Entry {
                         "another call on this container is still running after {} s: {holder}",
                         limit.as_secs()
                     ))
-                    .hint("end that process, or what it waits for, and try again"));
+                    .with_hint("end that process, or what it waits for, and try again"));
             }
             if waited >= patience && !std::mem::replace(&mut told, true) {
                 waiting(&holder::of(&file));
@@ -297,7 +297,7 @@ impl Entry {
     fn unless_gone(&self, error: Error) -> Error {
         match error.raw_errno() {
             Some(Errno::ENOENT) if self.has_gone() => self.missing(),
-            Some(Errno::ENOENT) => error.hint(LEFT),
+            Some(Errno::ENOENT) => error.with_hint(LEFT),
             _ => error,
         }
     }
@@ -323,9 +323,10 @@ impl Entry {
         let damaged = |reason: String| {
             Error::system(format!("understand {:?}", self.path.join(STATE)), Errno::EINVAL)
                 .reason(reason)
-                .hint(LEFT)
+                .with_hint(LEFT)
         };
-        let record: Record = serde_json::from_slice(&bytes).map_err(|error| damaged(error.to_string()))?;
+        let record: Record = serde_json::from_slice(&bytes)
+            .map_err(|error| damaged(String::new()).because_of(error.to_string(), error))?;
         match record.schema {
             SCHEMA | SCHEMA_HELD => Ok(record),
             other => {
@@ -342,8 +343,7 @@ impl Entry {
 
     /// Writes the new state file, which nobody sees before [`publish_record`](Self::publish_record).
     pub(crate) fn prepare_record(&self, record: &Record) -> Result<()> {
-        let bytes = serde_json::to_vec(record)
-            .map_err(|error| Error::system("write the state", Errno::EINVAL).reason(error.to_string()))?;
+        let bytes = serde_json::to_vec(record).map_err(|error| Error::json("write the state", error))?;
         self.write(NEW_STATE, &bytes)
     }
 

@@ -103,7 +103,9 @@ pub(crate) fn load_device_program(program: &[u64]) -> Result<OwnedFd> {
     };
     let error = Error::system(operation(), errno);
     if errno == Errno::EPERM {
-        return Err(error.hint("loading a device program needs CAP_BPF and CAP_NET_ADMIN, or CAP_SYS_ADMIN"));
+        return Err(
+            error.with_hint("loading a device program needs CAP_BPF and CAP_NET_ADMIN, or CAP_SYS_ADMIN")
+        );
     }
     let mut log = vec![0; LOG_BYTES];
     match load(program, &mut log) {

@@ -34,7 +34,7 @@ pub(crate) fn set_filter(filter: &[Instruction], flags: u32) -> Result<Option<Ow
         let error = Error::system(operation(), errno);
         return Err(match errno {
             Errno::EACCES => {
-                error.hint("set no_new_privs first, or have CAP_SYS_ADMIN in the user namespace")
+                error.with_hint("set no_new_privs first, or have CAP_SYS_ADMIN in the user namespace")
             }
             _ => error,
         });

@@ -136,7 +136,7 @@ fn realtime(compiler: &mut Compiler<'_>, period: Option<u64>, runtime: Option<Li
         let error = Error::new(ErrorKind::Unsupported, "cannot set realtime limit")
             .reason("cgroup v2 has no realtime bandwidth")
             .origin(origin)
-            .hint("remove realtimePeriod and realtimeRuntime; process.scheduler sets a realtime policy");
+            .with_hint("remove realtimePeriod and realtimeRuntime; process.scheduler sets a realtime policy");
         compiler.errors.push(error);
         return;
     }

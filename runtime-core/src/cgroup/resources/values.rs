@@ -7,16 +7,9 @@ use std::ops::RangeInclusive;
 use serde::{Serialize, Serializer};
 
 /// Why a text or a number is not such a value, without its place.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
 pub struct BadValue(Cow<'static, str>);
-
-impl fmt::Display for BadValue {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl std::error::Error for BadValue {}
 
 fn bad<T>(reason: impl Into<Cow<'static, str>>) -> Result<T, BadValue> {
     Err(BadValue(reason.into()))

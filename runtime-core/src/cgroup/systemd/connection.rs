@@ -111,7 +111,7 @@ impl Connection {
             reasons.push("neither DBUS_SESSION_BUS_ADDRESS nor XDG_RUNTIME_DIR is set".to_owned());
         }
         let error = Error::new(ErrorKind::Cgroup, format!("connect to systemd{whose}"));
-        Err(error.reason(reasons.join(", ")).hint(hint))
+        Err(error.reason(reasons.join(", ")).with_hint(hint))
     }
 
     fn new(socket: OwnedFd, is_bus: bool, unit: &str, limit: Duration, deadline: Instant) -> Result<Self> {
@@ -287,7 +287,7 @@ impl Connection {
         match retry(|| poll(&mut [PollFd::new(self.socket.as_fd(), events)], left)) {
             Ok(0) => Err(Error::new(ErrorKind::Timeout, "wait")
                 .reason(format!("no answer within {} s", self.limit.as_secs_f32()))
-                .hint("systemd or the bus hangs: see systemctl list-jobs")),
+                .with_hint("systemd or the bus hangs: see systemctl list-jobs")),
             Ok(_) => Ok(()),
             Err(errno) => Err(Error::system("poll", errno)),
         }

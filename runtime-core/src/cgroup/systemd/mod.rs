@@ -89,7 +89,7 @@ impl Connection {
             other => Err(unit
                 .failed("start")
                 .reason(format!("the job ended with {other:?}"))
-                .hint("see journalctl for the reason")),
+                .with_hint("see journalctl for the reason")),
         }
     }
 }

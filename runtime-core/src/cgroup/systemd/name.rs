@@ -46,7 +46,7 @@ impl UnitName {
         };
         slice_path(&slice).ok_or_else(|| {
             let hint = "a slice is a name such as a-b.slice, which is below a.slice; it has no slashes";
-            Error::invalid(ORIGIN, format!("invalid slice name: {slice}")).hint(hint)
+            Error::invalid(ORIGIN, format!("invalid slice name: {slice}")).with_hint(hint)
         })?;
         Ok(Self { unit: unit(prefix, name)?, slice })
     }

@@ -89,5 +89,5 @@ pub(crate) fn check_mode(mode: Mode, manager: Manager) -> Result<()> {
     }
     Err(Error::new(ErrorKind::Unsupported, "use the systemd cgroup driver without privileges")
         .reason(format!("it needs cgroup v2, and the cgroup view is {}", mode.as_str()))
-        .hint("boot with systemd.unified_cgroup_hierarchy=1, or use the cgroupfs driver"))
+        .with_hint("boot with systemd.unified_cgroup_hierarchy=1, or use the cgroupfs driver"))
 }

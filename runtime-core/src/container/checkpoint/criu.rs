@@ -82,9 +82,9 @@ impl Criu {
             let missing = error.kind() == std::io::ErrorKind::NotFound;
             let error = Error::io(format!("start {program:?}"), &error);
             match missing {
-                true => {
-                    error.kind_of(ErrorKind::Unsupported).hint("checkpoint and restore need CRIU: criu.org")
-                }
+                true => error
+                    .kind_of(ErrorKind::Unsupported)
+                    .with_hint("checkpoint and restore need CRIU: criu.org"),
                 false => error,
             }
         })?;
@@ -125,7 +125,7 @@ impl Criu {
         self.await_end_of_silence(socket.as_fd())?;
         let received = socket::receive(socket.as_fd(), &mut buffer).map_err(|errno| self.broken(errno))?;
         if received.len == 0 {
-            return Err(self.broken(Errno::EPIPE).hint("it ended in the middle of the request"));
+            return Err(self.broken(Errno::EPIPE).with_hint("it ended in the middle of the request"));
         }
         let bytes = buffer.get(..received.len).filter(|bytes| bytes.len() < RESPONSE_LIMIT);
         let response = bytes.and_then(Response::parse).ok_or_else(|| self.broken(Errno::EBADMSG))?;
@@ -141,7 +141,7 @@ impl Criu {
             if left.is_zero() {
                 return Err(Error::new(ErrorKind::Timeout, format!("wait for {:?}", self.program))
                     .reason(format!("no answer within {} s", limit.as_secs_f64()))
-                    .hint("it was ended; --criu-timeout sets another limit"));
+                    .with_hint("it was ended; CriuOptions::answer_limit sets another limit"));
             }
             let timeout = PollTimeout::try_from(left.max(Duration::from_millis(1)));
             match poll(&mut [PollFd::new(file, PollFlags::POLLIN)], timeout.unwrap_or(PollTimeout::MAX)) {
@@ -162,7 +162,7 @@ impl Criu {
         // Errors of every kind that CRIU met, also of those that did not matter: the log is better.
         match response.message.trim() {
             "" => error,
-            message => error.hint(message.replace('\n', "; ")),
+            message => error.with_hint(message.replace('\n', "; ")),
         }
     }
 
@@ -213,7 +213,7 @@ pub(super) fn require_feature(program: &Path, feature: Feature, wanted: &'static
     match features & (1 << feature as u32) {
         0 => Err(Error::new(ErrorKind::Unsupported, wanted)
             .reason(format!("criu is missing features: {feature:?}"))
-            .hint("the kernel lacks it, or this CRIU does")),
+            .with_hint("the kernel lacks it, or this CRIU does")),
         _ => Ok(()),
     }
 }
@@ -225,7 +225,7 @@ pub(super) fn explain(error: Error, log: &Path) -> Error {
         Some(words) => {
             let operation = error.to_string();
             let operation = operation.split("; hint: ").next().unwrap_or_default().to_owned();
-            Error::new(error.kind(), operation).reason(words).hint(place)
+            Error::new(error.kind(), operation).reason(words).with_hint(place)
         }
         None => error,
     }

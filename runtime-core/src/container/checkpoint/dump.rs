@@ -129,7 +129,7 @@ impl Dump<'_> {
             Some(mount) if !self.options.pre_dump => {
                 Err(Error::new(ErrorKind::Unsupported, format!("save the mount on {:?}", mount.destination))
                     .reason("it was added to the running container")
-                    .hint("take it away with `mounts remove` first"))
+                    .with_hint("take it away with Container::remove_mounts first"))
             }
             _ => Ok(()),
         }
@@ -137,10 +137,10 @@ impl Dump<'_> {
 
     fn check_features(&self, program: &Path) -> Result<()> {
         if self.options.pre_dump {
-            criu::require_feature(program, Feature::MemTrack, "--pre-dump")?;
+            criu::require_feature(program, Feature::MemTrack, "CheckpointOptions::pre_dump")?;
         }
         if self.options.criu.lazy_pages {
-            criu::require_feature(program, Feature::LazyPages, "--lazy-pages")?;
+            criu::require_feature(program, Feature::LazyPages, "CriuOptions::lazy_pages")?;
         }
         Ok(())
     }
@@ -148,14 +148,14 @@ impl Dump<'_> {
     /// CRIU would write a whole image without a word where the parent is not.
     fn check_parent(&self) -> Result<()> {
         let Some(parent) = &self.options.parent_path else { return Ok(()) };
-        let refused = |reason: String| Err(Error::invalid("invalid --parent-path", reason));
+        let refused = |reason: String| Err(Error::invalid("invalid CheckpointOptions::parent_path", reason));
         if parent.is_absolute() {
-            return refused("--parent-path must be relative".to_owned());
+            return refused("CheckpointOptions::parent_path must be relative".to_owned());
         }
         match std::fs::metadata(self.options.criu.image_path.join(parent)) {
             Ok(found) if found.is_dir() => Ok(()),
             Ok(_) => refused(format!("{parent:?} is not a directory")),
-            Err(error) => Err(Error::io("invalid --parent-path", &error)),
+            Err(error) => Err(Error::io("invalid CheckpointOptions::parent_path", &error)),
         }
     }
 

@@ -157,7 +157,7 @@ impl Restore<'_> {
             None => Ok(()),
             Some((origin, hint)) => Err(Error::new(ErrorKind::Unsupported, origin)
                 .reason("a restored container cannot have it")
-                .hint(format!("leave it out, and {hint}"))),
+                .with_hint(format!("leave it out, and {hint}"))),
         }
     }
 
@@ -315,9 +315,9 @@ fn descriptors(image: &Path) -> Result<Vec<String>> {
     let path = image.join(DESCRIPTORS);
     let failed = |error: std::io::Error| Error::io(format!("read {path:?}"), &error);
     let mut bytes = Vec::new();
-    File::open(&path)
-        .and_then(|file| file.take(DESCRIPTORS_LIMIT).read_to_end(&mut bytes))
-        .map_err(|error| failed(error).hint("--image-path names the directory of a checkpoint"))?;
+    File::open(&path).and_then(|file| file.take(DESCRIPTORS_LIMIT).read_to_end(&mut bytes)).map_err(
+        |error| failed(error).with_hint("CriuOptions::image_path names the directory of a checkpoint"),
+    )?;
     let names: Vec<String> = serde_json::from_slice(&bytes).map_err(|error| failed(error.into()))?;
     Ok(names.into_iter().take(3).collect())
 }

@@ -58,7 +58,7 @@ pub(super) fn without_limits(
             Err(Error::new(ErrorKind::Unsupported, format!("cannot set {} limit", write.controller))
                 .reason("the container gets no cgroup")
                 .origin(write.origin.clone())
-                .hint("remove the limit, or choose another cgroup manager"))
+                .with_hint("remove the limit, or choose another cgroup manager"))
         }
     }
 }

@@ -411,7 +411,7 @@ impl CreatePlan {
         let state = State::new(&self.record(), Status::Stopped);
         match launch::run_poststop(&self.spec.hooks.poststop, &state, shared.exits.as_ref()) {
             Ok(()) => error,
-            Err(second) => error.hint(format!("a poststop hook failed too: {second}")),
+            Err(second) => error.with_hint(format!("a poststop hook failed too: {second}")),
         }
     }
 }
