@@ -83,10 +83,9 @@ impl Foreground {
         let mut slots = Slots::default();
         if let (Some(relay), Some(interest)) = (relay, &interest) {
             let mut add = |wanted: bool, fd, flags| {
-                wanted.then(|| {
-                    fds.push(PollFd::new(fd, flags));
-                    fds.len() - 1
-                })
+                let slot = fds.len();
+                fds.extend(wanted.then(|| PollFd::new(fd, flags)));
+                wanted.then_some(slot)
             };
             slots.stdin = add(interest.stdin, stdin.as_fd(), PollFlags::POLLIN);
             slots.stdout = add(interest.stdout, stdout.as_fd(), PollFlags::POLLOUT);
@@ -98,8 +97,9 @@ impl Foreground {
             Ok(_) | Err(Errno::EINTR) => {}
             Err(errno) => return Err(Error::system("poll", errno)),
         }
-        let events =
-            |slot: Option<usize>| slot.and_then(|slot| fds[slot].revents()).unwrap_or(PollFlags::empty());
+        let events = |slot: Option<usize>| {
+            slot.and_then(|slot| fds.get(slot)?.revents()).unwrap_or(PollFlags::empty())
+        };
         Ok(Ready {
             signals: !events(Some(0)).is_empty(),
             ended: !events(Some(1)).is_empty(),

@@ -22,7 +22,7 @@ pub(crate) fn program() -> &'static str {
 fn of(called: Option<&OsStr>) -> &str {
     let name = called.and_then(|called| Path::new(called).file_name()).and_then(OsStr::to_str);
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.+".contains(&byte);
-    let usable = |name: &&str| name.len() <= 64 && name.as_bytes()[0] != b'-' && name.bytes().all(plain);
+    let usable = |name: &&str| name.len() <= 64 && !name.starts_with('-') && name.bytes().all(plain);
     name.filter(usable).unwrap_or(NAME)
 }
 

@@ -56,7 +56,7 @@ impl Notify {
                     .socket
                     .recv(&mut bytes)
                     .map_err(|error| Error::io(format!("read notify socket {:?}", self.path), &error))?;
-                if let Some(ready) = ready_line(&bytes[..count]) {
+                if let Some(ready) = bytes.get(..count).and_then(ready_line) {
                     log.debug(|| format!("container is ready, main process {pid}"));
                     return self.send(ready, pid);
                 }

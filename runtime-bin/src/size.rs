@@ -21,11 +21,13 @@ pub(crate) fn parse(text: &str) -> Option<i64> {
 
 fn scale(suffix: &str) -> Option<i64> {
     let suffix = suffix.to_ascii_lowercase();
-    let power = match suffix.as_str() {
-        "" | "b" => return Some(1),
-        other => "kmgtp".find(other.chars().next()?)? as u32 + 1,
-    };
-    matches!(&suffix[1..], "" | "b" | "ib").then(|| 1024_i64.pow(power))
+    if matches!(suffix.as_str(), "" | "b") {
+        return Some(1);
+    }
+    let mut letters = suffix.chars();
+    let power = (1..).zip("kmgtp".chars()).find(|(_, letter)| letters.as_str().starts_with(*letter))?.0;
+    letters.next();
+    matches!(letters.as_str(), "" | "b" | "ib").then(|| 1024_i64.pow(power))
 }
 
 /// As [`parse`]; the error names the option.

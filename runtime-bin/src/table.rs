@@ -11,17 +11,17 @@ pub(crate) fn align(rows: &[Vec<String>]) -> String {
     let width = |column: usize| {
         let cells = rows.iter().filter_map(|row| row.get(column));
         let widest = cells.map(|cell| cell.chars().count()).max().unwrap_or(0);
-        (widest + PADDING).max(LEAST)
+        widest.saturating_add(PADDING).max(LEAST)
     };
     let widths: Vec<_> = (0..columns).map(width).collect();
     let mut text = String::new();
     for row in rows {
-        for (column, cell) in row.iter().enumerate() {
+        let Some((last, others)) = row.split_last() else { continue };
+        for (cell, width) in others.iter().zip(&widths) {
             text.push_str(cell);
-            if column + 1 < row.len() {
-                text.extend(std::iter::repeat_n(' ', widths[column] - cell.chars().count()));
-            }
+            text.extend(std::iter::repeat_n(' ', width.saturating_sub(cell.chars().count())));
         }
+        text.push_str(last);
         text.push('\n');
     }
     text

@@ -72,11 +72,16 @@ struct Pending {
 
 impl Pending {
     fn is_empty(&self) -> bool {
-        self.start == self.bytes.len()
+        self.rest().is_empty()
     }
 
     fn rest(&self) -> &[u8] {
-        &self.bytes[self.start..]
+        self.bytes.get(self.start..).unwrap_or_default()
+    }
+
+    /// The first `count` bytes have arrived.
+    fn took(&mut self, count: usize) {
+        self.start = self.start.saturating_add(count);
     }
 
     fn fill(&mut self, bytes: &[u8]) {
@@ -222,7 +227,7 @@ impl Relay {
         let mut bytes = [0; CHUNK];
         match self.master.read(&mut bytes) {
             Ok(0) => self.hung_up = true,
-            Ok(count) => self.output.fill(&bytes[..count]),
+            Ok(count) => self.output.fill(bytes.get(..count).unwrap_or_default()),
             Err(error) if later(&error) => {}
             // EIO: every descriptor of the container's side is closed.
             Err(_) => self.hung_up = true,
@@ -231,7 +236,7 @@ impl Relay {
 
     fn write_master(&mut self) {
         match self.master.write(self.input.rest()) {
-            Ok(count) => self.input.start += count,
+            Ok(count) => self.input.took(count),
             Err(error) if later(&error) => {}
             // Nobody can read it any more.
             Err(_) => self.input.fill(&[]),
@@ -243,8 +248,9 @@ impl Relay {
         match rustix::io::read(io::stdin(), &mut bytes) {
             Ok(0) => self.end_of_input(),
             Ok(count) => {
-                self.last_input = bytes[count - 1];
-                self.input.fill(&bytes[..count]);
+                let bytes = bytes.get(..count).unwrap_or_default();
+                self.last_input = bytes.last().copied().unwrap_or(self.last_input);
+                self.input.fill(bytes);
             }
             Err(error) if later(&error.into()) => {}
             Err(_) => self.stdin_open = false,
@@ -260,8 +266,10 @@ impl Relay {
         };
         if modes.local_modes.contains(LocalModes::ICANON) {
             let mark = modes.special_codes[SpecialCodeIndex::VEOF];
-            let marks = if self.last_input == b'\n' { 1 } else { 2 };
-            self.input.fill(&[mark; 2][..marks]);
+            self.input.fill(&[mark; 2]);
+            if self.last_input == b'\n' {
+                self.input.took(1);
+            }
         }
     }
 
@@ -271,7 +279,7 @@ impl Relay {
             return;
         }
         match rustix::io::write(io::stdout(), self.output.rest()) {
-            Ok(count) => self.output.start += count,
+            Ok(count) => self.output.took(count),
             Err(error) if later(&error.into()) => {}
             // The reader is gone; the container runs on and its output is dropped.
             Err(_) => self.stdout_open = false,

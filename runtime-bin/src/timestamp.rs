@@ -13,26 +13,18 @@ pub(crate) fn rfc3339(time: SystemTime) -> String {
 
 /// The date that is `days` days after 1970-01-01, in the Gregorian calendar.
 fn civil(days: u64) -> (u64, u64, u64) {
-    let mut left = days;
-    let mut year = 1970;
-    loop {
-        let length = if leap(year) { 366 } else { 365 };
-        if left < length {
-            break;
-        }
-        left -= length;
-        year += 1;
+    let (mut left, mut year) = (days, 1970_u64);
+    while let Some(later) = left.checked_sub(if leap(year) { 366 } else { 365 }) {
+        (left, year) = (later, year.saturating_add(1));
     }
     let february = if leap(year) { 29 } else { 28 };
+    let lengths = [31, february, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31];
     let mut month = 1;
-    for length in [31, february, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31] {
-        if left < length {
-            break;
-        }
-        left -= length;
-        month += 1;
+    for (next, length) in (2..).zip(lengths) {
+        let Some(later) = left.checked_sub(length) else { break };
+        (left, month) = (later, next);
     }
-    (year, month, left + 1)
+    (year, month, left.saturating_add(1))
 }
 
 fn leap(year: u64) -> bool {

@@ -107,7 +107,7 @@ impl CapabilitySet {
     /// All capabilities that this library knows by name.
     #[must_use]
     pub const fn all() -> Self {
-        Self((1 << NAMES.len()) - 1)
+        Self(const { (1 << NAMES.len()) - 1 })
     }
 
     /// Whether all of `other` are in the set.

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
+use crate::deadline;
 use crate::exits::{Exit, ExitSource};
 use crate::state::Identity;
 use crate::sys::process::{self, Kept};
@@ -106,7 +107,7 @@ pub(crate) fn reap_of(container: Identity) -> bool {
 
 /// As [`reap_of`], for a container whose processes are about to end; those that have not ended within `limit` stay.
 pub(crate) fn await_all_of(container: Identity, limit: Duration) {
-    let deadline = Instant::now() + limit;
+    let deadline = deadline::after(limit);
     for child in of(container) {
         child.end(Some(deadline)).ok();
     }

@@ -37,6 +37,8 @@ pub struct ContainerSpec {
     process: ProcessSpec,
     /// Without its process.
     config: Value,
+    /// A path of a mount that is no text, as JSON has it.
+    not_text: Option<PathBuf>,
 }
 
 /// The group of terminals in the mount of devpts: where it is not mapped, the mount fails.
@@ -48,13 +50,14 @@ impl ContainerSpec {
     /// CAP_NET_BIND_SERVICE.
     pub fn new(rootfs: impl Into<PathBuf>) -> Self {
         let mut config = default_value();
-        config["root"]["readonly"] = json!(false);
-        config["hostname"] = json!("container");
-        if let Value::Array(namespaces) = &mut config["linux"]["namespaces"] {
+        *field(&mut config, &["root", "readonly"]) = json!(false);
+        *field(&mut config, &["hostname"]) = json!("container");
+        if let Value::Array(namespaces) = field(&mut config, &["linux", "namespaces"]) {
             namespaces.push(json!({"type": "cgroup"}));
         }
-        let process = ProcessSpec::of_value(config["process"].take()).without_terminal().plain(&[PATH]);
-        Self { rootfs: rootfs.into(), directory: None, process, config }
+        let process = field(&mut config, &["process"]).take();
+        let process = ProcessSpec::of_value(process).without_terminal().plain(&[PATH]);
+        Self { rootfs: rootfs.into(), directory: None, process, config, not_text: None }
     }
 
     /// Changes the process: user, working directory, capabilities, terminal.
@@ -90,24 +93,27 @@ impl ContainerSpec {
 
     /// The name of the host in the container.
     #[must_use]
-    pub fn hostname(mut self, name: impl Into<String>) -> Self {
-        self.config["hostname"] = json!(name.into());
-        self
+    pub fn hostname(self, name: impl Into<String>) -> Self {
+        self.put(&["hostname"], json!(name.into()))
     }
 
     /// Whether the container may only read its root file system.
     #[must_use]
-    pub fn read_only(mut self, read_only: bool) -> Self {
-        self.config["root"]["readonly"] = json!(read_only);
-        self
+    pub fn read_only(self, read_only: bool) -> Self {
+        self.put(&["root", "readonly"], json!(read_only))
     }
 
     /// Shows the file or directory `source` of the host, with the mounts below it, at `destination` in the container.
     #[must_use]
-    pub fn bind(self, source: impl AsRef<Path>, destination: impl Into<String>, read_only: bool) -> Self {
+    pub fn bind(mut self, source: impl AsRef<Path>, destination: impl Into<String>, read_only: bool) -> Self {
         let mode = if read_only { "ro" } else { "rw" };
+        let source = source.as_ref();
+        if source.to_str().is_none() {
+            self.not_text = Some(source.to_owned());
+        }
+        let source = source.to_string_lossy();
         self.mount(json!({
-            "destination": destination.into(), "type": "bind", "source": source.as_ref(), "options": ["rbind", mode],
+            "destination": destination.into(), "type": "bind", "source": source, "options": ["rbind", mode],
         }))
     }
 
@@ -121,7 +127,7 @@ impl ContainerSpec {
     }
 
     fn mount(mut self, mount: Value) -> Self {
-        if let Value::Array(mounts) = &mut self.config["mounts"] {
+        if let Value::Array(mounts) = field(&mut self.config, &["mounts"]) {
             mounts.push(mount);
         }
         self
@@ -130,8 +136,8 @@ impl ContainerSpec {
     /// The network of the host instead of one of its own, which has a loopback interface alone.
     #[must_use]
     pub fn host_network(mut self) -> Self {
-        if let Value::Array(namespaces) = &mut self.config["linux"]["namespaces"] {
-            namespaces.retain(|namespace| namespace["type"] != "network");
+        if let Value::Array(namespaces) = field(&mut self.config, &["linux", "namespaces"]) {
+            namespaces.retain(|namespace| !is_of(namespace, "network"));
         }
         self
     }
@@ -141,11 +147,11 @@ impl ContainerSpec {
     #[must_use]
     pub fn user_namespace(mut self, first_uid: u32, first_gid: u32, count: u32) -> Self {
         let map = |first: u32| json!([{"containerID": 0, "hostID": first, "size": count}]);
-        let linux = &mut self.config["linux"];
-        linux["uidMappings"] = map(first_uid);
-        linux["gidMappings"] = map(first_gid);
-        if let Value::Array(namespaces) = &mut linux["namespaces"] {
-            namespaces.retain(|namespace| namespace["type"] != "user");
+        let linux = field(&mut self.config, &["linux"]);
+        *field(linux, &["uidMappings"]) = map(first_uid);
+        *field(linux, &["gidMappings"]) = map(first_gid);
+        if let Value::Array(namespaces) = field(linux, &["namespaces"]) {
+            namespaces.retain(|namespace| !is_of(namespace, "user"));
             namespaces.push(json!({"type": "user"}));
         }
         if count <= TTY_GROUP {
@@ -155,8 +161,8 @@ impl ContainerSpec {
     }
 
     fn without_option(&mut self, option: &str) {
-        for mount in self.config["mounts"].as_array_mut().into_iter().flatten() {
-            if let Value::Array(options) = &mut mount["options"] {
+        for mount in field(&mut self.config, &["mounts"]).as_array_mut().into_iter().flatten() {
+            if let Some(Value::Array(options)) = mount.get_mut("options") {
                 options.retain(|known| known != option);
             }
         }
@@ -182,24 +188,26 @@ impl ContainerSpec {
         self.limit("cpu", "quota", json!(quota)).limit("cpu", "period", json!(period))
     }
 
-    fn limit(mut self, controller: &str, field: &str, value: Value) -> Self {
-        self.config["linux"]["resources"][controller][field] = value;
+    fn limit(self, controller: &str, name: &str, value: Value) -> Self {
+        self.put(&["linux", "resources", controller, name], value)
+    }
+
+    fn put(mut self, path: &[&str], value: Value) -> Self {
+        *field(&mut self.config, path) = value;
         self
     }
 
     /// Where its cgroup is: a path from the root of the hierarchy, or `slice:prefix:name` with systemd. By default it has the
     /// container's id.
     #[must_use]
-    pub fn cgroups_path(mut self, path: impl Into<String>) -> Self {
-        self.config["linux"]["cgroupsPath"] = json!(path.into());
-        self
+    pub fn cgroups_path(self, path: impl Into<String>) -> Self {
+        self.put(&["linux", "cgroupsPath"], json!(path.into()))
     }
 
     /// An annotation, which hooks and [`State`](crate::State) have.
     #[must_use]
-    pub fn annotation(mut self, key: &str, value: &str) -> Self {
-        self.config["annotations"][key] = json!(value);
-        self
+    pub fn annotation(self, key: &str, value: &str) -> Self {
+        self.put(&["annotations", key], json!(value))
     }
 
     /// The directory that the container's state names as its bundle; by default the one that holds the root file system.
@@ -236,11 +244,34 @@ impl ContainerSpec {
     }
 
     fn json(&self, rootfs: &Path) -> Result<Vec<u8>> {
+        let no_text = |path: &Path| Error::invalid(format!("the path {path:?}"), "is not UTF-8, as JSON is");
+        if let Some(path) = &self.not_text {
+            return Err(no_text(path));
+        }
+        let rootfs = rootfs.to_str().ok_or_else(|| no_text(rootfs))?;
         let mut config = self.config.clone();
-        config["root"]["path"] = json!(rootfs);
-        config["process"] = self.process.clone().into_value();
+        *field(&mut config, &["root", "path"]) = json!(rootfs);
+        *field(&mut config, &["process"]) = self.process.clone().into_value();
         serde_json::to_vec(&config).map_err(|error| Error::json("config.json", error))
     }
+}
+
+/// The field at a path; what is missing on the way, or is no object, becomes an empty one.
+fn field<'a>(value: &'a mut Value, path: &[&str]) -> &'a mut Value {
+    path.iter().fold(value, |value, name| {
+        if !value.is_object() {
+            *value = json!({});
+        }
+        match value {
+            Value::Object(fields) => fields.entry(*name).or_insert(Value::Null),
+            other => other,
+        }
+    })
+}
+
+/// Whether a namespace of the configuration is of this type.
+fn is_of(namespace: &Value, kind: &str) -> bool {
+    namespace.get("type").is_some_and(|known| known == kind)
 }
 
 #[cfg(test)]
@@ -287,6 +318,18 @@ mod tests {
         assert_eq!(resources.cpu().as_ref().unwrap().quota(), Some(50_000));
         // And back.
         assert_eq!(Bundle::from_spec("/images", &oci).unwrap().spec().root, "/images/web");
+    }
+
+    #[test]
+    fn a_path_that_is_no_text_is_an_error() {
+        use std::os::unix::ffi::OsStringExt as _;
+        let path = PathBuf::from(std::ffi::OsString::from_vec(b"/image/\xff".to_vec()));
+        let specs = [ContainerSpec::new(&path), ContainerSpec::new("/image").bind(&path, "/x", true)];
+        for spec in specs {
+            let error = spec.build().unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::InvalidInput);
+            assert!(error.to_string().contains(r"/image/\xFF"), "{error}");
+        }
     }
 
     #[test]

@@ -102,6 +102,13 @@ pub(crate) fn suspended<T>(call: impl FnOnce() -> T) -> T {
     call()
 }
 
+/// The moment `limit` from now. A limit that is longer than the clock can tell is one of a hundred years.
+pub(crate) fn after(limit: Duration) -> Instant {
+    const FAR: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
+    let now = Instant::now();
+    now.checked_add(limit.min(FAR)).unwrap_or(now)
+}
+
 /// Until when a wait may go on that has the limit `own`, and how long it may sleep until it has to call [`check`].
 pub(crate) fn step(own: Option<Instant>) -> Option<Duration> {
     CURRENT.with_borrow(|current| {
@@ -146,6 +153,12 @@ mod tests {
         let late = Deadline::after(Duration::ZERO).run(|| check("wait")).unwrap_err();
         assert_eq!(late.kind(), ErrorKind::Timeout);
         Deadline::after(Duration::MAX).run(|| assert_eq!(step(None), None));
+    }
+
+    #[test]
+    fn a_limit_that_no_clock_can_tell_is_far() {
+        assert!(after(Duration::MAX) > Instant::now() + Duration::from_secs(1 << 30));
+        assert!(after(Duration::ZERO) <= Instant::now());
     }
 
     #[test]

@@ -30,7 +30,7 @@ impl Exit {
     pub fn shell_status(self) -> i32 {
         match self {
             Exit::Code(code) => code,
-            Exit::Signal(signal) => 128 + signal,
+            Exit::Signal(signal) => signal.saturating_add(128),
             Exit::Unknown => 255,
         }
     }
@@ -114,7 +114,9 @@ impl ExitSource {
 
     /// From here on, until the guard is dropped, reports of all pids are kept.
     pub(crate) fn begin(&self) -> UnderWay {
-        self.told().under_way += 1;
+        let mut told = self.told();
+        told.under_way = told.under_way.saturating_add(1);
+        drop(told);
         UnderWay(self.clone())
     }
 
@@ -148,7 +150,7 @@ pub(crate) struct UnderWay(ExitSource);
 impl Drop for UnderWay {
     fn drop(&mut self) {
         let mut told = self.0.told();
-        told.under_way -= 1;
+        told.under_way = told.under_way.saturating_sub(1);
         if told.under_way == 0 {
             told.early.clear();
         }

@@ -53,6 +53,20 @@
 //! defended. It runs on Linux 5.15 or newer, on x86_64, as root or as any user.
 
 #![deny(unsafe_code)]
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::string_slice,
+        clippy::arithmetic_side_effects,
+        clippy::panic,
+        clippy::unreachable,
+        clippy::allow_attributes_without_reason,
+        reason = "no input may end the program"
+    )
+)]
 
 mod bundle;
 pub mod capabilities;

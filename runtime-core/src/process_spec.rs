@@ -40,7 +40,7 @@ impl ProcessSpec {
     pub(crate) fn of_config(config: &[u8]) -> Result<Self> {
         let mut config: Value =
             serde_json::from_slice(config).map_err(|error| Error::json("process", error))?;
-        match config["process"].take() {
+        match config.get_mut("process").map(Value::take).unwrap_or_default() {
             Value::Object(fields) => Ok(Self(fields)),
             _ => Err(Error::invalid("process", "the container has none")),
         }

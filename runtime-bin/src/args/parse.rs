@@ -141,11 +141,9 @@ impl<I: Iterator<Item = OsString>> Parser<I> {
 
     /// Reads one option; `text` is the argument without its dashes.
     fn option(&mut self, argument: &OsStr, text: &[u8]) -> Result<(), UsageError> {
-        let (name, attached) = match text.iter().position(|&byte| byte == b'=') {
-            Some(at) => (&text[..at], Some(OsStr::from_bytes(&text[at + 1..]).to_owned())),
-            None => (text, None),
-        };
-        let name = String::from_utf8_lossy(name);
+        let mut parts = text.splitn(2, |byte| *byte == b'=');
+        let name = String::from_utf8_lossy(parts.next().unwrap_or_default());
+        let attached = parts.next().map(|value| OsStr::from_bytes(value).to_owned());
         let (option, global) = self
             .lookup(&name)
             .ok_or_else(|| self.error(format!("flag provided but not defined: -{name}")))?;

@@ -26,7 +26,11 @@ pub(super) fn run(context: &Context<'_>) -> Result<u8> {
     let text = match options.path(&options::PROCESS) {
         Some(path) => process_spec::from_file(&path)?,
         // As the container was created: the bundle may have changed, or have another file's name.
-        None => process_spec::from_options(&container.config()?, options, &context.matches.positionals[1..])?,
+        None => process_spec::from_options(
+            &container.config()?,
+            options,
+            context.matches.positionals.get(1..).unwrap_or_default(),
+        )?,
     };
     let mut spec = ValidProcess::parse(&text)?;
     if spec.terminal()

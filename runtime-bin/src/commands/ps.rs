@@ -14,7 +14,7 @@ pub(super) fn run(context: &Context<'_>) -> Result<()> {
     if context.options().text(&options::FORMAT) == Some("json") {
         return print(&format!("{}\n", json(&pids)?));
     }
-    let table = ps(&context.matches.positionals[1..])?;
+    let table = ps(context.matches.positionals.get(1..).unwrap_or_default())?;
     print(&select(&table, &pids)?)
 }
 

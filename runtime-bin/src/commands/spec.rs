@@ -52,8 +52,8 @@ fn text(spec: &impl Serialize) -> Result<Vec<u8>> {
     let failed = |error: serde_json::Error| Error::invalid(CONFIG, error.to_string());
     let mut spec = serde_json::to_value(spec).map_err(failed)?;
     // The library keeps capabilities as sets, whose order changes from run to run.
-    for set in spec["process"]["capabilities"].as_object_mut().into_iter().flat_map(|sets| sets.values_mut())
-    {
+    let sets = spec.pointer_mut("/process/capabilities").and_then(Value::as_object_mut);
+    for set in sets.into_iter().flat_map(|sets| sets.values_mut()) {
         if let Some(names) = set.as_array_mut() {
             names.sort_by(|one, other| one.as_str().cmp(&other.as_str()));
         }

@@ -174,7 +174,7 @@ fn quoted(value: &str) -> String {
     if value.bytes().all(plain) {
         return value.to_owned();
     }
-    let mut text = String::with_capacity(value.len() + 2);
+    let mut text = String::with_capacity(value.len().saturating_add(2));
     text.push('"');
     for char in value.chars() {
         match char {

@@ -8,6 +8,20 @@
 //! This package is a part of `runtime-core`, and its interface changes with it.
 
 #![cfg_attr(not(test), no_std)]
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::string_slice,
+        clippy::arithmetic_side_effects,
+        clippy::panic,
+        clippy::unreachable,
+        clippy::allow_attributes_without_reason,
+        reason = "no input may end the program"
+    )
+)]
 #![cfg_attr(program, no_main)]
 #![cfg_attr(program, allow(dead_code, reason = "the program does not use all of the library half"))]
 

@@ -42,6 +42,16 @@ impl Slice {
 pub struct Slot(pub u16);
 
 impl Slot {
+    /// The number of its descriptor at the start of the process, where `base` is that of the first slot.
+    pub const fn number(self, base: i32) -> i32 {
+        base.saturating_add(self.0 as i32)
+    }
+
+    /// The slots from [`TASKS`](Self::TASKS) on.
+    pub fn tasks() -> impl Iterator<Item = Slot> {
+        (Self::TASKS.0..).take(usize::from(Self::TASKS_COUNT)).map(Slot)
+    }
+
     /// The plan's memory file.
     pub const PLAN: Slot = Slot(0);
     /// The init's socket to the caller; later the connection of `start`.
@@ -125,7 +135,7 @@ impl Shared {
 
     /// Size in bytes, for a launch of `ops` operations; without times for 0.
     pub const fn bytes(ops: usize) -> usize {
-        (Self::TIMES + ops) * 8
+        Self::TIMES.saturating_add(ops).saturating_mul(8)
     }
 }
 

@@ -35,11 +35,11 @@ impl Report {
 
     /// Reads a report from the wire.
     pub fn from_bytes(bytes: &[u8; REPORT_BYTES]) -> Self {
-        let word = |at: usize| [bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]];
+        let [a, b, c, d, e, f, g, h, i, j, k, l] = *bytes;
         Self {
-            step: u32::from_ne_bytes(word(0)),
-            errno: i32::from_ne_bytes(word(4)),
-            detail: u32::from_ne_bytes(word(8)),
+            step: u32::from_ne_bytes([a, b, c, d]),
+            errno: i32::from_ne_bytes([e, f, g, h]),
+            detail: u32::from_ne_bytes([i, j, k, l]),
         }
     }
 }

@@ -181,7 +181,7 @@ impl Member {
                     });
                 }
             }
-            attempt += 1;
+            attempt = attempt.saturating_add(1);
         }
     }
 
@@ -247,14 +247,17 @@ fn sub_path<'a>(seen: &'a [u8], place: &[u8]) -> Option<&'a [u8]> {
     let mut tail = place;
     loop {
         let begins = std::iter::once(0).chain(
-            seen.iter().enumerate().filter(|(_, byte)| **byte == b'/').map(|(position, _)| position + 1),
+            seen.iter()
+                .enumerate()
+                .filter(|(_, byte)| **byte == b'/')
+                .map(|(position, _)| position.saturating_add(1)),
         );
         let mut rests = begins.filter_map(|begin| seen.get(begin..)?.strip_prefix(tail));
         if let Some(rest) = rests.find(|rest| rest.is_empty() || rest.starts_with(b"/")) {
             return Some(rest.strip_prefix(b"/").unwrap_or(rest));
         }
         let cut = tail.iter().position(|byte| *byte == b'/')?;
-        tail = tail.get(cut + 1..)?;
+        tail = tail.get(cut.saturating_add(1)..)?;
     }
 }
 

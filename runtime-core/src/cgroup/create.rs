@@ -1,7 +1,6 @@
 //! Making the directories, and enabling v2 controllers on the way to them.
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use caps::{CapSet, Capability};
 use nix::errno::Errno;
@@ -13,6 +12,7 @@ use super::location::Place;
 use super::plan::CgroupPlan;
 use super::remove::{BUSY_LIMIT, remove_single, remove_tree};
 use super::{Cgroup, Member};
+use crate::deadline;
 use crate::error::{Error, ErrorKind, Result};
 
 /// How often a directory is made anew because another manager removed its parent in between.
@@ -229,7 +229,7 @@ fn may_join(directory: Directory) -> Result<Directory, Failure> {
 /// Removes the directories `made` on the way to `place`. Only in the last one may there be cgroups of
 /// the container; an upper one that has others by now stays.
 fn unmake(root: &Directory, place: &Place, made: &[String]) {
-    let deadline = Instant::now() + BUSY_LIMIT;
+    let deadline = deadline::after(BUSY_LIMIT);
     for path in made.iter().rev() {
         let removed =
             if *path == place.path { remove_tree(root, path, deadline) } else { remove_single(root, path) };
@@ -247,13 +247,13 @@ fn make_path(
     made: &mut Vec<String>,
 ) -> Result<Directory, Failure> {
     let is_cpuset = place.version == Version::V1 && place.controllers.iter().any(|held| held == "cpuset");
-    let mut race = 0;
+    let mut race = 0u32;
     loop {
         // Usually all but the last component exist: one open, one mkdir, one open. New cpusets must be
         // filled level by level, so they take the walk.
         let (parent, mut done) = match place.path.rsplit_once('/') {
             Some((parent, _)) if !is_cpuset => match root.open_dir(parent) {
-                Ok(directory) => (Some(directory), parent.len() + 1),
+                Ok(directory) => (Some(directory), parent.len().saturating_add(1)),
                 Err(_) => (None, 0),
             },
             _ => (None, 0),
@@ -262,7 +262,7 @@ fn make_path(
         let result = loop {
             let rest = place.path.get(done..).unwrap_or_default();
             let name = rest.split('/').next().unwrap_or_default();
-            let end = done + name.len();
+            let end = done.saturating_add(name.len());
             let path = place.path.get(..end).unwrap_or_default();
             let base = current.as_ref().unwrap_or(root);
             match base.mkdir(name) {
@@ -284,11 +284,11 @@ fn make_path(
             if end == place.path.len() {
                 break Ok(child);
             }
-            done = end + 1;
+            done = end.saturating_add(1);
             current = Some(child);
         };
         match result {
-            Err(failure) if failure.errno == Errno::ENOENT && race < RACES => race += 1,
+            Err(failure) if failure.errno == Errno::ENOENT && race < RACES => race = race.saturating_add(1),
             other => return other,
         }
     }

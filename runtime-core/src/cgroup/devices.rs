@@ -352,7 +352,6 @@ fn file(allow: bool) -> &'static str {
 }
 
 /// A line of `devices.list`; the inner `None` is the line for everything.
-#[allow(clippy::option_option)]
 fn parse_v1_line(line: &str) -> Option<Option<(Devices, Access)>> {
     let (kind, rest) = line.split_once(' ')?;
     let (numbers, access) = rest.split_once(' ')?;

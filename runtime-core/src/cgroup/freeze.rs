@@ -61,7 +61,7 @@ impl Cgroup {
         // Processes that v1 holds arrive in the freezer of v2 when v1 lets go.
         unified.write_state("cgroup.freeze", "1")?;
         legacy.thaw()?;
-        unified.wait_event("frozen 1", Instant::now() + limit)
+        unified.wait_event("frozen 1", deadline::after(limit))
     }
 
     fn both_freezers(&self) -> (Option<&Member>, Option<&Member>) {
@@ -104,7 +104,7 @@ impl Location {
 
 impl Member {
     fn freeze_v2(&self, limit: Duration) -> Result<()> {
-        let deadline = Instant::now() + limit;
+        let deadline = deadline::after(limit);
         self.write_state("cgroup.freeze", "1")?;
         self.wait_event("frozen 1", deadline)
     }
@@ -140,11 +140,11 @@ impl Member {
 
     fn freeze_v1(&self, limit: Duration) -> Result<()> {
         const FILE: &str = "freezer.state";
-        let deadline = Instant::now() + limit;
+        let deadline = deadline::after(limit);
         loop {
             deadline::check("wait for the freezer")?;
             self.write_state(FILE, "FROZEN")?;
-            let round = Instant::now() + V1_ROUND;
+            let round = deadline::after(V1_ROUND);
             while Instant::now() < round {
                 let state = self
                     .directory

@@ -45,7 +45,7 @@ impl Cgroup {
                 }
             }
         }
-        let deadline = Instant::now() + KILL_LIMIT;
+        let deadline = deadline::after(KILL_LIMIT);
         let mut pause = Duration::from_micros(100);
         loop {
             if self.signal_round(libc::SIGKILL)? == 0 {
@@ -60,7 +60,7 @@ impl Cgroup {
             }
             deadline::check("wait for the end of killed processes")?;
             sleep(pause);
-            pause = (pause * 2).min(Duration::from_millis(20));
+            pause = pause.saturating_mul(2).min(Duration::from_millis(20));
         }
     }
 
@@ -116,13 +116,13 @@ impl Cgroup {
             }
         }
         let listed = self.processes(true)?;
-        let mut count = 0;
+        let mut count = 0usize;
         for (pid, pidfd) in opened {
             if listed.binary_search(&pid).is_err() {
                 continue;
             }
             match pidfd_send_signal(pidfd.as_fd(), signal) {
-                Ok(()) => count += 1,
+                Ok(()) => count = count.saturating_add(1),
                 Err(Errno::ESRCH) => {}
                 Err(errno) => return Err(failed(format!("send signal {signal} to process {pid}"), errno)),
             }
@@ -136,7 +136,7 @@ impl Cgroup {
     ///
     /// Kind [`ErrorKind::Timeout`] after `limit`.
     pub fn wait_empty(&self, limit: Duration) -> Result<()> {
-        let deadline = Instant::now() + limit;
+        let deadline = deadline::after(limit);
         let Some(member) = self.principal() else {
             return Ok(());
         };

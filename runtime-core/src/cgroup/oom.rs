@@ -15,6 +15,7 @@ use nix::sys::uio::pread;
 
 use super::directory::failed;
 use super::{Cgroup, Member};
+use crate::deadline;
 use crate::error::{Error, Result};
 
 /// How long after its announcement a v1 kill is waited for, and how often it is looked for.
@@ -132,7 +133,7 @@ impl OomWatch {
     /// The counters cannot be read.
     pub fn grown(&mut self) -> Result<Option<bool>> {
         match self.announcements.as_ref().map(EventFd::read) {
-            Some(Ok(_)) => self.expected = Some(Instant::now() + V1_WINDOW),
+            Some(Ok(_)) => self.expected = Some(deadline::after(V1_WINDOW)),
             Some(Err(Errno::EAGAIN | Errno::EINTR)) | None => {}
             Some(Err(errno)) => return Err(failed("read an eventfd".to_owned(), errno)),
         }

@@ -223,6 +223,11 @@ impl Compiler<'_> {
     }
 
     /// Adds a write that must succeed.
+    #[expect(
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects,
+        reason = "the last write has just been added"
+    )]
     pub(super) fn write(
         &mut self,
         controller: impl Into<Cow<'static, str>>,

@@ -10,6 +10,7 @@ use nix::errno::Errno;
 use super::Cgroup;
 use super::directory::{Directory, failed};
 use super::walk::{Visit, walk};
+use crate::deadline;
 use crate::error::Result;
 
 /// How long a cgroup may stay busy: killed processes need a moment to leave it.
@@ -25,7 +26,7 @@ impl Cgroup {
     /// tried before the first error is returned.
     pub fn remove(&self) -> Result<()> {
         let mut result = Ok(());
-        let deadline = Instant::now() + BUSY_LIMIT;
+        let deadline = deadline::after(BUSY_LIMIT);
         for member in &self.members {
             let removed = remove_tree(&member.root, &member.place.path, deadline)
                 .map_err(|errno| failed(format!("rmdir {:?}", member.directory.text()), errno));
@@ -62,7 +63,7 @@ pub(super) fn remove_tree(root: &Directory, path: &str, deadline: Instant) -> ni
             // ENOTEMPTY and EBUSY are told apart badly by kernfs: both may mean sub-cgroups or processes.
             Err(Errno::EBUSY | Errno::ENOTEMPTY) if Instant::now() < deadline => {
                 sleep(pause);
-                pause = (pause * 2).min(Duration::from_millis(10));
+                pause = pause.saturating_mul(2).min(Duration::from_millis(10));
             }
             other => return other,
         }

@@ -100,9 +100,9 @@ impl Container {
     fn await_end(&self, record: &Record) -> Result<()> {
         let Some(identity) = record.init else { return Ok(()) };
         let Some(init) = children::find(identity, self.shared.exits.as_ref())? else { return Ok(()) };
-        let limit = Instant::now() + END_LIMIT;
+        let limit = deadline::after(END_LIMIT);
         let ended = loop {
-            let step = deadline::step(Some(limit)).map_or(limit, |left| Instant::now() + left);
+            let step = deadline::step(Some(limit)).map_or(limit, deadline::after);
             match init.end(Some(step)) {
                 Ok(false) if Instant::now() < limit => {
                     deadline::check("wait for the end of the container's init")?

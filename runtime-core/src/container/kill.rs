@@ -77,7 +77,7 @@ impl Container {
             && let Some(init) = self.live_init(record)?
         {
             signal_process(&init, signal)?;
-            reached += 1;
+            reached = reached.saturating_add(1);
         }
         if signal == libc::SIGKILL {
             self.thaw(record)?;

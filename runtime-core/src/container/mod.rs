@@ -29,6 +29,7 @@ use nix::errno::Errno;
 use crate::cgroup::Cgroup;
 use crate::children::{self, Tracked};
 use crate::confinement::Explained;
+use crate::deadline;
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::ContainerId;
 use crate::process::Process;
@@ -147,7 +148,7 @@ impl Container {
     ///
     /// [`ErrorKind::NotFound`] if it is still being made, or has gone meanwhile.
     fn settled<T>(&self, read: impl Fn() -> Result<T>) -> Result<T> {
-        let end = Instant::now() + SETTLE_LIMIT;
+        let end = deadline::after(SETTLE_LIMIT);
         loop {
             let error = match read() {
                 Err(error) if error.raw_errno() == Some(Errno::ENOENT) => error,

@@ -127,6 +127,6 @@ impl Container {
 /// The time for the hooks and the program's execve; `None` when a hook has no limit.
 fn limit(hooks: &[Hook]) -> Option<Duration> {
     hooks.iter().try_fold(EXECUTE_LIMIT, |sum, hook| {
-        hook.timeout.map(|seconds| sum + Duration::from_secs(u64::from(seconds)))
+        hook.timeout.map(|seconds| sum.saturating_add(Duration::from_secs(u64::from(seconds))))
     })
 }

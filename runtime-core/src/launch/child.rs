@@ -68,7 +68,7 @@ pub(crate) struct Kept {
 
 impl<'a> Child<'a> {
     pub(super) fn new(plan: &'a LaunchPlan, stage: Stage, socket: OwnedFd, shared: Shared) -> Self {
-        let hold = plan.child.holds().then(|| stage.base() + i32::from(Slot::HOLD.0));
+        let hold = plan.child.holds().then(|| Slot::HOLD.number(stage.base()));
         Self {
             plan,
             stage: Some(stage),
@@ -92,7 +92,7 @@ impl<'a> Child<'a> {
 
     fn init(&mut self) -> Result<&Init> {
         while self.init.is_none() {
-            self.hear_stage(Some(Instant::now() + STEP_LIMIT))?;
+            self.hear_stage(Some(deadline::after(STEP_LIMIT)))?;
         }
         self.init.as_ref().ok_or_else(protocol_error)
     }
@@ -211,14 +211,14 @@ impl<'a> Child<'a> {
     fn as_listener_init(&self) -> Result<listener::Init<'_>> {
         let init = self.init.as_ref().ok_or_else(protocol_error)?;
         let pidfd = init.pidfd.as_ref().ok_or_else(protocol_error)?.as_fd();
-        let deadline = Instant::now() + STEP_LIMIT;
+        let deadline = deadline::after(STEP_LIMIT);
         Ok(listener::Init { pid: init.pid, pidfd, socket: self.socket.as_fd(), deadline })
     }
 
     /// Waits until stage 0 has done all: what fails there is an error here.
     pub(crate) fn finish_stage(&mut self) -> Result<()> {
         while self.stage.is_some() {
-            self.hear_stage(Some(Instant::now() + STEP_LIMIT))?;
+            self.hear_stage(Some(deadline::after(STEP_LIMIT)))?;
         }
         Ok(())
     }
@@ -281,7 +281,7 @@ impl<'a> Child<'a> {
 
     /// The next report of the init; a failure of it or of stage 0 is an error, the end of the stream is `None`.
     fn next(&mut self) -> Result<Option<Report>> {
-        let deadline = hook_time(self.plan).map(|extra| Instant::now() + STEP_LIMIT + extra);
+        let deadline = hook_time(self.plan).map(|extra| deadline::after(STEP_LIMIT.saturating_add(extra)));
         self.await_init(deadline)?;
         let mut bytes = [0; REPORT_BYTES];
         let received = match socket::receive(self.socket.as_fd(), &mut bytes) {
@@ -293,8 +293,8 @@ impl<'a> Child<'a> {
             return Ok(None);
         }
         // Each step reports once at most: who says more is not the init.
-        self.reports += 1;
-        if received.len != REPORT_BYTES || self.reports > self.plan.child.ops().len() + 1 {
+        self.reports = self.reports.saturating_add(1);
+        if received.len != REPORT_BYTES || self.reports > self.plan.child.ops().len().saturating_add(1) {
             return Err(protocol_error());
         }
         let report = Report::from_bytes(&bytes);
@@ -345,7 +345,7 @@ impl<'a> Child<'a> {
     fn reap_first(&mut self) -> Result<()> {
         // It stays in its field until it has ended: a wait that fails or is cancelled leaves it to the drop.
         let Some(first) = &self.first else { return Ok(()) };
-        await_readable(&[first.as_fd()], Some(Instant::now() + STEP_LIMIT))?;
+        await_readable(&[first.as_fd()], Some(deadline::after(STEP_LIMIT)))?;
         process::reap(first);
         self.first = None;
         Ok(())
@@ -370,7 +370,7 @@ impl<'a> Child<'a> {
         let pidfd = self.init.as_ref().and_then(|init| init.pidfd.as_ref());
         let status = pidfd.map(|pidfd| {
             // One that has only closed its socket is ended by the drop.
-            await_readable(&[pidfd.as_fd()], Some(Instant::now() + END_LIMIT)).ok();
+            await_readable(&[pidfd.as_fd()], Some(deadline::after(END_LIMIT))).ok();
             process::ended(pidfd.as_fd(), false)
         });
         if let (Some(Ok(Some(_))), Some(init)) = (&status, &mut self.init) {
@@ -414,7 +414,7 @@ impl<'a> Child<'a> {
         let Some(stage) = &self.stage else { return };
         stage.kill();
         // The failure that led here is the one to tell.
-        while self.stage.is_some() && self.hear_stage(Some(Instant::now() + END_LIMIT)).is_ok() {}
+        while self.stage.is_some() && self.hear_stage(Some(deadline::after(END_LIMIT))).is_ok() {}
         self.stage = None;
     }
 }
@@ -424,7 +424,7 @@ fn hook_time(plan: &LaunchPlan) -> Option<Duration> {
     plan.child.ops().iter().try_fold(Duration::ZERO, |sum, op| match op {
         Op::Program(ProgramOp::Hook { timeout: 0, .. }) => None,
         Op::Program(ProgramOp::Hook { timeout, .. }) => {
-            Some(sum + Duration::from_millis(u64::from(*timeout)))
+            Some(sum.saturating_add(Duration::from_millis(u64::from(*timeout))))
         }
         _ => Some(sum),
     })
@@ -499,7 +499,7 @@ impl Child<'_> {
         }
         // A frozen v1 cgroup holds a killed process back; who removes that cgroup thaws it.
         for pidfd in ends {
-            let limit = Some(Instant::now() + END_LIMIT);
+            let limit = Some(deadline::after(END_LIMIT));
             if await_readable(&[pidfd.as_fd()], limit).is_ok() {
                 process::reap(&pidfd);
             }

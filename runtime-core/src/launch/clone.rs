@@ -80,7 +80,7 @@ fn clone_with(request: &Request<'_>, shares_table: bool) -> Result<std::result::
         envp: [std::ptr::null()],
         failure: &raw mut failure,
     };
-    let mut stack = vec![0u128; STACK_BYTES / size_of::<u128>()];
+    let mut stack = vec![0u128; const { STACK_BYTES / size_of::<u128>() }];
     let mut pidfd = -1i32;
     let table = if shares_table { libc::CLONE_FILES } else { 0 };
     let args = CloneArgs {
@@ -110,7 +110,7 @@ fn clone_with(request: &Request<'_>, shares_table: bool) -> Result<std::result::
 
 fn gives(request: &Request<'_>) -> Vec<Give> {
     let Descriptors { stdio, passed, kept: _, base } = request.descriptors;
-    let slot = |slot: Slot| base + slot.0 as i32;
+    let slot = |slot: Slot| slot.number(*base);
     let streams = stdio.iter().copied().zip(0..);
     let own = [
         (request.control.as_raw_fd(), slot(Slot::CONTROL)),
@@ -143,7 +143,7 @@ fn clone3(args: &CloneArgs, orders: &Orders) -> Result<i32, Errno> {
 /// takes the top of the stack, and the pidfd comes where the parent's copy of the thread id would.
 fn clone2(args: &CloneArgs, orders: &Orders) -> Result<i32, Errno> {
     let flags = args.flags | args.exit_signal;
-    let top = args.stack + args.stack_size;
+    let top = args.stack.wrapping_add(args.stack_size);
     start(libc::SYS_clone, [flags as usize, top as usize, args.pidfd as usize, 0, 0], orders)
 }
 
@@ -189,7 +189,7 @@ fn start(number: libc::c_long, args: [usize; 5], orders: &Orders) -> Result<i32,
             lateout("x30") _,
         );
     }
-    if result < 0 { Err(Errno::from_raw(-result as i32)) } else { Ok(result as i32) }
+    if result < 0 { Err(Errno::from_raw(result.wrapping_neg() as i32)) } else { Ok(result as i32) }
 }
 
 /// Why a new process is the first one of its PID namespace, which may not make a sibling (CLONE_PARENT, clone(2)), or cannot

@@ -80,14 +80,14 @@ fn end_of_preserved(preserved: u32) -> Result<i32> {
     let open =
         process::open_descriptors().map_err(|error| Error::io("list \"/proc/thread-self/fd\"", &error))?;
     let last = open.into_iter().filter(|fd| (3..end).contains(fd) && is_inheritable(*fd)).max();
-    Ok(last.map_or(3, |last| last + 1))
+    Ok(last.map_or(3, |last| last.saturating_add(1)))
 }
 
 /// Stage 0 has the caller's limit, and needs some numbers above those of the container.
 fn check_limit(number: i32) -> Result<()> {
     let (limit, _) = getrlimit(Resource::RLIMIT_NOFILE)
         .map_err(|errno| Error::system("getrlimit RLIMIT_NOFILE", errno))?;
-    let end = i64::from(number) + i64::from(ROOM);
+    let end = i64::from(number).saturating_add(i64::from(ROOM));
     if u64::try_from(end).is_ok_and(|end| end < limit) {
         return Ok(());
     }
@@ -98,7 +98,8 @@ fn check_limit(number: i32) -> Result<()> {
 
 /// /dev/null, when a standard stream of the caller is needed and closed.
 pub(super) fn missing_stdio(inputs: &Inputs<'_>) -> Result<Option<OwnedFd>> {
-    let missing = (0..3).any(|stream| inputs.stdio[stream].is_none() && !is_inheritable(stream as i32));
+    let missing =
+        inputs.stdio.iter().zip(0..).any(|(given, stream)| given.is_none() && !is_inheritable(stream));
     if missing { null().map(Some) } else { Ok(None) }
 }
 

@@ -4,7 +4,7 @@
 //! that shares nothing with the caller does, and hands over a descriptor.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use nix::errno::Errno;
 
@@ -12,6 +12,7 @@ use super::descriptors::Descriptors;
 use super::failure::{StepText, describe};
 use super::stage::{Said, Stage};
 use super::{sealed, times};
+use crate::deadline;
 use crate::error::{Error, Result};
 use crate::plan::ChildPlan;
 use crate::sys::memfd::Purpose;
@@ -42,7 +43,7 @@ fn run(mut plan: ChildPlan, ops: Vec<Op>, gives: &Gives<'_>) -> Result<Option<Ow
     let image = sealed(&plan.image(0, filled, false), Purpose::Data)?;
     slots.push((Slot::PLAN, image.as_fd()));
     stage.send(slots)?;
-    match stage.hear(Some(Instant::now() + LIMIT)) {
+    match stage.hear(Some(deadline::after(LIMIT))) {
         Ok(Said::Report(report, fd)) if report.errno == 0 => Ok(fd),
         Ok(Said::Report(report, fd)) => {
             let step = StepText::in_plan(&plan, report.step as usize);

@@ -34,7 +34,7 @@ pub(crate) fn end_hold(
     held: &Held,
 ) -> Result<()> {
     held.fill()?;
-    await_readable(connection, limit.map(|limit| Instant::now() + limit))?;
+    await_readable(connection, limit.map(deadline::after))?;
     let mut bytes = [0; REPORT_BYTES];
     match socket::receive(connection.as_fd(), &mut bytes) {
         // Executed, or ended by the filter: as with every other container the status tells.
@@ -97,7 +97,7 @@ pub(crate) fn open_gate(
         Err(Errno::EPIPE) => true,
         Err(errno) => return Err(Error::system("open the start gate", errno)),
     };
-    let deadline = limit.map(|limit| Instant::now() + limit);
+    let deadline = limit.map(deadline::after);
     let mut handed_over = handover.is_none();
     loop {
         await_readable(connection, deadline)?;
@@ -120,7 +120,7 @@ pub(crate) fn open_gate(
                     pid: handover.pid,
                     pidfd: handover.pidfd,
                     socket: connection.as_fd(),
-                    deadline: deadline.unwrap_or_else(|| Instant::now() + LISTENER_LIMIT),
+                    deadline: deadline.unwrap_or_else(|| deadline::after(LISTENER_LIMIT)),
                 };
                 handed_over = handover.receiver.hand_over(&init, report.detail)?;
             }

@@ -47,7 +47,7 @@ impl HeadStart {
 fn makes_network(config: &[u8]) -> bool {
     let mut made = false;
     for (at, _) in config.windows(KEY.len()).enumerate().filter(|(_, word)| *word == KEY) {
-        match value(config.get(at + KEY.len()..).unwrap_or_default()) {
+        match value(config.get(at.saturating_add(KEY.len())..).unwrap_or_default()) {
             b"user" => return false,
             b"network" => made |= !has_path(config, at),
             _ => {}
@@ -71,7 +71,7 @@ fn value(rest: &[u8]) -> &[u8] {
 fn has_path(config: &[u8], at: usize) -> bool {
     let (before, after) = config.split_at(at);
     let start = before.iter().rposition(|byte| *byte == b'{').unwrap_or(0);
-    let end = at + after.iter().position(|byte| *byte == b'}').unwrap_or(after.len());
+    let end = at.saturating_add(after.iter().position(|byte| *byte == b'}').unwrap_or(after.len()));
     let path = b"\"path\"";
     config.get(start..end).unwrap_or_default().windows(path.len()).any(|word| word == path)
 }

@@ -259,9 +259,9 @@ fn end(
         None => process::pidfd_open(child.id() as i32)?,
     };
     let hook = Tracked::hook(child.id() as i32, pidfd, exits);
-    let limit = timeout.map(|seconds| Instant::now() + Duration::from_secs(u64::from(seconds)));
+    let limit = timeout.map(|seconds| deadline::after(Duration::from_secs(u64::from(seconds))));
     let over = loop {
-        let step = deadline::step(limit).map(|left| Instant::now() + left);
+        let step = deadline::step(limit).map(deadline::after);
         if let Some(exit) = hook.wait(step)? {
             return Ok(Some(exit));
         }

@@ -70,7 +70,7 @@ fn write_all(file: &OwnedFd, bytes: &[u8]) -> std::result::Result<(), Errno> {
     let mut rest = bytes;
     while !rest.is_empty() {
         let written = nix::unistd::write(file, rest)?;
-        rest = &rest[written..];
+        rest = rest.get(written..).unwrap_or_default();
     }
     Ok(())
 }

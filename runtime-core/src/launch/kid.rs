@@ -69,7 +69,7 @@ fn at(detail: Detail) -> impl Fn(i32) -> (i32, Detail) {
 
 fn follow(orders: &Orders) -> Step {
     // The slots after these two are filled later, and only as far as they are needed: a caller may have few numbers left.
-    let above = orders.base + i32::from(Slot::LANES.0);
+    let above = Slot::LANES.number(orders.base);
     // SAFETY: by the contract of `kid` they are valid, and nobody else touches them now.
     let gives = unsafe { core::slice::from_raw_parts_mut(orders.gives, orders.count) };
     // Away from the numbers that are wanted first: a source may have the number of another's target.
@@ -85,13 +85,13 @@ fn follow(orders: &Orders) -> Step {
         }
     }
     if orders.kept < orders.base {
-        close_between(orders.kept, orders.base - 1).map_err(at(Detail::CloseRange))?;
+        close_between(orders.kept, orders.base.saturating_sub(1)).map_err(at(Detail::CloseRange))?;
     }
     for give in &*gives {
         sys::dup_onto(Fd::numbered(give.held), give.to, 0).map_err(at(Detail::Dup))?;
     }
     close_from(above).map_err(at(Detail::CloseRange))?;
-    let image = Fd::numbered(orders.base + i32::from(Slot::IMAGE.0));
+    let image = Fd::numbered(Slot::IMAGE.number(orders.base));
     // SAFETY: the caller's side has made both arrays, of texts with a NUL and a null, and keeps them until the program is
     // executed.
     unsafe { process::execveat(image, orders.argv.as_ptr(), orders.envp.as_ptr()) }
@@ -103,7 +103,7 @@ fn hold(orders: &Orders, above: i32, gives: &mut [Give]) -> Step {
     for give in gives {
         give.held = moved(Fd::numbered(give.from), above)?;
     }
-    close_between(orders.base, above - 1).map_err(at(Detail::CloseRange))
+    close_between(orders.base, above.saturating_sub(1)).map_err(at(Detail::CloseRange))
 }
 
 /// A duplicate from number `above` on, which lasts until all of them are closed together.

@@ -158,7 +158,7 @@ impl Init<'_> {
             if Instant::now() >= self.deadline {
                 return Err(self.timeout());
             }
-            pause = (pause * 2).min(LAST_PAUSE);
+            pause = pause.saturating_mul(2).min(LAST_PAUSE);
         }
     }
 

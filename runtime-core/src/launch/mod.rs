@@ -3,7 +3,7 @@
 //! `stage` makes stage 0 by `clone` and `kid`; `child` is the conversation with stage 0 and the init, `lanes` runs the
 //! caller's part of the plan meanwhile. `errand` has stage 0 do something without an init.
 
-#![allow(unsafe_code)]
+#![allow(unsafe_code, reason = "the kernel is asked here; each block says why it holds")]
 
 mod child;
 mod clone;
@@ -116,8 +116,8 @@ pub(crate) fn spawn<'a>(
     gives.extend(inputs.target.map(|fd| (Slot::TARGET, fd)));
     gives.extend(inputs.cgroup.map(|fd| (Slot::PLACE, fd)));
     gives.extend(plan.joins.iter().zip(&joins).map(|(join, fd)| (join.slot, fd.as_fd())));
-    let tasks = inputs.tasks.iter().zip(0..Slot::TASKS_COUNT);
-    gives.extend(tasks.map(|(fd, at)| (Slot(Slot::TASKS.0 + at), fd.as_fd())));
+    let tasks = Slot::tasks().zip(&inputs.tasks);
+    gives.extend(tasks.map(|(slot, fd)| (slot, fd.as_fd())));
     let filled = gives.iter().fold(Slot::PLAN.bit(), |bits, (slot, _)| bits | slot.bit());
     let image = plan.child.image(stage.base(), filled, inputs.timings.is_some());
     let image = sealed(&image, Purpose::Data)?;

@@ -56,6 +56,7 @@ impl Stage {
     }
 
     /// The socket, readable when stage 0 says something.
+    #[expect(clippy::unreachable, reason = "nothing calls it after the drop, which alone takes the socket")]
     pub(super) fn socket(&self) -> BorrowedFd<'_> {
         match &self.control {
             Some(control) => control.as_fd(),
@@ -95,7 +96,7 @@ impl Stage {
     /// How it ended, for one that has said nothing.
     pub(super) fn ended(&self) -> Error {
         let error = Error::new(ErrorKind::System, "start the init's first stage");
-        await_readable(&[self.pidfd.as_fd()], Some(Instant::now() + END_LIMIT)).ok();
+        await_readable(&[self.pidfd.as_fd()], Some(deadline::after(END_LIMIT))).ok();
         match process::ended(self.pidfd.as_fd(), false) {
             Ok(Some(Ended::Exited(status))) => error.reason(format!("it exited with status {status}")),
             Ok(Some(Ended::Killed(signal))) => error.reason(format!("it was killed by signal {signal}")),
@@ -107,7 +108,7 @@ impl Stage {
     pub(super) fn kill(&self) {
         // An end that has already come is as good.
         process::pidfd_send_signal(self.pidfd.as_fd(), libc::SIGKILL).ok();
-        await_readable(&[self.pidfd.as_fd()], Some(Instant::now() + END_LIMIT)).ok();
+        await_readable(&[self.pidfd.as_fd()], Some(deadline::after(END_LIMIT))).ok();
     }
 }
 

@@ -48,7 +48,7 @@ impl Shared {
     /// children of its own.
     pub(super) fn pids(&self) -> [Option<i32>; 2] {
         let mut word = [0u8; 8];
-        let read = pread(&self.file, &mut word, Layout::PIDS as i64 * 8);
+        let read = pread(&self.file, &mut word, const { Layout::PIDS as i64 * 8 });
         let [a, b, c, d, e, f, g, h] = word;
         let pid = |bytes| Some(i32::from_ne_bytes(bytes)).filter(|pid| *pid > 0 && read == Ok(8));
         [pid([a, b, c, d]), pid([e, f, g, h])]

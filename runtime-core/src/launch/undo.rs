@@ -11,6 +11,7 @@ pub(crate) struct Guard<T, U: FnOnce(T)> {
     change: Option<(T, U)>,
 }
 
+#[expect(clippy::unreachable, reason = "keep and drop end the guard, and each takes the change once")]
 impl<T, U: FnOnce(T)> Guard<T, U> {
     /// Guards `value`, which `undo` takes back. Undoing reports nothing: the failure that led to it
     /// is what the user must see.
@@ -27,6 +28,7 @@ impl<T, U: FnOnce(T)> Guard<T, U> {
     }
 }
 
+#[expect(clippy::unreachable, reason = "keep and drop end the guard, and each takes the change once")]
 impl<T, U: FnOnce(T)> Deref for Guard<T, U> {
     type Target = T;
 
@@ -38,6 +40,7 @@ impl<T, U: FnOnce(T)> Deref for Guard<T, U> {
     }
 }
 
+#[expect(clippy::unreachable, reason = "keep and drop end the guard, and each takes the change once")]
 impl<T, U: FnOnce(T)> DerefMut for Guard<T, U> {
     fn deref_mut(&mut self) -> &mut T {
         match &mut self.change {

@@ -55,7 +55,7 @@ impl ChildPlan {
 
     /// Puts the operations of stage 0 before those of the init.
     pub(crate) fn put_stage(&mut self, stage: Vec<(Op, Option<Origin>)>) {
-        self.first_of_init += stage.len();
+        self.first_of_init = self.first_of_init.saturating_add(stage.len());
         let (ops, origins): (Vec<Op>, Vec<_>) = stage.into_iter().unzip();
         self.ops.splice(0..0, ops);
         self.origins.splice(0..0, origins);
@@ -111,7 +111,10 @@ impl ChildPlan {
     }
 
     fn is_at(&self, at: Str, text: &[u8]) -> bool {
-        self.arena[at.0 as usize..].strip_prefix(text).is_some_and(|rest| rest.first() == Some(&0))
+        self.arena
+            .get(at.0 as usize..)
+            .and_then(|tail| tail.strip_prefix(text))
+            .is_some_and(|rest| rest.first() == Some(&0))
     }
 
     /// A copy of `bytes`, aligned to 8.
@@ -138,7 +141,7 @@ impl ChildPlan {
 
     /// An array of file system options: `key` or `key=value`.
     pub(crate) fn parameters<T: AsRef<str>>(&mut self, options: &[T]) -> Slice {
-        let mut bytes = Vec::with_capacity(options.len() * size_of::<Parameter>());
+        let mut bytes = Vec::with_capacity(options.len().saturating_mul(size_of::<Parameter>()));
         for option in options {
             let (key, value) = match option.as_ref().split_once('=') {
                 Some((key, value)) => (self.string(key), self.string(value)),
@@ -173,20 +176,21 @@ impl ChildPlan {
     /// The text at `at`, for messages.
     pub(crate) fn text(&self, at: Str) -> std::borrow::Cow<'_, str> {
         let tail = self.arena.get(at.0 as usize..).unwrap_or_default();
-        let end = tail.iter().position(|byte| *byte == 0).unwrap_or(tail.len());
-        String::from_utf8_lossy(&tail[..end])
+        String::from_utf8_lossy(tail.split(|byte| *byte == 0).next().unwrap_or_default())
     }
 
     /// The bytes of a byte array, for messages.
     pub(crate) fn slice(&self, slice: Slice) -> &[u8] {
-        self.arena.get(slice.offset as usize..(slice.offset + slice.len) as usize).unwrap_or_default()
+        self.arena
+            .get(slice.offset as usize..slice.offset.saturating_add(slice.len) as usize)
+            .unwrap_or_default()
     }
 
     /// The whole image. `base` is the number of the first slot's descriptor, `inherited` has a bit for each slot that is
     /// filled from outside, `timed` asks for the times of the operations.
     pub(crate) fn image(&self, base: i32, inherited: u64, timed: bool) -> Vec<u8> {
         let ops = size_of_val(self.ops.as_slice());
-        let arena = (size_of::<Header>() + ops).next_multiple_of(8);
+        let arena = size_of::<Header>().saturating_add(ops).next_multiple_of(8);
         let header = [
             MAGIC,
             self.ops.len() as u32,
@@ -195,7 +199,7 @@ impl ChildPlan {
             self.first_of_init as u32,
             u32::from(timed),
         ];
-        let mut image = Vec::with_capacity(arena + self.arena.len());
+        let mut image = Vec::with_capacity(arena.saturating_add(self.arena.len()));
         header.iter().for_each(|word| image.extend_from_slice(&word.to_ne_bytes()));
         image.extend_from_slice(&inherited.to_ne_bytes());
         image.extend_from_slice(crate::sys::raw::op_bytes(&self.ops));

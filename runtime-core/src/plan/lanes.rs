@@ -191,7 +191,7 @@ impl Lanes {
     /// The init waits for the network namespace that stage 0 has made, in [`Slot::NETWORK`], and enters it; with `sysfs`
     /// the context of a sysfs of it is in [`Slot::SYSFS`] then.
     pub(super) fn receive_network(&mut self, sysfs: bool) {
-        let count = 1 + u32::from(sysfs);
+        let count = if sysfs { 2 } else { 1 };
         self.stage(Op::Stage(StageOp::HandOver { first: Slot::NETWORK, count }));
         // The init need not wait for the interface.
         self.stage_from(Op::Namespace(NamespaceOp::LoopbackUp), "linux.namespaces");

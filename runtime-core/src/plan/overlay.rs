@@ -6,7 +6,7 @@ const PAGE: usize = 4096;
 /// The options of an overlay: as they are where they fit into a page, else with an option for each layer
 /// (Linux 6.7), of which there may be 500.
 pub(super) fn by_layers(options: Vec<String>) -> Vec<String> {
-    let length: usize = options.iter().map(|option| option.len() + 1).sum();
+    let length: usize = options.iter().map(|option| option.len().saturating_add(1)).sum();
     if length <= PAGE {
         return options;
     }

@@ -65,7 +65,11 @@ pub(super) fn memory_policy(lanes: &mut Lanes, policy: Option<&MemoryPolicy>) {
         mode: policy.mode,
         nodes: lanes.child.bytes(&policy.nodes),
         // The kernel looks at one bit less than it is told.
-        max_node: if policy.nodes.is_empty() { 0 } else { policy.nodes.len() as u64 * 8 + 1 },
+        max_node: if policy.nodes.is_empty() {
+            0
+        } else {
+            (policy.nodes.len() as u64).saturating_mul(8).saturating_add(1)
+        },
     });
     lanes.push_from(op, "linux.memoryPolicy");
 }

@@ -65,7 +65,7 @@ impl Architecture {
     }
 
     pub(super) fn number_in(self, row: &Row) -> Option<u32> {
-        let number = row.numbers[self as usize];
+        let number = row.number(self);
         if number == NONE {
             return None;
         }

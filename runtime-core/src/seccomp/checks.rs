@@ -2,6 +2,12 @@
 //!
 //! The filter's machine has 32 bits: a 64-bit argument is compared by its halves, upper first.
 
+#![expect(
+    clippy::arithmetic_side_effects,
+    clippy::indexing_slicing,
+    reason = "parts of a list of rules, whose ends are made from its length; each rule has a condition"
+)]
+
 use super::OFFSET_ARGUMENTS;
 use super::emit::{AND, Emitter, JUMP_EQ, JUMP_GE, JUMP_GT, LOAD, Target, VerdictId};
 use super::rule::{Compare, Condition, Rule};

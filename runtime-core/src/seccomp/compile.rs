@@ -5,6 +5,12 @@
 //! is what lets the kernel note in a bitmap which calls are always allowed and skip the filter for
 //! them (`seccomp_cache_prepare`, Linux 5.11).
 
+#![expect(
+    clippy::arithmetic_side_effects,
+    clippy::indexing_slicing,
+    reason = "numbers of verdicts and parts of lists, made from their lengths; numbers of calls, which are below 2^30 and their base"
+)]
+
 use super::action;
 use super::arch::{Architecture, X32_BIT};
 use super::checks;

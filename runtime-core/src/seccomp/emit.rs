@@ -4,6 +4,12 @@
 //! every distance is known. A conditional jump reaches 255 instructions; a farther target gets
 //! a copy of its `ret`, or a `ja`, written just before.
 
+#![expect(
+    clippy::arithmetic_side_effects,
+    clippy::indexing_slicing,
+    reason = "positions in a program that grows only, and verdicts that the compiler has numbered: both are made from lengths of these vectors"
+)]
+
 use super::Instruction;
 
 // Operation codes of linux/bpf_common.h.

@@ -8,6 +8,11 @@
 //! kernel; the runtime takes the listener, gives it to the agent and answers. The call is one that every
 //! filter around the runtime allows, and it has no arguments, so that nothing else is changed.
 
+#![expect(
+    clippy::arithmetic_side_effects,
+    reason = "lengths of four checks and a program of at most 4096 instructions"
+)]
+
 use super::emit::{JUMP_EQ, LOAD, RETURN};
 use super::{Architecture, Filter, Instruction, OFFSET_ARCH, OFFSET_ARGUMENTS, OFFSET_NUMBER, action};
 use crate::error::{Error, ErrorKind, Result};

@@ -40,7 +40,7 @@ pub fn evaluate(program: &[Instruction], call: &Call) -> Option<u32> {
     let mut at = 0usize;
     loop {
         let instruction = program.get(at)?;
-        at += 1;
+        at = at.saturating_add(1);
         let k = instruction.k;
         let taken = match instruction.code {
             LOAD => {
@@ -62,6 +62,6 @@ pub fn evaluate(program: &[Instruction], call: &Call) -> Option<u32> {
             JUMP_SET => accumulator & k != 0,
             _ => return None,
         };
-        at += usize::from(if taken { instruction.jt } else { instruction.jf });
+        at = at.saturating_add(usize::from(if taken { instruction.jt } else { instruction.jf }));
     }
 }

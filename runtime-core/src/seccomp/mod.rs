@@ -205,7 +205,7 @@ impl Filter {
 
     /// The program as bytes, eight an instruction, as `seccomp_export_bpf(3)` writes them.
     pub fn to_bytes(&self) -> Vec<u8> {
-        let mut bytes = Vec::with_capacity(self.program.len() * 8);
+        let mut bytes = Vec::with_capacity(self.program.len().saturating_mul(8));
         for instruction in &self.program {
             bytes.extend_from_slice(&instruction.code.to_ne_bytes());
             bytes.extend_from_slice(&[instruction.jt, instruction.jf]);

@@ -97,14 +97,14 @@ impl Condition {
             Compare::Ge | Compare::Lt => Kind::GreaterOrEqual,
         };
         let upper = Question {
-            half: self.argument * 2 + 1,
+            half: self.argument << 1 | 1,
             class,
             value: (self.value >> 32) as u32,
             mask: (self.mask >> 32) as u32,
             kind: if kind == Kind::GreaterOrEqual { Kind::Greater } else { kind },
         };
         let lower = Question {
-            half: self.argument * 2,
+            half: self.argument << 1,
             class,
             value: self.value as u32,
             mask: self.mask as u32,
@@ -243,7 +243,9 @@ impl<'a> Level<'a> {
         if self.nodes.get(place).is_none_or(|(question, _)| !question.is_same(first)) {
             self.nodes.insert(place, (*first, Level::default()));
         }
-        self.nodes[place].1.insert(rest, rule);
+        if let Some((_, level)) = self.nodes.get_mut(place) {
+            level.insert(rest, rule);
+        }
     }
 
     fn collect(self, out: &mut Vec<&'a Rule>) {

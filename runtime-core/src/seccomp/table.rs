@@ -30,7 +30,7 @@ impl Table {
     /// Counts a name of the profile for the ENOSYS rule. The calls that i386 multiplexes do not count
     /// there: libseccomp gives runc a pseudo number for them.
     pub(super) fn see(&mut self, row: &Row, multiplexed: bool) {
-        let number = row.numbers[self.architecture as usize];
+        let number = row.number(self.architecture);
         // With its bit, the number 0 of x32 is above 0.
         let least = if self.architecture == Architecture::X32 { 0 } else { 1 };
         if number >= least && !(multiplexed && self.architecture == Architecture::X86) {
@@ -55,21 +55,21 @@ impl Table {
             behind.extend(conditions.iter().filter(|condition| condition.argument != 0));
             self.entry(multiplexer).add(&behind, action, is_64_bit)?;
         }
-        let number = row.numbers[self.architecture as usize];
+        let number = row.number(self.architecture);
         if number == NONE {
             return Ok(());
         }
         self.entry(number as u32).add(conditions, action, is_64_bit)
     }
 
+    #[expect(clippy::indexing_slicing, reason = "the list has just been made that long")]
     fn entry(&mut self, number: u32) -> &mut Entry {
         let index = number as usize;
         if index >= LOW {
             return self.high.entry(number).or_default();
         }
-        if index >= self.low.len() {
-            self.low.resize_with(index + 1, Entry::default);
-        }
+        let missing = index.saturating_add(1).saturating_sub(self.low.len());
+        self.low.extend(std::iter::repeat_with(Entry::default).take(missing));
         &mut self.low[index]
     }
 }

@@ -1,5 +1,7 @@
 //! A filter as text for people: one line an instruction, targets as line numbers.
 
+#![expect(clippy::arithmetic_side_effects, reason = "lines of a program of at most 4096 instructions")]
+
 use std::fmt;
 
 use super::emit::{AND, JUMP, JUMP_EQ, JUMP_GE, JUMP_GT, JUMP_SET, LOAD, RETURN};

@@ -56,7 +56,7 @@ pub(super) fn hooks(hooks: Option<&oci::Hooks>, findings: &mut Findings) -> Hook
     let Some(hooks) = hooks else {
         return Hooks::default();
     };
-    #[allow(deprecated)]
+    #[allow(deprecated, reason = "prestart hooks are run as long as engines have them")]
     let prestart = hooks.prestart();
     let [first, create_runtime, create_container, start_container, poststart, poststop] = KINDS;
     Hooks {

@@ -34,7 +34,7 @@ pub(super) fn extents(
             continue;
         }
         match ranges.last_mut() {
-            Some(last) if continues(*last, range) => last.size += range.size,
+            Some(last) if continues(*last, range) => last.size = last.size.saturating_add(range.size),
             _ => ranges.push(range),
         }
     }
@@ -66,9 +66,10 @@ fn overlaps(origin: &str, ranges: &[IdRange], findings: &mut Findings) {
     {
         let mut sorted: Vec<&IdRange> = ranges.iter().collect();
         sorted.sort_by_key(|range| first(range));
-        let overlap = sorted.windows(2).find(|pair| first(pair[0]) + pair[0].size > first(pair[1]));
-        if let Some(pair) = overlap {
-            findings.error(origin, format!("{field} {} is mapped twice", first(pair[1])));
+        let overlap = sorted.iter().zip(sorted.iter().skip(1));
+        let mut overlap = overlap.filter(|(one, next)| first(one).saturating_add(one.size) > first(next));
+        if let Some((_, twice)) = overlap.next() {
+            findings.error(origin, format!("{field} {} is mapped twice", first(twice)));
         }
     }
 }
@@ -122,7 +123,7 @@ pub(crate) fn unmapped_id(
 }
 
 pub(super) fn is_mapped(map: &[IdRange], id: u32) -> bool {
-    map.iter().any(|range| (range.container..range.container + range.size).contains(&id))
+    map.iter().any(|range| (range.container..range.container.saturating_add(range.size)).contains(&id))
 }
 
 #[cfg(test)]

@@ -184,7 +184,7 @@ fn mode_flag(flag: MemoryPolicyFlagType) -> i32 {
 
 /// A list such as `0-3,7` as a bit mask of whole 8-byte words; empty for the empty list.
 pub(super) fn bit_mask(text: &str, limit: usize) -> Result<Vec<u8>, String> {
-    let mut mask = Vec::new();
+    let mut mask: Vec<u8> = Vec::new();
     let number = |part: &str| match part.trim().parse::<usize>() {
         Ok(number) if number < limit => Ok(number),
         _ => Err(format!("{text:?} is not a list such as \"0-3,7\" of numbers below {limit}")),
@@ -196,9 +196,13 @@ pub(super) fn bit_mask(text: &str, limit: usize) -> Result<Vec<u8>, String> {
             return Err(format!("{part:?} is a range from high to low"));
         }
         if mask.len() <= last / 8 {
-            mask.resize((last / 8 + 1).next_multiple_of(8), 0);
+            mask.resize((last / 8).saturating_add(1).next_multiple_of(8), 0);
         }
-        (first..=last).for_each(|bit| mask[bit / 8] |= 1 << (bit % 8));
+        for bit in first..=last {
+            if let Some(byte) = mask.get_mut(bit / 8) {
+                *byte |= 1 << (bit % 8);
+            }
+        }
     }
     Ok(mask)
 }

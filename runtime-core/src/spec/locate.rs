@@ -4,11 +4,11 @@
 pub(super) fn path_at(text: &[u8], line: usize, column: usize) -> String {
     let start: usize =
         text.split_inclusive(|byte| *byte == b'\n').take(line.saturating_sub(1)).map(<[u8]>::len).sum();
-    let end = (start + column).min(text.len());
+    let mut rest = text.get(..start.saturating_add(column)).unwrap_or(text);
     let mut walk = Walk::default();
-    let mut at = 0;
-    while at < end {
-        at += walk.step(&text[at..end]);
+    while let Some(first) = rest.first() {
+        let taken = walk.step(*first, rest);
+        rest = rest.get(taken..).unwrap_or_default();
     }
     walk.path()
 }
@@ -28,12 +28,12 @@ enum Container {
 
 impl Walk {
     /// Takes one token, and returns its length.
-    fn step(&mut self, rest: &[u8]) -> usize {
+    fn step(&mut self, first: u8, rest: &[u8]) -> usize {
         if self.closed {
             self.open.pop();
             self.closed = false;
         }
-        match rest[0] {
+        match first {
             b'{' => self.open.push(Container::Object { key: String::new(), expects_key: true }),
             b'[' => self.open.push(Container::Array { index: 0 }),
             b'}' | b']' => {
@@ -66,15 +66,15 @@ impl Walk {
     }
 
     fn string(&mut self, rest: &[u8]) -> usize {
-        let mut at = 1;
-        while at < rest.len() && rest[at] != b'"' {
-            at += if rest[at] == b'\\' { 2 } else { 1 };
+        let mut at = 1usize;
+        while let Some(byte) = rest.get(at).filter(|byte| **byte != b'"') {
+            at = at.saturating_add(if *byte == b'\\' { 2 } else { 1 });
         }
-        let inside = &rest[1..at.min(rest.len())];
+        let inside = rest.get(1..at).or(rest.get(1..)).unwrap_or_default();
         if let Some(Container::Object { key, expects_key: true }) = self.open.last_mut() {
             *key = String::from_utf8_lossy(inside).into_owned();
         }
-        at + 1
+        at.saturating_add(1)
     }
 
     fn path(&self) -> String {

@@ -288,7 +288,7 @@ fn opposite(name: &str) -> &str {
 
 fn lookup(text: &str) -> Option<Effect> {
     let at = TABLE.binary_search_by_key(&text, |(name, _)| name).ok()?;
-    Some(TABLE[at].1)
+    TABLE.get(at).map(|(_, effect)| *effect)
 }
 
 /// The mount options that this library knows, sorted: `mountOptions` of the features document.

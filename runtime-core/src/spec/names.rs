@@ -118,17 +118,24 @@ impl<'a> Canonical<'a> {
 
 /// Whether a key may be the name of a field in another case. A colon behind a string makes it a key.
 fn has_odd_key(bytes: &[u8]) -> bool {
-    let mut at = 0;
-    while let Some(quote) = bytes[at..].iter().position(|byte| *byte == b'"') {
-        let begin = at + quote + 1;
-        let Some(length) = string_length(&bytes[begin..]) else { return false };
-        at = begin + length + 1;
-        let next = bytes[at..].iter().find(|byte| !byte.is_ascii_whitespace());
-        if next == Some(&b':') && is_odd(&bytes[begin..begin + length]) {
+    let mut rest = bytes;
+    loop {
+        let Some((_, begun)) = split_at_quote(rest, |text| text.iter().position(|byte| *byte == b'"')) else {
+            return false;
+        };
+        let Some((text, behind)) = split_at_quote(begun, string_length) else { return false };
+        rest = behind;
+        let next = rest.iter().find(|byte| !byte.is_ascii_whitespace());
+        if next == Some(&b':') && is_odd(text) {
             return true;
         }
     }
-    false
+}
+
+/// What is before and behind the quote that `find` finds.
+fn split_at_quote(text: &[u8], find: impl Fn(&[u8]) -> Option<usize>) -> Option<(&[u8], &[u8])> {
+    let (before, rest) = text.split_at_checked(find(text)?)?;
+    Some((before, rest.split_first()?.1))
 }
 
 fn is_odd(key: &[u8]) -> bool {
@@ -137,7 +144,7 @@ fn is_odd(key: &[u8]) -> bool {
         return false;
     }
     match CAPITALS.binary_search_by(|name| small_letters(name.as_bytes(), key)) {
-        Ok(found) => CAPITALS[found].as_bytes() != key,
+        Ok(found) => CAPITALS.get(found).is_none_or(|name| name.as_bytes() != key),
         Err(_) => key.iter().any(u8::is_ascii_uppercase),
     }
 }

@@ -139,8 +139,8 @@ fn describe(text: &[u8], error: &serde_json::Error) -> (String, String) {
 fn without_place(error: &serde_json::Error) -> String {
     // It quotes values, and those of an image may end a line of the log.
     let text = one_line(error.to_string());
-    match text.rfind(" at line ") {
-        Some(at) => text[..at].to_owned(),
+    match text.rsplit_once(" at line ") {
+        Some((reason, _)) => reason.to_owned(),
         None => text,
     }
 }

@@ -190,13 +190,10 @@ pub(super) fn string_limit(origin: std::fmt::Arguments<'_>, text: &str, findings
 
 /// Adds `NAME=value`, or replaces the value of the name.
 pub(crate) fn set_variable(env: &mut Vec<String>, entry: String) {
-    let name = |entry: &str| entry.split('=').next().unwrap_or_default().len();
-    let known = entry
-        .contains('=')
-        .then(|| env.iter().position(|old| old.contains('=') && old[..name(old)] == entry[..name(&entry)]))
-        .flatten();
-    match known {
-        Some(at) => env[at] = entry,
+    let name = |entry: &str| entry.split_once('=').map(|(name, _)| name.to_owned());
+    let wanted = name(&entry);
+    match env.iter_mut().find(|old| wanted.is_some() && name(old) == wanted) {
+        Some(old) => *old = entry,
         None => env.push(entry),
     }
 }
@@ -301,7 +298,7 @@ fn rlimits(process: &oci::Process, origin: &str, findings: &mut Findings) -> Vec
 }
 
 /// The resource's number on the architecture that this is built for.
-#[allow(clippy::unnecessary_cast)]
+#[allow(clippy::unnecessary_cast, reason = "glibc and musl have different types for it")]
 fn resource(kind: PosixRlimitType) -> u32 {
     (match kind {
         PosixRlimitType::RlimitCpu => libc::RLIMIT_CPU,

@@ -38,8 +38,8 @@ pub(super) fn sysctl(
         all.push((path, value.clone()));
     }
     all.sort();
-    if let Some(pair) = all.windows(2).find(|pair| pair[0].0 == pair[1].0) {
-        findings.error("linux.sysctl", format!("{:?} is set twice", pair[0].0));
+    if let Some(((twice, _), _)) = all.iter().zip(all.iter().skip(1)).find(|(one, next)| one.0 == next.0) {
+        findings.error("linux.sysctl", format!("{twice:?} is set twice"));
     }
     all
 }
@@ -47,8 +47,8 @@ pub(super) fn sysctl(
 /// sysctl.d(5): the first separator says which one is used; if it is a slash, dots are part of names
 /// (`net/ipv4/conf/eth0.100/rp_filter`), otherwise slashes are (`net.ipv4.conf.eth0/100.rp_filter`).
 fn path(name: &str) -> String {
-    match name.find(['.', '/']) {
-        Some(at) if name.as_bytes()[at] == b'.' => name
+    match name.chars().find(|c| matches!(c, '.' | '/')) {
+        Some('.') => name
             .chars()
             .map(|c| match c {
                 '.' => '/',

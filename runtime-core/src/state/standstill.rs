@@ -12,6 +12,7 @@ use nix::sys::stat::{Mode, fstat};
 use nix::unistd::write;
 
 use super::Entry;
+use crate::deadline;
 use crate::error::{Error, ErrorKind, Result};
 use crate::sys::file::LockFile;
 
@@ -32,7 +33,7 @@ impl Entry {
     /// Says that the container is going to be frozen; [`Entry::end_standstill`] once it is thawed again, or
     /// frozen for good. Nobody else has the mark until then. One that is dropped before stays, as after a crash.
     pub(crate) fn begin_standstill(&self) -> Result<Standstill> {
-        let deadline = Instant::now() + CLEAR_LIMIT;
+        let deadline = deadline::after(CLEAR_LIMIT);
         loop {
             let file = self
                 .below(MARK, OFlag::O_RDWR | OFlag::O_CREAT, Mode::S_IRUSR | Mode::S_IWUSR)

@@ -204,7 +204,7 @@ impl Stat {
     /// The name, in parentheses, may hold anything: fields count from its end.
     fn parse(text: &[u8]) -> Option<Self> {
         let end = text.iter().rposition(|byte| *byte == b')')?;
-        let text = std::str::from_utf8(text.get(end + 2..)?).ok()?;
+        let text = std::str::from_utf8(text.get(end.saturating_add(2)..)?).ok()?;
         let mut fields = text.split_ascii_whitespace();
         let state = fields.next()?;
         let flags: u64 = fields.nth(5)?.parse().ok()?;

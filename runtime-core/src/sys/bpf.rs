@@ -117,9 +117,9 @@ pub(crate) fn load_device_program(program: &[u64]) -> Result<OwnedFd> {
 /// The end of the verifier's log, where it says what it refuses.
 fn last_lines(log: &[u8]) -> String {
     let end = log.iter().position(|byte| *byte == 0).unwrap_or(log.len());
-    let text = String::from_utf8_lossy(&log[..end]);
+    let text = String::from_utf8_lossy(log.get(..end).unwrap_or_default());
     let lines: Vec<&str> = text.lines().filter(|line| !line.starts_with("processed ")).collect();
-    lines[lines.len().saturating_sub(3)..].join("; ")
+    lines.get(lines.len().saturating_sub(3)..).unwrap_or_default().join("; ")
 }
 
 fn load(program: &[u64], log: &mut [u8]) -> Result<OwnedFd, Errno> {
@@ -137,14 +137,14 @@ fn load(program: &[u64], log: &mut [u8]) -> Result<OwnedFd, Errno> {
         attributes.log_size = log.len() as u32;
         attributes.log_buffer = log.as_mut_ptr() as u64;
     }
-    let mut attempt = 1;
+    let mut attempt = 1usize;
     loop {
         // SAFETY: `Load` is what PROG_LOAD reads; program, license and log are borrowed for longer than the
         // call, and the counts are theirs.
         match unsafe { call(PROG_LOAD, &mut attributes) } {
             // SAFETY: the kernel made this descriptor just now (close-on-exec), and nobody else knows it.
             Ok(fd) => return Ok(unsafe { OwnedFd::from_raw_fd(fd) }),
-            Err(Errno::EAGAIN) if attempt < LOAD_ATTEMPTS => attempt += 1,
+            Err(Errno::EAGAIN) if attempt < LOAD_ATTEMPTS => attempt = attempt.saturating_add(1),
             Err(errno) => return Err(errno),
         }
     }

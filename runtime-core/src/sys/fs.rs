@@ -62,9 +62,9 @@ pub(crate) fn open_or_make(root: BorrowedFd<'_>, path: &str, directory: bool) ->
     }
     let names: Vec<&str> = path.split('/').filter(|name| !name.is_empty() && *name != ".").collect();
     let mut parent = open_in_root(root, "/", OFlag::O_PATH)?;
-    for (index, name) in names.iter().enumerate() {
-        let so_far = names.get(..=index).unwrap_or_default().join("/");
-        let last = index + 1 == names.len();
+    for (number, name) in (1..).zip(&names) {
+        let so_far = names.get(..number).unwrap_or_default().join("/");
+        let last = number == names.len();
         parent = match open_in_root(root, &so_far, OFlag::O_PATH) {
             Err(Errno::ENOENT) => {
                 make(parent.as_fd(), name, directory || !last)?;

@@ -16,7 +16,7 @@ pub fn prefault(stack: usize, heap: usize) {
 fn provide(start: usize, length: usize) {
     const PAGE: usize = 4096;
     let first = start.next_multiple_of(PAGE);
-    let end = (start + length) / PAGE * PAGE;
+    let end = start.saturating_add(length) & !(PAGE - 1);
     if let Some(length) = end.checked_sub(first) {
         // SAFETY: the advice changes no byte of any memory; of pages that are not there, or not to be
         // written, the kernel says so.

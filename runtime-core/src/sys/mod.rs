@@ -1,5 +1,5 @@
 //! Thin system-call wrappers: with `child` and `launch` the only unsafe code of the library.
-#![allow(unsafe_code)]
+#![allow(unsafe_code, reason = "the kernel is asked here; each block says why it holds")]
 
 pub(crate) mod bpf;
 pub(crate) mod clock;

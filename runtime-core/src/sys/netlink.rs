@@ -186,9 +186,9 @@ impl Netlink {
 
     /// Sends one request and gives the bodies of the replies.
     fn request(&mut self, kind: u16, flags: i32, body: &[u8]) -> Result<Vec<Vec<u8>>, Errno> {
-        self.sequence += 1;
+        self.sequence = self.sequence.wrapping_add(1);
         let flags = (flags | libc::NLM_F_REQUEST | libc::NLM_F_ACK) as u16;
-        let mut message = ((HEADER + body.len()) as u32).to_ne_bytes().to_vec();
+        let mut message = (HEADER.saturating_add(body.len()) as u32).to_ne_bytes().to_vec();
         message.extend(kind.to_ne_bytes());
         message.extend(flags.to_ne_bytes());
         message.extend(self.sequence.to_ne_bytes());
@@ -219,7 +219,7 @@ fn collect(mut datagram: &[u8], sequence: u32, replies: &mut Vec<Vec<u8>>) -> Re
                 libc::NLMSG_DONE => return Ok(true),
                 libc::NLMSG_ERROR => {
                     let code = number(body, 0).ok_or(Errno::EPROTO)? as i32;
-                    return if code == 0 { Ok(true) } else { Err(Errno::from_raw(-code)) };
+                    return if code == 0 { Ok(true) } else { Err(Errno::from_raw(code.wrapping_neg())) };
                 }
                 _ => replies.push(body.to_vec()),
             }
@@ -239,7 +239,7 @@ fn link(index: u32, up: u32) -> Vec<u8> {
 }
 
 fn attribute(body: &mut Vec<u8>, kind: u16, value: &[u8]) {
-    body.extend(((4 + value.len()) as u16).to_ne_bytes());
+    body.extend((value.len().saturating_add(4) as u16).to_ne_bytes());
     body.extend(kind.to_ne_bytes());
     body.extend(value);
     body.resize(body.len().next_multiple_of(4), 0);
@@ -252,11 +252,11 @@ fn terminated(name: &str) -> Vec<u8> {
 }
 
 fn number(bytes: &[u8], at: usize) -> Option<u32> {
-    Some(u32::from_ne_bytes(bytes.get(at..at + 4)?.try_into().ok()?))
+    Some(u32::from_ne_bytes(*bytes.get(at..)?.first_chunk()?))
 }
 
 fn short(bytes: &[u8], at: usize) -> Option<u16> {
-    Some(u16::from_ne_bytes(bytes.get(at..at + 2)?.try_into().ok()?))
+    Some(u16::from_ne_bytes(*bytes.get(at..)?.first_chunk()?))
 }
 
 /// The attributes of a message behind its header: type and value.

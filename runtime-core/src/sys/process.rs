@@ -244,7 +244,7 @@ pub(crate) fn send_own_pidfd(socket: RawFd) -> Result<(), Errno> {
     // SAFETY: zero is a valid cmsghdr and a valid msghdr.
     let (mut header, mut message) =
         unsafe { (std::mem::zeroed::<libc::cmsghdr>(), std::mem::zeroed::<libc::msghdr>()) };
-    header.cmsg_len = (size_of::<libc::cmsghdr>() + size_of::<i32>()) as _;
+    header.cmsg_len = const { size_of::<libc::cmsghdr>() + size_of::<i32>() } as _;
     header.cmsg_level = libc::SOL_SOCKET;
     header.cmsg_type = libc::SCM_RIGHTS;
     let mut rights = Rights { header, fd: fd.as_raw_fd(), padding: 0 };

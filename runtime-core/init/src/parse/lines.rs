@@ -24,30 +24,30 @@ impl<E, R: FnMut(&mut [u8]) -> Result<usize, E>, const SIZE: usize> Lines<R, SIZ
     #[allow(clippy::should_implement_trait, reason = "the line is in the buffer, and a read can fail")]
     pub fn next(&mut self) -> Result<Option<&[u8]>, E> {
         loop {
-            let held = &self.buffer[self.start..self.end];
+            let held = self.buffer.get(self.start..self.end).unwrap_or_default();
             if let Some(len) = held.iter().position(|byte| *byte == b'\n') {
                 let start = self.start;
-                self.start += len + 1;
+                self.start = start.saturating_add(len).saturating_add(1);
                 if !core::mem::take(&mut self.skips) {
-                    return Ok(Some(&self.buffer[start..start + len]));
+                    return Ok(self.buffer.get(start..start.saturating_add(len)));
                 }
                 continue;
             }
             self.buffer.copy_within(self.start..self.end, 0);
-            (self.start, self.end) = (0, self.end - self.start);
+            (self.start, self.end) = (0, self.end.saturating_sub(self.start));
             if self.end == SIZE {
                 (self.end, self.skips) = (0, true);
             }
-            match (self.read)(&mut self.buffer[self.end..])? {
+            match (self.read)(self.buffer.get_mut(self.end..).unwrap_or_default())? {
                 0 => return Ok(self.last()),
-                len => self.end = SIZE.min(self.end + len),
+                len => self.end = SIZE.min(self.end.saturating_add(len)),
             }
         }
     }
 
     fn last(&mut self) -> Option<&[u8]> {
         let line = 0..core::mem::take(&mut self.end);
-        (!line.is_empty() && !self.skips).then(|| &self.buffer[line])
+        self.buffer.get(line).filter(|line| !line.is_empty() && !self.skips)
     }
 }
 

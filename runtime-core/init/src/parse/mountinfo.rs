@@ -24,19 +24,22 @@ pub fn mount(line: &[u8]) -> Option<Mount<'_>> {
 ///
 /// The kernel writes blanks, tabs, line ends and backslashes as a backslash and three octal digits.
 pub fn unescaped(text: &[u8], path: &mut [u8]) -> Option<usize> {
-    let (mut at, mut len) = (0, 0);
-    while at < text.len() {
-        let (byte, taken) = match text[at..] {
-            [b'\\', a @ b'0'..=b'7', b @ b'0'..=b'7', c @ b'0'..=b'7', ..] => {
-                ((a & 7) << 6 | (b & 7) << 3 | c & 7, 4)
+    let (mut rest, mut len) = (text, 0usize);
+    loop {
+        let byte = match *rest {
+            [b'\\', a @ b'0'..=b'7', b @ b'0'..=b'7', c @ b'0'..=b'7', ref behind @ ..] => {
+                rest = behind;
+                (a & 7) << 6 | (b & 7) << 3 | c & 7
             }
-            _ => (text[at], 1),
+            [byte, ref behind @ ..] => {
+                rest = behind;
+                byte
+            }
+            [] => return Some(len),
         };
         *path.get_mut(len)? = byte;
-        len += 1;
-        at += taken;
+        len = len.saturating_add(1);
     }
-    Some(len)
 }
 
 #[cfg(test)]

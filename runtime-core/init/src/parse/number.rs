@@ -37,8 +37,10 @@ impl Digits {
     pub fn new(number: u32) -> Self {
         let (mut bytes, mut start, mut rest) = ([0u8; Self::SIZE], Self::SIZE - 1, number);
         loop {
-            start -= 1;
-            bytes[start] = b'0' + (rest % 10) as u8;
+            start = start.saturating_sub(1);
+            if let Some(place) = bytes.get_mut(start) {
+                *place = b'0' | (rest % 10) as u8;
+            }
             rest /= 10;
             if rest == 0 {
                 return Self { bytes, start };
@@ -48,7 +50,7 @@ impl Digits {
 
     /// The text.
     pub fn text(&self) -> &CStr {
-        CStr::from_bytes_with_nul(&self.bytes[self.start..]).unwrap_or(c"")
+        CStr::from_bytes_with_nul(self.bytes.get(self.start..).unwrap_or_default()).unwrap_or(c"")
     }
 }
 
@@ -59,7 +61,7 @@ pub struct Octal([u8; 5]);
 impl Octal {
     /// The digits of the lower twelve bits of `mode`.
     pub fn new(mode: u32) -> Self {
-        let digit = |shift: u32| b'0' + (mode >> shift & 7) as u8;
+        let digit = |shift: u32| b'0' | (mode >> shift & 7) as u8;
         Self([digit(9), digit(6), digit(3), digit(0), 0])
     }
 

@@ -6,7 +6,7 @@ use core::ffi::CStr;
 pub fn relative(path: &CStr) -> &CStr {
     let bytes = path.to_bytes_with_nul();
     let start = bytes.iter().position(|byte| *byte != b'/').unwrap_or(0);
-    match CStr::from_bytes_with_nul(&bytes[start..]) {
+    match CStr::from_bytes_with_nul(bytes.get(start..).unwrap_or_default()) {
         Ok(path) if !path.is_empty() => path,
         _ => c".",
     }
@@ -15,19 +15,17 @@ pub fn relative(path: &CStr) -> &CStr {
 /// All but the last component of a path, and that. Slashes at the end belong to the component.
 pub fn split(path: &CStr) -> (&[u8], &CStr) {
     let bytes = path.to_bytes();
-    let trimmed = bytes.iter().rposition(|byte| *byte != b'/').map_or(0, |last| last + 1);
-    let slash = bytes[..trimmed].iter().rposition(|byte| *byte == b'/');
-    let (head, last) = match slash {
-        Some(at) => (&bytes[..at], at + 1),
-        None => (&bytes[..0], 0),
-    };
-    let name = CStr::from_bytes_with_nul(&path.to_bytes_with_nul()[last..]);
+    let last = bytes.iter().rposition(|byte| *byte != b'/').unwrap_or(0);
+    let slash = bytes.get(..last).and_then(|before| before.iter().rposition(|byte| *byte == b'/'));
+    let Some(slash) = slash else { return (&[], path) };
+    let (head, tail) = path.to_bytes_with_nul().split_at(slash);
+    let name = tail.get(1..).and_then(|name| CStr::from_bytes_with_nul(name).ok());
     (head, name.unwrap_or(c""))
 }
 
 /// Whether a path is `root` or below it, by its components; neither ends in a slash.
 pub fn is_below(path: &[u8], root: &[u8]) -> bool {
-    path.strip_prefix(root).is_some_and(|rest| rest.is_empty() || rest[0] == b'/')
+    path.strip_prefix(root).is_some_and(|rest| matches!(rest.first(), None | Some(b'/')))
 }
 
 #[cfg(test)]

@@ -63,7 +63,7 @@ fn copy_entry(source: Fd<'_>, target: Fd<'_>, name: &CStr, depth: u32) -> Step {
             mkdirat(target, name, 0o700).at(Detail::Mkdir)?;
             let from = open(source, name, O_DIRECTORY, 0, RESOLVE).at(Detail::Open)?;
             let to = open(target, name, O_DIRECTORY, 0, RESOLVE).at(Detail::Open)?;
-            copy_directory(from.fd(), to.fd(), depth + 1)?;
+            copy_directory(from.fd(), to.fd(), depth.saturating_add(1))?;
             attributes(from.fd(), to.fd())
         }
         S_IFREG => copy_file(source, target, name),

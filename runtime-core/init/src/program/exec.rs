@@ -85,7 +85,7 @@ impl Pointers {
     /// Those of an array of strings, with room for `more` pointers.
     pub(crate) fn of(init: &Init, strings: Slice, more: usize) -> Step<Self> {
         let strings = init.plan.numbers(strings);
-        let bytes = (strings.len() + more + 1) * Self::SIZE;
+        let bytes = strings.len().saturating_add(more).saturating_add(1).saturating_mul(Self::SIZE);
         let mut pointers = Self { memory: Mapping::anonymous(bytes).at(Detail::Memory)?, len: 0 };
         strings.iter().for_each(|text| pointers.push(init.plan.text(Str(*text)).as_ptr()));
         Ok(pointers)
@@ -110,19 +110,19 @@ impl Pointers {
 
     /// Adds one. What there is no room for is left out: a null stays behind the last.
     fn push(&mut self, text: *const c_char) {
-        let at = self.len * Self::SIZE;
-        if self.memory.bytes().len() >= at + 2 * Self::SIZE
-            && let Some(place) = self.memory.bytes_mut().get_mut(at..at + Self::SIZE)
-        {
+        let mut places = self.memory.bytes_mut().chunks_exact_mut(Self::SIZE).skip(self.len);
+        if let (Some(place), Some(_null)) = (places.next(), places.next()) {
             place.copy_from_slice(&(text as usize).to_ne_bytes());
-            self.len += 1;
+            self.len = self.len.saturating_add(1);
         }
     }
 
     /// Adds one whose text is kept behind the final null, where the caller asked for that room too.
     fn push_text(&mut self, text: &[u8; HOME_BYTES]) {
-        let at = (self.len + 2) * Self::SIZE;
-        if let Some(place) = self.memory.bytes_mut().get_mut(at..at + HOME_BYTES) {
+        let at = self.len.saturating_add(2).saturating_mul(Self::SIZE);
+        if let Some(place) =
+            self.memory.bytes_mut().get_mut(at..).and_then(<[u8]>::first_chunk_mut::<HOME_BYTES>)
+        {
             place.copy_from_slice(text);
             let text = place.as_ptr().cast();
             self.push(text);

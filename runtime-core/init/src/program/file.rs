@@ -60,8 +60,9 @@ impl Buffer {
     fn hold(&mut self, bytes: &[u8]) -> Step<&CStr> {
         let too_long = Failure::new(errno::ENAMETOOLONG, Detail::TooLong);
         let place = self.0.get_mut(..=bytes.len()).ok_or(too_long)?;
-        place[..bytes.len()].copy_from_slice(bytes);
-        place[bytes.len()] = 0;
+        for (place, byte) in place.iter_mut().zip(bytes.iter().chain(&[0])) {
+            *place = *byte;
+        }
         CStr::from_bytes_with_nul(place).map_err(|_| too_long)
     }
 }
@@ -96,9 +97,9 @@ pub(crate) fn directory(root: Fd<'_>, path: &[u8], mode: u32) -> Step<Owned> {
 pub(crate) fn refuse_dangling(root: Fd<'_>, path: &[u8]) -> Step {
     let ends =
         path.iter().enumerate().filter(|(_, byte)| **byte == b'/').map(|(at, _)| at).chain([path.len()]);
-    for end in ends.filter(|end| *end > 0) {
+    for so_far in ends.filter_map(|end| path.get(..end)).filter(|so_far| !so_far.is_empty()) {
         let mut buffer = Buffer::new();
-        let so_far = buffer.hold(&path[..end])?;
+        let so_far = buffer.hold(so_far)?;
         let found = match in_root(root, so_far, O_NOFOLLOW) {
             Err(errno::ENOENT) => return Ok(()),
             other => other.at(Detail::Open)?,
@@ -116,19 +117,34 @@ pub(crate) fn refuse_dangling(root: Fd<'_>, path: &[u8]) -> Step {
 /// a link that leads to nothing.
 #[inline(never)]
 fn made_in_parent(root: Fd<'_>, path: &[u8], mode: u32) -> Step<Option<Owned>> {
-    let Some(slash) = path.iter().rposition(|byte| *byte == b'/') else { return Ok(None) };
-    let name = &path[slash + 1..];
-    if matches!(name, b"" | b"." | b"..") || slash == 0 {
+    let Some((head, name)) = at_last_slash(path) else { return Ok(None) };
+    if matches!(name, b"" | b"." | b"..") || head.is_empty() {
         return Ok(None);
     }
     let mut buffer = Buffer::new();
-    let Ok(parent) = in_root(root, buffer.hold(&path[..slash])?, O_DIRECTORY) else { return Ok(None) };
+    let Ok(parent) = in_root(root, buffer.hold(head)?, O_DIRECTORY) else { return Ok(None) };
     let name = buffer.hold(name)?;
     match mkdirat(parent.fd(), name, mode) {
         Ok(()) => open_component(parent.fd(), name).map(Some),
         // The longer way finds out, and says what failed.
         Err(_) => Ok(None),
     }
+}
+
+/// What is before and behind the last slash.
+fn at_last_slash(path: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (head, tail) = path.split_at_checked(path.iter().rposition(|byte| *byte == b'/')?)?;
+    Some((head, tail.get(1..)?))
+}
+
+/// The components of a path, each with the path up to its end, and what is behind that.
+fn components(path: &[u8]) -> impl Iterator<Item = (&[u8], &[u8], &[u8])> {
+    let mut end = 0usize;
+    path.split(|byte| *byte == b'/').filter_map(move |component| {
+        let (so_far, behind) = path.split_at_checked(end.saturating_add(component.len()))?;
+        end = so_far.len().saturating_add(1);
+        (!component.is_empty()).then_some((component, so_far, behind))
+    })
 }
 
 /// How many links a path may have (path_resolution(7)).
@@ -153,7 +169,7 @@ impl Target {
     }
 
     fn push(&mut self, bytes: &[u8]) -> Step {
-        let end = self.len + bytes.len();
+        let end = self.len.saturating_add(bytes.len());
         let too_long = Failure::new(errno::ENAMETOOLONG, Detail::TooLong);
         let start = self.len;
         self.memory.bytes_mut().get_mut(start..end).ok_or(too_long)?.copy_from_slice(bytes);
@@ -181,10 +197,9 @@ fn follow_dangling(root: Fd<'_>, path: &[u8]) -> Step<Target> {
 #[inline(never)]
 fn followed_once(root: Fd<'_>, path: &[u8]) -> Step<Option<Target>> {
     let mut buffer = Buffer::new();
-    let mut parent = &path[..0];
-    for component in path.split(|byte| *byte == b'/').filter(|component| !component.is_empty()) {
-        let end = component.as_ptr() as usize - path.as_ptr() as usize + component.len();
-        match in_root(root, buffer.hold(&path[..end])?, 0) {
+    let mut parent: &[u8] = &[];
+    for (component, so_far, behind) in components(path) {
+        match in_root(root, buffer.hold(so_far)?, 0) {
             Ok(_) => {}
             Err(errno::ENOENT) => {
                 let mut link = Target::new()?;
@@ -199,12 +214,12 @@ fn followed_once(root: Fd<'_>, path: &[u8]) -> Step<Option<Target>> {
                     target.push(b"/")?;
                 }
                 target.push(link.bytes())?;
-                target.push(&path[end..])?;
+                target.push(behind)?;
                 return Ok(Some(target));
             }
             Err(_) => return Ok(None),
         }
-        parent = &path[..end];
+        parent = so_far;
     }
     Ok(None)
 }
@@ -223,10 +238,8 @@ fn opened_or_made(root: Fd<'_>, path: &[u8], mode: u32, open: Open) -> Step<Owne
     }
     let mut current = open(root, c".", O_DIRECTORY).at(Detail::Open)?;
     let mut made = false;
-    for component in path.split(|byte| *byte == b'/').filter(|component| !component.is_empty()) {
-        let end = component.as_ptr() as usize - path.as_ptr() as usize + component.len();
-        let next =
-            if made { Err(errno::ENOENT) } else { open(root, buffer.hold(&path[..end])?, O_DIRECTORY) };
+    for (component, so_far, _) in components(path) {
+        let next = if made { Err(errno::ENOENT) } else { open(root, buffer.hold(so_far)?, O_DIRECTORY) };
         let next = match next {
             Err(errno::ENOENT) => {
                 made = true;
@@ -261,10 +274,7 @@ pub(crate) fn regular(root: Fd<'_>, path: &'static CStr) -> Step<Owned> {
         other => return other.at(Detail::Open),
     }
     let target = follow_dangling(root, path.to_bytes())?;
-    let (head, name) = match target.bytes().iter().rposition(|byte| *byte == b'/') {
-        Some(at) => (&target.bytes()[..at], &target.bytes()[at + 1..]),
-        None => (&target.bytes()[..0], target.bytes()),
-    };
+    let (head, name) = at_last_slash(target.bytes()).unwrap_or((&[], target.bytes()));
     let mut buffer = Buffer::new();
     let name = buffer.hold(name)?;
     let parent = directory(root, head, 0o755)?;

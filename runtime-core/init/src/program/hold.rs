@@ -18,7 +18,7 @@ pub(crate) fn prepare(init: &mut Init) -> Step {
     sync::close_all_but(init, &[Slot::SYNC, Slot::GATE]);
     memory::reserve(PAGE, PAGE_BYTES).at(Detail::Memory)?;
     let fd = memory::userfault(PAGE, PAGE_BYTES).at(Detail::Userfault)?;
-    let number = init.plan.base + i32::from(Slot::HOLD.0);
+    let number = Slot::HOLD.number(init.plan.base);
     dup_onto(fd.fd(), number, O_CLOEXEC).at(Detail::Dup)?;
     // SAFETY: the duplicate, which nothing else owns: what the slot had is closed.
     init.set(Slot::HOLD, unsafe { Owned::from_number(number) });

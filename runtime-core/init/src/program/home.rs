@@ -36,13 +36,13 @@ impl Home {
     fn read(&mut self, file: Fd<'_>, uid: u32) {
         /// An image's passwd beyond this is not read on.
         const LIMIT: usize = 1 << 20;
-        let mut total = 0;
+        let mut total = 0usize;
         let mut lines = Lines::<_, 4096>::new(|room: &mut [u8]| {
             if total >= LIMIT {
                 return Ok(0);
             }
             let read = read(file, room);
-            total += read.unwrap_or(0);
+            total = total.saturating_add(read.unwrap_or(0));
             read
         });
         // What cannot be read is the end of the file.
@@ -55,10 +55,10 @@ impl Home {
 
     fn set(&mut self, home: &[u8]) {
         const PREFIX: &[u8] = b"HOME=";
-        let home = if home.len() + PREFIX.len() < self.bytes.len() { home } else { b"/" };
+        // With the final NUL.
+        let home = if home.len() < const { HOME_BYTES - PREFIX.len() } { home } else { b"/" };
         self.bytes = [0; HOME_BYTES];
-        self.bytes[..PREFIX.len()].copy_from_slice(PREFIX);
-        self.bytes[PREFIX.len()..PREFIX.len() + home.len()].copy_from_slice(home);
+        self.bytes.iter_mut().zip(PREFIX.iter().chain(home)).for_each(|(place, byte)| *place = *byte);
     }
 }
 

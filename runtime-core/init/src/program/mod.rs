@@ -124,7 +124,10 @@ impl Init {
         let mut fds = [const { None }; Slot::COUNT];
         for slot in (0..Slot::INHERITED as u16).map(Slot).filter(|slot| inherited & slot.bit() != 0) {
             // SAFETY: whoever has started this process has filled the slot, at this number; it is taken once.
-            fds[slot.0 as usize] = Some(unsafe { Owned::from_number(base + i32::from(slot.0)) });
+            let fd = unsafe { Owned::from_number(slot.number(base)) };
+            if let Some(place) = fds.get_mut(slot.0 as usize) {
+                *place = Some(fd);
+            }
         }
         let umask = sys::process::umask(0).at(Detail::Prctl)?;
         let mut init = Self {
@@ -204,7 +207,7 @@ impl Init {
     fn run(&mut self) -> Step {
         while self.next < self.end {
             let step = self.next;
-            self.next += 1;
+            self.next = step.saturating_add(1);
             self.step = step as u32;
             let Some(op) = self.plan.ops().get(step).copied() else { break };
             if !matches!(op, Op::File(FileOp::MakeDevice { .. } | FileOp::MakeSymlink { .. })) {
@@ -406,7 +409,7 @@ const EXIT_FAILED: u32 = 1;
 
 /// The descriptor of a slot that is filled from outside.
 fn inherited_fd(base: i32, slot: Slot) -> Fd<'static> {
-    Fd::numbered(base + i32::from(slot.0))
+    Fd::numbered(slot.number(base))
 }
 
 /// Walks a lane; the descriptors begin at `base`. It comes back only by exit.

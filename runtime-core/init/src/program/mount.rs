@@ -283,12 +283,11 @@ impl Data {
     }
 
     fn append(&mut self, bytes: &[u8]) -> Step {
-        let end = self.len + bytes.len();
+        let end = self.len.saturating_add(bytes.len());
+        let too_long = Failure::new(errno::ENAMETOOLONG, Detail::TooLong);
         // The last byte stays NUL.
-        if end >= MOUNT_DATA_LIMIT {
-            return Err(Failure::new(errno::ENAMETOOLONG, Detail::TooLong));
-        }
-        self.bytes[self.len..end].copy_from_slice(bytes);
+        let place = self.bytes.get_mut(self.len..end).filter(|_| end < MOUNT_DATA_LIMIT).ok_or(too_long)?;
+        place.copy_from_slice(bytes);
         self.len = end;
         Ok(())
     }

@@ -35,7 +35,7 @@ pub(crate) fn sysctl(init: &mut Init, path: Str, value: Slice) -> Step {
 /// `JoinCgroups`. The kernel asks for the rights of who has opened the files, and a process that moves itself need
 /// not wait for others.
 pub(crate) fn join_cgroups(init: &mut Init) -> Step {
-    for slot in (0..Slot::TASKS_COUNT).map(|at| Slot(Slot::TASKS.0 + at)) {
+    for slot in Slot::tasks() {
         if init.has(slot) {
             file::write_once(init.fd(slot), b"0")?;
             init.clear(slot);

@@ -82,7 +82,7 @@ fn confine(namespace: Fd<'_>, socket: &Owned, number: i32) -> Step {
     setns(namespace, CLONE_NEWPID).at(Detail::Setns)?;
     dup_onto(socket.fd(), number, 0).at(Detail::Dup)?;
     enter_empty_root()?;
-    close_range(number as u32 + 1, u32::MAX, 0).at(Detail::CloseRange)?;
+    close_range((number as u32).saturating_add(1), u32::MAX, 0).at(Detail::CloseRange)?;
     capability::set(CAP_SYS_ADMIN, CAP_SYS_ADMIN, 0)?;
     process::no_new_privileges().at(Detail::Prctl)?;
     process::set_filter(0, &filter()).at(Detail::Seccomp).map(drop)
@@ -132,18 +132,17 @@ fn filter() -> [u8; INSTRUCTIONS * 8] {
     // `struct sock_filter`.
     let mut push = |code: u16, jump: [u8; 2], k: u32| {
         if let Some(place) = rest.next() {
-            place[..2].copy_from_slice(&code.to_ne_bytes());
-            place[2..4].copy_from_slice(&jump);
-            place[4..].copy_from_slice(&k.to_ne_bytes());
+            let ([c0, c1], [yes, no], [k0, k1, k2, k3]) = (code.to_ne_bytes(), jump, k.to_ne_bytes());
+            place.copy_from_slice(&[c0, c1, yes, no, k0, k1, k2, k3]);
         }
     };
     push(LOAD, [0, 0], SECCOMP_DATA_ARCH);
     push(JUMP_IF_EQUAL, [1, 0], AUDIT_ARCH);
     push(RETURN, [0, 0], SECCOMP_RET_KILL_PROCESS);
     push(LOAD, [0, 0], SECCOMP_DATA_NR);
-    for (at, number) in ALLOWED.iter().enumerate() {
+    for (over, number) in (1..=ALLOWED.len() as u8).rev().zip(ALLOWED) {
         // Over the rest of the comparisons and the refusal.
-        push(JUMP_IF_EQUAL, [(ALLOWED.len() - at) as u8, 0], *number as u32);
+        push(JUMP_IF_EQUAL, [over, 0], number as u32);
     }
     push(RETURN, [0, 0], SECCOMP_RET_KILL_PROCESS);
     push(RETURN, [0, 0], SECCOMP_RET_ALLOW);

@@ -40,7 +40,7 @@ impl Line {
         for byte in text {
             if let Some(place) = self.bytes.get_mut(self.len) {
                 *place = *byte;
-                self.len += 1;
+                self.len = self.len.saturating_add(1);
             }
         }
     }
@@ -48,7 +48,7 @@ impl Line {
     /// A number that has no words here, such as one that a filter makes up (at most 4095).
     fn push_number(&mut self, errno: i32) {
         self.push(b"errno ");
-        let digit = |unit: i32| b'0' + (errno / unit % 10) as u8;
+        let digit = |unit: i32| b'0' | (errno.checked_div(unit).unwrap_or(0) % 10) as u8;
         let first = [1000, 100, 10].into_iter().position(|unit| errno >= unit).unwrap_or(3);
         for unit in [1000, 100, 10, 1].into_iter().skip(first) {
             self.push(&[digit(unit)]);

@@ -25,8 +25,8 @@ const LINE: usize = 8192;
 pub(crate) fn detach(init: &mut Init) -> Step {
     let mut root = [0u8; 4096];
     let len = getcwd(&mut root).at(Detail::Chdir)?;
-    let root = &root[..len.saturating_sub(1)];
-    let mut covered = 0;
+    let root = root.get(..len.saturating_sub(1)).unwrap_or_default();
+    let mut covered = 0usize;
     for _ in 0..ROUNDS {
         let Some(mut found) = find(init, root, covered)? else { return Ok(()) };
         let path = found.path()?;
@@ -36,7 +36,7 @@ pub(crate) fn detach(init: &mut Init) -> Step {
             Ok(()) => {}
             Err(errno::EINVAL | errno::EPERM) => {
                 mount(Some(c"tmpfs"), path, Some(c"tmpfs"), 0, None).at(Detail::Mount)?;
-                covered += 1;
+                covered = covered.saturating_add(1);
             }
             Err(errno) => return Err(Failure::new(errno, Detail::Umount)),
         }
@@ -54,7 +54,7 @@ impl Place {
     fn path(&mut self) -> Step<&CStr> {
         let malformed = Failure::new(errno::ENAMETOOLONG, Detail::Read);
         *self.bytes.get_mut(self.len).ok_or(malformed)? = 0;
-        CStr::from_bytes_with_nul(&self.bytes[..=self.len]).map_err(|_| malformed)
+        self.bytes.get(..=self.len).and_then(|path| CStr::from_bytes_with_nul(path).ok()).ok_or(malformed)
     }
 }
 
@@ -65,14 +65,16 @@ fn find(init: &mut Init, root: &[u8], mut skip: usize) -> Step<Option<Place>> {
     let mut lines = Lines::<_, LINE>::new(|room: &mut [u8]| read(table.fd(), room));
     let mut found = None;
     while let Some(line) = lines.next().at(Detail::Read)? {
-        let Some(place) = revealing(line).filter(|place| !is_below(&place.bytes[..place.len], root)) else {
+        let Some(place) =
+            revealing(line).filter(|place| !is_below(place.bytes.get(..place.len).unwrap_or_default(), root))
+        else {
             continue;
         };
         if skip == 0 {
             found = Some(place);
             break;
         }
-        skip -= 1;
+        skip = skip.saturating_sub(1);
     }
     Ok(found)
 }

@@ -17,7 +17,7 @@ pub(crate) fn reset() -> Step {
 /// process of a pid namespace gets none that it has no handler for (pid_namespaces(7)).
 pub(crate) fn end_on_request() -> Step {
     extern "C" fn end(signal: i32) -> ! {
-        crate::program::exit(128 + signal as u32);
+        crate::program::exit((signal as u32).saturating_add(128));
     }
     for signal in [SIGHUP, SIGINT, SIGQUIT, SIGTERM] {
         set_last_handler(signal, end).at(Detail::Whole)?;

@@ -42,8 +42,8 @@ pub(crate) fn clone_init(init: &mut Init, flags: u64, maps: Maps) -> Step {
     for slot in [Slot::SYNC, Slot::GATE, Slot::PLACE] {
         init.clear(slot);
     }
-    for slot in 0..Slot::TASKS_COUNT {
-        init.clear(Slot(Slot::TASKS.0 + slot));
+    for slot in Slot::tasks() {
+        init.clear(slot);
     }
     let report = Report { step: init.step, errno: 0, detail: pid };
     sync::send(init.fd(Slot::CONTROL), report, pidfd.as_ref().map(Owned::fd))
@@ -84,7 +84,7 @@ fn become_init(init: &mut Init, maps: Maps) -> Step {
 fn execute_again(init: &Init) -> Step {
     let inherited = init.plan.inherited | Slot::LANES.bit();
     for slot in (0..Slot::INHERITED as u16).map(Slot).filter(|slot| inherited & slot.bit() != 0) {
-        let number = init.plan.base + i32::from(slot.0);
+        let number = slot.number(init.plan.base);
         match init.fd(slot) {
             fd if fd.number() == Fd::NONE.number() => {}
             fd if fd.number() == number => set_descriptor_flags(fd, 0).at(Detail::Dup)?,
@@ -114,7 +114,7 @@ pub(crate) fn make_network(init: &mut Init, sysfs: bool) -> Step {
 /// Enters a new network namespace: it and the context of its sysfs, at numbers above all slots that are filled from outside.
 /// What fails here is made, or fails, at its turn.
 pub(crate) fn network_early(base: i32) -> Option<(Owned, Owned)> {
-    let above = |fd: Owned| dup_above(fd.fd(), base + Slot::INHERITED as i32).ok();
+    let above = |fd: Owned| dup_above(fd.fd(), base.saturating_add(Slot::INHERITED as i32)).ok();
     unshare(CLONE_NEWNET).ok()?;
     let network = above(namespace::own_network().ok()?)?;
     let sysfs = mount::sysfs_context().ok().and_then(above)?;
@@ -139,8 +139,8 @@ pub(crate) fn hand_over(init: &mut Init, first: Slot, count: u32) -> Step {
         }
         other => other?,
     }
-    for at in 0..count as u16 {
-        init.clear(Slot(first.0 + at));
+    for slot in (first.0..).map(Slot).take(count as usize) {
+        init.clear(slot);
     }
     Ok(())
 }
@@ -312,7 +312,7 @@ pub(crate) fn receive_slots(socket: Fd<'_>, base: i32) -> Step<Option<u64>> {
     let slots = (0..Slot::INHERITED as u16).rev().map(Slot).filter(|slot| bits & slot.bit() != 0);
     let fds = message.fds.iter_mut().rev().filter_map(Option::take);
     for (slot, fd) in slots.zip(fds) {
-        let number = base + i32::from(slot.0);
+        let number = slot.number(base);
         if fd.number() == number {
             // It stays open, in its slot.
             fd.into_number();

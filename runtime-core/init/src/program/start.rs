@@ -43,7 +43,7 @@ unsafe fn decimal(mut text: *const u8) -> i32 {
     // SAFETY: the caller vouches for the end.
     unsafe {
         while (*text).is_ascii_digit() {
-            value = value.wrapping_mul(10).wrapping_add((*text - b'0') as i32);
+            value = value.wrapping_mul(10).wrapping_add(i32::from(*text & 0x0f));
             text = text.add(1);
         }
     }
@@ -113,7 +113,7 @@ unsafe extern "C" fn memcmp(a: *const u8, b: *const u8, len: usize) -> i32 {
         // SAFETY: the caller vouches for both areas; volatile as in memcpy.
         let (x, y) = unsafe { (a.add(at).read_volatile(), b.add(at).read_volatile()) };
         if x != y {
-            return x as i32 - y as i32;
+            return i32::from(x).wrapping_sub(i32::from(y));
         }
     }
     0
@@ -131,10 +131,10 @@ unsafe extern "C" fn bcmp(a: *const u8, b: *const u8, len: usize) -> i32 {
 /// As C's strlen.
 #[cfg_attr(program, unsafe(no_mangle))]
 unsafe extern "C" fn strlen(text: *const u8) -> usize {
-    let mut len = 0;
+    let mut len = 0usize;
     // SAFETY: the caller vouches for the end; volatile as in memcpy.
     while unsafe { text.add(len).read_volatile() } != 0 {
-        len += 1;
+        len = len.wrapping_add(1);
     }
     len
 }

@@ -53,7 +53,7 @@ fn receive_message(socket: Fd<'_>, mut looks: u32) -> Step<Option<(u8, Received<
             // The other side has ended without reading all that was sent to it.
             Err(errno::ECONNRESET) => return Ok(None),
             Err(errno::EAGAIN) if looks > 0 => {
-                looks -= 1;
+                looks = looks.saturating_sub(1);
                 // With one CPU for both it is the parent's turn. (For a deadline task it would be that until
                 // the next period: it does not look.)
                 sched_yield(0).ok();

@@ -9,6 +9,11 @@ use crate::program::{At, Failure, Step};
 use crate::report::Detail;
 use crate::sys::{Fd, file, memory, process};
 
+const WORD: usize = size_of::<AtomicU64>();
+
+/// In the place of memory that has been forgotten.
+static NONE: AtomicU64 = AtomicU64::new(0);
+
 /// The mapping. The caller has made the file as long as [`Layout`] says.
 pub(crate) struct Shared {
     words: &'static [AtomicU64],
@@ -23,13 +28,14 @@ impl Shared {
             return Err(Failure::new(errno::EPROTO, Detail::Memory));
         }
         // SAFETY: the file is as long, by the check above, and the caller never makes it shorter.
-        let words = unsafe { memory::shared(fd, bytes / size_of::<u64>()) }.at(Detail::Memory)?;
+        let words = unsafe { memory::shared(fd, bytes / WORD) }.at(Detail::Memory)?;
         Ok(Self { words, timed: plan.timed })
     }
 
     /// Half a word of the pids.
     fn half(&self, index: usize) -> &'static AtomicI32 {
-        let word = &self.words[Layout::PIDS];
+        // Forgotten memory has no pids.
+        let word = self.words.get(Layout::PIDS).unwrap_or(&NONE);
         // SAFETY: a word of 8 bytes is two halves of 4, which nothing uses as a whole; the mapping stays.
         unsafe { AtomicI32::from_ptr(word.as_ptr().cast::<i32>().add(index)) }
     }
@@ -72,7 +78,7 @@ impl Shared {
 
     /// Operation `step` has ended.
     pub(crate) fn note(&mut self, step: usize) {
-        self.put(Layout::TIMES + step);
+        self.put(Layout::TIMES.saturating_add(step));
     }
 
     fn put(&mut self, word: usize) {

@@ -36,7 +36,7 @@ impl View {
         // SAFETY: the mapping is page-aligned and as long as a header at least.
         let header = unsafe { *image.as_ptr().cast::<Header>() };
         let arena = image.get(header.arena as usize..).ok_or(malformed)?;
-        let end = size_of::<Header>() + header.ops as usize * size_of::<Op>();
+        let end = (header.ops as usize).saturating_mul(size_of::<Op>()).saturating_add(size_of::<Header>());
         if header.magic != MAGIC
             || end > header.arena as usize
             || header.base != base
@@ -80,7 +80,8 @@ impl View {
     /// The bytes of an array with elements of `size` bytes.
     fn array(&self, slice: Slice, size: usize) -> &'static [u8] {
         let start = slice.offset as usize;
-        self.arena.get(start..start + slice.len as usize * size).unwrap_or_default()
+        let end = (slice.len as usize).saturating_mul(size).saturating_add(start);
+        self.arena.get(start..end).unwrap_or_default()
     }
 
     /// An array of bytes.
@@ -104,7 +105,8 @@ impl View {
     /// An array of file system options.
     pub(crate) fn parameters(&self, slice: Slice) -> &'static [Parameter] {
         let bytes = self.array(slice, size_of::<Parameter>());
+        let (pairs, _) = bytes.as_chunks::<{ size_of::<Parameter>() }>();
         // SAFETY: as `numbers`; a Parameter is two u32.
-        unsafe { core::slice::from_raw_parts(bytes.as_ptr().cast(), bytes.len() / size_of::<Parameter>()) }
+        unsafe { core::slice::from_raw_parts(pairs.as_ptr().cast(), pairs.len()) }
     }
 }

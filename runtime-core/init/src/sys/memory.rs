@@ -59,7 +59,8 @@ pub unsafe fn file(fd: Fd<'_>, len: usize) -> Result<&'static [u8]> {
 /// # Safety
 /// The file must be at least `words` times 8 bytes long, and not shrink.
 pub unsafe fn shared(fd: Fd<'_>, words: usize) -> Result<&'static [AtomicU64]> {
-    let start = map(words * size_of::<u64>(), abi::PROT_READ | abi::PROT_WRITE, abi::MAP_SHARED, fd)?;
+    let start =
+        map(words.saturating_mul(size_of::<u64>()), abi::PROT_READ | abi::PROT_WRITE, abi::MAP_SHARED, fd)?;
     // SAFETY: a new mapping that nothing unmaps, page-aligned; whoever writes it, any bits are a number.
     Ok(unsafe { core::slice::from_raw_parts(start.cast(), words) })
 }

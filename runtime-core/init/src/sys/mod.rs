@@ -62,12 +62,18 @@ unsafe fn syscall(nr: usize, a: [usize; 6]) -> Result<usize> {
 
 #[inline]
 fn result(value: isize) -> Result<usize> {
-    if (-4095..0).contains(&value) { Err(-value as i32) } else { Ok(value as usize) }
+    if (-4095..0).contains(&value) { Err(value.wrapping_neg() as i32) } else { Ok(value as usize) }
 }
 
 /// The arguments of a call: those that are not given are 0.
 #[inline(always)]
+#[expect(
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    reason = "more than six arguments do not compile"
+)]
 const fn words<const N: usize>(given: [usize; N]) -> [usize; 6] {
+    const { assert!(N <= 6) };
     let mut all = [0; 6];
     let mut at = 0;
     while at < N {

@@ -269,7 +269,7 @@ pub fn set_affinity(mask: &[u8]) -> Result {
 
 /// set_mempolicy(2); the kernel looks at one bit less of `nodes` than `max_node` says. No nodes are null.
 pub fn set_memory_policy(mode: i32, nodes: &[u8], max_node: u64) -> Result {
-    if max_node.saturating_sub(1) > nodes.len() as u64 * 8 {
+    if max_node.saturating_sub(1) > (nodes.len() as u64).saturating_mul(8) {
         return Err(abi::errno::EINVAL);
     }
     let mask = if nodes.is_empty() { core::ptr::null() } else { nodes.as_ptr() };
@@ -344,7 +344,7 @@ pub fn monotonic() -> u64 {
     let mut time = [0u64; 2];
     // SAFETY: the kernel writes a timespec, two words.
     unsafe { call!(nr::CLOCK_GETTIME, abi::CLOCK_MONOTONIC, time.as_mut_ptr()) }.ok();
-    time[0] * 1_000_000_000 + time[1]
+    time[0].wrapping_mul(1_000_000_000).wrapping_add(time[1])
 }
 
 #[cfg(test)]

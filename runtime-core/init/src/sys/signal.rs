@@ -106,7 +106,7 @@ pub fn readable_within(fd: Fd<'_>, milliseconds: u32) -> Result<bool> {
         revents: u16,
     }
     let mut poll = PollFd { fd: fd.number(), events: abi::POLLIN, revents: 0 };
-    let limit = [i64::from(milliseconds / 1000), i64::from(milliseconds % 1000) * 1_000_000];
+    let limit = [i64::from(milliseconds / 1000), i64::from(milliseconds % 1000).saturating_mul(1_000_000)];
     // SAFETY: the kernel reads and writes one pollfd and a timespec, which are borrowed alone; there is no mask.
     unsafe { call!(nr::PPOLL, &raw mut poll, 1, limit.as_ptr(), 0, 0) }.map(|ready| ready > 0)
 }

@@ -83,12 +83,12 @@ pub fn send<const N: usize>(socket: Fd<'_>, bytes: &[u8], fds: &[Fd<'_>]) -> Res
     const { Rights::<N>::CHECKED };
     let mut vector = IoVec { base: bytes.as_ptr().cast_mut().cast(), len: bytes.len() };
     let count = fds.len().min(N);
-    let mut rights =
-        Rights { len: HEADER + 4 * count, level: abi::SOL_SOCKET, kind: abi::SCM_RIGHTS, fds: [-1; N] };
+    let len = count.saturating_mul(4).saturating_add(HEADER);
+    let mut rights = Rights { len, level: abi::SOL_SOCKET, kind: abi::SCM_RIGHTS, fds: [-1; N] };
     rights.fds.iter_mut().zip(fds).for_each(|(place, fd)| *place = fd.number());
     let control = if count > 0 { (&raw mut rights).cast() } else { core::ptr::null_mut() };
     // As CMSG_SPACE(3): the data takes whole words.
-    let control_len = if count > 0 { HEADER + (4 * count).next_multiple_of(8) } else { 0 };
+    let control_len = if count > 0 { len.next_multiple_of(8) } else { 0 };
     let message = Message::new(&mut vector, control, control_len);
     // SAFETY: the message points to `vector`, which points to `bytes`, and to `rights`, as long as it says: the kernel
     // reads them during the call alone.

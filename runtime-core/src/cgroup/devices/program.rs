@@ -1,5 +1,10 @@
 //! The eBPF program for cgroup v2: `struct bpf_cgroup_dev_ctx` in r1, 1 in r0 allows.
 
+#![expect(
+    clippy::arithmetic_side_effects,
+    reason = "lengths of blocks: each is shorter than LONGEST, far below an i16"
+)]
+
 use std::collections::BTreeMap;
 
 use super::{Access, DeviceRules, Devices, Kind};

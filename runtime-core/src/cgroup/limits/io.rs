@@ -63,7 +63,7 @@ fn weight_write(compiler: &mut Compiler<'_>, weight: Weight, origin: String) {
 
 /// 10 to 1000 onto the 1 to 10000 of `io.weight`.
 fn io_weight(weight: Weight) -> u64 {
-    1 + u64::from(weight.get().saturating_sub(10)) * 9999 / 990
+    (u64::from(weight.get().saturating_sub(10)).saturating_mul(9999) / 990).saturating_add(1)
 }
 
 fn device_weight(compiler: &mut Compiler<'_>, item: &WeightDevice, origin: &str) {

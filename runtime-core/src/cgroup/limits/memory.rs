@@ -106,6 +106,6 @@ fn swap_only(memory: &Memory) -> Result<Option<Limit>, &'static str> {
         (Some(Limit::Unlimited), swap) => Ok(swap),
         (None, _) => Err("unable to set swap limit without memory limit"),
         (Some(Limit::Of(limit)), Some(Limit::Of(swap))) if swap < limit => Err(Memory::SWAP_BELOW_LIMIT),
-        (Some(Limit::Of(limit)), Some(Limit::Of(swap))) => Ok(Some(Limit::Of(swap - limit))),
+        (Some(Limit::Of(limit)), Some(Limit::Of(swap))) => Ok(Some(Limit::Of(swap.saturating_sub(limit)))),
     }
 }

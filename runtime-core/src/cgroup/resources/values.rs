@@ -73,7 +73,6 @@ pub(super) fn pids<S: Serializer>(limit: &Option<Limit>, serializer: S) -> Resul
 }
 
 /// `idle` is a number.
-#[allow(clippy::ref_option)]
 pub(super) fn number<S: Serializer>(idle: &Option<bool>, serializer: S) -> Result<S::Ok, S::Error> {
     idle.map(u8::from).serialize(serializer)
 }

@@ -259,7 +259,7 @@ fn integer(word: &str) -> Option<i128> {
     };
     let plain =
         !digits.is_empty() && digits.len() < 30 && digits.bytes().all(|byte| byte.is_ascii_hexdigit());
-    i128::from_str_radix(digits, radix).ok().filter(|_| plain).map(|number| sign * number)
+    i128::from_str_radix(digits, radix).ok().filter(|_| plain).and_then(|number| number.checked_mul(sign))
 }
 
 #[cfg(test)]

@@ -16,6 +16,7 @@ use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, connect, rec
 use super::address::{Address, Manager, candidates};
 use super::message::{Call, FIXED_BYTES, Kind, Message, length};
 use super::value::Value;
+use crate::deadline;
 use crate::error::{Error, ErrorKind, Result};
 use crate::sys::retry;
 
@@ -88,7 +89,7 @@ impl Connection {
         unit: &str,
         limit: Duration,
     ) -> Result<Self> {
-        let deadline = Instant::now() + limit;
+        let deadline = deadline::after(limit);
         let mut reasons = Vec::new();
         for address in addresses {
             match connect_to(address, deadline) {
@@ -150,7 +151,7 @@ impl Connection {
     }
 
     fn number(&mut self, call: &Call<'_>) -> Result<(u32, Vec<u8>)> {
-        self.serial += 1;
+        self.serial = self.serial.wrapping_add(1);
         let bytes = call
             .bytes(self.serial)
             .ok_or_else(|| Error::system(format!("send {} to systemd", call.member), Errno::EMSGSIZE))?;
@@ -159,7 +160,7 @@ impl Connection {
 
     /// Calls, and waits for the answer.
     pub(super) fn call(&mut self, call: &Call<'_>) -> Result<Result<Message, Refusal>> {
-        self.deadline = Instant::now() + self.limit;
+        self.deadline = deadline::after(self.limit);
         let (serial, bytes) = self.number(call)?;
         let failed = |error: Error| error.context(format!("call {} of systemd", call.member));
         let mut out = std::mem::take(&mut self.preamble);
@@ -229,15 +230,15 @@ impl Connection {
     fn read_answer(&mut self) -> Result<()> {
         let line = loop {
             if let Some(end) = self.received.windows(2).position(|pair| pair == b"\r\n") {
-                let rest = self.received.split_off(end + 2);
+                let rest = self.received.split_off(end.saturating_add(2));
                 break std::mem::replace(&mut self.received, rest);
             }
             if self.received.len() > LINE_BYTES {
                 return Err(malformed());
             }
-            self.fill(self.received.len() + 1)?;
+            self.fill(self.received.len().saturating_add(1))?;
         };
-        self.answers -= 1;
+        self.answers = self.answers.saturating_sub(1);
         let accepted = line.starts_with(b"OK") || (self.answers > 0 && line.starts_with(b"DATA"));
         if accepted {
             return Ok(());
@@ -283,7 +284,8 @@ impl Connection {
     fn await_event(&self, events: PollFlags) -> Result<()> {
         let left = self.deadline.saturating_duration_since(Instant::now());
         // Rounded up: the last part of a millisecond would be waited for by spinning.
-        let left = PollTimeout::try_from(left + Duration::from_millis(1)).unwrap_or(PollTimeout::MAX);
+        let left =
+            PollTimeout::try_from(left.saturating_add(Duration::from_millis(1))).unwrap_or(PollTimeout::MAX);
         match retry(|| poll(&mut [PollFd::new(self.socket.as_fd(), events)], left)) {
             Ok(0) => Err(Error::new(ErrorKind::Timeout, "wait")
                 .reason(format!("no answer within {} s", self.limit.as_secs_f32()))

@@ -46,8 +46,9 @@ pub(super) fn round_quotas(writes: &mut [Write]) {
     let period: u64 = period.filter(|period| *period > 0).unwrap_or(CPU_PERIOD);
     for write in writes.iter_mut().filter(|write| write.file == QUOTA) {
         if let Ok(quota @ 1..) = write.value.parse() {
-            write.value =
-                (u128::from(per_second(quota, period)) * u128::from(period) / 1_000_000).to_string();
+            write.value = (u128::from(per_second(quota, period)).saturating_mul(u128::from(period))
+                / 1_000_000)
+                .to_string();
         }
     }
 }

@@ -62,7 +62,7 @@ impl Call<'_> {
             writer.signature("g");
             writer.signature(&signature);
         }
-        let fields = u32::try_from(writer.0.len() - FIXED_BYTES).ok()?;
+        let fields = u32::try_from(writer.0.len().saturating_sub(FIXED_BYTES)).ok()?;
         writer.0.get_mut(12..FIXED_BYTES)?.copy_from_slice(&fields.to_ne_bytes());
         writer.align(8);
         writer.0.extend(body.0);

@@ -58,7 +58,7 @@ pub(super) fn round_quotas(writes: &mut [Write]) {
     legacy::round_quotas(writes);
     for write in writes.iter_mut().filter(|write| write.file == "cpu.max") {
         let Some((Some(quota), period)) = cpu_max(&write.value) else { continue };
-        let rounded = u128::from(per_second(quota, period)) * u128::from(period) / 1_000_000;
+        let rounded = u128::from(per_second(quota, period)).saturating_mul(u128::from(period)) / 1_000_000;
         let rest = write.value.split_once(' ').map_or(String::new(), |(_, period)| format!(" {period}"));
         write.value = format!("{rounded}{rest}");
     }
@@ -157,7 +157,7 @@ fn bits(name: &str, list: &str) -> Option<Property> {
         if first > last || last >= MOST_BITS {
             return None;
         }
-        mask.resize(mask.len().max(last / 8 + 1), 0);
+        mask.resize(mask.len().max((last / 8).saturating_add(1)), 0);
         for bit in first..=last {
             *mask.get_mut(bit / 8)? |= 1 << (bit % 8);
         }

@@ -122,13 +122,13 @@ impl Writer {
     /// The length in front is that of the items, without the padding before the first.
     fn array(&mut self, item: &str, values: &[Value]) {
         self.u32(0);
-        let at = self.0.len() - 4;
+        let at = self.0.len().saturating_sub(4);
         self.align(alignment(item));
         let start = self.0.len();
         values.iter().for_each(|value| self.value(value));
-        let bytes = length(self.0.len() - start).to_ne_bytes();
-        if let Some(place) = self.0.get_mut(at..at + 4) {
-            place.copy_from_slice(&bytes);
+        let bytes = length(self.0.len().saturating_sub(start)).to_ne_bytes();
+        if let Some(place) = self.0.get_mut(at..).and_then(<[u8]>::first_chunk_mut) {
+            *place = bytes;
         }
     }
 }

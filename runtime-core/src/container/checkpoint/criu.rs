@@ -10,6 +10,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::request::{self, Feature, Notification, Response, kind};
 use super::{MINIMUM_VERSION, log};
+use crate::deadline;
 use crate::error::{Error, ErrorKind, Result};
 use crate::sys::{process, socket};
 
@@ -135,7 +136,7 @@ impl Criu {
     /// Waits until there is something to read, or the limit has passed.
     fn await_end_of_silence(&self, file: BorrowedFd<'_>) -> Result<()> {
         let Some(limit) = self.limit else { return Ok(()) };
-        let deadline = Instant::now() + limit;
+        let deadline = deadline::after(limit);
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {

@@ -209,6 +209,9 @@ fn features(bytes: &[u8]) -> u32 {
 }
 
 fn parse_version(bytes: &[u8]) -> u32 {
+    let version = |major: u32, minor: u32, sublevel: u32| {
+        major.saturating_mul(10_000).saturating_add(minor.saturating_mul(100)).saturating_add(sublevel)
+    };
     let (mut major, mut minor, mut sublevel, mut from_git) = (0, 0, 0, false);
     for (field, value) in Reader::new(bytes) {
         let number = u32::try_from(value.number()).unwrap_or(0).min(99);
@@ -222,8 +225,8 @@ fn parse_version(bytes: &[u8]) -> u32 {
     }
     match from_git {
         // A build between two releases has what the next one will have.
-        true => major * 10_000 + (minor + 1) * 100,
-        false => major * 10_000 + minor * 100 + sublevel,
+        true => version(major, minor.saturating_add(1), 0),
+        false => version(major, minor, sublevel),
     }
 }
 

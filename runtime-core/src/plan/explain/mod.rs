@@ -64,9 +64,9 @@ impl ChildPlan {
     }
 
     fn words(&self, words: Slice, each: u32) -> Vec<u32> {
-        let bytes = Slice { len: words.len * each * 4, ..words };
-        let bytes = self.slice(bytes).chunks_exact(4);
-        bytes.map(|word| u32::from_ne_bytes([word[0], word[1], word[2], word[3]])).collect()
+        let bytes = Slice { len: words.len.saturating_mul(each).saturating_mul(4), ..words };
+        let (words, _) = self.slice(bytes).as_chunks();
+        words.iter().map(|word| u32::from_ne_bytes(*word)).collect()
     }
 
     fn numbers_text(&self, numbers: Slice) -> String {
@@ -80,10 +80,11 @@ impl ChildPlan {
     }
 
     fn parameter_texts(&self, parameters: Slice) -> Vec<String> {
-        let words = (size_of::<Parameter>() / 4) as u32;
-        self.words(parameters, words)
-            .chunks_exact(words as usize)
-            .map(|pair| match (self.text(Str(pair[0])), Str(pair[1])) {
+        let words = self.words(parameters, const { (size_of::<Parameter>() / 4) as u32 });
+        let (pairs, _) = words.as_chunks();
+        pairs
+            .iter()
+            .map(|[key, value]| match (self.text(Str(*key)), Str(*value)) {
                 (key, Str::NONE) => key.into_owned(),
                 (key, value) => format!("{key}={}", self.text(value)),
             })

@@ -89,7 +89,8 @@ pub(super) fn in_brackets(texts: &[String]) -> String {
 }
 
 pub(super) fn bits(mask: &[u8]) -> String {
-    let set = (0..mask.len() * 8).filter(|bit| mask[bit / 8] & 1 << (bit % 8) != 0);
+    let all = mask.iter().flat_map(|byte| (0..8).map(move |bit| byte >> bit & 1));
+    let set = (0usize..).zip(all).filter(|(_, set)| *set != 0).map(|(bit, _)| bit);
     let texts: Vec<String> = set.map(|bit| bit.to_string()).collect();
     texts.join(",")
 }

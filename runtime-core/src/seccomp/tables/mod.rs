@@ -3,6 +3,7 @@
 
 mod numbers;
 
+use super::Architecture;
 use numbers::ROWS;
 
 /// No such call on this architecture.
@@ -15,6 +16,17 @@ pub(super) struct Row {
     pub(super) numbers: [i32; 6],
 }
 
+impl Row {
+    /// The number of an architecture.
+    #[expect(
+        clippy::indexing_slicing,
+        reason = "there is a number for each: the last is asked for by a test"
+    )]
+    pub(super) fn number(&self, architecture: Architecture) -> i32 {
+        self.numbers[architecture as usize]
+    }
+}
+
 const SLOTS: usize = 2048;
 const EMPTY: u16 = u16::MAX;
 
@@ -22,6 +34,11 @@ const EMPTY: u16 = u16::MAX;
 /// compares about 1.1 names (a binary search compares 9).
 static INDEX: [u16; SLOTS] = index();
 
+#[expect(
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    reason = "a fault in it does not compile"
+)]
 const fn index() -> [u16; SLOTS] {
     let mut slots = [EMPTY; SLOTS];
     let mut row = 0;
@@ -37,6 +54,7 @@ const fn index() -> [u16; SLOTS] {
 }
 
 /// FNV-1a, folded to the size of the table.
+#[expect(clippy::indexing_slicing, clippy::arithmetic_side_effects, reason = "as far as the name is long")]
 const fn hash(name: &[u8]) -> usize {
     let mut hash: u32 = 0x811c_9dc5;
     let mut i = 0;
@@ -51,15 +69,12 @@ const fn hash(name: &[u8]) -> usize {
 pub(super) fn find(name: &str) -> Option<&'static Row> {
     let mut slot = hash(name.as_bytes());
     loop {
-        let row = INDEX[slot];
-        if row == EMPTY {
-            return None;
-        }
-        let row = &ROWS[usize::from(row)];
+        // An empty slot has a number that no row has.
+        let row = ROWS.get(usize::from(*INDEX.get(slot)?))?;
         if row.name == name {
             return Some(row);
         }
-        slot = (slot + 1) % SLOTS;
+        slot = slot.wrapping_add(1) % SLOTS;
     }
 }
 
