@@ -5,14 +5,11 @@ use core::sync::atomic::{AtomicI32, AtomicU64, Ordering};
 use crate::abi::errno;
 use crate::ops::Shared as Layout;
 use crate::program::view::View;
-use crate::program::{At, Failure, Step};
+use crate::program::{At, EXIT_FAILED, Failure, Step};
 use crate::report::Detail;
 use crate::sys::{Fd, file, memory, process};
 
 const WORD: usize = size_of::<AtomicU64>();
-
-/// In the place of memory that has been forgotten.
-static NONE: AtomicU64 = AtomicU64::new(0);
 
 /// The mapping. The caller has made the file as long as [`Layout`] says.
 pub(crate) struct Shared {
@@ -34,8 +31,8 @@ impl Shared {
 
     /// Half a word of the pids.
     fn half(&self, index: usize) -> &'static AtomicI32 {
-        // Forgotten memory has no pids.
-        let word = self.words.get(Layout::PIDS).unwrap_or(&NONE);
+        // Whoever has forgotten the memory forks no more.
+        let Some(word) = self.words.get(Layout::PIDS) else { crate::program::exit(EXIT_FAILED) };
         // SAFETY: a word of 8 bytes is two halves of 4, which nothing uses as a whole; the mapping stays.
         unsafe { AtomicI32::from_ptr(word.as_ptr().cast::<i32>().add(index)) }
     }
