@@ -44,7 +44,7 @@
 //! | [`cgroup`] | limits, and one handle on all that it starts |
 //!
 //! The others: [`spec`] checks configurations, [`plan`] has the options of plans, [`events`] a container's statistics in
-//! intervals and its lack of memory, [`host`] facts about the kernel and the caller, [`timings`] how long the steps of a launch
+//! intervals and its lack of memory, [`executor`] runs other programs than those of the image, such as one for WebAssembly, [`host`] facts about the kernel and the caller, [`timings`] how long the steps of a launch
 //! take.
 //!
 //! # Security and platforms
@@ -80,6 +80,7 @@ mod deadline;
 pub mod docs;
 mod error;
 pub mod events;
+pub mod executor;
 mod exits;
 pub mod host;
 mod id;

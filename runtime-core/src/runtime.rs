@@ -8,6 +8,7 @@ use crate::bundle::Bundle;
 use crate::confinement::Explained;
 use crate::container::{Container, CreatePlan, RestoreOptions};
 use crate::error::{Error, ErrorKind, Result};
+use crate::executor::Executor;
 use crate::exits::ExitSource;
 use crate::host::Host;
 use crate::id::ContainerId;
@@ -44,7 +45,25 @@ pub(crate) struct Shared {
     pub(crate) timings: Option<Arc<Timings>>,
     /// Where the statuses come from that a reaper of the program's own has taken.
     pub(crate) exits: Option<ExitSource>,
+    /// Who chooses what runs in the place of containers' own programs.
+    pub(crate) executor: Chooser,
     waits: Waits,
+}
+
+/// The executor of a runtime, if it has one.
+#[derive(Clone, Default)]
+pub(crate) struct Chooser(Option<Arc<dyn Executor>>);
+
+impl Chooser {
+    pub(crate) fn of(&self) -> Option<&dyn Executor> {
+        self.0.as_deref()
+    }
+}
+
+impl fmt::Debug for Chooser {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.0.is_some() { "Chooser(own)" } else { "Chooser(none)" })
+    }
 }
 
 /// Who is told what a call waits for.
@@ -98,6 +117,7 @@ pub struct RuntimeBuilder {
     driver: CgroupDriver,
     timings: Option<Arc<Timings>>,
     exits: Option<ExitSource>,
+    executor: Chooser,
     waits: Waits,
 }
 
@@ -139,6 +159,14 @@ impl RuntimeBuilder {
         self
     }
 
+    /// Who chooses, for each process, whether a program of the caller runs in the place of one of the container: see
+    /// [`executor`](crate::executor). Without this none does.
+    #[must_use]
+    pub fn executor(mut self, executor: impl Executor + 'static) -> Self {
+        self.executor = Chooser(Some(Arc::new(executor)));
+        self
+    }
+
     /// Tells, once a call has waited for a second for another one on the same container, which process that
     /// is in, as a line for people. The wait ends with an error after 30 s.
     #[must_use]
@@ -164,6 +192,7 @@ impl RuntimeBuilder {
             systemd: self.driver == CgroupDriver::Systemd,
             timings: self.timings,
             exits: self.exits,
+            executor: self.executor,
             waits: self.waits,
         })))
     }

@@ -76,6 +76,8 @@ impl Slot {
     pub const LANES: Slot = Slot(16);
     /// What an errand of stage 0 is about.
     pub const GIVEN: Slot = Slot(17);
+    /// The memory file of [`ProgramOp::ExecuteHandler`]; an errand executes no program.
+    pub const HANDLER: Slot = Slot(17);
     /// First of the files by which the init puts itself into cgroups, by writing "0".
     pub const TASKS: Slot = Slot(18);
     /// Number of slots from [`Slot::TASKS`] on that are for cgroups.
@@ -359,7 +361,7 @@ pub enum WaitOp {
     /// when the parent has handed the listener over. It needs nothing that the filter could deny.
     AwaitHandover,
     /// Closes what leads to the host: all slots but those that the end of the lane needs ([`Slot::SYNC`],
-    /// [`Slot::GATE`], [`Slot::STATE`]). From here on, other processes of the container may
+    /// [`Slot::GATE`], [`Slot::STATE`], [`Slot::HANDLER`]). From here on, other processes of the container may
     /// join the namespaces of this one.
     CloseHost,
     /// Waits for a connection on [`Slot::GATE`] and its word; the connection becomes
@@ -532,6 +534,9 @@ pub enum ProgramOp {
     /// The arguments are those of `PrepareProgram`. With `exits` a refusal is the process's own: it says why on its
     /// standard error output and exits; otherwise the parent is told.
     Execute { args: Slice, exits: bool },
+    /// execveat(2) of the program in [`Slot::HANDLER`] in the place of one of the container, and no other call. `name` is that
+    /// program for people, `size` its bytes; otherwise as [`ProgramOp::Execute`].
+    ExecuteHandler { name: Str, size: u32, args: Slice, exits: bool },
     /// Looks up the user's home directory in /etc/passwd, which the user may not be able to read.
     FindHome { uid: u32 },
 }

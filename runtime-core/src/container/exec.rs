@@ -9,6 +9,7 @@ use super::{Container, unit};
 use crate::cgroup::Cgroup;
 use crate::confinement::Explained;
 use crate::error::{Error, ErrorKind, Result};
+use crate::executor::{Handler, Request};
 use crate::exits::ExitSource;
 use crate::launch::{self, Child, HeadStart, Inputs, ParentLane, Receiver};
 use crate::plan::{ExecOptions, LaunchPlan};
@@ -55,6 +56,11 @@ impl ExecPlan {
     /// Whether the process gets a terminal.
     pub fn terminal(&self) -> bool {
         self.launch.terminal
+    }
+
+    /// The handler whose program is executed in the place of one of the container: see [`executor`](crate::executor).
+    pub fn handler(&self) -> Option<&Handler> {
+        self.launch.handler.as_ref()
     }
 
     /// Runs the process; it returns when the program is executed.
@@ -181,6 +187,8 @@ impl Container {
         options.id = self.id.to_string();
         options.bundle.clone_from(&record.bundle);
         options.joins_cgroup = unit::mover(record).is_some();
+        let request = Request::new(self.id.as_str(), &record.annotations, Some(process), true);
+        options.wanted = options.wanted.decide(self.shared.executor.of(), &request)?;
         let plan = LaunchPlan::exec(&spec, process, &self.shared.host, &options)?;
         Ok((spec, plan))
     }

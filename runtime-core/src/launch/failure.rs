@@ -140,7 +140,7 @@ fn kind_of(child: &ChildPlan, op: &Op) -> StepKind {
             ProgramOp::FindProgram { .. } => {
                 StepKind::Search { in_path: !child.program_name().contains('/') }
             }
-            ProgramOp::Execute { .. } => StepKind::Execute,
+            ProgramOp::Execute { .. } | ProgramOp::ExecuteHandler { .. } => StepKind::Execute,
             ProgramOp::Hook { .. } => StepKind::Hook,
             ProgramOp::PrepareProgram { .. } | ProgramOp::FindHome { .. } => StepKind::Call,
         },

@@ -1,5 +1,6 @@
-//! Sealed memory files: the init's program and its plan.
+//! Sealed memory files: the init's program and its plan, and the program of a handler.
 
+use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
@@ -25,17 +26,24 @@ impl InitImage {
     /// Makes the memory file; where the machine has none that may be executed (vm.memfd_noexec=2), a
     /// file on a tmpfs that is mounted nowhere.
     pub(super) fn new() -> Result<Self> {
-        match sealed(IMAGE, Purpose::Program) {
-            Err(error) if error.raw_errno() == Some(Errno::EACCES) => mounted(IMAGE).map(Self),
-            other => other.map(Self),
+        executable(IMAGE, Purpose::Program).map(Self)
+    }
+}
+
+/// A sealed file with a program: in memory or, where there is none that may be executed, on a tmpfs that is mounted nowhere.
+pub(super) fn executable(bytes: &[u8], purpose: Purpose) -> Result<OwnedFd> {
+    match sealed(bytes, purpose) {
+        Err(error) if error.raw_errno() == Some(Errno::EACCES) => {
+            mounted(bytes, if purpose == Purpose::Handler { memfd::HANDLER_SHOWN } else { memfd::INIT })
         }
+        other => other,
     }
 }
 
 /// A file with `bytes` on a tmpfs of its own, which is read-only and has no place in any mount namespace: like
 /// a sealed memory file it cannot be written by a container that finds it as /proc/self/exe, nor, since the
 /// whole file system is read-only, change its owner or its mode. The mount goes with the last descriptor.
-fn mounted(bytes: &[u8]) -> Result<OwnedFd> {
+fn mounted(bytes: &[u8], name: &CStr) -> Result<OwnedFd> {
     const ATTRIBUTES: u64 = libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV;
     let failed = |call: &'static str| {
         move |errno: Errno| {
@@ -49,21 +57,21 @@ fn mounted(bytes: &[u8]) -> Result<OwnedFd> {
             }
         }
     };
-    let options = [(c"mode", Some(c"700")), (c"nr_inodes", Some(c"2")), (c"size", Some(c"1m"))];
+    let size = CString::new(bytes.len().next_multiple_of(1 << 20).to_string()).unwrap_or_default();
+    let options = [(c"mode", Some(c"700")), (c"nr_inodes", Some(c"2")), (c"size", Some(size.as_c_str()))];
     let tmpfs =
-        mount::filesystem(c"tmpfs", &options, ATTRIBUTES).map_err(failed("mount a tmpfs for the init"))?;
-    let name = c"runtime-init";
+        mount::filesystem(c"tmpfs", &options, ATTRIBUTES).map_err(failed("mount a tmpfs for a program"))?;
     let flags = OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_WRONLY | OFlag::O_CLOEXEC;
     let file = openat(&tmpfs, name, flags, Mode::from_bits_truncate(0o500))
-        .map_err(failed("make the init's file"))?;
-    write_all(&file, bytes).map_err(failed("write the init's file"))?;
+        .map_err(failed("make a program's file"))?;
+    write_all(&file, bytes).map_err(failed("write a program's file"))?;
     // By then it may be another user's, to whom root of the container is mapped. The umask has no say.
-    fchmod(&file, Mode::from_bits_truncate(0o555)).map_err(failed("make the init's file executable"))?;
+    fchmod(&file, Mode::from_bits_truncate(0o555)).map_err(failed("make a program's file executable"))?;
     drop(file);
-    mount::freeze(tmpfs.as_fd()).map_err(failed("make the init's tmpfs read-only"))?;
+    mount::freeze(tmpfs.as_fd()).map_err(failed("make a program's tmpfs read-only"))?;
     mount::change(tmpfs.as_fd(), libc::MOUNT_ATTR_RDONLY, 0, 0, false)
-        .map_err(failed("make the init's mount read-only"))?;
-    openat(&tmpfs, name, OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty()).map_err(failed("open the init"))
+        .map_err(failed("make a program's mount read-only"))?;
+    openat(&tmpfs, name, OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty()).map_err(failed("open a program's file"))
 }
 
 fn write_all(file: &OwnedFd, bytes: &[u8]) -> std::result::Result<(), Errno> {
@@ -103,7 +111,7 @@ mod tests {
     #[test]
     fn a_mounted_file_cannot_be_written_or_given_away() {
         use std::os::fd::AsRawFd;
-        let file = match mounted(b"#!/nothing") {
+        let file = match mounted(b"#!/nothing", c"program") {
             Ok(file) => file,
             Err(error) if !nix::unistd::geteuid().is_root() => {
                 println!("skipped, needs root: {error}");

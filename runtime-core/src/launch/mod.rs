@@ -38,6 +38,7 @@ pub(crate) use failure::StepText;
 pub(crate) use gate::{Handover, Held, end_hold, open_gate};
 pub use head_start::HeadStart;
 pub(crate) use hooks::{hook_files, run_hooks, run_poststop};
+use image::executable;
 pub(crate) use image::sealed;
 pub(crate) use lanes::{ParentLane, run};
 pub(crate) use listener::Receiver;
@@ -112,6 +113,9 @@ pub(crate) fn spawn<'a>(
     shared.mark(|| "make the init's first stage".to_owned());
 
     let mut gives = vec![(Slot::SYNC, theirs.as_fd()), (Slot::SHARED, shared.as_fd())];
+    let handler =
+        plan.handler.as_ref().map(|handler| executable(handler.bytes(), Purpose::Handler)).transpose()?;
+    gives.extend(handler.as_ref().map(|fd| (Slot::HANDLER, fd.as_fd())));
     gives.extend(inputs.gate.map(|fd| (Slot::GATE, fd)));
     gives.extend(inputs.target.map(|fd| (Slot::TARGET, fd)));
     gives.extend(inputs.cgroup.map(|fd| (Slot::PLACE, fd)));

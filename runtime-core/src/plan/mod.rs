@@ -26,6 +26,7 @@ mod seccomp;
 mod sysctl;
 
 use crate::error::Result;
+use crate::executor::Handler;
 use crate::host::Host;
 use crate::origin::Origin;
 use crate::spec::{ValidProcess, ValidSpec};
@@ -59,6 +60,8 @@ pub struct LaunchPlan {
     pub(crate) preserved: u32,
     /// The process gets a terminal, whose master the child sends.
     pub(crate) terminal: bool,
+    /// The program that is executed in the place of one of the container.
+    pub(crate) handler: Option<Handler>,
 }
 
 impl LaunchPlan {

@@ -1,6 +1,7 @@
 //! What a caller chooses besides the configuration.
 
 use crate::cgroup::Location;
+use crate::executor::{Handler, Wanted};
 
 /// What becomes of a process whose program was found, and is refused by execve(2) all the same: it has no `#!` line, its
 /// interpreter is missing, it is for another architecture, its arguments are too long.
@@ -37,6 +38,8 @@ pub struct CreateOptions {
     pub(crate) by_systemd: bool,
     /// Where the container's cgroups will be: what its cgroup mount shows.
     pub(crate) cgroup: Option<Location>,
+    /// Who runs the process.
+    pub(crate) wanted: Wanted,
 }
 
 impl Default for CreateOptions {
@@ -62,6 +65,7 @@ impl CreateOptions {
             joins_cgroup: false,
             by_systemd: false,
             cgroup: None,
+            wanted: Wanted::Chosen,
         }
     }
 
@@ -122,6 +126,21 @@ impl CreateOptions {
         self.rootless = rootless;
         self
     }
+
+    /// The program of this handler is executed in the place of the container's own, whatever the runtime's executor would
+    /// choose: see [`executor`](crate::executor).
+    #[must_use]
+    pub fn handler(mut self, handler: Handler) -> Self {
+        self.wanted = Wanted::Handler(handler);
+        self
+    }
+
+    /// A program of the container is executed, whatever the runtime's executor would choose.
+    #[must_use]
+    pub fn without_handler(mut self) -> Self {
+        self.wanted = Wanted::Program;
+        self
+    }
 }
 
 /// Choices of `exec`.
@@ -139,6 +158,8 @@ pub struct ExecOptions {
     pub(crate) joins_cgroup: bool,
     /// Absolute path; likewise.
     pub(crate) bundle: String,
+    /// Who runs the process.
+    pub(crate) wanted: Wanted,
 }
 
 impl Default for ExecOptions {
@@ -160,6 +181,7 @@ impl ExecOptions {
             cgroups: Vec::new(),
             joins_cgroup: false,
             bundle: String::new(),
+            wanted: Wanted::Chosen,
         }
     }
 
@@ -203,6 +225,21 @@ impl ExecOptions {
     #[must_use]
     pub fn cgroups(mut self, paths: impl IntoIterator<Item = String>) -> Self {
         self.cgroups = paths.into_iter().collect();
+        self
+    }
+
+    /// The program of this handler is executed in the place of one of the container, whatever the runtime's executor would
+    /// choose: see [`executor`](crate::executor).
+    #[must_use]
+    pub fn handler(mut self, handler: Handler) -> Self {
+        self.wanted = Wanted::Handler(handler);
+        self
+    }
+
+    /// A program of the container is executed, whatever the runtime's executor would choose.
+    #[must_use]
+    pub fn without_handler(mut self) -> Self {
+        self.wanted = Wanted::Program;
         self
     }
 }

@@ -11,6 +11,7 @@ use super::{
 };
 use crate::cgroup::Mode;
 use crate::error::{Error, Result};
+use crate::executor::Handler;
 use crate::host::Host;
 use crate::seccomp::Filter;
 use crate::spec::{CapabilitySets, Kind, ValidProcess, ValidSpec};
@@ -63,6 +64,7 @@ pub(super) fn create(spec: &ValidSpec, host: &Host, options: &CreateOptions) -> 
         hooks: Some(context),
         listen_fds: options.listen_fds,
         execve_failure: options.execve_failure,
+        handler: options.wanted.handler(),
     };
     become_program(lanes, &run)?;
 
@@ -78,6 +80,7 @@ pub(super) fn create(spec: &ValidSpec, host: &Host, options: &CreateOptions) -> 
         notes: made.notes,
         preserved: options.preserve_fds.saturating_add(options.listen_fds.unwrap_or(0)),
         terminal: process.terminal,
+        handler: options.wanted.handler().cloned(),
     })
 }
 
@@ -131,6 +134,7 @@ pub(super) fn exec(
         hooks: None,
         listen_fds: options.listen_fds,
         execve_failure: options.execve_failure,
+        handler: options.wanted.handler(),
     };
     become_program(lanes, &run)?;
     Ok(LaunchPlan {
@@ -144,6 +148,7 @@ pub(super) fn exec(
         notes: made.notes,
         preserved: options.preserve_fds.saturating_add(options.listen_fds.unwrap_or(0)),
         terminal: process.terminal,
+        handler: options.wanted.handler().cloned(),
     })
 }
 
@@ -302,6 +307,8 @@ struct Run<'a> {
     hooks: Option<Context<'a>>,
     listen_fds: Option<u32>,
     execve_failure: ExecveFailure,
+    /// What runs in the place of a program of the container.
+    handler: Option<&'a Handler>,
 }
 
 impl Run<'_> {
@@ -384,14 +391,18 @@ fn become_program(lanes: &mut Lanes, run: &Run<'_>) -> Result<()> {
     let extra = if late_filter { SYS_ADMIN & own.permitted } else { 0 };
     process::set_capabilities(lanes, process, &granted.sets, extra);
     process::set_ambient(lanes, process, &granted.sets);
-    process::find_program(lanes, process);
+    match (run.handler, &filter) {
+        (None, _) => process::find_program(lanes, process),
+        (Some(handler), Some(filter)) => seccomp::check_handler(filter, handler)?,
+        (Some(_), None) => {}
+    }
     lanes.push(Op::Wait(WaitOp::CloseHost));
     let mut filter = filter.as_ref();
     let asks_agent = filter.is_some_and(Filter::needs_listener);
     if run.forks {
         prepare(lanes, run, &env);
         // The process that is seen in the container is to have no privilege for the filter.
-        if let Some(early) = filter.take_if(|filter| extra != 0 && seccomp::allows_fork(filter, run.gate)) {
+        if let Some(early) = filter.take_if(|filter| extra != 0 && seccomp::allows_fork(filter, run.gate, run.handler.is_some())) {
             seccomp::load(lanes, early)?;
             process::set_capabilities(lanes, process, &granted.sets, 0);
         }
@@ -429,6 +440,6 @@ fn become_program(lanes: &mut Lanes, run: &Run<'_>) -> Result<()> {
     if let Some(context) = run.hooks {
         hooks::start_container(lanes, context, &env);
     }
-    process::execute(lanes, process, run.execve_failure);
+    process::execute(lanes, process, run.execve_failure, run.handler);
     Ok(())
 }

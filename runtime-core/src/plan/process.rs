@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use super::ExecveFailure;
 use super::caps::Granted;
 use super::lanes::Lanes;
+use crate::executor::Handler;
 use crate::spec::{CapabilitySets, ValidProcess};
 use runtime_init::ops::{FileOp, Op, ProcessOp, ProgramOp, SetGroups};
 
@@ -158,9 +159,24 @@ pub(super) fn prepare(lanes: &mut Lanes, process: &ValidProcess, env: &Environme
     lanes.push_from(op, format!("{}args", process.origin));
 }
 
-/// execve(2).
-pub(super) fn execute(lanes: &mut Lanes, process: &ValidProcess, failure: ExecveFailure) {
+/// execve(2), or execveat(2) of a handler.
+pub(super) fn execute(
+    lanes: &mut Lanes,
+    process: &ValidProcess,
+    failure: ExecveFailure,
+    handler: Option<&Handler>,
+) {
     let args = lanes.child.strings(&process.args);
     let exits = failure == ExecveFailure::Exit;
-    lanes.push_from(Op::Program(ProgramOp::Execute { args, exits }), format!("{}args", process.origin));
+    let op = match handler {
+        None => ProgramOp::Execute { args, exits },
+        Some(handler) => ProgramOp::ExecuteHandler {
+            name: lanes.child.string(format!("handler {:?}", handler.name())),
+            // No more than Handler::LIMIT.
+            size: handler.bytes().len() as u32,
+            args,
+            exits,
+        },
+    };
+    lanes.push_from(Op::Program(op), format!("{}args", process.origin));
 }

@@ -1,7 +1,8 @@
 //! The system call filter.
 
 use super::lanes::Lanes;
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
+use crate::executor::Handler;
 use crate::seccomp::{Architecture, Call, FLAG_TSYNC, Filter};
 use crate::spec::ValidSpec;
 use runtime_init::ops::{Op, ProcessOp, WaitOp};
@@ -41,23 +42,50 @@ pub(super) fn load(lanes: &mut Lanes, filter: &Filter) -> Result<()> {
 /// Whether the filter lets through, unconditionally, all that a process does between the load of the filter and
 /// execve(2) if it forks into a PID namespace in between. Then it can be loaded by the process outside, which loses
 /// the privilege for that before the other one is seen.
-pub(super) fn allows_fork(filter: &Filter, gate: bool) -> bool {
-    const ALLOWED: [u32; 2] = [libc::SECCOMP_RET_ALLOW, libc::SECCOMP_RET_LOG];
-    let Some(native) = Architecture::native() else { return false };
-    let allows = |(number, arguments): (libc::c_long, [u64; 6])| {
-        let call = Call { number: number as u32, arch: native.audit_token(), arguments };
-        ALLOWED.contains(&(filter.verdict(&call) & libc::SECCOMP_RET_ACTION_FULL))
+pub(super) fn allows_fork(filter: &Filter, gate: bool, handler: bool) -> bool {
+    let allows = |call| {
+        action(filter, call)
+            .is_some_and(|action| [libc::SECCOMP_RET_ALLOW, libc::SECCOMP_RET_LOG].contains(&action))
     };
-    !filter.needs_listener() && calls_around_fork(gate).into_iter().all(allows)
+    !filter.needs_listener() && calls_around_fork(gate, handler).into_iter().all(allows)
+}
+
+/// What the filter does with a call of this machine.
+fn action(filter: &Filter, (number, arguments): (libc::c_long, [u64; 6])) -> Option<u32> {
+    let call = Call { number: number as u32, arch: Architecture::native()?.audit_token(), arguments };
+    Some(filter.verdict(&call) & libc::SECCOMP_RET_ACTION_FULL)
+}
+
+/// No flag, pointer or number that a profile would name.
+const ANY: u64 = 0x5a5a_5a5a_5a5a_5a50;
+
+/// The call by which a handler is executed: a descriptor, an empty path, arguments, environment and a flag.
+const EXECUTE_HANDLER: (libc::c_long, [u64; 6]) =
+    (libc::SYS_execveat, [ANY, ANY, ANY, ANY, libc::AT_EMPTY_PATH as u64, ANY]);
+
+/// Fails if the filter denies the call by which a handler is executed: it would do so when nobody can be told any more.
+pub(super) fn check_handler(filter: &Filter, handler: &Handler) -> Result<()> {
+    /// A tracer or an agent may allow it.
+    const PASSES: [u32; 4] = [
+        libc::SECCOMP_RET_ALLOW,
+        libc::SECCOMP_RET_LOG,
+        libc::SECCOMP_RET_TRACE,
+        libc::SECCOMP_RET_USER_NOTIF,
+    ];
+    if action(filter, EXECUTE_HANDLER).is_some_and(|action| PASSES.contains(&action)) {
+        return Ok(());
+    }
+    Err(Error::new(ErrorKind::Unsupported, format!("execute handler {:?}", handler.name()))
+        .reason("the filter denies execveat(2)")
+        .origin(ORIGIN)
+        .hint("allow execveat where execve is allowed: a handler has no path that execve could take"))
 }
 
 /// Those calls with the arguments that are known; a condition on another one is met by chance only, so such an argument has a
 /// value that no condition allows on purpose.
 ///
 /// With a gate, those of the wait for `start` are among them.
-fn calls_around_fork(gate: bool) -> Vec<(libc::c_long, [u64; 6])> {
-    /// No flag, pointer or number that a profile would name.
-    const ANY: u64 = 0x5a5a_5a5a_5a5a_5a50;
+fn calls_around_fork(gate: bool, handler: bool) -> Vec<(libc::c_long, [u64; 6])> {
     let flags = (libc::CLONE_PARENT | libc::CLONE_PARENT_SETTID | libc::SIGCHLD) as u64;
     let any = [ANY; 6];
     let (get, set) = (libc::SYS_capget, libc::SYS_capset);
@@ -76,6 +104,9 @@ fn calls_around_fork(gate: bool) -> Vec<(libc::c_long, [u64; 6])> {
     if gate {
         let wait = [libc::SYS_rt_sigaction, libc::SYS_accept4, libc::SYS_close];
         calls.extend(wait.map(|number| (number, any)));
+    }
+    if handler {
+        calls.push(EXECUTE_HANDLER);
     }
     calls.extend([(libc::SYS_clone, [flags, 0, ANY, 0, 0, ANY]), (libc::SYS_ioctl, terminal)]);
     calls

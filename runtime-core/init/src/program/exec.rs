@@ -3,14 +3,14 @@
 use core::ffi::{CStr, c_char};
 
 use crate::abi::{AT_EACCESS, CLOSE_RANGE_CLOEXEC, FD_CLOEXEC, O_PATH, S_IFDIR, S_IFREG, X_OK, errno};
-use crate::ops::{Slice, Str};
+use crate::ops::{Slice, Slot, Str};
 use crate::program::hold;
 use crate::program::home::{HOME_BYTES, Home};
 use crate::program::{At, Failure, Init, Step, refused};
 use crate::report::Detail;
 use crate::sys::file::{faccessat, faccessat2, openat, stat};
 use crate::sys::memory::Mapping;
-use crate::sys::process::{execve, umask};
+use crate::sys::process::{execve, execveat, umask};
 use crate::sys::{Fd, close_range, set_descriptor_flags};
 
 /// `FindProgram`: the first candidate that is a regular file and may be executed.
@@ -140,12 +140,36 @@ pub(crate) fn prepare(init: &mut Init, args: Slice, env: Slice, home_uid: u32) -
 
 /// `Execute`.
 pub(crate) fn execute(init: &mut Init, exits: bool) -> Step {
+    let program = Str(init.program);
+    execute_by(init, program, exits, |program, argv, envp| {
+        // SAFETY: the arrays are those of `execute_by`.
+        unsafe { execve(program, argv, envp) }
+    })
+}
+
+/// `ExecuteHandler`.
+pub(crate) fn execute_handler(init: &mut Init, name: Str, exits: bool) -> Step {
+    let handler = init.fd(Slot::HANDLER).number();
+    execute_by(init, name, exits, |_, argv, envp| {
+        // SAFETY: the arrays are those of `execute_by`; the slot stays filled until the end of this process.
+        unsafe { execveat(Fd::numbered(handler), argv, envp) }
+    })
+}
+
+type Pointer = *const *const c_char;
+
+/// `call` with the program and with pointers to texts with a NUL, of the plan or behind the pointers, and a null after them.
+fn execute_by(
+    init: &mut Init,
+    program: Str,
+    exits: bool,
+    call: impl FnOnce(&CStr, Pointer, Pointer) -> Result<(), i32>,
+) -> Step {
     let Some((argv, envp)) = &init.vectors else {
         return Err(Failure::new(errno::EINVAL, Detail::Execve));
     };
-    let program = init.plan.text(Str(init.program));
-    // SAFETY: pointers to texts with a NUL, of the plan or behind the pointers, and a null after them.
-    match unsafe { execve(program, argv.start(), envp.start()) } {
+    let program = init.plan.text(program);
+    match call(program, argv.start(), envp.start()) {
         Err(errno) if exits => refused::end(program, errno),
         other => {
             hold::meet_starter(init);

@@ -15,7 +15,7 @@ use crate::sys::{Owned, dup_onto, memory, socket};
 /// `PrepareHold`.
 pub(crate) fn prepare(init: &mut Init) -> Step {
     signals::end_on_request()?;
-    sync::close_all_but(init, &[Slot::SYNC, Slot::GATE]);
+    sync::close_all_but(init, &[Slot::SYNC, Slot::GATE, Slot::HANDLER]);
     memory::reserve(PAGE, PAGE_BYTES).at(Detail::Memory)?;
     let fd = memory::userfault(PAGE, PAGE_BYTES).at(Detail::Userfault)?;
     let number = Slot::HOLD.number(init.plan.base);

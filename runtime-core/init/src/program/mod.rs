@@ -396,6 +396,9 @@ impl Init {
             }
             ProgramOp::PrepareProgram { args, env, home_uid } => exec::prepare(self, args, env, home_uid),
             ProgramOp::Execute { args: _, exits } => exec::execute(self, exits),
+            ProgramOp::ExecuteHandler { name, size: _, args: _, exits } => {
+                exec::execute_handler(self, name, exits)
+            }
             ProgramOp::FindHome { uid } => {
                 self.home = home::Home::of(uid);
                 Ok(())

@@ -76,7 +76,7 @@ pub(crate) fn await_word(socket: Fd<'_>, looks: u32) -> Step {
 
 /// `CloseHost`.
 pub(crate) fn close_host(init: &mut Init) -> Step {
-    close_all_but(init, &[Slot::SYNC, Slot::GATE, Slot::STATE]);
+    close_all_but(init, &[Slot::SYNC, Slot::GATE, Slot::STATE, Slot::HANDLER]);
     Ok(())
 }
 
@@ -133,7 +133,7 @@ pub(crate) fn receive(init: &mut Init, from: Slot, into: Slot, count: u32) -> St
 /// host stays open but the gate and what hooks need.
 pub(crate) fn await_start(init: &mut Init) -> Step {
     signals::end_on_request()?;
-    close_all_but(init, &[Slot::GATE, Slot::STATE, Slot::HOOK_STDOUT, Slot::HOOK_STDERR]);
+    close_all_but(init, &[Slot::GATE, Slot::STATE, Slot::HOOK_STDOUT, Slot::HOOK_STDERR, Slot::HANDLER]);
     let connection = loop {
         match socket::accept(init.fd(Slot::GATE)) {
             // A connection that was gone before it was taken.

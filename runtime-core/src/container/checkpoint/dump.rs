@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::Write;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use nix::fcntl::{OFlag, open};
@@ -20,6 +21,7 @@ use crate::container::pause::FREEZE_LIMIT;
 use crate::error::{Error, ErrorKind, Result};
 use crate::spec::ValidSpec;
 use crate::state::{Record, Status};
+use crate::sys::memfd;
 
 /// CRIU's log of a dump.
 const LOG: &str = "dump.log";
@@ -52,6 +54,7 @@ impl Container {
             let operation = format!("Container cannot be checkpointed in {status} state");
             return Err(self.wrong_state(operation));
         }
+        self.refuse_handlers()?;
         self.clear_standstill()?;
         let dump = Dump { options, record: &record, spec: self.spec()? };
         let held = Held { cgroup: self.cgroup(&record)?, paused: status == Status::Paused };
@@ -60,6 +63,21 @@ impl Container {
         let left = if runs_on { held.leave() } else { Ok(()) };
         // Of two errors the first one says what is wrong.
         saved.and(left).map_err(|error| error.context(format_args!("checkpoint container {}", self.id)))
+    }
+}
+
+impl Container {
+    /// CRIU finds a program by its path, and would find none at the restore.
+    fn refuse_handlers(&self) -> Result<()> {
+        let is_handler = |pid: &i32| {
+            std::fs::read_link(format!("/proc/{pid}/exe"))
+                .is_ok_and(|program| memfd::is_handler(program.as_os_str().as_bytes()))
+        };
+        match self.processes()?.into_iter().find(is_handler) {
+            None => Ok(()),
+            Some(pid) => Err(Error::new(ErrorKind::Unsupported, format!("checkpoint container {}", self.id))
+                .reason(format!("process {pid} is the program of a handler, a memory file that no restore would find"))),
+        }
     }
 }
 

@@ -49,6 +49,10 @@ impl CreatePlan {
                 "besides the standard streams, a restored container has the descriptors of its image",
             ));
         }
+        if let Some(handler) = self.handler() {
+            return Err(Error::new(ErrorKind::Unsupported, format!("restore container {id}"))
+                .reason(format!("its program is that of handler {:?}, which no image has", handler.name())));
+        }
         let restore = Restore { plan: &self, options, shared, given: &given };
         let (entry, kept) =
             restore.run().map_err(|error| error.context(format_args!("restore container {id}")))?;

@@ -20,6 +20,7 @@ use crate::cgroup::devices::DeviceRules;
 use crate::cgroup::systemd::UnitPlan;
 use crate::cgroup::{Cgroup, CgroupPlan, Directory, Hierarchies, Location};
 use crate::error::{Error, ErrorKind, Result};
+use crate::executor::{Handler, Request};
 use crate::exits::ExitSource;
 use crate::id::ContainerId;
 use crate::launch::{self, Guard, HeadStart, Inputs, Moved, Receiver, StepText};
@@ -78,6 +79,8 @@ impl CreatePlan {
             path => path,
         })?;
         let devices = device_rules(&spec)?;
+        let request = Request::new(id.as_str(), &spec.annotations, spec.process.as_ref(), false);
+        options.wanted = std::mem::take(&mut options.wanted).decide(shared.executor.of(), &request)?;
         let (unit, cgroup) = match &hierarchies {
             Some(hierarchies) if shared.cgroups && shared.systemd => {
                 let privileged = shared.host.is_privileged() && !options.rootless;
@@ -153,6 +156,11 @@ impl CreatePlan {
     /// Whether the container gets a terminal.
     pub fn terminal(&self) -> bool {
         self.launch.terminal
+    }
+
+    /// The handler whose program is executed in the place of the container's own: see [`executor`](crate::executor).
+    pub fn handler(&self) -> Option<&Handler> {
+        self.launch.handler.as_ref()
     }
 
     pub(crate) fn create(mut self, shared: &Arc<Shared>) -> Result<Container> {

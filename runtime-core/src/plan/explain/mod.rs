@@ -35,13 +35,16 @@ impl ChildPlan {
     }
 
     /// The program as the configuration names it: a path, or a name that was searched. One directory
-    /// in `PATH`, or none, makes no path of a name.
+    /// in `PATH`, or none, makes no path of a name. A handler is named as such.
     pub(crate) fn program_name(&self) -> String {
-        let args = self.ops().iter().find_map(|op| match op {
-            Op::Program(ProgramOp::Execute { args, .. }) => Some(self.words(*args, 1)),
+        let name = self.ops().iter().find_map(|op| match op {
+            Op::Program(ProgramOp::Execute { args, .. }) => {
+                Some(self.words(*args, 1).first().copied().map_or(Str::NONE, Str))
+            }
+            Op::Program(ProgramOp::ExecuteHandler { name, .. }) => Some(*name),
             _ => None,
         });
-        args.iter().flatten().next().map_or_else(String::new, |name| self.text(Str(*name)).into_owned())
+        name.map_or_else(String::new, |name| self.text(name).into_owned())
     }
 
     /// Where the mount of operation `step` goes: the next attach says it.

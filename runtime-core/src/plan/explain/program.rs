@@ -21,6 +21,9 @@ impl ChildPlan {
                 format!("prepare {} arguments, {} variables{home}", args.len, env.len)
             }
             ProgramOp::Execute { args, exits: _ } => format!("execute {}", self.strings_text(args)),
+            ProgramOp::ExecuteHandler { name, size, args, exits: _ } => {
+                format!("execute {} ({size} bytes) as {}", self.text(name), self.strings_text(args))
+            }
             ProgramOp::FindHome { uid } => format!("look up HOME of user {uid}"),
         }
     }
