@@ -82,7 +82,8 @@ fn exec(container: &Container, args: &[&str], options: &ExecOptions) -> runtime_
 in_views!(a_handler_runs_in_the_confinement: hybrid, v2);
 fn a_handler_runs_in_the_confinement() {
     let scene = Scene::new();
-    let line = "echo $FROM $1 $(pwd); readlink /proc/self/exe; cat /proc/self/status; ls /proc/self/fd; hostname";
+    let line =
+        "echo $FROM $1 $(pwd); readlink /proc/self/exe; cat /proc/self/status; ls /proc/self/fd; hostname";
     let mut config = config(&scene, &["sh", "-c", line, "sh", "argument"]);
     config["process"]["cwd"] = json!("/tmp");
     config["process"]["user"] = json!({"uid": 7, "gid": 8});
@@ -122,7 +123,8 @@ fn a_created_container_keeps_its_handler() {
     let own = exec(&container, &["id", "-u"], &ExecOptions::new()).expect_err("there is no program");
     assert_eq!(own.kind(), ErrorKind::ProgramNotFound, "{own}");
     let options = ExecOptions::new().handler(busybox());
-    let mut process = exec(&container, &["sh", "-c", "echo $FROM $(pwd) $(id -u)"], &options).expect("executed");
+    let mut process =
+        exec(&container, &["sh", "-c", "echo $FROM $(pwd) $(id -u)"], &options).expect("executed");
     assert_eq!(printed(&mut process), "exec /tmp 7\n");
     assert_eq!(exit(&process), Exit::Code(0));
     end(container);
@@ -149,7 +151,8 @@ fn an_annotation_chooses_the_handler() {
     let mut process = exec(&container, &["echo", "by annotation"], &ExecOptions::new()).expect("executed");
     assert_eq!(printed(&mut process), "by annotation\n");
     exit(&process);
-    let error = exec(&container, &["echo", "no"], &ExecOptions::new().without_handler()).expect_err("no program");
+    let error =
+        exec(&container, &["echo", "no"], &ExecOptions::new().without_handler()).expect_err("no program");
     assert_eq!(error.kind(), ErrorKind::ProgramNotFound, "{error}");
     finish((container, init));
     scene.assert_clean("an annotation");
@@ -184,7 +187,8 @@ fn hooks_and_the_filter_hold_for_a_handler() {
     let root = scene.path().join("rootfs");
     let mut config = scene.config(&["sh", "-c", "mkdir /tmp/new 2>/dev/null || echo denied; cat /tmp/hook"]);
     config["root"]["path"] = json!(root);
-    config["hooks"] = json!({"startContainer": [{"path": "/bin/sh", "args": ["sh", "-c", "echo hooked >/tmp/hook"]}]});
+    config["hooks"] =
+        json!({"startContainer": [{"path": "/bin/sh", "args": ["sh", "-c", "echo hooked >/tmp/hook"]}]});
     config["linux"]["seccomp"] = json!({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [
         {"names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_ERRNO"}]});
     let (container, mut init) = run(&scene, &config);
@@ -201,7 +205,10 @@ fn hooks_and_the_filter_hold_for_a_handler() {
         .expect_err("it is denied");
     assert_eq!((error.kind(), error.path()), (ErrorKind::Unsupported, Some("linux.seccomp")), "{error}");
     assert!(error.to_string().contains("denies execveat(2)"), "{error}");
-    scene.runtime.plan(&id, bundle(&scene, &id, &config), CreateOptions::new()).expect("a program has a path");
+    scene
+        .runtime
+        .plan(&id, bundle(&scene, &id, &config), CreateOptions::new())
+        .expect("a program has a path");
     scene.assert_clean("a filter");
 }
 
@@ -325,7 +332,8 @@ fn without_executable_memory() {
     let path = format!("/proc/{}/exe", init.pid());
     assert_eq!(std::fs::read_link(&path).expect("a link").to_str(), Some("/memfd:runtime-handler"));
     let held = std::fs::File::open(&path).expect("open");
-    let error = container.checkpoint(&CheckpointOptions::new(scene.path().join("image"))).expect_err("refused");
+    let error =
+        container.checkpoint(&CheckpointOptions::new(scene.path().join("image"))).expect_err("refused");
     assert!(error.to_string().contains("the program of a handler"), "{error}");
     finish((container, init));
     let held = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&held));
@@ -355,7 +363,11 @@ fn a_handler_that_cannot_be_executed_is_a_clear_error() {
         plan.expect("planned").stderr(Stdio::piped())
     };
     let says = |error: runtime_core::Error| {
-        assert_eq!((error.kind(), error.errno()), (ErrorKind::ProgramNotExecutable, Some(libc::ENOEXEC)), "{error}");
+        assert_eq!(
+            (error.kind(), error.errno()),
+            (ErrorKind::ProgramNotExecutable, Some(libc::ENOEXEC)),
+            "{error}"
+        );
         assert_eq!(error.to_string(), "exec handler \"broken\": exec format error");
     };
     says(scene.runtime.run(plan(CreateOptions::new())).expect_err("it is refused"));
@@ -393,8 +405,10 @@ fn a_handler_is_not_checkpointed() {
 
     let id = scene.id();
     let options = CreateOptions::new().handler(busybox());
-    let plan = scene.runtime.plan(&id, bundle(&scene, &id, &config(&scene, &["sh"])), options).expect("planned");
-    let error = scene.runtime.restore(plan, &RestoreOptions::new(scene.path().join("image"))).expect_err("refused");
+    let plan =
+        scene.runtime.plan(&id, bundle(&scene, &id, &config(&scene, &["sh"])), options).expect("planned");
+    let error =
+        scene.runtime.restore(plan, &RestoreOptions::new(scene.path().join("image"))).expect_err("refused");
     assert_eq!(error.kind(), ErrorKind::Unsupported, "{error}");
     scene.assert_clean("a checkpoint");
 }

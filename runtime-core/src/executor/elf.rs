@@ -17,7 +17,8 @@ const MACHINE: u16 = libc::EM_X86_64;
 #[cfg(target_arch = "aarch64")]
 const MACHINE: u16 = libc::EM_AARCH64;
 
-const STATIC: &str = "link it statically: for Rust, RUSTFLAGS=\"-C target-feature=+crt-static\" and an explicit --target";
+const STATIC: &str =
+    "link it statically: for Rust, RUSTFLAGS=\"-C target-feature=+crt-static\" and an explicit --target";
 
 /// ELFCLASS64 and ELFDATA2LSB.
 const CLASS_AND_ORDER: [u8; 2] = [2, 1];

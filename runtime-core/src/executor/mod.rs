@@ -27,7 +27,7 @@
 //! # }
 //! ```
 //!
-//! [`docs::executor`](crate::docs::executor) is the tutorial: a handler for WebAssembly, from its source to a container.
+//! The project's `examples/executor` is a tutorial with a handler for WebAssembly, from its source to a container.
 //!
 //! # What a handler has to be
 //!

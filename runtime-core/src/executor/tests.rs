@@ -22,7 +22,8 @@ fn a_handler_is_a_static_program_of_this_machine() {
     assert!(refused(Vec::new()).contains("not an ELF file"));
     assert!(refused(b"#!/bin/sh\n".to_vec()).contains("interpreter of the image"));
     assert!(refused(program()[..40].to_vec()).contains("headers of its program are broken"));
-    for (at, byte, words) in [(4, 1, "not for this machine"), (18, 3, "not for this machine"), (16, 1, "not an exec")]
+    for (at, byte, words) in
+        [(4, 1, "not for this machine"), (18, 3, "not for this machine"), (16, 1, "not an exec")]
     {
         let mut bytes = program();
         bytes[at] = byte;
@@ -64,7 +65,8 @@ fn sizes_and_names_have_limits() {
 
 #[test]
 fn an_annotation_chooses() {
-    let handlers = Handlers::by_annotation("run.oci.handler").with(Handler::from_bytes("wasm", program()).unwrap());
+    let handlers =
+        Handlers::by_annotation("run.oci.handler").with(Handler::from_bytes("wasm", program()).unwrap());
     let choose = |annotations: &[(&str, &str)]| {
         let annotations: BTreeMap<String, String> =
             annotations.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
@@ -74,7 +76,10 @@ fn an_annotation_chooses() {
     assert!(choose(&[]).unwrap().handler().is_none());
     assert_eq!(choose(&[("run.oci.handler", "wasm")]).unwrap().handler().unwrap().name(), "wasm");
     let error = choose(&[("run.oci.handler", "vm")]).unwrap_err();
-    assert_eq!((error.kind(), error.path()), (ErrorKind::Unsupported, Some("annotations[\"run.oci.handler\"]")));
+    assert_eq!(
+        (error.kind(), error.path()),
+        (ErrorKind::Unsupported, Some("annotations[\"run.oci.handler\"]"))
+    );
     assert!(error.to_string().contains("[\"wasm\"]"), "{error}");
 }
 

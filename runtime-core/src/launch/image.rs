@@ -71,7 +71,8 @@ fn mounted(bytes: &[u8], name: &CStr) -> Result<OwnedFd> {
     mount::freeze(tmpfs.as_fd()).map_err(failed("make a program's tmpfs read-only"))?;
     mount::change(tmpfs.as_fd(), libc::MOUNT_ATTR_RDONLY, 0, 0, false)
         .map_err(failed("make a program's mount read-only"))?;
-    openat(&tmpfs, name, OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty()).map_err(failed("open a program's file"))
+    openat(&tmpfs, name, OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty())
+        .map_err(failed("open a program's file"))
 }
 
 fn write_all(file: &OwnedFd, bytes: &[u8]) -> std::result::Result<(), Errno> {

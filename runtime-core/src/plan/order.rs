@@ -402,7 +402,9 @@ fn become_program(lanes: &mut Lanes, run: &Run<'_>) -> Result<()> {
     if run.forks {
         prepare(lanes, run, &env);
         // The process that is seen in the container is to have no privilege for the filter.
-        if let Some(early) = filter.take_if(|filter| extra != 0 && seccomp::allows_fork(filter, run.gate, run.handler.is_some())) {
+        if let Some(early) = filter
+            .take_if(|filter| extra != 0 && seccomp::allows_fork(filter, run.gate, run.handler.is_some()))
+        {
             seccomp::load(lanes, early)?;
             process::set_capabilities(lanes, process, &granted.sets, 0);
         }

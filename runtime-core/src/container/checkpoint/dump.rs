@@ -76,7 +76,9 @@ impl Container {
         match self.processes()?.into_iter().find(is_handler) {
             None => Ok(()),
             Some(pid) => Err(Error::new(ErrorKind::Unsupported, format!("checkpoint container {}", self.id))
-                .reason(format!("process {pid} is the program of a handler, a memory file that no restore would find"))),
+                .reason(format!(
+                    "process {pid} is the program of a handler, a memory file that no restore would find"
+                ))),
         }
     }
 }
