@@ -13,12 +13,11 @@
 //! * an [`Executor`] of the runtime ([`RuntimeBuilder::executor`](crate::RuntimeBuilder::executor)), for each process that is
 //!   planned: [`Handlers`] chooses by an annotation, a closure by anything else.
 //!
-//! ```
-//! # fn main() -> Result<(), runtime_core::Error> {
+//! ```no_run
+//! # fn main() -> runtime_core::Result<()> {
 //! use runtime_core::executor::{Handler, Handlers};
 //!
-//! # let wasm = std::fs::read("/bin/busybox").map_err(|error| runtime_core::Error::io("read", &error))?;
-//! let handler = Handler::from_bytes("wasm", wasm)?;
+//! let handler = Handler::open("wasm", "/usr/libexec/engine/wasm-handler")?;
 //! // Containers with the annotation `run.oci.handler=wasm` are run by it.
 //! let handlers = Handlers::by_annotation("run.oci.handler").with(handler);
 //! let runtime = runtime_core::Runtime::builder().executor(handlers).build()?;
@@ -94,7 +93,7 @@ impl Handler {
         elf::check(&bytes).map_err(|refusal| {
             let error = wrong(refusal.reason);
             match refusal.hint {
-                Some(hint) => error.hint(hint),
+                Some(hint) => error.with_hint(hint),
                 None => error,
             }
         })?;
@@ -234,7 +233,7 @@ impl Executor for Handlers {
         Err(Error::new(ErrorKind::Unsupported, operation)
             .reason("there is none of this name")
             .origin(format!("annotations[{:?}]", self.annotation))
-            .hint(format!("the handlers of this runtime are {known:?}"))
+            .with_hint(format!("the handlers of this runtime are {known:?}"))
             .into())
     }
 }
@@ -278,7 +277,7 @@ fn refusal(error: Box<dyn std::error::Error + Send + Sync>, request: &Request<'_
     error.downcast::<Error>().map_or_else(
         |error| {
             let operation = format!("choose the handler of a process of container {}", request.id());
-            Error::new(ErrorKind::InvalidInput, operation).reason(error.to_string())
+            Error::new(ErrorKind::InvalidInput, operation).because_of(error.to_string(), error)
         },
         |error| *error,
     )

@@ -78,7 +78,7 @@ pub(super) fn check_handler(filter: &Filter, handler: &Handler) -> Result<()> {
     Err(Error::new(ErrorKind::Unsupported, format!("execute handler {:?}", handler.name()))
         .reason("the filter denies execveat(2)")
         .origin(ORIGIN)
-        .hint("allow execveat where execve is allowed: a handler has no path that execve could take"))
+        .with_hint("allow execveat where execve is allowed: a handler has no path that execve could take"))
 }
 
 /// Those calls with the arguments that are known; a condition on another one is met by chance only, so such an argument has a
