@@ -114,7 +114,7 @@ impl Handler {
         }
         let mut bytes = Vec::new();
         // One more than there may be: from_bytes refuses it.
-        file.take(Self::LIMIT as u64 + 1).read_to_end(&mut bytes).map_err(failed)?;
+        file.take((Self::LIMIT as u64).saturating_add(1)).read_to_end(&mut bytes).map_err(failed)?;
         Self::from_bytes(name, bytes)
     }
 
