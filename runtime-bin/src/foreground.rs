@@ -13,6 +13,8 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::SigSet;
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 
+use runtime_core::Signal;
+
 use crate::error::{Error, Result};
 use crate::log::Log;
 use crate::terminal::Relay;
@@ -27,7 +29,7 @@ pub(crate) trait Target {
     /// Its process id in the caller's namespace, to tell it from orphans.
     fn pid(&self) -> i32;
     /// Sends it a signal.
-    fn signal(&self, signal: i32) -> Result<()>;
+    fn signal(&self, signal: Signal) -> Result<()>;
 }
 
 /// The signals of the program, blocked from the moment of its making.
@@ -117,8 +119,8 @@ impl Foreground {
                 Err(Errno::EINTR) => continue,
                 Err(errno) => return Err(Error::system("read signalfd", errno)),
             };
-            let signal = i32::try_from(info.ssi_signo).unwrap_or(0);
-            match signal {
+            let number = i32::try_from(info.ssi_signo).unwrap_or(0);
+            match number {
                 // At the end of the process this program's own is near, and the orphans get another parent.
                 libc::SIGCHLD if ended => {}
                 libc::SIGCHLD => reap_orphans(target.pid()),
@@ -129,8 +131,9 @@ impl Foreground {
                 }
                 // Made by a write of our own to a reader that has gone.
                 libc::SIGPIPE => {}
-                signal => {
-                    log.debug(|| format!("passing signal {signal} on to process {}", target.pid()));
+                number => {
+                    let signal = Signal::new(number).unwrap_or(Signal::NONE);
+                    log.debug(|| format!("passing {signal} on to process {}", target.pid()));
                     // The process may have ended at this moment; the pidfd says so next.
                     if let Err(error) = target.signal(signal) {
                         log.debug(|| error.to_string());

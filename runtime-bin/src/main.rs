@@ -36,7 +36,6 @@ mod notify;
 mod notify_directory;
 mod pid_file;
 mod process_spec;
-mod signal_name;
 mod size;
 mod stages;
 mod start;

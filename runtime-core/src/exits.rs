@@ -5,6 +5,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use crate::signal::Signal;
 use crate::sys::process::Ended;
 
 /// How a process ended.
@@ -13,7 +14,7 @@ pub enum Exit {
     /// It exited with this status.
     Code(i32),
     /// This signal killed it.
-    Signal(i32),
+    Signal(Signal),
     /// It has ended, and how is not known: something else in this program, such as a reaper that waits for every child, or
     /// the process's own parent has taken its status, and the kernel (before Linux 6.15) does not keep it. See
     /// [`ExitSource`].
@@ -30,7 +31,7 @@ impl Exit {
     pub fn shell_status(self) -> i32 {
         match self {
             Exit::Code(code) => code,
-            Exit::Signal(signal) => signal.saturating_add(128),
+            Exit::Signal(signal) => signal.number().saturating_add(128),
             Exit::Unknown => 255,
         }
     }
@@ -45,7 +46,7 @@ impl From<ExitStatus> for Exit {
     fn from(status: ExitStatus) -> Self {
         match (status.code(), status.signal()) {
             (Some(code), _) => Exit::Code(code),
-            (None, Some(signal)) => Exit::Signal(signal),
+            (None, Some(signal)) => Exit::Signal(Signal::of_kernel(signal)),
             (None, None) => Exit::Unknown,
         }
     }
@@ -55,7 +56,7 @@ impl From<Ended> for Exit {
     fn from(ended: Ended) -> Self {
         match ended {
             Ended::Exited(code) => Exit::Code(code),
-            Ended::Killed(signal) => Exit::Signal(signal),
+            Ended::Killed(signal) => Exit::Signal(Signal::of_kernel(signal)),
             Ended::Unknown => Exit::Unknown,
         }
     }
@@ -190,7 +191,7 @@ mod tests {
     #[test]
     fn words_of_wait() {
         assert_eq!(Exit::from_wait_status(0x300), Exit::Code(3));
-        assert_eq!(Exit::from_wait_status(9), Exit::Signal(9));
-        assert_eq!(Exit::from_wait_status(0x8b), Exit::Signal(11));
+        assert_eq!(Exit::from_wait_status(9), Exit::Signal(Signal::KILL));
+        assert_eq!(Exit::from_wait_status(0x8b), Exit::Signal(Signal::SEGV));
     }
 }

@@ -11,6 +11,7 @@ use crate::children::{self, Tracked};
 use crate::error::{Error, Result};
 use crate::exits::{Exit, ExitSource};
 use crate::launch::Kept;
+use crate::signal::Signal;
 use crate::state::Identity;
 use crate::stdio::Pipes;
 use crate::sys::process;
@@ -109,9 +110,13 @@ impl Process {
         self.pipes.stderr.take()
     }
 
-    /// Sends a signal, by number.
-    pub fn signal(&self, signal: i32) -> Result<()> {
-        process::pidfd_send_signal(self.as_fd(), signal)
+    /// Sends a signal.
+    ///
+    /// # Errors
+    ///
+    /// Those of pidfd_send_signal(2), such as ESRCH for a process that has ended.
+    pub fn signal(&self, signal: Signal) -> Result<()> {
+        process::pidfd_send_signal(self.as_fd(), signal.number())
             .map_err(|errno| Error::system(format!("send signal {signal} to process {}", self.pid()), errno))
     }
 
@@ -171,7 +176,7 @@ impl Drop for Process {
         // One that has ended is as good.
         if self.kill_on_drop
             && !self.try_wait().is_ok_and(|exit| exit.is_some())
-            && self.signal(libc::SIGKILL).is_ok()
+            && self.signal(Signal::KILL).is_ok()
         {
             self.wait_timeout(DROP_LIMIT).ok();
         }

@@ -3,7 +3,7 @@
 
 mod support;
 
-use runtime_core::{ErrorKind, Status};
+use runtime_core::{ErrorKind, Signal, Status};
 use serde_json::{Value, json};
 use support::leftovers::{adopt_orphans, reap, while_reaping};
 use support::scene::{self, Scene};
@@ -120,7 +120,7 @@ fn stopped(scene: &Scene, id: &str, config: &Value) {
     let mut container = scene.create(id, config).expect("created");
     let init = container.take_init().expect("the init");
     container.start().expect("started");
-    container.kill(libc::SIGKILL).expect("killed");
+    container.kill(Signal::KILL).expect("killed");
     scene::exit(&init);
 }
 

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use runtime_core::plan::CreateOptions;
-use runtime_core::{Bundle, Error, ErrorKind, Exit, Status};
+use runtime_core::{Bundle, Error, ErrorKind, Exit, Signal, Status};
 use serde_json::{Value, json};
 use support::scene::{Scene, exit};
 use support::views::{self, eventually, in_views};
@@ -38,7 +38,7 @@ impl Hooks {
                 let init = container.take_init().unwrap();
                 let started = container.start();
                 if started.is_ok() {
-                    container.kill(libc::SIGKILL).unwrap();
+                    container.kill(Signal::KILL).unwrap();
                 }
                 exit(&init);
                 let deleted = container.delete();
@@ -134,7 +134,7 @@ fn all_kinds() {
     // A createContainer hook sees the procfs of the host: numbers of namespaces are the same there.
     assert_eq!(of("createContainer"), inside, "namespaces of createContainer");
 
-    container.kill(libc::SIGKILL).unwrap();
+    container.kill(Signal::KILL).unwrap();
     exit(&init);
     assert!(!hooks.order().contains(&"poststop".to_owned()), "poststop before delete");
     container.delete().unwrap();
@@ -219,7 +219,7 @@ fn nothing_of_the_caller() {
     let mut container = hooks.scene.create(&id, &config).unwrap();
     let init = container.take_init().unwrap();
     container.start().unwrap();
-    container.kill(libc::SIGKILL).unwrap();
+    container.kill(Signal::KILL).unwrap();
     exit(&init);
     container.delete().unwrap();
     drop(leaked);

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use runtime_core::plan::{CreateOptions, ExecOptions, ExecveFailure};
 use runtime_core::spec::ValidProcess;
-use runtime_core::{Bundle, Error, ErrorKind, Exit, Status};
+use runtime_core::{Bundle, Error, ErrorKind, Exit, Signal, Status};
 use support::leftovers::descendants;
 use support::scene::{self, LIMIT, Scene, end, exit};
 use support::views::{self, eventually, in_views};
@@ -51,14 +51,14 @@ fn through_all_states() {
     let again = scene.runtime.container(container.id().as_str()).unwrap();
     assert_eq!(again.delete().unwrap_err().kind(), ErrorKind::WrongState, "deleted while running");
 
-    container.kill(libc::SIGKILL).unwrap();
-    assert_eq!(exit(&init), Exit::Signal(libc::SIGKILL));
+    container.kill(Signal::KILL).unwrap();
+    assert_eq!(exit(&init), Exit::Signal(Signal::KILL));
     status(Status::Stopped);
     assert_eq!(container.state().unwrap().pid, 0);
     for refused in [
         container.start().unwrap_err(),
         container.pause().unwrap_err(),
-        container.kill(libc::SIGTERM).unwrap_err(),
+        container.kill(Signal::TERM).unwrap_err(),
         scene::exec(&container, &["true"]).unwrap_err(),
     ] {
         assert_eq!(refused.kind(), ErrorKind::WrongState, "{refused}");
@@ -76,7 +76,7 @@ fn a_container_that_never_started_is_deleted() {
     let mut container = scene.create(&scene.id(), &scene.config(&["true"])).unwrap();
     let init = container.take_init().unwrap();
     container.delete().unwrap();
-    assert_eq!(exit(&init), Exit::Signal(libc::SIGKILL));
+    assert_eq!(exit(&init), Exit::Signal(Signal::KILL));
     scene.assert_clean("the deletion of a created container");
 }
 
@@ -115,8 +115,8 @@ fn exits_of_run_and_exec() {
     let cases: [(&str, Exit); 4] = [
         ("exit 0", Exit::Code(0)),
         ("exit 42", Exit::Code(42)),
-        ("kill -TERM $$", Exit::Signal(libc::SIGTERM)),
-        ("kill -KILL $$", Exit::Signal(libc::SIGKILL)),
+        ("kill -TERM $$", Exit::Signal(Signal::TERM)),
+        ("kill -KILL $$", Exit::Signal(Signal::KILL)),
     ];
     let container = scene.started(&["sleep", "600"]);
     for (script, wanted) in cases {
@@ -223,8 +223,8 @@ fn the_end_of_a_container_ends_its_execs() {
     let container = scene.started(&["sleep", "600"]);
     let process = scene::exec(&container, &["sleep", "600"]).unwrap();
     assert_eq!(process.try_wait().unwrap(), None);
-    container.kill(libc::SIGKILL).unwrap();
-    assert_eq!(exit(&process), Exit::Signal(libc::SIGKILL));
+    container.kill(Signal::KILL).unwrap();
+    assert_eq!(exit(&process), Exit::Signal(Signal::KILL));
     exit(container.init().unwrap());
     container.delete().unwrap();
     scene.assert_clean("the end of both");
@@ -328,7 +328,7 @@ fn what_a_killed_creation_left() {
 
     // Killed before it had made the init.
     let init = container.take_init().unwrap();
-    container.kill(libc::SIGKILL).unwrap();
+    container.kill(Signal::KILL).unwrap();
     exit(&init);
     let path = scene.path().join("state").join(container.id().as_str()).join("state.json");
     let mut state: serde_json::Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
@@ -351,7 +351,7 @@ fn a_container_that_has_gone_does_not_exist() {
         other.state().map(drop),
         other.status().map(drop),
         other.start(),
-        other.kill(libc::SIGTERM),
+        other.kill(Signal::TERM),
         other.pause(),
         other.processes().map(drop),
         other.statistics().map(drop),
@@ -370,8 +370,8 @@ fn processes_of_a_container_without_a_pid_namespace_end() {
     support::leftovers::adopt_orphans();
     let (container, init) = scene.run(&scene.id(), &config).unwrap();
     assert!(eventually(|| container.processes().unwrap().len() == 3), "{:?}", container.processes());
-    container.kill(libc::SIGKILL).unwrap();
-    assert_eq!(exit(&init), Exit::Signal(libc::SIGKILL));
+    container.kill(Signal::KILL).unwrap();
+    assert_eq!(exit(&init), Exit::Signal(Signal::KILL));
     support::leftovers::while_reaping(|| {
         assert!(eventually(|| container.processes().unwrap().is_empty()), "{:?}", container.processes());
         std::thread::sleep(Duration::from_millis(20));

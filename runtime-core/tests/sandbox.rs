@@ -14,7 +14,7 @@ use runtime_core::namespaces::Namespaces;
 use runtime_core::rootfs::Mount;
 use runtime_core::seccomp::Filter;
 use runtime_core::spec::parse_profile;
-use runtime_core::{Error, ErrorKind, Exit, Sandbox, Stdio};
+use runtime_core::{Error, ErrorKind, Exit, Sandbox, Signal, Stdio};
 use support::scene::{self, Scene};
 use support::views::{self, in_views, skip};
 
@@ -179,7 +179,7 @@ fn namespaces_are_joined() {
     ] {
         assert!(error.contains(part), "{part}: {error}");
     }
-    first.signal(libc::SIGKILL).expect("killed");
+    first.signal(Signal::KILL).expect("killed");
     scene::exit(&first);
     scene.assert_clean("joined namespaces");
 }
@@ -272,8 +272,8 @@ fn the_program_is_not_the_hosts() {
     let file = std::fs::metadata(scene.path().join("rootfs/bin/busybox")).expect("the file");
     assert_eq!((exe.dev(), exe.ino()), (file.dev(), file.ino()));
     assert_eq!(support::leftovers::descendants().len(), 1, "{:?}", support::leftovers::descendants());
-    process.signal(libc::SIGKILL).expect("killed");
-    assert_eq!(scene::exit(&process), Exit::Signal(libc::SIGKILL));
+    process.signal(Signal::KILL).expect("killed");
+    assert_eq!(scene::exit(&process), Exit::Signal(Signal::KILL));
     scene.assert_clean("a killed command");
 }
 
@@ -341,7 +341,7 @@ fn a_cgroup_from_the_first_instruction() {
     let process = cgroup.spawn(shell("sleep 600 & sleep 600")).expect("spawned");
     assert!(cgroup.processes(true).expect("listed").contains(&process.pid()));
     cgroup.kill_all().expect("killed");
-    assert_eq!(scene::exit(&process), Exit::Signal(libc::SIGKILL));
+    assert_eq!(scene::exit(&process), Exit::Signal(Signal::KILL));
     // The root of its cgroup namespace is its cgroup.
     let text = output(shell("cat /proc/self/cgroup").cgroup(&cgroup).namespaces(Namespaces::CGROUP));
     assert!(!text.contains(&name), "{text}");

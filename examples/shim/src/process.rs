@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use containerd_shim_protos::api::{StateResponse, Status, WaitResponse};
 use containerd_shim_protos::protobuf::well_known_types::timestamp::Timestamp;
 use containerd_shim_protos::protobuf::{Message, MessageField};
-use runtime_core::{Exit, Process, Terminal};
+use runtime_core::{Exit, Process, Signal, Terminal};
 
 use crate::fault::Fault;
 use crate::reactor::Reactor;
@@ -147,7 +147,7 @@ impl Proc {
     }
 
     /// Sends a signal to this process alone.
-    pub(crate) fn signal(&self, signal: i32) -> Result<(), Fault> {
+    pub(crate) fn signal(&self, signal: Signal) -> Result<(), Fault> {
         let state = self.state();
         match (state.phase, &state.process) {
             (Phase::Planned, _) => Err(Fault::state("process not created")),
@@ -219,7 +219,7 @@ mod tests {
         let proc = Proc::new("a", "e", Names { stdout: "/out".to_owned(), ..Names::default() });
         assert_eq!(proc.id(), "e");
         assert!(proc.reap().is_none());
-        assert!(proc.signal(9).unwrap_err().message.contains("not created"));
+        assert!(proc.signal(Signal::KILL).unwrap_err().message.contains("not created"));
         let answer = proc.answer("/b", true);
         assert_eq!(answer.status, Status::CREATED.into());
         assert_eq!((answer.stdout.as_str(), answer.exec_id.as_str(), answer.pid), ("/out", "e", 0));
@@ -247,6 +247,6 @@ mod tests {
         }
         assert_eq!(proc.answer("/b", false).exit_status, 137);
         assert!(proc.reap().is_none());
-        assert!(proc.signal(9).unwrap_err().message.contains("process already finished"));
+        assert!(proc.signal(Signal::KILL).unwrap_err().message.contains("process already finished"));
     }
 }

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use containerd_shim_protos::events::task::{TaskExit, TaskOOM};
 use containerd_shim_protos::topics;
 use nix::sys::epoll::EpollFlags;
-use runtime_core::{CgroupDriver, ErrorKind, Runtime};
+use runtime_core::{CgroupDriver, ErrorKind, Runtime, Signal};
 
 use crate::events::Publisher;
 use crate::fault::Fault;
@@ -136,7 +136,7 @@ impl Shim {
 
 /// Ends the processes of a container whose PID namespace goes on without its init.
 fn kill_others(task: Arc<Task>) {
-    let work = move || match task.container().map(|container| container.kill_all(libc::SIGKILL)) {
+    let work = move || match task.container().map(|container| container.kill_all(Signal::KILL)) {
         Ok(Err(error)) if error.kind() != ErrorKind::WrongState => {
             crate::log::warn(&format!("kill what is left of {}: {error}", task.id));
         }

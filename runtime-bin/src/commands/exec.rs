@@ -1,8 +1,8 @@
 //! `exec`.
 
-use runtime_core::Process;
 use runtime_core::plan::{ExecOptions, ExecveFailure};
 use runtime_core::spec::ValidProcess;
+use runtime_core::{Process, Signal};
 
 use super::run::wait;
 use super::{Context, prepare_memory};
@@ -87,7 +87,7 @@ fn attend(
 
 /// Ends a process for which a later step failed; the result is that step's error.
 fn end(error: Error, process: &Process) -> Error {
-    match process.signal(libc::SIGKILL).and_then(|()| process.wait()) {
+    match process.signal(Signal::KILL).and_then(|()| process.wait()) {
         Ok(_) => error,
         Err(second) => error.hint(format!("the process could not be ended: {second}")),
     }

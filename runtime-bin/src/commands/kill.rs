@@ -1,18 +1,14 @@
 //! `kill`.
 
-use runtime_core::{ErrorKind, Runtime};
+use runtime_core::{ErrorKind, Runtime, Signal};
 
 use super::{Context, each_matching};
 use crate::args::options;
 use crate::error::Result;
-use crate::signal_name;
-
-/// The signal if none is given.
-const DEFAULT: &str = "TERM";
 
 pub(super) fn run(context: &Context<'_>) -> Result<()> {
     let name = context.matches.positional(1);
-    let signal = signal_name::parse(if name.is_empty() { DEFAULT } else { &name })?;
+    let signal = if name.is_empty() { Signal::TERM } else { name.parse()? };
     let all = context.options().flag(&options::ALL);
     let kill = |runtime: &Runtime, id: &str| kill(runtime, id, signal, all);
     if context.options().flag(&options::REGEX) {
@@ -21,7 +17,7 @@ pub(super) fn run(context: &Context<'_>) -> Result<()> {
     kill(&context.runtime()?, &context.id())
 }
 
-fn kill(runtime: &Runtime, id: &str, signal: i32, all: bool) -> Result<()> {
+fn kill(runtime: &Runtime, id: &str, signal: Signal, all: bool) -> Result<()> {
     let container = runtime.container(id)?;
     if !all {
         return Ok(container.kill(signal)?);

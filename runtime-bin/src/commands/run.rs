@@ -2,7 +2,7 @@
 
 use std::os::fd::{AsFd as _, BorrowedFd};
 
-use runtime_core::{Container, CreatePlan, Process, Runtime};
+use runtime_core::{Container, CreatePlan, Process, Runtime, Signal};
 
 use super::create::{forget, forget_failed, plan, undo};
 use super::{Context, print};
@@ -26,7 +26,7 @@ impl Target for Process {
         Process::pid(self)
     }
 
-    fn signal(&self, signal: i32) -> Result<()> {
+    fn signal(&self, signal: Signal) -> Result<()> {
         Ok(Process::signal(self, signal)?)
     }
 }

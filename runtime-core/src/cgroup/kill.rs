@@ -12,6 +12,7 @@ use super::directory::failed;
 use super::walk::{Visit, walk};
 use crate::deadline;
 use crate::error::{Error, ErrorKind, Result};
+use crate::signal::Signal;
 use crate::sys::process::{pidfd_open, pidfd_send_signal};
 
 /// How long a freeze on the way to a signal may take. Without it the signal is sent all the same.
@@ -48,7 +49,7 @@ impl Cgroup {
         let deadline = deadline::after(KILL_LIMIT);
         let mut pause = Duration::from_micros(100);
         loop {
-            if self.signal_round(libc::SIGKILL)? == 0 {
+            if self.signal_round(Signal::KILL)? == 0 {
                 return Ok(());
             }
             if Instant::now() >= deadline {
@@ -71,9 +72,9 @@ impl Cgroup {
     ///
     /// # Errors
     ///
-    /// `EINVAL` for a number that is no signal.
-    pub fn signal_all(&self, signal: i32) -> Result<usize> {
-        if signal == libc::SIGKILL {
+    /// Those of pidfd_send_signal(2), such as `EPERM`; and of the files of the cgroup.
+    pub fn signal_all(&self, signal: Signal) -> Result<usize> {
+        if signal == Signal::KILL {
             let count = self.processes(true)?.len();
             return self.kill_all().map(|()| count);
         }
@@ -86,14 +87,14 @@ impl Cgroup {
         result
     }
 
-    fn signal_round(&self, signal: i32) -> Result<usize> {
+    fn signal_round(&self, signal: Signal) -> Result<usize> {
         let frozen = self.freeze(FREEZE_LIMIT).is_ok();
         let result = self.signal_listed(signal);
         if frozen {
             self.thaw()?;
         }
         // What was frozen by somebody else has to run to die.
-        if signal == libc::SIGKILL {
+        if signal == Signal::KILL {
             self.thaw()?;
             self.thaw_v1()?;
         }
@@ -103,7 +104,7 @@ impl Cgroup {
     /// Signals by pidfd. A number is signalled only if it is listed both before and after its pidfd was
     /// opened: then the pidfd is that of a process of the cgroup, or of one that has ended, and never of
     /// a stranger that got the number meanwhile.
-    fn signal_listed(&self, signal: i32) -> Result<usize> {
+    fn signal_listed(&self, signal: Signal) -> Result<usize> {
         let mut opened: Vec<(i32, OwnedFd)> = Vec::new();
         for pid in self.processes(true)? {
             match pidfd_open(pid) {
@@ -121,7 +122,7 @@ impl Cgroup {
             if listed.binary_search(&pid).is_err() {
                 continue;
             }
-            match pidfd_send_signal(pidfd.as_fd(), signal) {
+            match pidfd_send_signal(pidfd.as_fd(), signal.number()) {
                 Ok(()) => count = count.saturating_add(1),
                 Err(Errno::ESRCH) => {}
                 Err(errno) => return Err(failed(format!("send signal {signal} to process {pid}"), errno)),

@@ -11,6 +11,7 @@ use crate::deadline;
 use crate::error::{Error, ErrorKind, Result};
 use crate::launch;
 use crate::resctrl;
+use crate::signal::Signal;
 use crate::state::{Record, State, Status, is_ending};
 
 /// How long the end of killed processes is waited for.
@@ -164,7 +165,7 @@ impl Container {
 
 /// Kills a process; one that has ended meanwhile is as good.
 fn kill(init: &OwnedFd) -> Result<()> {
-    match signal_process(init, libc::SIGKILL) {
+    match signal_process(init, Signal::KILL) {
         Err(error) if error.kind() == ErrorKind::WrongState => Ok(()),
         other => other,
     }

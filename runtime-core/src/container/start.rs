@@ -10,6 +10,7 @@ use crate::confinement::Explained;
 use crate::deadline;
 use crate::error::{Error, Result};
 use crate::launch::{self, Handover, Receiver};
+use crate::signal::Signal;
 use crate::spec::{Hook, ValidSpec};
 use crate::state::{Record, State, Status, alive};
 
@@ -118,7 +119,7 @@ impl Container {
 
     pub(super) fn kill_init(&self, record: &Record) -> Result<()> {
         match record.init.map_or(Ok(None), alive)? {
-            Some(init) => super::kill::signal_process(&init, libc::SIGKILL),
+            Some(init) => super::kill::signal_process(&init, Signal::KILL),
             None => Ok(()),
         }
     }

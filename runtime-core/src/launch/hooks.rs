@@ -221,7 +221,7 @@ fn run(
     let reason = match ended? {
         Some(Exit::Code(0)) => return Ok(()),
         Some(Exit::Code(code)) => format!("exit status {code}"),
-        Some(Exit::Signal(signal)) => killed_by(signal.unsigned_abs()),
+        Some(Exit::Signal(signal)) => killed_by(signal.number().unsigned_abs()),
         Some(Exit::Unknown) => {
             "something else in this program has reaped it, so its status is not known".to_owned()
         }

@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 use nix::fcntl::OFlag;
 use nix::sys::resource::{Resource, setrlimit};
 use nix::sys::stat::{Mode, mkdirat};
-use runtime_core::ErrorKind;
 use runtime_core::cgroup::{Cgroup, CgroupPlan, Hierarchies, Location, Version};
+use runtime_core::{ErrorKind, Signal};
 use serde_json::json;
 
 use crate::view::{Scratch, compile, eventually, in_views, unique};
@@ -117,9 +117,9 @@ fn signals_reach_sub_cgroups() {
     assert!(scratch.cgroup.processes(false).unwrap().contains(&upper));
     assert!(!scratch.cgroup.processes(false).unwrap().contains(&lower));
     assert!(scratch.cgroup.processes(true).unwrap().contains(&lower));
-    assert_eq!(scratch.cgroup.signal_all(libc::SIGTERM).unwrap(), 2);
+    assert_eq!(scratch.cgroup.signal_all(Signal::TERM).unwrap(), 2);
     scratch.reap();
-    assert!(scratch.cgroup.signal_all(12345).is_ok(), "nobody is left to refuse the number");
+    assert!(matches!(scratch.cgroup.signal_all(Signal::USR1), Ok(0)), "nobody is left");
     scratch.cgroup.remove().unwrap();
     assert_eq!(scratch.left(), [""; 0]);
     scratch.cgroup.remove().expect("what has gone is fine");
@@ -170,7 +170,7 @@ fn names_are_bytes_and_depth_has_no_limit() {
     let id = i32::try_from(other.id()).unwrap();
     beside.attach(id).unwrap();
     assert_eq!(beside.processes(false).unwrap().len(), 2);
-    assert_eq!(scratch.cgroup.signal_all(libc::SIGCONT).unwrap(), 2);
+    assert_eq!(scratch.cgroup.signal_all(Signal::CONT).unwrap(), 2);
     scratch.cgroup.freeze(LIMIT).unwrap();
     scratch.cgroup.thaw().unwrap();
     scratch.cgroup.kill_all().unwrap();

@@ -1,5 +1,6 @@
 //! Processes that are made while their container ends.
 
+use runtime_core::Signal;
 use std::time::Duration;
 
 use super::runs;
@@ -19,7 +20,7 @@ fn an_exec_that_races_with_the_end() {
             scope.spawn(move || {
                 // At each moment of an exec, which takes a few milliseconds.
                 std::thread::sleep(Duration::from_micros(u64::from(round * 137 % 6000)));
-                other.kill(libc::SIGKILL).expect("killed");
+                other.kill(Signal::KILL).expect("killed");
             });
             while let Ok(process) = scene::exec(&container, &["true"]) {
                 executed += 1;

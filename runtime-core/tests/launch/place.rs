@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use nix::sched::{CloneFlags, unshare};
-use runtime_core::{Exit, Runtime, Status};
+use runtime_core::{Exit, Runtime, Signal, Status};
 
 use super::engine;
 use super::support::scene::{self, Scene, end, exit};
@@ -73,8 +73,8 @@ fn the_thread_that_creates_ends() {
     });
     assert_eq!(container.status().expect("a status"), Status::Running);
     assert_eq!(process.try_wait().expect("waited"), None);
-    process.signal(libc::SIGKILL).expect("killed");
-    assert_eq!(exit(&process), Exit::Signal(libc::SIGKILL));
+    process.signal(Signal::KILL).expect("killed");
+    assert_eq!(exit(&process), Exit::Signal(Signal::KILL));
     assert_eq!(container.status().expect("a status"), Status::Running);
     end(container);
     scene.assert_clean("threads that have ended");

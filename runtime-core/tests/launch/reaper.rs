@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use runtime_core::{ErrorKind, Exit, Runtime};
+use runtime_core::{ErrorKind, Exit, Runtime, Signal};
 use serde_json::json;
 
 use super::engine;
@@ -70,8 +70,8 @@ fn containers_and_their_processes() {
             assert_end(exit(&process), Exit::Code(9));
             scene::exec(&container, &["missing"]).expect_err("there is no such program");
             let init = container.take_init().expect("the init");
-            container.kill(libc::SIGKILL).expect("killed");
-            assert_end(exit(&init), Exit::Signal(libc::SIGKILL));
+            container.kill(Signal::KILL).expect("killed");
+            assert_end(exit(&init), Exit::Signal(Signal::KILL));
             container.delete().expect("deleted");
         }
     });

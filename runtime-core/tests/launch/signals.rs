@@ -4,6 +4,7 @@ use super::support::scene::{self, LIMIT, Scene, end, exit};
 use super::support::tracer::{self, Fault, trace_watched};
 use super::support::worker::{Outcome, Worker};
 use super::views::{in_views, skip};
+use runtime_core::Signal;
 
 in_views!(what_leaves_the_cgroup_is_not_signalled: v2);
 /// The runtime lists the processes and then opens them by their numbers. A number that is no process of the container any more
@@ -34,7 +35,7 @@ fn what_leaves_the_cgroup_is_not_signalled() {
             true => {
                 let ended = process.wait_timeout(std::time::Duration::from_millis(200)).expect("a wait");
                 assert!(ended.is_none(), "it was signalled: {ended:?}");
-                process.signal(libc::SIGKILL).expect("killed");
+                process.signal(Signal::KILL).expect("killed");
                 exit(&process);
             }
             false => assert!(process.wait_timeout(LIMIT).expect("a wait").is_some(), "it was not signalled"),

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use runtime_core::events::{Event, Polled};
-use runtime_core::{ErrorKind, Exit, Runtime, Status};
+use runtime_core::{ErrorKind, Exit, Runtime, Signal, Status};
 use serde_json::json;
 
 use super::support::scene::{self, Scene, exit};
@@ -42,7 +42,7 @@ fn threads_on_one_container() {
                     let status = container.state().expect("a state").status;
                     assert!([Status::Running, Status::Paused].contains(&status), "{status}");
                     container.statistics().expect("statistics");
-                    container.kill(0).expect("a signal");
+                    container.kill(Signal::NONE).expect("a signal");
                 }
             });
         }
@@ -57,16 +57,16 @@ fn threads_on_one_container() {
             });
         }
         for container in [&container, &same] {
-            scope.spawn(move || assert_eq!(container.wait().expect("waited"), Exit::Signal(libc::SIGKILL)));
+            scope.spawn(move || assert_eq!(container.wait().expect("waited"), Exit::Signal(Signal::KILL)));
         }
         scope.spawn(|| {
             std::thread::sleep(Duration::from_secs(2));
             // Both names of the container, one winner: the other finds it gone.
-            allowed(container.kill(libc::SIGKILL));
+            allowed(container.kill(Signal::KILL));
         });
     });
     same.delete_force().expect("deleted");
-    assert_eq!(container.wait().expect("kept"), Exit::Signal(libc::SIGKILL));
+    assert_eq!(container.wait().expect("kept"), Exit::Signal(Signal::KILL));
     assert_eq!(container.state().expect_err("it is gone").kind(), ErrorKind::NotFound);
     container.delete_force().expect("what is gone is deleted");
     assert_eq!(zombies(), [0; 0]);

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use runtime_core::{Container, ErrorKind, Exit, ExitSource, Runtime, Status, Stdio};
+use runtime_core::{Container, ErrorKind, Exit, ExitSource, Runtime, Signal, Status, Stdio};
 use serde_json::json;
 
 use super::engine;
@@ -46,13 +46,13 @@ fn a_status_is_kept() {
     let again = scene.runtime.container(container.id().as_str()).expect("found");
     let other = again.init_process().expect("asked").expect("it lives");
     assert!(poll(&mut [PollFd::new(other.as_fd(), PollFlags::POLLIN)], PollTimeout::ZERO) == Ok(0));
-    container.kill(libc::SIGTERM).expect("killed");
-    container.kill(libc::SIGKILL).expect("killed");
-    assert_eq!(container.wait().expect("waited"), Exit::Signal(libc::SIGKILL));
-    assert_eq!(other.wait().expect("waited"), Exit::Signal(libc::SIGKILL));
-    assert_eq!(again.wait().expect("waited"), Exit::Signal(libc::SIGKILL));
+    container.kill(Signal::TERM).expect("killed");
+    container.kill(Signal::KILL).expect("killed");
+    assert_eq!(container.wait().expect("waited"), Exit::Signal(Signal::KILL));
+    assert_eq!(other.wait().expect("waited"), Exit::Signal(Signal::KILL));
+    assert_eq!(again.wait().expect("waited"), Exit::Signal(Signal::KILL));
     container.delete().expect("deleted");
-    assert_eq!(other.wait_timeout(Duration::MAX).expect("waited"), Some(Exit::Signal(libc::SIGKILL)));
+    assert_eq!(other.wait_timeout(Duration::MAX).expect("waited"), Some(Exit::Signal(Signal::KILL)));
     scene.assert_clean("statuses");
 }
 
@@ -64,7 +64,7 @@ fn a_deletion_reaps() {
     let init = container.take_init().expect("an init");
     container.delete_force().expect("deleted");
     assert_eq!(zombies(), [0; 0]);
-    assert_eq!(init.try_wait().expect("asked"), Some(Exit::Signal(libc::SIGKILL)));
+    assert_eq!(init.try_wait().expect("asked"), Some(Exit::Signal(Signal::KILL)));
 
     // One that was never started, and whose handle is gone.
     let container = scene.create(&scene.id(), &scene.config(&["true"])).expect("created");
@@ -246,7 +246,7 @@ fn a_reaper_tells_what_it_took() {
             let process = scene::exec(&container, &["sh", "-c", "exit 9"]).expect("executed");
             assert_eq!(exit(&process), Exit::Code(9));
             container.delete_force().expect("deleted");
-            assert_eq!(exit(&init), Exit::Signal(libc::SIGKILL));
+            assert_eq!(exit(&init), Exit::Signal(Signal::KILL));
         }
         // Without the reports nobody knows; a wait ends all the same.
         let (container, init) = scene.run(&scene.id(), &config).expect("run");

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use runtime_core::plan::{CreateOptions, ExecOptions};
 use runtime_core::spec::ValidProcess;
-use runtime_core::{Bundle, Container, Exit, Process, Result, Runtime};
+use runtime_core::{Bundle, Container, Exit, Process, Result, Runtime, Signal};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -177,7 +177,7 @@ pub(crate) fn exit(process: &Process) -> Exit {
 /// Kills a container, reaps its init and deletes it.
 pub(crate) fn end(mut container: Container) {
     let init = container.take_init();
-    container.kill(libc::SIGKILL).expect("killed");
+    container.kill(Signal::KILL).expect("killed");
     if let Some(init) = init {
         exit(&init);
     }

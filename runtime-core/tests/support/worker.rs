@@ -7,7 +7,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-use runtime_core::{Result, Runtime};
+use runtime_core::{Result, Runtime, Signal};
 
 use super::scene;
 
@@ -114,8 +114,8 @@ fn call(work: &str, runtime: &Runtime, id: &str, bundle: &Path) -> Result<()> {
         "start" => runtime.container(id)?.start(),
         "exec" => scene::exec(&runtime.container(id)?, &["true"]).map(drop),
         "delete" => runtime.container(id)?.delete(),
-        "signal" => runtime.container(id)?.kill_all(libc::SIGURG),
-        "terminate" => runtime.container(id)?.kill_all(libc::SIGTERM),
+        "signal" => runtime.container(id)?.kill_all(Signal::URG),
+        "terminate" => runtime.container(id)?.kill_all(Signal::TERM),
         "force" => runtime.delete_force(id),
         other => panic!("{other} is no work"),
     }

@@ -13,7 +13,7 @@ use containerd_shim_protos::events::task::{
 use containerd_shim_protos::protobuf::{Message, MessageField};
 use containerd_shim_protos::shim::oci;
 use containerd_shim_protos::topics;
-use runtime_core::{CgroupsMode, CheckpointOptions, Error, ErrorKind};
+use runtime_core::{CgroupsMode, CheckpointOptions, Error, ErrorKind, Signal};
 
 use super::{exec, restore};
 use crate::fault::Fault;
@@ -80,8 +80,8 @@ fn start_init(shim: &Arc<Shim>, task: &Arc<Task>) -> Result<u32, Fault> {
 /// Sends a signal to the container, to all its processes, or to one of `exec`.
 pub(super) fn kill(shim: &Shim, request: &KillRequest) -> Result<(), Fault> {
     let task = shim.task(&request.id)?;
-    let signal =
-        i32::try_from(request.signal).map_err(|_| Fault::invalid(format!("signal {}", request.signal)))?;
+    let signal = i32::try_from(request.signal).ok().and_then(Signal::new);
+    let signal = signal.ok_or_else(|| Fault::invalid(format!("signal {}", request.signal)))?;
     if !request.exec_id.is_empty() {
         return task.exec(&request.exec_id)?.proc.signal(signal);
     }
