@@ -67,7 +67,7 @@ fn printed(process: &mut Process) -> String {
 
 /// Ends a container that has been run.
 fn finish((container, init): (Container, Process)) {
-    container.kill(libc::SIGKILL).expect("killed");
+    container.kill(runtime_core::Signal::KILL).expect("killed");
     exit(&init);
     container.delete().expect("deleted");
 }
