@@ -6,6 +6,7 @@ use std::os::fd::AsRawFd;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use nix::sys::signal::{SigHandler, SigSet, Signal, signal};
 use runtime_core::plan::CreateOptions;
 use runtime_core::{Bundle, Error, ErrorKind, Exit, Signal, Status};
 use serde_json::{Value, json};
@@ -197,19 +198,21 @@ fn without_env() {
 }
 
 in_views!(nothing_of_the_caller: hybrid, v2);
-/// Neither the directory of the caller, nor a descriptor that it left open, nor its blocked signals. Hooks of the
+/// Neither the directory of the caller, nor a descriptor that it left open, nor its blocked and ignored signals. Hooks of the
 /// runtime's namespaces begin in the bundle, createContainer hooks in the root file system, and startContainer
 /// hooks where the program does.
 fn nothing_of_the_caller() {
     let hooks = Hooks::new();
     let leaked = nix::unistd::dup(std::fs::File::open("/").unwrap()).unwrap();
-    nix::sys::signal::SigSet::all().thread_set_mask().unwrap();
+    SigSet::all().thread_set_mask().unwrap();
+    // SAFETY: to ignore a signal needs no handler.
+    unsafe { signal(Signal::SIGUSR1, SigHandler::SigIgn) }.unwrap();
     let mut config = hooks.config(&["sleep", "600"]);
     config["process"]["cwd"] = json!("/tmp");
     for kind in KINDS {
         // The list has the descriptor of the list.
         let script = format!(
-            "ls /proc/self/fd > $LOG/{kind}.fds; grep SigBlk /proc/self/status > $LOG/{kind}.mask; \
+            "ls /proc/self/fd > $LOG/{kind}.fds; grep -E 'SigBlk|SigIgn' /proc/self/status > $LOG/{kind}.mask; \
              pwd > $LOG/{kind}.pwd"
         );
         let script = script.replace("grep ", "/bin/busybox grep ");
@@ -232,7 +235,11 @@ fn nothing_of_the_caller() {
         };
         assert_eq!(hooks.read(&format!("{kind}.pwd")).trim(), place.display().to_string(), "{kind}");
         assert_eq!(hooks.read(&format!("{kind}.fds")), "0\n1\n2\n3\n", "{kind}");
-        assert_eq!(hooks.read(&format!("{kind}.mask")), "SigBlk:\t0000000000000000\n", "{kind}");
+        assert_eq!(
+            hooks.read(&format!("{kind}.mask")),
+            "SigBlk:\t0000000000000000\nSigIgn:\t0000000000000000\n",
+            "{kind}"
+        );
     }
 }
 

@@ -45,6 +45,30 @@ fn default_devices_and_links() {
     }
 }
 
+/// `docker run -v /dev/urandom:/dev/random`, also where the device is configured (`--privileged`). What is no
+/// /dev/null never takes its place. Control: the default node on the other path.
+#[test]
+fn a_mount_in_the_place_of_a_device() {
+    if !privileged() {
+        return;
+    }
+    let bind = |on: &str| json!({"destination": on, "type": "bind", "source": "/dev/zero", "options": ["bind"]});
+    let script = "stat -c '%n %t:%T' /dev/random /dev/urandom /dev/own";
+    for devices in [json!([]), json!([{"path": "/dev/random", "type": "c", "major": 1, "minor": 8}])] {
+        let output = output(script, |config| {
+            config["linux"]["devices"] = devices.clone();
+            let devices = config["linux"]["devices"].as_array_mut().expect("a list");
+            devices.push(json!({"path": "/dev/own", "type": "c", "major": 1, "minor": 7}));
+            config["mounts"].as_array_mut().expect("mounts").extend([bind("/dev/random"), bind("/dev/own")]);
+        });
+        assert_eq!(output, "/dev/random 1:5\n/dev/urandom 1:9\n/dev/own 1:5\n", "{devices}");
+    }
+    let bundle = Bundle::new(&["true"]).with(|config| {
+        config["mounts"].as_array_mut().expect("mounts").push(bind("/dev/null"));
+    });
+    bundle.container().go(&["run"]).fails(1, "verify the type of the file: file exists");
+}
+
 #[test]
 fn configured_devices() {
     if !privileged() {

@@ -140,15 +140,15 @@ impl Place {
         Ok(Self { directory: directory.to_owned(), highest: highest_descriptor()? })
     }
 
-    /// Makes the hook begin here, with descriptors 0 to 2 alone and with no signal blocked.
+    /// Makes the hook begin here, with descriptors 0 to 2 alone and with no signal blocked or ignored.
     ///
-    /// The caller may have left descriptors open on purpose, such as those for the container, and may
-    /// wait for its signals with all of them blocked.
+    /// The caller may have left descriptors open on purpose, such as those for the container, may wait for
+    /// its signals with all of them blocked, and may have been started with some of them ignored.
     fn put(&self, command: &mut Command) {
         let highest = self.highest;
         command.current_dir(&self.directory);
         // SAFETY: between fork and execve the closure makes system calls only.
-        unsafe { command.pre_exec(move || close_at_exec(highest).and_then(|()| unblock_signals())) };
+        unsafe { command.pre_exec(move || close_at_exec(highest).and_then(|()| reset_signals())) };
     }
 }
 
@@ -177,8 +177,8 @@ fn close_at_exec(highest: RawFd) -> std::io::Result<()> {
     Ok(())
 }
 
-fn unblock_signals() -> std::io::Result<()> {
-    sys::signal::unblock_all().map_err(std::io::Error::from_raw_os_error)
+fn reset_signals() -> std::io::Result<()> {
+    sys::signal::reset_all().map_err(std::io::Error::from_raw_os_error)
 }
 
 fn run(

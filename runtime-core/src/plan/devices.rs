@@ -28,8 +28,13 @@ pub(super) fn devices(lanes: &mut Lanes, context: Context<'_>) {
     if spec.mounts.iter().any(|mount| mount.options.bind.is_some() && mount.destination == "/dev") {
         return;
     }
+    // A mount on a node's very path is the configuration's word on that node, such as /dev/urandom on /dev/random.
+    // /dev/null has to be itself: it covers masked paths and stands behind streams.
+    let mounted = |path: &str| {
+        path != "/dev/null" && spec.mounts.iter().any(|mount| mount.destination == path)
+    };
     for (path, major, minor) in DEFAULT {
-        if !spec.devices.iter().any(|device| device.path == *path) {
+        if !mounted(path) && !spec.devices.iter().any(|device| device.path == *path) {
             make(lanes, context, &default_device(path, (*major, *minor)), None);
         }
     }
@@ -37,7 +42,7 @@ pub(super) fn devices(lanes: &mut Lanes, context: Context<'_>) {
         link(lanes, path, target, true);
     }
     link(lanes, "/dev/ptmx", "pts/ptmx", false);
-    for device in spec.devices.iter().filter(|device| device.path != "/dev/ptmx") {
+    for device in spec.devices.iter().filter(|device| device.path != "/dev/ptmx" && !mounted(&device.path)) {
         make(lanes, context, device, Some(device.origin()));
     }
 }

@@ -1,16 +1,13 @@
 //! Signals: what a container's program begins with, and what ends a container that waits.
 
-use crate::abi::{SIGHUP, SIGINT, SIGKILL, SIGNALS, SIGQUIT, SIGSTOP, SIGTERM};
+use crate::abi::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
 use crate::program::{At, Step};
 use crate::report::Detail;
-use crate::sys::signal::{set_default, set_last_handler, unblock_all};
+use crate::sys::signal::{reset_all, set_last_handler};
 
 /// All dispositions to default and an empty mask: a caller's ignored SIGPIPE is not the container's.
 pub(crate) fn reset() -> Step {
-    for signal in (1..=SIGNALS).filter(|signal| !matches!(*signal, SIGKILL | SIGSTOP)) {
-        set_default(signal).at(Detail::Whole)?;
-    }
-    unblock_all().at(Detail::Whole)
+    reset_all().at(Detail::Whole)
 }
 
 /// Lets the signals that ask a program to end do so while the container waits for its start: the first

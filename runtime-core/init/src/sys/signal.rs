@@ -24,7 +24,7 @@ fn set_action(signal: u32, action: &Action) -> Result {
 }
 
 /// rt_sigaction(2): the default disposition.
-pub fn set_default(signal: u32) -> Result {
+fn set_default(signal: u32) -> Result {
     let action = Action {
         handler: 0,
         flags: 0,
@@ -33,6 +33,14 @@ pub fn set_default(signal: u32) -> Result {
         mask: 0,
     };
     set_action(signal, &action)
+}
+
+/// Every disposition to default and an empty mask.
+pub fn reset_all() -> Result {
+    for signal in (1..=abi::SIGNALS).filter(|signal| !matches!(*signal, abi::SIGKILL | abi::SIGSTOP)) {
+        set_default(signal)?;
+    }
+    unblock_all()
 }
 
 /// rt_sigaction(2): a handler that does not come back.
@@ -51,7 +59,7 @@ pub fn set_last_handler(signal: u32, handler: extern "C" fn(i32) -> !) -> Result
 }
 
 /// rt_sigprocmask(2): no signal is blocked.
-pub fn unblock_all() -> Result {
+fn unblock_all() -> Result {
     let none = 0u64;
     // SAFETY: the kernel reads one set during the call; the old one is not asked for.
     unsafe { call!(nr::RT_SIGPROCMASK, abi::SIG_SETMASK, &raw const none, 0, SET_BYTES) }.map(drop)
