@@ -52,7 +52,8 @@ fn a_mount_in_the_place_of_a_device() {
     if !privileged() {
         return;
     }
-    let bind = |on: &str| json!({"destination": on, "type": "bind", "source": "/dev/zero", "options": ["bind"]});
+    let bind =
+        |on: &str| json!({"destination": on, "type": "bind", "source": "/dev/zero", "options": ["bind"]});
     let script = "stat -c '%n %t:%T' /dev/random /dev/urandom /dev/own";
     for devices in [json!([]), json!([{"path": "/dev/random", "type": "c", "major": 1, "minor": 8}])] {
         let output = output(script, |config| {

@@ -30,9 +30,8 @@ pub(super) fn devices(lanes: &mut Lanes, context: Context<'_>) {
     }
     // A mount on a node's very path is the configuration's word on that node, such as /dev/urandom on /dev/random.
     // /dev/null has to be itself: it covers masked paths and stands behind streams.
-    let mounted = |path: &str| {
-        path != "/dev/null" && spec.mounts.iter().any(|mount| mount.destination == path)
-    };
+    let mounted =
+        |path: &str| path != "/dev/null" && spec.mounts.iter().any(|mount| mount.destination == path);
     for (path, major, minor) in DEFAULT {
         if !mounted(path) && !spec.devices.iter().any(|device| device.path == *path) {
             make(lanes, context, &default_device(path, (*major, *minor)), None);
