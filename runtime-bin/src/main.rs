@@ -28,6 +28,11 @@ mod failure;
 mod fd_socket;
 mod features;
 mod foreground;
+#[cfg(test)]
+mod fuzz;
+#[cfg(test)]
+#[path = "../../runtime-core/fuzz/driver.rs"]
+mod fuzz_driver;
 mod globals;
 mod handover;
 mod log;

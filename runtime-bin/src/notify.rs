@@ -106,7 +106,7 @@ fn barrier(client: &UnixDatagram) -> Result<()> {
     }
 }
 
-fn ready_line(message: &[u8]) -> Option<&[u8]> {
+pub(crate) fn ready_line(message: &[u8]) -> Option<&[u8]> {
     message.split(|&byte| byte == b'\n').find(|line| line.starts_with(b"READY="))
 }
 

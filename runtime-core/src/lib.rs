@@ -68,6 +68,16 @@
     )
 )]
 
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzz;
+#[cfg(test)]
+#[path = "../fuzz/driver.rs"]
+mod fuzz_driver;
+#[cfg(test)]
+#[path = "../fuzz/json.rs"]
+mod fuzz_json;
+
 mod bundle;
 pub mod capabilities;
 pub mod cgroup;

@@ -26,6 +26,7 @@
 #![cfg_attr(program, allow(dead_code, reason = "the program does not use all of the library half"))]
 
 pub mod abi;
+pub mod arena;
 pub mod hold;
 pub mod ops;
 pub mod parse;

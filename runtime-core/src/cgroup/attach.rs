@@ -240,7 +240,7 @@ fn lost(pid: i32) -> Error {
 
 /// The part of `seen`, a path of `/proc/PID/cgroup`, below the container's cgroup `place`. With a
 /// cgroup namespace or a nested mount, `seen` may have more or fewer components before it.
-fn sub_path<'a>(seen: &'a [u8], place: &[u8]) -> Option<&'a [u8]> {
+pub(super) fn sub_path<'a>(seen: &'a [u8], place: &[u8]) -> Option<&'a [u8]> {
     if seen.split(|byte| *byte == b'/').any(|name| name == b"..") {
         return None;
     }
@@ -254,7 +254,8 @@ fn sub_path<'a>(seen: &'a [u8], place: &[u8]) -> Option<&'a [u8]> {
         );
         let mut rests = begins.filter_map(|begin| seen.get(begin..)?.strip_prefix(tail));
         if let Some(rest) = rests.find(|rest| rest.is_empty() || rest.starts_with(b"/")) {
-            return Some(rest.strip_prefix(b"/").unwrap_or(rest));
+            let name = rest.iter().position(|byte| *byte != b'/').unwrap_or(rest.len());
+            return rest.get(name..);
         }
         let cut = tail.iter().position(|byte| *byte == b'/')?;
         tail = tail.get(cut.saturating_add(1)..)?;

@@ -10,6 +10,8 @@
 //! With "deny w", runc's program lets through an open for reading and writing; the v1
 //! controller does not, and neither does this one.
 
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 mod program;
 #[cfg(test)]
 mod tests;

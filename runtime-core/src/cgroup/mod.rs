@@ -46,6 +46,8 @@ mod delegate;
 pub mod devices;
 mod directory;
 mod freeze;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 mod hierarchy;
 mod kill;
 mod limits;

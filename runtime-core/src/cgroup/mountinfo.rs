@@ -71,7 +71,7 @@ pub(crate) fn mount_point(filesystem: &str) -> Result<Option<String>> {
 }
 
 /// Undoes the octal escapes of mountinfo (`\040` is a space).
-fn unescape(text: &str) -> String {
+pub(super) fn unescape(text: &str) -> String {
     let mut parts = text.split('\\');
     let mut plain = parts.next().unwrap_or_default().to_owned();
     for part in parts {

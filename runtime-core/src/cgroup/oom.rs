@@ -41,7 +41,7 @@ pub struct OomWatch {
 
 /// What the counters said last.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-struct Seen {
+pub(super) struct Seen {
     kills: u64,
     /// Out of memory with the killer switched off: the processes wait. v1 only.
     stuck: bool,
@@ -157,7 +157,7 @@ impl OomWatch {
 }
 
 /// Both files are lines of a name and a number.
-fn parse(text: &str) -> Seen {
+pub(super) fn parse(text: &str) -> Seen {
     let get = |name: &str| {
         let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
         line.and_then(|number| number.trim().parse().ok()).unwrap_or(0)

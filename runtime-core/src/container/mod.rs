@@ -1,6 +1,8 @@
 //! A container, one file for each verb.
 
 mod checkpoint;
+#[cfg(any(test, fuzzing))]
+pub(crate) use checkpoint::fuzz as criu_fuzz;
 mod create;
 mod delegation;
 mod delete;

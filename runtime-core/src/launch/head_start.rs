@@ -44,7 +44,7 @@ impl HeadStart {
 
 /// Whether a configuration looks as if stage 0 would make a network namespace: one is listed without a path, and no user
 /// namespace is.
-fn makes_network(config: &[u8]) -> bool {
+pub(super) fn makes_network(config: &[u8]) -> bool {
     let mut made = false;
     for (at, _) in config.windows(KEY.len()).enumerate().filter(|(_, word)| *word == KEY) {
         match value(config.get(at.saturating_add(KEY.len())..).unwrap_or_default()) {

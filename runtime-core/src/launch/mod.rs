@@ -10,6 +10,8 @@ mod clone;
 mod descriptors;
 mod errand;
 mod failure;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 mod gate;
 mod head_start;
 mod hooks;

@@ -71,6 +71,8 @@ impl Findings {
                     if origin.is_empty() { reason.clone() } else { format!("{origin}: {reason}") }
                 },
             )
+            // Keys of a configuration are parts of paths.
+            .map(one_line)
             .collect();
         let found = earlier.into_iter().chain(self.errors);
         let found = found.map(|(path, reason)| Finding::new(path, reason)).collect();

@@ -129,7 +129,7 @@ fn in_known_words(path: &str, reason: String) -> String {
 fn describe(text: &[u8], error: &serde_json::Error) -> (String, String) {
     // A value is at fault when it has ended, a byte when it is read.
     let column = if error.is_data() { error.column() } else { error.column().saturating_sub(1) };
-    let path = path_at(text, error.line(), column);
+    let path = one_line(path_at(text, error.line(), column));
     let at = if path.is_empty() || error.is_data() { String::new() } else { format!(" in {path}") };
     let reason = format!("{}{at} at line {} column {}", without_place(error), error.line(), error.column());
     (path, reason)

@@ -1,5 +1,7 @@
 //! What is remembered of a container between calls, and what is true of it now.
 
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 mod holder;
 mod record;
 mod standstill;

@@ -178,7 +178,7 @@ impl Identity {
 }
 
 /// What proc_pid_stat(5) says.
-struct Stat {
+pub(super) struct Stat {
     ended: bool,
     ending: bool,
     start_time: u64,
@@ -202,7 +202,7 @@ impl Stat {
     }
 
     /// The name, in parentheses, may hold anything: fields count from its end.
-    fn parse(text: &[u8]) -> Option<Self> {
+    pub(super) fn parse(text: &[u8]) -> Option<Self> {
         let end = text.iter().rposition(|byte| *byte == b')')?;
         let text = std::str::from_utf8(text.get(end.saturating_add(2)..)?).ok()?;
         let mut fields = text.split_ascii_whitespace();

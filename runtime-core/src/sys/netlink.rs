@@ -311,6 +311,17 @@ fn permanent(reply: &[u8], index: u32) -> Option<Address> {
     permanent.then_some(address)
 }
 
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz {
+    /// A datagram of the kernel.
+    pub(crate) fn datagram(bytes: &[u8]) {
+        let mut replies = Vec::new();
+        if super::collect(bytes, 1, &mut replies).is_ok() {
+            replies.iter().for_each(|reply| drop(super::identity(reply)));
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -3,7 +3,8 @@
 use core::ffi::CStr;
 
 use crate::abi::errno;
-use crate::ops::{Header, MAGIC, Op, Parameter, Slice, Str};
+use crate::arena::Arena;
+use crate::ops::{Header, Op, Parameter, Slice, Str};
 use crate::program::{At, Failure, Step};
 use crate::report::Detail;
 use crate::sys::{Fd, file, memory};
@@ -12,7 +13,7 @@ use crate::sys::{Fd, file, memory};
 #[derive(Clone, Copy)]
 pub(crate) struct View {
     ops: &'static [Op],
-    arena: &'static [u8],
+    arena: Arena<'static>,
     /// Number of the first inherited descriptor.
     pub(crate) base: i32,
     /// Bit n is set if slot n is filled from outside.
@@ -29,32 +30,15 @@ impl View {
         let len = file::length(file).at(Detail::Open)?;
         // SAFETY: the file is as long, and sealed: it can neither shrink nor change.
         let image = unsafe { memory::file(file, len) }.at(Detail::Memory)?;
-        let malformed = Failure::new(errno::EPROTO, Detail::Whole);
-        if len < size_of::<Header>() {
-            return Err(malformed);
-        }
-        // SAFETY: the mapping is page-aligned and as long as a header at least.
-        let header = unsafe { *image.as_ptr().cast::<Header>() };
-        let arena = image.get(header.arena as usize..).ok_or(malformed)?;
-        let end = (header.ops as usize).saturating_mul(size_of::<Op>()).saturating_add(size_of::<Header>());
-        if header.magic != MAGIC
-            || end > header.arena as usize
-            || header.base != base
-            || header.init > header.ops
-        {
-            return Err(malformed);
-        }
-        // SAFETY: in bounds by the check above; the header's size keeps the alignment; the library
-        // compiled from the same source wrote valid operations.
+        let header = Header::of(image, base).ok_or(Failure::new(errno::EPROTO, Detail::Whole))?;
+        // SAFETY: they are in the image, by the check above; the mapping is page-aligned, and the header's size keeps
+        // the alignment; the library compiled from the same source wrote valid operations.
         let ops = unsafe {
-            core::slice::from_raw_parts(
-                image.as_ptr().add(size_of::<Header>()).cast::<Op>(),
-                header.ops as usize,
-            )
+            core::slice::from_raw_parts(image.as_ptr().add(Header::BYTES).cast::<Op>(), header.ops as usize)
         };
         Ok(Self {
             ops,
-            arena,
+            arena: Arena::of(image, &header),
             base,
             inherited: header.inherited,
             timed: header.timed != 0,
@@ -74,39 +58,26 @@ impl View {
 
     /// A string of the arena; the empty string for none or a bad offset.
     pub(crate) fn text(&self, at: Str) -> &'static CStr {
-        self.arena.get(at.0 as usize..).and_then(|tail| CStr::from_bytes_until_nul(tail).ok()).unwrap_or(c"")
-    }
-
-    /// The bytes of an array with elements of `size` bytes.
-    fn array(&self, slice: Slice, size: usize) -> &'static [u8] {
-        let start = slice.offset as usize;
-        let end = (slice.len as usize).saturating_mul(size).saturating_add(start);
-        self.arena.get(start..end).unwrap_or_default()
+        self.arena.text(at)
     }
 
     /// An array of bytes.
     pub(crate) fn bytes(&self, slice: Slice) -> &'static [u8] {
-        self.array(slice, 1)
+        self.arena.bytes(slice)
     }
 
     /// An array of bytes in elements of 8.
     pub(crate) fn words(&self, slice: Slice) -> &'static [u8] {
-        self.array(slice, 8)
+        self.arena.words(slice)
     }
 
     /// An array of numbers.
     pub(crate) fn numbers(&self, slice: Slice) -> &'static [u32] {
-        let bytes = self.array(slice, 4);
-        // SAFETY: arrays are aligned to 8 in the arena, the arena to 8 in the image, the image to a
-        // page; any bits are a u32.
-        unsafe { core::slice::from_raw_parts(bytes.as_ptr().cast(), bytes.len() / 4) }
+        self.arena.numbers(slice)
     }
 
     /// An array of file system options.
     pub(crate) fn parameters(&self, slice: Slice) -> &'static [Parameter] {
-        let bytes = self.array(slice, size_of::<Parameter>());
-        let (pairs, _) = bytes.as_chunks::<{ size_of::<Parameter>() }>();
-        // SAFETY: as `numbers`; a Parameter is two u32.
-        unsafe { core::slice::from_raw_parts(pairs.as_ptr().cast(), pairs.len()) }
+        self.arena.parameters(slice)
     }
 }

@@ -332,6 +332,8 @@ fn unified_entries() {
     ] {
         assert_eq!(errors(&unified(), json!({"unified": {key: "1"}})).len(), 1, "{key:?}");
     }
+    let cut = errors(&unified(), json!({"unified": {"memory.high": "1\u{0}0"}}));
+    assert_eq!(cut, ["linux.resources.unified[\"memory.high\"]: contains a NUL byte"]);
     let gone = errors(&unified(), json!({"unified": {"nosuch.max": "1"}}));
     assert!(gone[0].contains("controller \"nosuch\" not available"), "{gone:?}");
     for view in [legacy(), hybrid()] {

@@ -25,6 +25,11 @@ pub(super) fn compile(compiler: &mut Compiler<'_>, entries: &BTreeMap<ControlFil
 }
 
 fn entry(compiler: &mut Compiler<'_>, controller: &str, key: &str, value: &str, origin: String) {
+    // The kernel takes a value up to its first NUL.
+    if value.contains('\0') {
+        compiler.errors.push(Error::invalid(origin, "contains a NUL byte"));
+        return;
+    }
     let core = matches!(controller, "cgroup") && compiler.view.unified().is_some();
     if core || compiler.view.version_of(controller) == Some(Version::V2) {
         // Files such as io.max take one line in a write.

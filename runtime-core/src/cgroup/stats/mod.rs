@@ -4,6 +4,8 @@
 //! that runc leaves out when they are zero are left out here.
 
 mod file;
+#[cfg(any(test, fuzzing))]
+pub(super) mod fuzz;
 mod v1;
 mod v2;
 

@@ -82,7 +82,7 @@ fn of_user(address: Option<&OsStr>, runtime_directory: Option<&OsStr>) -> Vec<Ad
 }
 
 /// One address of a list (D-Bus specification, "Server Addresses"); other transports than Unix sockets are left out.
-fn parse(text: &[u8]) -> Option<Address> {
+pub(super) fn parse(text: &[u8]) -> Option<Address> {
     let keys = text.strip_prefix(b"unix:")?;
     keys.split(|byte| *byte == b',').find_map(|pair| {
         let (is_abstract, value) = match (pair.strip_prefix(b"path="), pair.strip_prefix(b"abstract=")) {

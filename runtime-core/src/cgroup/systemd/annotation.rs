@@ -65,7 +65,7 @@ fn microseconds(value: &Value) -> Option<u64> {
 }
 
 /// Reads one value, and nothing behind it.
-fn parse(text: &str) -> Option<Value> {
+pub(super) fn parse(text: &str) -> Option<Value> {
     let mut parser = Parser { rest: text };
     let value = parser.value(None, DEPTH)?;
     parser.skip_space();

@@ -7,7 +7,7 @@ pub(super) const FIXED_BYTES: usize = 16;
 
 /// The longest message that is taken. The specification allows 128 MiB; what systemd says to us is
 /// some hundred bytes, and what it tells everybody some kilobytes.
-const LARGEST: usize = 16 << 20;
+pub(super) const LARGEST: usize = 16 << 20;
 
 // Message types and header fields.
 const METHOD_CALL: u8 = 1;

@@ -16,6 +16,8 @@ mod connection;
 mod devices;
 #[cfg(test)]
 mod fake;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 mod legacy;
 mod message;
 mod name;

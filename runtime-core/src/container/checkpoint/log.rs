@@ -20,7 +20,7 @@ pub(super) fn last_words(log: &Path) -> Option<String> {
     (!lines.is_empty()).then_some(lines)
 }
 
-fn choose(text: &str) -> String {
+pub(super) fn choose(text: &str) -> String {
     let lines: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
     let errors: Vec<&str> = lines.iter().copied().filter(|line| line.contains("Error")).collect();
     let told = if errors.is_empty() { lines } else { errors };

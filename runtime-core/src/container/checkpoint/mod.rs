@@ -8,6 +8,8 @@
 mod criu;
 mod dump;
 mod external;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 mod log;
 mod message;
 mod options;
