@@ -5,8 +5,10 @@ use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt as _;
 use std::path::Path;
 
+use runtime_core::Signal;
+
 use crate::fuzz_driver;
-use crate::{args, duration, notify, signal_name, size, user};
+use crate::{args, duration, notify, size, user};
 
 fn run(name: &str, target: fn(&[u8])) {
     let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("../runtime-core/fuzz/corpus").join(name);
@@ -34,8 +36,8 @@ fn words(bytes: &[u8]) {
         size::parse(word);
         duration::parse(word);
         user::parse(word).ok();
-        if let Ok(signal) = signal_name::parse(word) {
-            assert!((0..=64).contains(&signal), "{word:?} is signal {signal}");
+        if let Ok(signal) = word.parse::<Signal>() {
+            assert_eq!(signal.to_string().parse().ok(), Some(signal), "{word:?}");
         }
     }
     let line = notify::ready_line(bytes);
