@@ -6,7 +6,7 @@ use std::os::fd::AsRawFd;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use nix::sys::signal::{SigHandler, SigSet, Signal, signal};
+use nix::sys::signal::{self, SigHandler, SigSet};
 use runtime_core::plan::CreateOptions;
 use runtime_core::{Bundle, Error, ErrorKind, Exit, Signal, Status};
 use serde_json::{Value, json};
@@ -206,7 +206,7 @@ fn nothing_of_the_caller() {
     let leaked = nix::unistd::dup(std::fs::File::open("/").unwrap()).unwrap();
     SigSet::all().thread_set_mask().unwrap();
     // SAFETY: to ignore a signal needs no handler.
-    unsafe { signal(Signal::SIGUSR1, SigHandler::SigIgn) }.unwrap();
+    unsafe { signal::signal(signal::Signal::SIGUSR1, SigHandler::SigIgn) }.unwrap();
     let mut config = hooks.config(&["sleep", "600"]);
     config["process"]["cwd"] = json!("/tmp");
     for kind in KINDS {
