@@ -88,7 +88,7 @@ fn program() -> u8 {
 }
 
 fn run(log: &Log, values: &Values, matches: Matches) -> u8 {
-    let result = runtime_core::reset_child_signal()
+    let result = runtime_core::program::reset_child_signal()
         .map_err(error::Error::from)
         .and_then(|()| Globals::resolve(values))
         .map_err(Failure::from)

@@ -18,7 +18,7 @@ const PANICKED: u8 = 101;
 #[unsafe(no_mangle)]
 extern "C" fn main() -> std::ffi::c_int {
     // Nobody could be told: the streams are what is missing.
-    if runtime_core::guard_standard_streams().is_err() {
+    if runtime_core::program::guard_standard_streams().is_err() {
         std::process::abort();
     }
     let code = std::panic::catch_unwind(super::program).unwrap_or(PANICKED);

@@ -1,7 +1,7 @@
 //! What the host can do and what the caller may do: facts that a plan depends on.
 //!
 //! Each fact is read at most once, when it is first asked for, and only if it is asked for: a common
-//! container needs few of them. Tests give their own facts ([`Host::for_tests`]).
+//! container needs few of them. Tests give their own facts.
 
 use std::os::fd::AsFd as _;
 use std::sync::{Arc, OnceLock};
@@ -19,6 +19,7 @@ const INITIAL_USER_NAMESPACE: u64 = 0xEFFF_FFFD;
 
 /// Capability sets of the calling thread, as bit masks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct OwnCapabilities {
     /// What the thread may use.
     pub permitted: u64,
@@ -54,7 +55,8 @@ impl Host {
 
     /// A host of a test: everything is allowed, and no fact comes from this machine. Change single
     /// facts with the `with_` functions.
-    pub fn for_tests() -> Self {
+    #[cfg(test)]
+    pub(crate) fn for_tests() -> Self {
         let all = (1 << 41) - 1;
         Self {
             cpus: OnceLock::from(2),
@@ -83,7 +85,7 @@ impl Host {
     }
 
     /// Effective user and group id of the caller.
-    pub fn effective_ids(&self) -> (u32, u32) {
+    pub(crate) fn effective_ids(&self) -> (u32, u32) {
         *self.effective_ids.get_or_init(|| (geteuid().as_raw(), getegid().as_raw()))
     }
 
@@ -98,7 +100,7 @@ impl Host {
 
     /// True if the caller's mount namespace belongs to its user namespace, or to one below that: else its
     /// root may not clone a mount there (open_tree(2)), as after `unshare -Ur` without `-m`.
-    pub fn owns_mounts(&self) -> bool {
+    pub(crate) fn owns_mounts(&self) -> bool {
         *self.owns_mounts.get_or_init(|| {
             !self.in_user_namespace()
                 || std::fs::File::open("/proc/self/ns/mnt")
@@ -107,7 +109,7 @@ impl Host {
     }
 
     /// True if setgroups(2) is allowed in the caller's user namespace (user_namespaces(7)).
-    pub fn may_set_groups(&self) -> bool {
+    pub(crate) fn may_set_groups(&self) -> bool {
         *self.set_groups.get_or_init(|| {
             !self.in_user_namespace()
                 || !std::fs::read("/proc/self/setgroups").is_ok_and(|text| text.starts_with(b"deny"))
@@ -121,13 +123,13 @@ impl Host {
 
     /// True if the caller may enter a mount namespace of a user namespace below its own (setns(2)): root of
     /// an unprivileged container may not.
-    pub fn may_enter_mounts(&self) -> bool {
+    pub(crate) fn may_enter_mounts(&self) -> bool {
         let needed = Capability::CAP_SYS_ADMIN.bitmask() | Capability::CAP_SYS_CHROOT.bitmask();
         self.permitted() & needed == needed
     }
 
     /// True if the caller may load a device program (bpf(2)).
-    pub fn may_load_programs(&self) -> bool {
+    pub(crate) fn may_load_programs(&self) -> bool {
         let permitted = self.permitted();
         let has = |needed: &[Capability]| needed.iter().all(|one| permitted & one.bitmask() != 0);
         has(&[Capability::CAP_SYS_ADMIN]) || has(&[Capability::CAP_BPF, Capability::CAP_NET_ADMIN])
@@ -178,13 +180,13 @@ impl Host {
 
     /// True if userfaultfd(2) may be called: then a container whose filter has a listener waits for `start` behind the
     /// filter. The filters of engines deny the call to containers.
-    pub fn userfaults(&self) -> bool {
+    pub(crate) fn userfaults(&self) -> bool {
         *self.userfaults.get_or_init(crate::sys::userfault::is_available)
     }
 
     /// True if clone3(2) may be called. The filters of engines deny it to containers: it hides its flags
     /// from them. clone(2) does the same then, but cannot put a process into a cgroup.
-    pub fn clone3(&self) -> bool {
+    pub(crate) fn clone3(&self) -> bool {
         *self.clone3.get_or_init(crate::sys::probe::has_clone3)
     }
 
@@ -201,7 +203,7 @@ impl Host {
     }
 
     /// How the cgroup file systems are mounted.
-    pub fn cgroup_mode(&self) -> Mode {
+    pub(crate) fn cgroup_mode(&self) -> Mode {
         *self.cgroup_mode.get_or_init(|| match self.hierarchies(None) {
             Ok(Some(hierarchies)) => hierarchies.mode(),
             // Without cgroups there is nothing that v1 would need.
@@ -228,21 +230,23 @@ impl Host {
 
     /// Replaces how the cgroup file systems are mounted.
     #[must_use]
-    pub fn with_cgroup_mode(mut self, mode: Mode) -> Self {
+    pub(crate) fn with_cgroup_mode(mut self, mode: Mode) -> Self {
         self.cgroup_mode = OnceLock::from(mode);
         self
     }
 
     /// Replaces the number of CPUs.
     #[must_use]
-    pub fn with_cpus(mut self, cpus: usize) -> Self {
+    #[cfg(test)]
+    pub(crate) fn with_cpus(mut self, cpus: usize) -> Self {
         self.cpus = OnceLock::from(cpus);
         self
     }
 
     /// Replaces user and group id of the caller, and whether it is in a user namespace.
     #[must_use]
-    pub fn with_user(mut self, uid: u32, gid: u32, in_user_namespace: bool) -> Self {
+    #[cfg(test)]
+    pub(crate) fn with_user(mut self, uid: u32, gid: u32, in_user_namespace: bool) -> Self {
         self.effective_ids = OnceLock::from((uid, gid));
         self.in_user_namespace = OnceLock::from(in_user_namespace);
         self
@@ -250,14 +254,16 @@ impl Host {
 
     /// Replaces whether the caller's mount namespace belongs to its user namespace.
     #[must_use]
-    pub fn with_own_mounts(mut self, own: bool) -> Self {
+    #[cfg(test)]
+    pub(crate) fn with_own_mounts(mut self, own: bool) -> Self {
         self.owns_mounts = OnceLock::from(own);
         self
     }
 
     /// Replaces the capabilities of the caller.
     #[must_use]
-    pub fn with_capabilities(mut self, capabilities: OwnCapabilities) -> Self {
+    #[cfg(test)]
+    pub(crate) fn with_capabilities(mut self, capabilities: OwnCapabilities) -> Self {
         self.capabilities = OnceLock::from(capabilities);
         self
     }

@@ -45,7 +45,7 @@
 //!
 //! The others: [`spec`] checks configurations, [`plan`] has the options of plans, [`events`] a container's statistics in
 //! intervals and its lack of memory, [`executor`] runs other programs than those of the image, such as one for WebAssembly, [`host`] facts about the kernel and the caller, [`timings`] how long the steps of a launch
-//! take.
+//! take, [`program`] what a program does for itself at its start.
 //!
 //! # Security and platforms
 //!
@@ -101,6 +101,7 @@ mod origin;
 pub mod plan;
 mod process;
 mod process_spec;
+pub mod program;
 mod resctrl;
 pub mod rootfs;
 mod runtime;
@@ -127,15 +128,13 @@ pub use error::{Error, ErrorKind, Finding, Result};
 pub use exits::{Exit, ExitSource};
 pub use id::ContainerId;
 pub use launch::HeadStart;
-pub use process::{Process, reset_child_signal};
+pub use process::Process;
 pub use process_spec::ProcessSpec;
 pub use runtime::{CgroupDriver, DEFAULT_STATE_ROOT, Listed, Runtime, RuntimeBuilder};
 pub use sandbox::Sandbox;
 pub use signal::Signal;
 pub use state::{OCI_VERSION, State, Status};
 pub use stdio::Stdio;
-pub use sys::memory::prefault;
-pub use sys::streams::guard_standard_streams;
 pub use terminal::Terminal;
 
 /// Handles may go to other threads, and be used by several at once.

@@ -17,15 +17,6 @@ use crate::stdio::Pipes;
 use crate::sys::process;
 use crate::terminal::Terminal;
 
-/// Gives SIGCHLD its default disposition in the calling process.
-///
-/// Where a process inherited "ignore" the kernel reaps its children itself, so that no exit status is
-/// left to wait for. The library leaves its caller's dispositions alone; a program that waits for
-/// containers, runs hooks or maps ids without privilege calls this when it starts.
-pub fn reset_child_signal() -> Result<()> {
-    process::reset_child_signal().map_err(|errno| Error::system("reset SIGCHLD", errno))
-}
-
 /// How long the drop of a process waits that it has killed: the end of one that is not held in the kernel takes much less.
 const DROP_LIMIT: Duration = Duration::from_millis(200);
 

@@ -200,6 +200,7 @@ impl RuntimeBuilder {
 
 /// A container of [`Runtime::list`].
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct Listed {
     /// Its id.
     pub id: ContainerId,

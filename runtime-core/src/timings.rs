@@ -10,6 +10,7 @@ use crate::sys::clock;
 
 /// Who does a step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Lane {
     /// The caller.
     Parent,
@@ -21,6 +22,7 @@ pub enum Lane {
 
 /// The end of a step.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Mark {
     /// Who did it.
     pub lane: Lane,

@@ -53,8 +53,7 @@ fn run(resources: &str, program: &[String]) -> Result<u8> {
     // What the machine has; what is to be written there, computed without touching anything; then
     // the directories. All that is wrong with the limits is told at once.
     let hierarchies = Hierarchies::detect()?;
-    let plan = CgroupPlan::compile(hierarchies.view(), Some(&path), &name, &resources)
-        .map_err(|errors| errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))?;
+    let plan = CgroupPlan::compile(hierarchies.view(), Some(&path), &name, &resources)?;
     let cgroup = Cgroup::create(&hierarchies, &plan)?;
     let result = run_in(&cgroup, &plan, program);
     // Also what the program left running ends here.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use runtime_core::cgroup::resources::{Limit, Memory};
+use runtime_core::cgroup::resources::Limit;
 use runtime_core::cgroup::{Cgroup, CgroupPlan, Hierarchies, Resources};
 use runtime_core::{Exit, Sandbox};
 
@@ -22,11 +22,11 @@ pub(crate) fn run() -> Result<Exit> {
 /// A new cgroup with 64 MiB and 20 processes at most.
 pub(crate) fn limited() -> Result<Cgroup> {
     let name = format!("sandbox-{}", std::process::id());
-    let memory = Memory { limit: Some(Limit::Of(64 << 20)), ..Memory::default() };
-    let resources = Resources { memory, pids: Some(Limit::Of(20)), ..Resources::default() };
+    let mut resources = Resources::default();
+    resources.memory.limit = Some(Limit::Of(64 << 20));
+    resources.pids = Some(Limit::Of(20));
     let hierarchies = Hierarchies::detect()?;
-    let plan = CgroupPlan::compile(hierarchies.view(), Some(&format!("/{name}")), &name, &resources)
-        .map_err(|errors| errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))?;
+    let plan = CgroupPlan::compile(hierarchies.view(), Some(&format!("/{name}")), &name, &resources)?;
     let cgroup = Cgroup::create(&hierarchies, &plan)?;
     cgroup.apply(&plan)?;
     Ok(cgroup)

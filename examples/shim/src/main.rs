@@ -67,7 +67,7 @@ fn main() -> ExitCode {
 /// Is the shim, until it has no containers and is asked to end. Its working directory is the bundle of the first.
 fn serve(args: &Args) -> Result<(), Fault> {
     log::open(args.debug);
-    runtime_core::reset_child_signal()?;
+    runtime_core::program::reset_child_signal()?;
     let listener = take_listener()?;
     let path = listener.local_addr().ok().and_then(|address| address.as_pathname().map(ToOwned::to_owned));
     let address =

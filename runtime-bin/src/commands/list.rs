@@ -28,7 +28,7 @@ pub(super) fn run(context: &Context<'_>) -> Result<()> {
 /// The states that can be told; each other one is a warning.
 fn states(context: &Context<'_>, listed: Vec<Listed>) -> Vec<State> {
     let mut states = Vec::new();
-    for Listed { id, state } in listed {
+    for Listed { id, state, .. } in listed {
         match state {
             Ok(state) => states.push(state),
             // Deleted since it was listed.

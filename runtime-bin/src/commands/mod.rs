@@ -119,7 +119,7 @@ pub(crate) fn run(context: &Context<'_>) -> Result<u8, Failure> {
 
 /// For a command that reads a configuration. The others use 10 pages, fewer than this provides.
 fn prepare_memory() {
-    runtime_core::prefault(STACK, HEAP);
+    runtime_core::program::prefault(STACK, HEAP);
 }
 
 /// A runtime that makes containers.

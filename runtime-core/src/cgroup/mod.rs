@@ -12,15 +12,15 @@
 //!
 //! ```no_run
 //! use std::process::Command;
-//! use runtime_core::cgroup::resources::{Limit, Memory};
+//! use runtime_core::cgroup::resources::Limit;
 //! use runtime_core::cgroup::{Cgroup, CgroupPlan, Hierarchies, Resources};
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! let memory = Memory { limit: Some(Limit::Of(64 << 20)), ..Memory::default() };
-//! let resources = Resources { memory, pids: Some(Limit::Of(10)), ..Resources::default() };
+//! let mut resources = Resources::default();
+//! resources.memory.limit = Some(Limit::Of(64 << 20));
+//! resources.pids = Some(Limit::Of(10));
 //! let hierarchies = Hierarchies::detect()?;
-//! let plan = CgroupPlan::compile(hierarchies.view(), Some("/sandbox/one"), "one", &resources)
-//!     .map_err(|errors| format!("{errors:?}"))?;
+//! let plan = CgroupPlan::compile(hierarchies.view(), Some("/sandbox/one"), "one", &resources)?;
 //! let cgroup = Cgroup::create(&hierarchies, &plan)?;
 //! cgroup.apply(&plan)?;
 //!
@@ -71,7 +71,8 @@ pub use hierarchy::{Hierarchies, Hierarchy, Mode, Version, View};
 pub use location::{Location, Place};
 pub(crate) use mountinfo::mount_point;
 pub use oom::OomWatch;
-pub use plan::{CgroupPlan, Guard, Missing, Write};
+pub use plan::CgroupPlan;
+pub(crate) use plan::{Missing, Write};
 pub use resources::Resources;
 pub(crate) use snapshot::Snapshot;
 

@@ -10,25 +10,25 @@ use crate::error::{Error, ErrorKind, Result};
 
 /// One write to a control file.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Write {
+pub(crate) struct Write {
     /// The controller whose hierarchy has the file; `cgroup` for the core files of v2.
-    pub controller: Cow<'static, str>,
+    pub(crate) controller: Cow<'static, str>,
     /// The control file.
-    pub file: Cow<'static, str>,
+    pub(crate) file: Cow<'static, str>,
     /// What is written, without a newline.
-    pub value: String,
+    pub(crate) value: String,
     /// The place in `config.json` that asked for it.
-    pub origin: Cow<'static, str>,
+    pub(crate) origin: Cow<'static, str>,
     /// What it means if the file does not exist.
-    pub missing: Missing,
+    pub(crate) missing: Missing,
     /// Whether the kernel may refuse the value with EINVAL until a later write of the plan is done,
     /// such as a memory limit above the present memory+swap limit. It is then tried again at the end.
-    pub reorder: bool,
+    pub(crate) reorder: bool,
 }
 
 /// What to do if a control file does not exist.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Missing {
+pub(crate) enum Missing {
     /// The limit cannot be set: an error.
     Fails,
     /// The kernel lacks a refinement that nobody relies on.
@@ -39,37 +39,37 @@ pub enum Missing {
 
 /// A limit that is refused if the cgroup uses as much already (`memory.checkBeforeUpdate`).
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Guard {
+pub(crate) struct Guard {
     /// The controller.
-    pub controller: &'static str,
+    pub(crate) controller: &'static str,
     /// The file with the present usage in bytes.
-    pub file: &'static str,
+    pub(crate) file: &'static str,
     /// The new limit in bytes.
-    pub limit: u64,
+    pub(crate) limit: u64,
     /// What the limit is called.
-    pub name: &'static str,
+    pub(crate) name: &'static str,
     /// The place in `config.json`.
-    pub origin: &'static str,
+    pub(crate) origin: &'static str,
 }
 
 /// The cgroup of a container: its place, and every limit as a write in the order to be done.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CgroupPlan {
     /// Where.
-    pub location: Location,
+    pub(crate) location: Location,
     /// Whether `linux.cgroupsPath` was given. If it was not, an unprivileged caller may go without a
     /// cgroup.
-    pub placed: bool,
+    pub(crate) placed: bool,
     /// Checked before anything is written.
-    pub guards: Vec<Guard>,
+    pub(crate) guards: Vec<Guard>,
     /// The limits.
-    pub writes: Vec<Write>,
+    pub(crate) writes: Vec<Write>,
     /// The lines for the v1 devices controller, done after `writes`; empty on v2, where a BPF program
     /// attached to [`Cgroup::directory`](super::Cgroup::directory) takes their place.
-    pub devices: Vec<Write>,
+    pub(crate) devices: Vec<Write>,
     /// Controllers of v2 that are enabled if they are there, so that the container can be metered
     /// even without limits.
-    pub accounting: Vec<&'static str>,
+    pub(crate) accounting: Vec<&'static str>,
 }
 
 /// The controllers of v2: engines read the files of all of them.
@@ -86,14 +86,19 @@ impl CgroupPlan {
     /// [`Hierarchies::detect_for`]: super::Hierarchies::detect_for
     ///
     /// On pure v2 all controllers are enabled on the way, as runc does: engines read statistics there, and
-    /// limits may come later. Change `accounting` to have only those that the writes need.
+    /// limits may come later.
     ///
     /// # Errors
     ///
-    /// All that is wrong with the path and the resources, each with its JSON path: kind
+    /// One error with all that is wrong with the path and the resources, each with its JSON path: kind
     /// [`ErrorKind::InvalidInput`] for a bad value, [`ErrorKind::Unsupported`] for a limit whose
     /// controller this view does not have.
-    pub fn compile(
+    pub fn compile(view: &View, cgroups_path: Option<&str>, id: &str, resources: &Resources) -> Result<Self> {
+        Self::compile_all(view, cgroups_path, id, resources).map_err(Error::all)
+    }
+
+    /// As [`compile`](Self::compile), with each error for itself.
+    pub(super) fn compile_all(
         view: &View,
         cgroups_path: Option<&str>,
         id: &str,
@@ -125,9 +130,12 @@ impl CgroupPlan {
     /// # Errors
     ///
     /// As [`compile`](Self::compile).
-    pub fn update(view: &View, location: Location, resources: &Resources) -> Result<Self, Vec<Error>> {
+    pub fn update(view: &View, location: Location, resources: &Resources) -> Result<Self> {
         let (limits, errors) = Limits::compile(view, resources);
-        if errors.is_empty() { Ok(Self::new(location, true, limits, Vec::new())) } else { Err(errors) }
+        match errors.is_empty() {
+            true => Ok(Self::new(location, true, limits, Vec::new())),
+            false => Err(Error::all(errors)),
+        }
     }
 
     fn new(location: Location, placed: bool, limits: Limits, accounting: Vec<&'static str>) -> Self {
@@ -137,7 +145,7 @@ impl CgroupPlan {
 
     /// Adds the lines of the v1 devices controller (file, value); without effect if the view has none.
     #[must_use]
-    pub fn with_device_lines(mut self, lines: impl IntoIterator<Item = (String, String)>) -> Self {
+    pub(crate) fn with_device_lines(mut self, lines: impl IntoIterator<Item = (String, String)>) -> Self {
         if self.location.place_of("devices").is_some_and(|place| place.version == Version::V1) {
             self.devices.extend(lines.into_iter().map(|(file, value)| Write {
                 controller: "devices".into(),

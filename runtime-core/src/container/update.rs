@@ -100,7 +100,7 @@ impl Container {
         let (Some(hierarchies), Some(location)) = (hierarchies, record.cgroup.clone()) else {
             return Err(Error::new(ErrorKind::Cgroup, "update cgroup").reason("the container has no cgroup"));
         };
-        CgroupPlan::update(hierarchies.view(), location, &merged.changed).map_err(Error::all)
+        CgroupPlan::update(hierarchies.view(), location, &merged.changed)
     }
 }
 

@@ -37,7 +37,7 @@ pub use options::{CreateOptions, ExecOptions, ExecveFailure};
 
 /// The launch of an init or of an exec, complete and immutable.
 #[derive(Debug)]
-pub struct LaunchPlan {
+pub(crate) struct LaunchPlan {
     /// The lanes of stage 0 and of the init.
     pub(crate) child: ChildPlan,
     /// The caller writes the limits of the cgroup before the init is in it: the controllers of v1 want that.
@@ -68,24 +68,18 @@ impl LaunchPlan {
     /// Compiles the creation of a container. Does no input or output besides what `host` reads.
     ///
     /// Fails if the host or the options rule out what the configuration asks for.
-    pub fn create(spec: &ValidSpec, host: &Host, options: &CreateOptions) -> Result<Self> {
+    pub(crate) fn create(spec: &ValidSpec, host: &Host, options: &CreateOptions) -> Result<Self> {
         order::create(spec, host, options)
     }
 
     /// Compiles the entry of a process into the running container that `spec` describes.
-    pub fn exec(
+    pub(crate) fn exec(
         spec: &ValidSpec,
         process: &ValidProcess,
         host: &Host,
         options: &ExecOptions,
     ) -> Result<Self> {
         order::exec(spec, process, host, options)
-    }
-
-    /// What a user should know: things that are left out, such as capabilities that cannot be
-    /// granted.
-    pub fn warnings(&self) -> &[String] {
-        &self.warnings
     }
 }
 

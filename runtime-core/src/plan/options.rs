@@ -6,6 +6,7 @@ use crate::executor::{Handler, Wanted};
 /// What becomes of a process whose program was found, and is refused by execve(2) all the same: it has no `#!` line, its
 /// interpreter is missing, it is for another architecture, its arguments are too long.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub enum ExecveFailure {
     /// The call that lets the program run (`run`, `start`, `exec`) returns an error of the kind
     /// [`ProgramNotExecutable`](crate::ErrorKind::ProgramNotExecutable). Where a seccomp filter denies sendmsg(2) the

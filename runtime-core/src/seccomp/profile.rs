@@ -52,6 +52,7 @@ impl ListedArchitecture {
 
 /// A flag of a profile.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum FilterFlag {
     /// `SECCOMP_FILTER_FLAG_TSYNC`.
     Tsync,

@@ -17,6 +17,7 @@ use crate::sys::process;
 /// Where a container is in its life (runtime.md, "State"; `paused` as every runtime has it).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
+#[non_exhaustive]
 pub enum Status {
     /// Being created.
     Creating,
@@ -44,6 +45,7 @@ impl fmt::Display for Status {
 
 /// The state of a container, as `state` prints it and as hooks read it.
 #[derive(Debug, Clone, Serialize)]
+#[non_exhaustive]
 pub struct State {
     /// Version of the specification that the state follows.
     #[serde(rename = "ociVersion")]

@@ -7,10 +7,10 @@ use containerd_shim_protos::cgroups::metrics::{
 use runtime_core::cgroup::stats::{self, BlkioEntry, Statistics};
 
 pub(super) fn metrics(statistics: &Statistics, oom_kills: Option<u64>) -> Metrics {
-    let Statistics { cpu, cpuset: _, memory, pids, blkio: io, hugetlb } = statistics;
+    let Statistics { cpu, cpuset: _, memory, pids, blkio: io, hugetlb, .. } = statistics;
     let mut metrics = Metrics::new();
     metrics.hugetlb = hugetlb.iter().map(|(size, pages)| huge_pages(size, pages)).collect();
-    let stats::Pids { current, limit } = *pids;
+    let stats::Pids { current, limit, .. } = *pids;
     metrics.pids = Some(PidsStat { current, limit, ..PidsStat::default() }).into();
     metrics.cpu = Some(processor(cpu)).into();
     metrics.memory = Some(memory_of(memory)).into();
@@ -23,13 +23,13 @@ pub(super) fn metrics(statistics: &Statistics, oom_kills: Option<u64>) -> Metric
 }
 
 fn huge_pages(size: &str, pages: &stats::HugePages) -> HugetlbStat {
-    let stats::HugePages { usage, max, failcnt } = *pages;
+    let stats::HugePages { usage, max, failcnt, .. } = *pages;
     HugetlbStat { usage, max, failcnt, pagesize: size.to_owned(), ..HugetlbStat::default() }
 }
 
 fn processor(cpu: &stats::Cpu) -> CPUStat {
-    let stats::Cpu { usage, throttling, psi: _ } = cpu;
-    let stats::Throttling { periods, throttled_periods, throttled_time } = *throttling;
+    let stats::Cpu { usage, throttling, psi: _, .. } = cpu;
+    let stats::Throttling { periods, throttled_periods, throttled_time, .. } = *throttling;
     let usage = CPUUsage {
         total: usage.total,
         kernel: usage.kernel,
@@ -47,7 +47,7 @@ fn entry(from: stats::MemoryEntry) -> MemoryEntry {
 }
 
 fn memory_of(memory: &stats::Memory) -> MemoryStat {
-    let stats::Memory { cache: _, usage, swap, kernel, kernel_tcp, raw, psi: _ } = memory;
+    let stats::Memory { cache: _, usage, swap, kernel, kernel_tcp, raw, psi: _, .. } = memory;
     let get = |name: &str| raw.get(name).copied().unwrap_or_default();
     MemoryStat {
         cache: get("cache"),
@@ -113,6 +113,7 @@ fn devices(io: &stats::Blkio) -> BlkIOStat {
         io_time_recursive,
         sectors_recursive,
         psi: _,
+        ..
     } = io;
     BlkIOStat {
         io_service_bytes_recursive: entries(io_service_bytes_recursive),

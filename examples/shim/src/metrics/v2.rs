@@ -9,9 +9,9 @@ use containerd_shim_protos::protobuf::MessageField;
 use runtime_core::cgroup::stats::{self, Statistics};
 
 pub(super) fn metrics(statistics: &Statistics, oom_kills: Option<u64>) -> Metrics {
-    let Statistics { cpu, cpuset: _, memory, pids, blkio: io, hugetlb } = statistics;
+    let Statistics { cpu, cpuset: _, memory, pids, blkio: io, hugetlb, .. } = statistics;
     let mut metrics = Metrics::new();
-    let stats::Pids { current, limit } = *pids;
+    let stats::Pids { current, limit, .. } = *pids;
     metrics.pids = Some(PidsStat { current, limit, ..PidsStat::default() }).into();
     metrics.cpu = Some(processor(cpu)).into();
     metrics.memory = Some(memory_of(memory)).into();
@@ -23,14 +23,14 @@ pub(super) fn metrics(statistics: &Statistics, oom_kills: Option<u64>) -> Metric
 }
 
 fn huge_pages(size: &str, pages: &stats::HugePages) -> HugeTlbStat {
-    let stats::HugePages { usage, max, failcnt } = *pages;
+    let stats::HugePages { usage, max, failcnt, .. } = *pages;
     HugeTlbStat { current: usage, max, failcnt, pagesize: size.to_owned(), ..HugeTlbStat::default() }
 }
 
 /// Times are nanoseconds there and microseconds here.
 fn processor(cpu: &stats::Cpu) -> CPUStat {
-    let stats::Cpu { usage, throttling, psi } = cpu;
-    let stats::Throttling { periods, throttled_periods, throttled_time } = *throttling;
+    let stats::Cpu { usage, throttling, psi, .. } = cpu;
+    let stats::Throttling { periods, throttled_periods, throttled_time, .. } = *throttling;
     CPUStat {
         usage_usec: usage.total / 1000,
         user_usec: usage.user / 1000,
@@ -44,7 +44,7 @@ fn processor(cpu: &stats::Cpu) -> CPUStat {
 }
 
 fn memory_of(memory: &stats::Memory) -> MemoryStat {
-    let stats::Memory { cache: _, usage, swap, kernel: _, kernel_tcp: _, raw, psi } = memory;
+    let stats::Memory { cache: _, usage, swap, kernel: _, kernel_tcp: _, raw, psi, .. } = memory;
     let get = |name: &str| raw.get(name).copied().unwrap_or_default();
     MemoryStat {
         anon: get("anon"),

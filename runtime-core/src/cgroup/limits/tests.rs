@@ -44,7 +44,7 @@ fn read(resources: &Value) -> Result<Resources, Vec<String>> {
 
 fn plan(view: &View, resources: &Value) -> Result<CgroupPlan, Vec<String>> {
     let resources = read(resources)?;
-    CgroupPlan::compile(view, None, "web", &resources)
+    CgroupPlan::compile_all(view, None, "web", &resources)
         .map_err(|errors| errors.iter().map(ToString::to_string).collect())
 }
 
@@ -376,19 +376,20 @@ fn missing_controllers_are_named_all_at_once() {
 #[test]
 fn a_bad_path_is_told_along_with_bad_limits() {
     let resources = read(&json!({"memory": {"swap": 5}})).unwrap();
-    let found = CgroupPlan::compile(&unified(), Some("/.."), "web", &resources).unwrap_err();
+    let found = CgroupPlan::compile_all(&unified(), Some("/.."), "web", &resources).unwrap_err();
     assert_eq!(found.len(), 2);
 }
 
 #[test]
 fn what_is_needed_is_told_from_what_is_wished() {
     let resources = read(&json!({"memory": {"limit": 5, "swap": 9}, "pids": {"limit": 5}})).unwrap();
-    let plan = CgroupPlan::compile(&unified(), None, "web", &resources).unwrap();
+    let plan = CgroupPlan::compile_all(&unified(), None, "web", &resources).unwrap();
     assert_eq!(plan.needed(), ["pids", "memory"]);
     assert_eq!(plan.accounting.len(), 8);
-    let plan = CgroupPlan::compile(&unified(), Some("/engine/web"), "web", &Resources::default()).unwrap();
+    let plan =
+        CgroupPlan::compile_all(&unified(), Some("/engine/web"), "web", &Resources::default()).unwrap();
     assert_eq!((plan.needed().len(), plan.accounting.len()), (0, 8));
-    let plan = CgroupPlan::compile(&hybrid(), Some("/engine/web"), "web", &resources).unwrap();
+    let plan = CgroupPlan::compile_all(&hybrid(), Some("/engine/web"), "web", &resources).unwrap();
     assert_eq!((plan.needed().len(), plan.accounting.len()), (0, 0));
 }
 

@@ -23,6 +23,7 @@ pub use values::{
 /// Source: runtime specification, config-linux.md, "Control groups".
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
+#[non_exhaustive]
 pub struct Resources {
     /// `devices`: which devices may be opened and made; `None` says nothing about them.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -59,6 +60,7 @@ pub struct Resources {
 /// them with since Linux 6.1 (kernel) and 5.11 (hierarchy).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
+#[non_exhaustive]
 pub struct Memory {
     /// The most memory.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -88,6 +90,7 @@ impl Memory {
 /// `linux.resources.cpu`.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
+#[non_exhaustive]
 pub struct Cpu {
     /// Relative weight: 2 to 262144, by default 1024.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -121,6 +124,7 @@ pub struct Cpu {
 /// `linux.resources.blockIO`.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
+#[non_exhaustive]
 pub struct BlockIo {
     /// Relative weight.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -182,6 +186,7 @@ pub struct HugepageLimit {
 
 /// `linux.resources.network`; v1 only.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+#[non_exhaustive]
 pub struct Network {
     /// The class that packets get (net_cls).
     #[serde(skip_serializing_if = "Option::is_none", rename = "classID")]
@@ -203,6 +208,7 @@ pub struct InterfacePriority {
 /// A value of `rdma`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
+#[non_exhaustive]
 pub struct Rdma {
     /// The most handles.
     #[serde(skip_serializing_if = "Option::is_none")]

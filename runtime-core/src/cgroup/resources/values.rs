@@ -35,7 +35,7 @@ impl Limit {
     /// # Errors
     ///
     /// A number below -1.
-    pub fn of_bytes(number: i64) -> Result<Option<Self>, BadValue> {
+    pub(crate) fn of_bytes(number: i64) -> Result<Option<Self>, BadValue> {
         match number {
             0 => Ok(None),
             -1 | 1.. => Ok(Some(Self::new(number))),
@@ -137,7 +137,7 @@ impl DeviceNumber {
     /// # Errors
     ///
     /// A number outside 0 to 2^32-1.
-    pub fn part(number: i64) -> Result<u32, BadValue> {
+    pub(crate) fn part(number: i64) -> Result<u32, BadValue> {
         u32::try_from(number).or_else(|_| bad(format!("{number} is no device number")))
     }
 }

@@ -18,6 +18,7 @@ use crate::error::Result;
 
 /// The usage of a cgroup and all below it.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
+#[non_exhaustive]
 pub struct Statistics {
     /// CPU time and throttling.
     pub cpu: Cpu,
@@ -35,6 +36,7 @@ pub struct Statistics {
 
 /// CPU time and throttling.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
+#[non_exhaustive]
 pub struct Cpu {
     /// Time used.
     pub usage: CpuUsage,
@@ -47,6 +49,7 @@ pub struct Cpu {
 
 /// CPU time in nanoseconds.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
 pub struct CpuUsage {
     /// All.
     #[serde(skip_serializing_if = "is_zero")]
@@ -69,6 +72,7 @@ pub struct CpuUsage {
 /// Throttling by the CPU quota.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
+#[non_exhaustive]
 pub struct Throttling {
     /// Periods that have passed.
     #[serde(skip_serializing_if = "is_zero")]
@@ -83,6 +87,7 @@ pub struct Throttling {
 
 /// The v1 cpuset.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
 pub struct CpuSet {
     /// CPU numbers.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -112,6 +117,7 @@ pub struct CpuSet {
 
 /// Memory in bytes.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
+#[non_exhaustive]
 pub struct Memory {
     /// Page cache.
     #[serde(skip_serializing_if = "is_zero")]
@@ -159,6 +165,7 @@ impl MemoryEntry {
 
 /// Tasks.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
 pub struct Pids {
     /// Tasks now.
     #[serde(skip_serializing_if = "is_zero")]
@@ -171,6 +178,7 @@ pub struct Pids {
 /// Block devices.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
+#[non_exhaustive]
 pub struct Blkio {
     /// Bytes by device and operation.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -220,6 +228,7 @@ pub struct BlkioEntry {
 
 /// Huge pages of one size, in bytes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
 pub struct HugePages {
     /// Used now, or reserved where the kernel counts that.
     #[serde(skip_serializing_if = "is_zero")]

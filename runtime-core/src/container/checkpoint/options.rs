@@ -7,6 +7,7 @@ use std::time::Duration;
 /// How CRIU treats cgroups (criu(8), `--manage-cgroups`).
 #[repr(i32)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub enum CgroupsMode {
     /// Leaves them alone.
     Ignore = 0,
@@ -24,6 +25,7 @@ pub enum CgroupsMode {
 /// How CRIU keeps packets away from TCP connections while it saves or restores them.
 #[repr(i32)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum NetworkLock {
     /// By iptables-restore(8).
     Iptables = 1,

@@ -39,7 +39,6 @@ pub(in crate::container) fn compile_cgroup(
 ) -> Result<CgroupPlan> {
     let lines = devices.v1_lines().into_iter().map(|(file, line)| (file.to_owned(), line));
     CgroupPlan::compile(hierarchies.view(), path, id.as_str(), &spec.resources)
-        .map_err(Error::all)
         .map(|plan| plan.with_device_lines(lines))
 }
 
@@ -51,7 +50,7 @@ pub(super) fn without_limits(
 ) -> Result<Option<CgroupPlan>> {
     let nothing = View::new(Mode::Unified, &[], &[]);
     let view = hierarchies.map_or(&nothing, Hierarchies::view);
-    let plan = CgroupPlan::compile(view, None, id.as_str(), &spec.resources).map_err(Error::all)?;
+    let plan = CgroupPlan::compile(view, None, id.as_str(), &spec.resources)?;
     match plan.writes.first() {
         None => Ok(None),
         Some(write) => {

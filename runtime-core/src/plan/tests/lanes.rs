@@ -15,7 +15,7 @@ use crate::spec::{ValidProcess, ValidSpec, default_spec};
 fn the_default_plan() {
     let plan = plan_on(&default(), &Host::for_tests()).unwrap();
     waits_match(&plan);
-    assert!(plan.warnings().is_empty());
+    assert!(plan.warnings.is_empty());
     golden("default", &plan.to_string());
 }
 

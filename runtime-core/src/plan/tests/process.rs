@@ -85,7 +85,7 @@ fn capabilities_are_never_wider_than_possible() {
     });
     assert_eq!(op, Some((0, 1 << 5, 0)));
     assert_eq!(
-        plan.warnings(),
+        plan.warnings,
         [
             "process.capabilities: CAP_BPF cannot be granted and is left out of bounding, permitted",
             "process.capabilities.effective: CAP_CHOWN cannot be granted and is left out",
