@@ -146,7 +146,7 @@ fn resources(bytes: &[u8]) {
                 assert!(!write.value.trim_end().contains(['\0', '\n']), "{write:?}");
                 assert!(!write.file.contains('/'), "{write:?}");
             }),
-            Err(errors) => errors.iter().for_each(check_error),
+            Err(error) => check_error(&error),
         }
     }
 }
