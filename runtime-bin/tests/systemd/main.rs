@@ -19,6 +19,7 @@ mod failure;
 mod fields;
 mod limits;
 mod place;
+mod pods;
 mod restore;
 mod user;
 
