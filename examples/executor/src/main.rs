@@ -5,7 +5,8 @@
 //! ```
 
 use std::error::Error;
-use std::path::Path;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use runtime_core::executor::{Handler, Handlers};
@@ -32,18 +33,20 @@ fn main() -> ExitCode {
 }
 
 fn run(handler: &Path, module: &Path, arguments: &[String]) -> Result<Exit, Box<dyn Error>> {
-    // The image: a module, and no program at all. The text format is translated here, binary modules stay what they are.
     let place = tempfile::tempdir()?;
-    let root = place.path().join("rootfs");
-    std::fs::create_dir(&root)?;
-    std::fs::write(root.join("module.wasm"), wat::parse_file(module)?)?;
+    let root = image(place.path(), module)?;
 
     // Every container with this annotation is run by the handler of that name.
     let handlers = Handlers::by_annotation("run.oci.handler").with(Handler::open("wasm", handler)?);
     let runtime = Runtime::builder().state_root(place.path().join("state")).executor(handlers).build()?;
 
     let args = std::iter::once("/module.wasm").chain(arguments.iter().map(String::as_str));
-    let spec = ContainerSpec::new(&root).args(args).annotation("run.oci.handler", "wasm");
+    let mut spec = ContainerSpec::new(&root).args(args).annotation("run.oci.handler", "wasm");
+    // Who is not root has a container in a user namespace.
+    let owner = root.metadata()?;
+    if owner.uid() != 0 {
+        spec = spec.user_namespace(owner.uid(), owner.gid(), 1);
+    }
     let plan = runtime.plan("module", spec.build()?, CreateOptions::new())?;
     if std::env::var_os("EXECUTOR_PLAN").is_some() {
         println!("{plan}");
@@ -52,4 +55,12 @@ fn run(handler: &Path, module: &Path, arguments: &[String]) -> Result<Exit, Box<
     let exit = init.wait()?;
     container.delete()?;
     Ok(exit)
+}
+
+/// An image with a module, and no program at all. The text format is translated; a binary module stays what it is.
+fn image(place: &Path, module: &Path) -> Result<PathBuf, Box<dyn Error>> {
+    let root = place.join("rootfs");
+    std::fs::create_dir(&root)?;
+    std::fs::write(root.join("module.wasm"), wat::parse_file(module)?)?;
+    Ok(root)
 }

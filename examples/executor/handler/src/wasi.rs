@@ -49,7 +49,8 @@ pub(crate) fn define(linker: &mut Linker<()>) -> Result<(), Error> {
             number(self::read(&mut call, stream, (vectors, count), read))
         },
     )?;
-    linker.func_wrap(WASI, "proc_exit", |status: i32| -> Result<(), Error> { Err(Error::i32_exit(status)) })?;
+    linker
+        .func_wrap(WASI, "proc_exit", |status: i32| -> Result<(), Error> { Err(Error::i32_exit(status)) })?;
     Ok(())
 }
 
@@ -101,7 +102,8 @@ fn texts(call: &mut Call<'_>, texts: &[String], pointers: i32, bytes: i32) -> Re
 /// The parts of memory that an array of `ciovec` names: address and length, 4 bytes each.
 fn parts(call: &Call<'_>, (vectors, count): (i32, i32)) -> Result<Vec<(usize, usize)>, i32> {
     let data = memory(call)?.data(call);
-    let array = data.get(place(vectors)..).ok_or(FAULT)?.get(..place(count).saturating_mul(8)).ok_or(FAULT)?;
+    let array =
+        data.get(place(vectors)..).ok_or(FAULT)?.get(..place(count).saturating_mul(8)).ok_or(FAULT)?;
     let word = |bytes: &[u8]| u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]) as usize;
     let parts: Vec<_> = array.chunks_exact(8).map(|vector| (word(vector), word(&vector[4..]))).collect();
     let inside = parts.iter().all(|(at, len)| at.checked_add(*len).is_some_and(|end| end <= data.len()));
