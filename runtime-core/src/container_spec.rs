@@ -6,8 +6,9 @@ use serde_json::{Value, json};
 
 use crate::bundle::Bundle;
 use crate::error::{Error, Result};
+use crate::namespaces::Namespaces;
 use crate::process_spec::{PATH, ProcessSpec};
-use crate::spec::{Parsed, default_value};
+use crate::spec::{Kind, Parsed, default_value};
 
 /// The configuration of a common container: a program in a root file system, in namespaces of its own (PID, network, IPC,
 /// UTS, mount, cgroup), with the usual mounts, masked files and device rules, and with limits.
@@ -138,6 +139,38 @@ impl ContainerSpec {
     pub fn host_network(mut self) -> Self {
         if let Value::Array(namespaces) = field(&mut self.config, &["linux", "namespaces"]) {
             namespaces.retain(|namespace| !is_of(namespace, "network"));
+        }
+        self
+    }
+
+    /// The namespace of this kind at `path` instead of a new one, such as `/proc/PID/ns/net` of another container's init:
+    /// containers of a pod share some of theirs. With a joined UTS namespace, the host name is the one that it has, unless
+    /// [`hostname`](Self::hostname) is called afterwards.
+    ///
+    /// ```
+    /// use runtime_core::ContainerSpec;
+    /// use runtime_core::namespaces::Namespaces;
+    ///
+    /// # fn spec(infra: &runtime_core::Process) -> ContainerSpec {
+    /// let namespaces = format!("/proc/{}/ns", infra.pid());
+    /// ContainerSpec::new("/srv/web")
+    ///     .join(Namespaces::NETWORK, format!("{namespaces}/net"))
+    ///     .join(Namespaces::IPC, format!("{namespaces}/ipc"))
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn join(mut self, kind: Namespaces, path: impl Into<String>) -> Self {
+        let path = path.into();
+        if kind.contains(Namespaces::UTS)
+            && let Value::Object(fields) = &mut self.config
+        {
+            fields.remove("hostname");
+        }
+        if let Value::Array(namespaces) = field(&mut self.config, &["linux", "namespaces"]) {
+            for kind in kind.kinds().map(Kind::name) {
+                namespaces.retain(|namespace| !is_of(namespace, kind));
+                namespaces.push(json!({"type": kind, "path": path}));
+            }
         }
         self
     }
@@ -278,7 +311,6 @@ fn is_of(namespace: &Value, kind: &str) -> bool {
 mod tests {
     use super::*;
     use crate::ErrorKind;
-    use crate::spec::Kind;
 
     #[test]
     fn each_call_reaches_its_field() {
@@ -330,6 +362,17 @@ mod tests {
             assert_eq!(error.kind(), ErrorKind::InvalidInput);
             assert!(error.to_string().contains(r"/image/\xFF"), "{error}");
         }
+    }
+
+    #[test]
+    fn a_joined_namespace_takes_the_place_of_a_new_one() {
+        let bundle = ContainerSpec::new("/image").join(Namespaces::NETWORK, "/run/netns/pod").build().unwrap();
+        let namespaces = &bundle.spec().namespaces;
+        assert_eq!(namespaces.joins(Kind::Network), Some("/run/netns/pod"));
+        assert!(namespaces.makes(Kind::Pid) && !namespaces.makes(Kind::Network));
+        assert!(bundle.spec().hostname.is_some());
+        let bundle = ContainerSpec::new("/image").join(Namespaces::UTS, "/run/uts/pod").build().unwrap();
+        assert_eq!(bundle.spec().hostname, None, "the pod's name would be changed");
     }
 
     #[test]
