@@ -4,8 +4,8 @@ use std::io::PipeReader;
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
-use runtime_core::Exit;
 use runtime_core::events::Event;
+use runtime_core::{ErrorKind, Exit};
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::net::unix::pipe;
 use tokio::sync::watch;
@@ -93,7 +93,12 @@ fn copy(name: &str, stream: Option<PipeReader>) -> Result<JoinHandle<()>> {
 /// error only.
 async fn watch(running: &Running, name: &str) -> Box<dyn std::error::Error + Send + Sync> {
     let print = async {
-        let mut events = EventStream::new(running.container()?.events(INTERVAL)?)?;
+        let events = match running.container()?.events(INTERVAL) {
+            // It has ended already.
+            Err(error) if error.kind() == ErrorKind::WrongState => return Ok(()),
+            events => events?,
+        };
+        let mut events = EventStream::new(events)?;
         while let Some(event) = events.next().await? {
             match event {
                 Event::Oom { .. } => println!("{name}: out of memory"),

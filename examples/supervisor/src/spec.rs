@@ -81,7 +81,7 @@ mod tests {
         assert!(Restart::OnFailure(2).applies(failed, 1) && !Restart::OnFailure(2).applies(failed, 2));
         assert!(
             !Restart::OnFailure(2).applies(Exit::Code(0), 0)
-                && Restart::OnFailure(1).applies(Exit::Signal(9), 0)
+                && Restart::OnFailure(1).applies(Exit::Signal(runtime_core::Signal::KILL), 0)
         );
         assert!(Restart::Always.applies(Exit::Code(0), 1000));
         assert_eq!(back_off(0), Duration::from_millis(100));
