@@ -366,9 +366,11 @@ mod tests {
 
     #[test]
     fn a_joined_namespace_takes_the_place_of_a_new_one() {
-        let bundle = ContainerSpec::new("/image").join(Namespaces::NETWORK, "/run/netns/pod").build().unwrap();
+        let bundle =
+            ContainerSpec::new("/image").join(Namespaces::NETWORK, "/run/netns/pod").build().unwrap();
         let namespaces = &bundle.spec().namespaces;
-        assert_eq!(namespaces.joins(Kind::Network), Some("/run/netns/pod"));
+        let path = namespaces.get(Kind::Network).and_then(|namespace| namespace.path.as_deref());
+        assert_eq!(path, Some("/run/netns/pod"));
         assert!(namespaces.makes(Kind::Pid) && !namespaces.makes(Kind::Network));
         assert!(bundle.spec().hostname.is_some());
         let bundle = ContainerSpec::new("/image").join(Namespaces::UTS, "/run/uts/pod").build().unwrap();
