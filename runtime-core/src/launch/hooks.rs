@@ -178,7 +178,8 @@ fn close_at_exec(highest: RawFd) -> std::io::Result<()> {
 }
 
 fn reset_signals() -> std::io::Result<()> {
-    sys::signal::reset_all().map_err(std::io::Error::from_raw_os_error)
+    let reset = sys::signal::set_all_default().and_then(|()| sys::signal::unblock_all());
+    reset.map_err(std::io::Error::from_raw_os_error)
 }
 
 fn run(

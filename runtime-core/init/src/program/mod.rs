@@ -90,6 +90,8 @@ pub(crate) struct Init {
     end: usize,
     /// The pid of the init, in stage 0.
     init_pid: u32,
+    /// What stage 0 has not yet told the caller of the init.
+    news: Option<stage::News>,
     /// Index into the candidates of `FindProgram`, as an arena offset.
     program: u32,
     /// Arguments and environment of the program.
@@ -138,6 +140,7 @@ impl Init {
             next: 0,
             end: 0,
             init_pid: 0,
+            news: None,
             program: 0,
             vectors: None,
             home: None,
@@ -213,10 +216,13 @@ impl Init {
             if !matches!(op, Op::File(FileOp::MakeDevice { .. } | FileOp::MakeSymlink { .. })) {
                 self.directory = None;
             }
+            if !stage::is_quick(self, &op) {
+                stage::tell_of_init(self)?;
+            }
             self.execute(op)?;
             self.shared.note(step);
         }
-        Ok(())
+        stage::tell_of_init(self)
     }
 
     /// One operation. The arms only unpack: each subject has a file.
@@ -446,13 +452,15 @@ fn begin(base: i32, lane: Lane, network: bool) -> Step<Init> {
     sys::process::set_dumpable(false).at(Detail::Prctl)?;
     match lane {
         Lane::Init => {
-            signals::reset()?;
+            signals::unblock()?;
             // What is filled the plan says, which is in one of the slots.
             Init::new(base, View::map(base)?.inherited | Slot::LANES.bit(), lane)
         }
         // Its signals stay blocked, as the caller has left them: one to the whole process group is not for it.
         Lane::Stage => {
             let early = if network { stage::network_early(base) } else { None };
+            // They are the init's too, and there is time for them until the plan comes.
+            signals::reset()?;
             let slots = stage::receive_slots(inherited_fd(base, Slot::CONTROL), base)?;
             // Without a plan the caller has given up.
             let Some(slots) = slots else { exit(0) };

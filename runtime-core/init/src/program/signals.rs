@@ -3,11 +3,16 @@
 use crate::abi::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
 use crate::program::{At, Step};
 use crate::report::Detail;
-use crate::sys::signal::{reset_all, set_last_handler};
+use crate::sys::signal::{set_all_default, set_last_handler, unblock_all};
 
-/// All dispositions to default and an empty mask: a caller's ignored SIGPIPE is not the container's.
+/// All dispositions to default: a caller's ignored SIGPIPE is not the container's. What stage 0 sets, the init inherits.
 pub(crate) fn reset() -> Step {
-    reset_all().at(Detail::Whole)
+    set_all_default().at(Detail::Whole)
+}
+
+/// An empty mask.
+pub(crate) fn unblock() -> Step {
+    unblock_all().at(Detail::Whole)
 }
 
 /// Lets the signals that ask a program to end do so while the container waits for its start: the first

@@ -10,7 +10,7 @@ use crate::abi::{
     AF_NETLINK, CLONE_NEWNET, CLONE_NEWNS, CLONE_NEWUSER, CLONE_PARENT, MNT_DETACH, NETLINK_ROUTE, O_CLOEXEC,
     O_DIRECTORY, O_PATH, O_WRONLY, RESOLVE_BENEATH, RESOLVE_NO_SYMLINKS, SIGKILL, SOCK_RAW, errno,
 };
-use crate::ops::{Maps, Slice, Slot, Str};
+use crate::ops::{Maps, NamespaceOp, Op, Slice, Slot, StageOp, Str};
 use crate::parse::number::Digits;
 use crate::parse::path::relative;
 use crate::program::file::{self, open_directory};
@@ -45,8 +45,34 @@ pub(crate) fn clone_init(init: &mut Init, flags: u64, maps: Maps) -> Step {
     for slot in Slot::tasks() {
         init.clear(slot);
     }
-    let report = Report { step: init.step, errno: 0, detail: pid };
+    init.news = Some(News { report: Report { step: init.step, errno: 0, detail: pid }, pidfd });
+    // A user namespace waits for the caller, who writes its id maps.
+    if maps == Maps::None { Ok(()) } else { tell_of_init(init) }
+}
+
+/// What the caller is to know of the init: a report with its pid, and its pidfd.
+pub(crate) struct News {
+    report: Report,
+    pidfd: Option<Owned>,
+}
+
+/// Tells the caller of the init, if that has not been done.
+pub(crate) fn tell_of_init(init: &mut Init) -> Step {
+    let Some(News { report, pidfd }) = init.news.take() else { return Ok(()) };
     sync::send(init.fd(Slot::CONTROL), report, pidfd.as_ref().map(Owned::fd))
+}
+
+/// Whether the caller is told of the init only after this operation. The message wakes the caller, which then takes a processor
+/// from the init or from stage 0.
+pub(crate) fn is_quick(init: &Init, op: &Op) -> bool {
+    match op {
+        Op::Stage(StageOp::MakeNetwork { sysfs }) => {
+            init.has(Slot::NETWORK) && (!sysfs || init.has(Slot::SYSFS))
+        }
+        Op::Stage(StageOp::HandOver { .. }) | Op::Namespace(NamespaceOp::LoopbackUp) => true,
+        Op::Stage(_) | Op::Namespace(_) => false,
+        Op::Wait(_) | Op::Mount(_) | Op::File(_) | Op::Process(_) | Op::Program(_) => false,
+    }
 }
 
 /// clone3(2), or clone(2) where a filter denies that and the init need not be cloned into a cgroup.
@@ -68,7 +94,7 @@ fn clone(init: &Init, flags: u64) -> Step<Cloned> {
 fn become_init(init: &mut Init, maps: Maps) -> Step {
     init.clear(Slot::CONTROL);
     init.clear(Slot::PLACE);
-    signals::reset()?;
+    signals::unblock()?;
     if maps == Maps::None {
         init.clear(Slot::IMAGE);
         init.go_on_as(Lane::Init);
@@ -135,6 +161,7 @@ pub(crate) fn hand_over(init: &mut Init, first: Slot, count: u32) -> Step {
     match sync::send_word(init.fd(Slot::LANES), fds.get(..count as usize).unwrap_or(&[])) {
         // The init has ended, and has told the caller why.
         Err(Failure { errno: errno::EPIPE | errno::ECONNRESET, .. }) => {
+            tell_of_init(init)?;
             crate::program::exit(crate::program::EXIT_FAILED)
         }
         other => other?,

@@ -35,12 +35,12 @@ fn set_default(signal: u32) -> Result {
     set_action(signal, &action)
 }
 
-/// Every disposition to default and an empty mask.
-pub fn reset_all() -> Result {
+/// rt_sigaction(2) for every signal that has a disposition: the default one.
+pub fn set_all_default() -> Result {
     for signal in (1..=abi::SIGNALS).filter(|signal| !matches!(*signal, abi::SIGKILL | abi::SIGSTOP)) {
         set_default(signal)?;
     }
-    unblock_all()
+    Ok(())
 }
 
 /// rt_sigaction(2): a handler that does not come back.
@@ -59,7 +59,7 @@ pub fn set_last_handler(signal: u32, handler: extern "C" fn(i32) -> !) -> Result
 }
 
 /// rt_sigprocmask(2): no signal is blocked.
-fn unblock_all() -> Result {
+pub fn unblock_all() -> Result {
     let none = 0u64;
     // SAFETY: the kernel reads one set during the call; the old one is not asked for.
     unsafe { call!(nr::RT_SIGPROCMASK, abi::SIG_SETMASK, &raw const none, 0, SET_BYTES) }.map(drop)
