@@ -26,16 +26,26 @@
 //! # Ok::<(), runtime_core::Error>(())
 //! ```
 //!
+//! An engine that mounts root file systems itself shows the files of an image with the ids that a container's root has, without
+//! a copy of them, by an [`IdMapping`].
+//!
 //! **Privilege.** Without a map, id 0 is the caller's own id and no other exists: any user may have that. Other maps take
 //! CAP_SETUID and CAP_SETGID, or ranges that `/etc/subuid` and `/etc/subgid` grant to the user; newuidmap(1) and
 //! newgidmap(1) write those.
 
+use std::ffi::CString;
 use std::fmt;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 use std::str::FromStr;
+
+use nix::errno::Errno;
 
 use crate::error::{Error, Result};
 use crate::plan::IdRange;
 use crate::spec::check_id_map;
+use crate::{launch, sys};
 
 /// An id map of a user namespace: extents of ids, each with as many on the inside as on the outside.
 ///
@@ -114,6 +124,64 @@ fn extent(line: &str) -> Result<IdRange> {
     match (numbers.next(), numbers.next(), numbers.next(), numbers.next()) {
         (Some(Ok(container)), Some(Ok(host)), Some(Ok(size)), None) => Ok(IdRange { container, host, size }),
         _ => Err(Error::invalid("id map", format!("{line:?} is not \"INSIDE OUTSIDE COUNT\""))),
+    }
+}
+
+/// Other owners for the files of the host: a mount shows a file that belongs to an id inside of the maps as one of the id
+/// outside (mount_setattr(2), `MOUNT_ATTR_IDMAP`), and writes that come through the mount are translated back.
+///
+/// ```no_run
+/// use runtime_core::idmap::{IdMap, IdMapping};
+///
+/// let map: IdMap = "0:100000:65536".parse()?;
+/// let mapping = IdMapping::new(&map, &map)?;
+/// // What belongs to root in the layer belongs to user 100000 in this mount, which is nowhere yet: move_mount(2) puts it
+/// // to a directory.
+/// let mount = mapping.tree("/var/lib/layers/1".as_ref(), false)?;
+/// # Ok::<(), runtime_core::Error>(())
+/// ```
+///
+/// It keeps a user namespace for as long as it lives; mounts that were made with it stay as they are.
+#[derive(Debug)]
+pub struct IdMapping(OwnedFd);
+
+impl IdMapping {
+    /// A mapping with these maps, of users and of groups.
+    ///
+    /// # Errors
+    ///
+    /// Maps that [`IdMap::check`] refuses, and those that the kernel does not let the caller write: that takes CAP_SETUID and
+    /// CAP_SETGID for the ids outside, whatever `/etc/subuid` says.
+    pub fn new(uids: &IdMap, gids: &IdMap) -> Result<Self> {
+        let (uids, gids) = (uids.checked("uids of an id mapping")?, gids.checked("gids of an id mapping")?);
+        launch::user_namespace(&uids, &gids).map(Self)
+    }
+
+    /// A copy of the tree of mounts at `path`, of the mount there alone unless it is `recursive`, with other owners. The copy
+    /// is private (mount_namespaces(7)) and mounted nowhere; it ends with its last descriptor. A link at the end of the path is
+    /// followed.
+    ///
+    /// # Errors
+    ///
+    /// open_tree(2) or mount_setattr(2): a path that is not there, no CAP_SYS_ADMIN over the file system, or a file system that
+    /// has no id-mapped mounts (EINVAL), which before Linux 5.19 are overlays.
+    pub fn tree(&self, path: &Path, recursive: bool) -> Result<OwnedFd> {
+        let text = CString::new(path.as_os_str().as_bytes())
+            .map_err(|_| Error::invalid("id mapping", format!("the path {path:?} contains a NUL byte")))?;
+        let tree = sys::mount::clone_tree(&text, recursive, false)
+            .map_err(|errno| Error::system(format!("open_tree {path:?}"), errno))?;
+        sys::mount::map_ids(tree.as_fd(), self.0.as_fd(), recursive).map_err(|errno| {
+            let error = Error::system(format!("mount_setattr MOUNT_ATTR_IDMAP of {path:?}"), errno);
+            match errno {
+                Errno::EINVAL => error.hint("the file system has no id-mapped mounts, or a mount below has none"),
+                Errno::EPERM => error.hint(
+                    "it takes CAP_SYS_ADMIN in the user namespace of the file system, and a mount that is not id-mapped \
+                     already",
+                ),
+                _ => error,
+            }
+        })?;
+        Ok(tree)
     }
 }
 

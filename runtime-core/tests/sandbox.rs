@@ -3,13 +3,14 @@
 mod support;
 
 use std::io::Read as _;
+use std::os::unix::fs::MetadataExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::Command;
 
 use runtime_core::capabilities::CapabilitySet;
 use runtime_core::cgroup::{Cgroup, CgroupPlan, Hierarchies, Resources};
-use runtime_core::idmap::IdMap;
+use runtime_core::idmap::{IdMap, IdMapping};
 use runtime_core::namespaces::Namespaces;
 use runtime_core::rootfs::Mount;
 use runtime_core::seccomp::Filter;
@@ -518,4 +519,30 @@ fn the_steps_can_be_read() {
     assert!(steps.contains("/srv/root") && steps.contains("tmpfs"), "{steps}");
     let plain = Sandbox::new("true").steps().expect("a plan");
     assert!(!plain.contains("pivot") && !plain.contains("chroot") && !plain.contains("/dev"), "{plain}");
+}
+
+/// The files of a tree with other owners, in a mount that is nowhere; the tree itself stays as it is.
+#[test]
+fn a_mapped_tree() {
+    if !nix::unistd::geteuid().is_root() {
+        return skip("needs root: id-mapped mounts take CAP_SYS_ADMIN over the file system");
+    }
+    let scene = Scene::new();
+    let place = scene.path().join("rootfs");
+    std::os::unix::fs::chown(place.join("bin"), Some(3), Some(4)).expect("chown");
+    let map: IdMap = "0:100000:10".parse().expect("a map");
+    let mapping = IdMapping::new(&map, &IdMap::range(0, 200_000, 10)).expect("a mapping");
+    let tree = mapping.tree(&place, false).expect("a tree");
+    let owner = |path: &Path| {
+        let metadata = std::fs::metadata(path).expect("metadata");
+        (metadata.uid(), metadata.gid())
+    };
+    let inside = format!("/proc/self/fd/{}/bin", std::os::fd::AsRawFd::as_raw_fd(&tree));
+    assert_eq!(owner(Path::new(&inside)), (100_003, 200_004));
+    assert_eq!(owner(&place.join("bin")), (3, 4));
+    let error = mapping.tree(Path::new("/no/such"), false).expect_err("no such path").to_string();
+    assert!(error.contains("open_tree \"/no/such\""), "{error}");
+    let error = mapping.tree(Path::new("/proc"), false).expect_err("procfs has no mapped mounts").to_string();
+    assert!(error.contains("MOUNT_ATTR_IDMAP") && error.contains("hint: "), "{error}");
+    assert!(IdMapping::new(&IdMap::range(0, 1, 0), &map).is_err());
 }

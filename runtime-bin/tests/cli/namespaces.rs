@@ -228,6 +228,32 @@ fn a_user_namespace_is_joined() {
     assert!(seen.iter().zip(own()).all(|(seen, outside)| *seen != outside), "{seen:?}");
 }
 
+/// The way of a pod with users of its own: user and network namespace are joined, and the init forks last. Its procfs is made
+/// after the fork then, and has sysctls.
+#[test]
+fn a_sysctl_in_a_joined_network_of_joined_users() {
+    if !privileged() {
+        return;
+    }
+    let first = bundle(&["sleep", "1000"], all_kinds());
+    let holder = first.container();
+    holder.go(&["run", "-d"]).ok();
+    let pid = holder.state()["pid"].to_string();
+    let path = |file: &str| format!("/proc/{pid}/ns/{file}");
+    let namespaces = json!([
+        {"type": "user", "path": path("user")}, {"type": "network", "path": path("net")},
+        {"type": "mount"}, {"type": "pid"}, {"type": "ipc"}, {"type": "uts"},
+    ]);
+    let name = "net.ipv4.ip_unprivileged_port_start";
+    let second = bundle(&["cat", &format!("/proc/sys/{}", name.replace('.', "/"))], namespaces).with(|config| {
+        config["linux"]["sysctl"] = json!({ name: "77" });
+        // What a pod has: masked parts of /proc, and sysctls that the program cannot write.
+        config["linux"]["maskedPaths"] = json!(["/proc/keys"]);
+        config["linux"]["readonlyPaths"] = json!(["/proc/sys"]);
+    });
+    assert_eq!(second.container().go(&["run"]).ok().stdout, "77\n");
+}
+
 #[test]
 fn a_new_user_namespace_with_a_joined_network() {
     if !privileged() {

@@ -14,7 +14,7 @@ use super::stage::{Said, Stage};
 use super::{sealed, times};
 use crate::deadline;
 use crate::error::{Error, Result};
-use crate::plan::ChildPlan;
+use crate::plan::{ChildPlan, IdRange};
 use crate::sys::memfd::Purpose;
 use runtime_init::ops::{MountOp, NamespaceOp, Node, Op, Slot, StageOp};
 
@@ -101,6 +101,15 @@ pub(crate) fn netlink_socket(namespace: BorrowedFd<'_>) -> Result<OwnedFd> {
     let ops =
         vec![join, Op::Stage(StageOp::OpenNetlink), Op::Stage(StageOp::Deliver { slot: Slot::NETWORK })];
     fetch(ChildPlan::default(), ops, &Gives { target: Some(namespace), given: None })
+}
+
+/// A new user namespace with these maps, in which no process is.
+pub(crate) fn user_namespace(uids: &[IdRange], gids: &[IdRange]) -> Result<OwnedFd> {
+    let mut plan = ChildPlan::default();
+    let uid = plan.bytes(IdRange::lines(uids).as_bytes());
+    let gid = plan.bytes(IdRange::lines(gids).as_bytes());
+    let make = Op::Stage(StageOp::MakeUserNamespace { uid, gid });
+    fetch(plan, vec![make, Op::Stage(StageOp::Deliver { slot: Slot::USER })], &Gives::default())
 }
 
 /// Clones a tree of the host for a container that is in a user namespace: from a copy of the mount

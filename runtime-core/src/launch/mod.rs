@@ -35,7 +35,7 @@ use nix::sys::stat::Mode;
 pub(crate) use child::{Child, Kept};
 pub(crate) use descriptors::null;
 use descriptors::{Descriptors, missing_stdio};
-pub(crate) use errand::{attach_in, locked_tree, open_in, unmount_in};
+pub(crate) use errand::{attach_in, locked_tree, open_in, unmount_in, user_namespace};
 pub(crate) use failure::StepText;
 pub(crate) use gate::{Handover, Held, end_hold, open_gate};
 pub use head_start::HeadStart;

@@ -119,6 +119,21 @@ pub(crate) fn change(
     set_attributes(mount, &attr, recursive)
 }
 
+/// Gives a detached tree the ids of a user namespace (MOUNT_ATTR_IDMAP).
+pub(crate) fn map_ids(
+    mount: BorrowedFd<'_>,
+    namespace: BorrowedFd<'_>,
+    recursive: bool,
+) -> Result<(), Errno> {
+    let attr = MountAttr {
+        set: libc::MOUNT_ATTR_IDMAP,
+        clear: 0,
+        propagation: libc::MS_PRIVATE,
+        userns: namespace.as_raw_fd() as u64,
+    };
+    set_attributes(mount, &attr, recursive)
+}
+
 /// Makes a tree private: mounts on it reach nobody else.
 pub(crate) fn make_private(mount: BorrowedFd<'_>) -> Result<(), Errno> {
     change(mount, 0, 0, libc::MS_PRIVATE, true)

@@ -44,7 +44,8 @@ pub(crate) fn private_proc(whole: bool) -> Step<Owned> {
 /// Opens a file of this process in a procfs that is known to be one.
 pub(crate) fn open_own(init: &mut Init, path: &CStr, flags: u32) -> Step<Owned> {
     if !init.has(Slot::PROC) {
-        let private = private_proc(false)?;
+        // Whole, for sysctls. Where a part of the host's procfs is covered, a user namespace may have the processes alone.
+        let private = private_proc(true).or_else(|_| private_proc(false))?;
         init.set(Slot::PROC, private);
     }
     let resolve = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_XDEV;

@@ -17,7 +17,9 @@ pub(crate) fn sysctl(init: &mut Init, path: Str, value: Slice) -> Step {
     let (path, value) = (init.plan.text(path), init.plan.bytes(value));
     let resolve = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_SYMLINKS | RESOLVE_NO_XDEV;
     let sys = |proc: Fd<'_>| -> Result<Owned, i32> {
-        let sys = file::open(proc, c"sys", O_PATH | O_DIRECTORY, 0, resolve)?;
+        let sys = file::open(proc, c"sys", O_PATH | O_DIRECTORY, 0, resolve);
+        // A procfs of processes alone has none.
+        let sys = sys.map_err(|errno| if errno == errno::ENOENT { errno::EXDEV } else { errno })?;
         file::open(sys.fd(), path, O_WRONLY, 0, resolve)
     };
     let opened = match init.has(Slot::PROC) {
