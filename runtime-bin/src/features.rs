@@ -1,60 +1,19 @@
 //! The features document of the runtime specification.
 
-use runtime_core::spec::{known_mount_options, supported};
+use runtime_core::spec::supported;
 use serde_json::{Value, json};
 
 use crate::version;
 
-/// What this build does.
-const CHECKPOINT: bool = true;
-const INTEL_RDT: bool = true;
-const NET_DEVICES: bool = true;
-
-/// The document.
+/// The library's document, with what the program adds: its version, and that it checkpoints.
 pub(crate) fn document() -> Value {
-    json!({
-        "ociVersionMin": "1.0.0",
-        "ociVersionMax": version::SPEC,
-        "hooks": supported::hooks().collect::<Vec<_>>(),
-        "mountOptions": known_mount_options().collect::<Vec<_>>(),
-        "linux": {
-            "namespaces": supported::namespaces().collect::<Vec<_>>(),
-            "capabilities": supported::capabilities(),
-            "cgroup": {"v1": true, "v2": true, "systemd": true, "systemdUser": true, "rdma": true},
-            "seccomp": seccomp(),
-            "apparmor": {"enabled": true},
-            "selinux": {"enabled": true},
-            "intelRdt": {"enabled": INTEL_RDT, "schemata": INTEL_RDT, "monitoring": INTEL_RDT},
-            "memoryPolicy": {
-                "modes": supported::memory_policy_modes(),
-                "flags": supported::memory_policy_flags(),
-            },
-            "mountExtensions": {"idmap": {"enabled": true}},
-            "netDevices": {"enabled": NET_DEVICES},
-        },
-        "annotations": {
-            "runtime.version": version::VERSION,
-            "runtime.commit": version::COMMIT,
-            "runtime.checkpoint.enabled": CHECKPOINT.to_string(),
-        },
-        "potentiallyUnsafeConfigAnnotations": [
-            "bundle", "org.systemd.property.", "org.criu.config",
-            "org.runtime.delegate-cgroup", "run.oci.delegate-cgroup", "run.oci.hooks.",
-            "run.oci.keep_original_groups", "run.oci.mount_context_type", "run.oci.pidfd_receiver",
-            "run.oci.seccomp.receiver",
-        ],
-    })
-}
-
-fn seccomp() -> Value {
-    json!({
-        "enabled": true,
-        "actions": supported::seccomp_actions(),
-        "operators": supported::seccomp_operators(),
-        "archs": supported::seccomp_architectures(),
-        "knownFlags": supported::seccomp_flags(),
-        "supportedFlags": supported::seccomp_flags(),
-    })
+    let mut document = supported::features();
+    document["annotations"] = json!({
+        "runtime.version": version::VERSION,
+        "runtime.commit": version::COMMIT,
+        "runtime.checkpoint.enabled": "true",
+    });
+    document
 }
 
 #[cfg(test)]

@@ -45,6 +45,7 @@ const CHECKS: &Table<Cri> = &[
     ("namespaces: the host's PID namespace", host_pid),
     ("network: two containers of a pod share it, pods reach each other", network),
     ("pod: sysctls", sysctls),
+    ("pod: hostUsers: false", own_users),
     ("StopContainer: TERM is handled", stop_handled),
     ("StopContainer: KILL after the time", stop_killed),
     ("restart: a second container in the pod", restart),
@@ -387,6 +388,37 @@ fn sysctls(cri: &Cri) -> Outcome {
     let container = pod.start(SLEEP, Wish::default())?;
     let script = "cat /proc/sys/net/ipv4/ip_unprivileged_port_start /proc/sys/kernel/msgmax";
     same("values", container.sh(script)?, "7\n9000")
+}
+
+/// Users of the pod's own: the image's files belong to its root, and a directory of the host is shown so too.
+fn own_users(cri: &Cri) -> Outcome {
+    if cri
+        .call("Version", &Message::default().text(1, "v1"))?
+        .text(3)
+        .trim_start_matches('v')
+        .starts_with('1')
+    {
+        return Err(Stop::Skipped("containerd 1 ignores the wish, or copies the image".to_owned()));
+    }
+    let users = Some((200_000, 65_536));
+    let pod = Pod::run(cri, PodWish { network: POD, users, ..PodWish::default() })?;
+    let volume = cri.dir.join("volume");
+    fs::create_dir_all(&volume)?;
+    fs::write(volume.join("file"), "")?;
+    let map = || Message::default().number(1, 200_000).number(2, 0).number(3, 65_536);
+    let mount = Message::default().text(1, "/volume").text(2, volume.to_string_lossy());
+    let config = Message::default().message(7, mount.message(6, map()).message(7, map()));
+    let container = pod.start(SLEEP, Wish { config, ..Wish::default() })?;
+    for pid in [pod.pid()?, container.pid()?] {
+        let text = fs::read_to_string(format!("/proc/{pid}/uid_map"))?;
+        same("map", text.split_whitespace().collect::<Vec<_>>(), ["0", "200000", "65536"])?;
+    }
+    let script = "stat -c %u:%g /bin/busybox /home/tester /volume/file; cat /proc/self/uid_map | tr -s ' '; \
+        echo new > /etc/passwd && touch /volume/new && echo wrote";
+    let want = format!("0:0\n{USER_ID}:{USER_ID}\n0:0\n 0 200000 65536\nwrote");
+    same("inside", container.sh(script)?, want)?;
+    same("on the host", fs::metadata(volume.join("new"))?.uid(), 0)?;
+    that("no layer stays mounted", mounts_with("ovl-idmapped")?.is_empty())
 }
 
 fn stop_handled(cri: &Cri) -> Outcome {

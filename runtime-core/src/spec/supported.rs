@@ -8,10 +8,56 @@ use oci_spec::runtime::{
     MemoryPolicyModeType,
 };
 use serde::Serialize;
+use serde_json::{Value, json};
 
 use super::hook::KINDS;
 use super::namespace::Kind;
 use crate::seccomp::Architecture;
+
+/// The features document of the runtime specification, as engines ask for it; annotations are the program's that prints it.
+#[must_use]
+pub fn features() -> Value {
+    json!({
+        "ociVersionMin": "1.0.0",
+        "ociVersionMax": crate::OCI_VERSION,
+        "hooks": hooks().collect::<Vec<_>>(),
+        "mountOptions": super::known_mount_options().collect::<Vec<_>>(),
+        "linux": {
+            "namespaces": namespaces().collect::<Vec<_>>(),
+            "capabilities": capabilities(),
+            "cgroup": {"v1": true, "v2": true, "systemd": true, "systemdUser": true, "rdma": true},
+            "seccomp": {
+                "enabled": true,
+                "actions": seccomp_actions(),
+                "operators": seccomp_operators(),
+                "archs": seccomp_architectures(),
+                "knownFlags": seccomp_flags(),
+                "supportedFlags": seccomp_flags(),
+            },
+            "apparmor": {"enabled": true},
+            "selinux": {"enabled": true},
+            "intelRdt": {"enabled": true, "schemata": true, "monitoring": true},
+            "memoryPolicy": {"modes": memory_policy_modes(), "flags": memory_policy_flags()},
+            "mountExtensions": {"idmap": {"enabled": true}},
+            "netDevices": {"enabled": true},
+        },
+        "potentiallyUnsafeConfigAnnotations": UNSAFE_ANNOTATIONS,
+    })
+}
+
+/// Annotations, or beginnings of their names, that change what a container may do.
+const UNSAFE_ANNOTATIONS: [&str; 10] = [
+    "bundle",
+    "org.systemd.property.",
+    "org.criu.config",
+    "org.runtime.delegate-cgroup",
+    "run.oci.delegate-cgroup",
+    "run.oci.hooks.",
+    "run.oci.keep_original_groups",
+    "run.oci.mount_context_type",
+    "run.oci.pidfd_receiver",
+    "run.oci.seccomp.receiver",
+];
 
 /// The kinds of hooks, in the order in which they run.
 pub fn hooks() -> impl Iterator<Item = &'static str> {

@@ -213,12 +213,14 @@ pub(super) struct PodWish<'a> {
     pub(super) pid: u64,
     pub(super) sysctls: &'a [(&'a str, &'a str)],
     pub(super) privileged: bool,
+    /// `hostUsers: false`: the first id of the host, and how many, for users and groups.
+    pub(super) users: Option<(u64, u64)>,
 }
 
 impl Default for PodWish<'_> {
     /// The usual pod of a node that has no network plugin.
     fn default() -> Self {
-        PodWish { network: NODE, pid: CONTAINER, sysctls: &[], privileged: false }
+        PodWish { network: NODE, pid: CONTAINER, sysctls: &[], privileged: false, users: None }
     }
 }
 
@@ -236,6 +238,11 @@ impl<'a> Pod<'a> {
     pub(super) fn run(cri: &'a Cri, wish: PodWish<'_>) -> Result<Self, Stop> {
         let name = format!("pod-{}", cri.new_number());
         let namespaces = Message::default().number(1, wish.network).number(2, wish.pid).number(3, POD);
+        let namespaces = wish.users.map_or(namespaces.clone(), |(first, count)| {
+            let map = || Message::default().number(1, first).number(2, 0).number(3, count);
+            // The mode POD is a namespace of the pod's own.
+            namespaces.message(5, Message::default().number(1, POD).message(2, map()).message(3, map()))
+        });
         let metadata = Message::default().text(1, &name).text(2, &name).text(3, "default").number(4, 1);
         let linux = Message::default()
             .text(1, format!("/{}/{name}", cri.tag))
