@@ -173,8 +173,8 @@ impl IdMapping {
         sys::mount::map_ids(tree.as_fd(), self.0.as_fd(), recursive).map_err(|errno| {
             let error = Error::system(format!("mount_setattr MOUNT_ATTR_IDMAP of {path:?}"), errno);
             match errno {
-                Errno::EINVAL => error.hint("the file system has no id-mapped mounts, or a mount below has none"),
-                Errno::EPERM => error.hint(
+                Errno::EINVAL => error.with_hint("the file system has no id-mapped mounts, or a mount below has none"),
+                Errno::EPERM => error.with_hint(
                     "it takes CAP_SYS_ADMIN in the user namespace of the file system, and a mount that is not id-mapped \
                      already",
                 ),

@@ -245,12 +245,13 @@ fn a_sysctl_in_a_joined_network_of_joined_users() {
         {"type": "mount"}, {"type": "pid"}, {"type": "ipc"}, {"type": "uts"},
     ]);
     let name = "net.ipv4.ip_unprivileged_port_start";
-    let second = bundle(&["cat", &format!("/proc/sys/{}", name.replace('.', "/"))], namespaces).with(|config| {
-        config["linux"]["sysctl"] = json!({ name: "77" });
-        // What a pod has: masked parts of /proc, and sysctls that the program cannot write.
-        config["linux"]["maskedPaths"] = json!(["/proc/keys"]);
-        config["linux"]["readonlyPaths"] = json!(["/proc/sys"]);
-    });
+    let second =
+        bundle(&["cat", &format!("/proc/sys/{}", name.replace('.', "/"))], namespaces).with(|config| {
+            config["linux"]["sysctl"] = json!({ name: "77" });
+            // What a pod has: masked parts of /proc, and sysctls that the program cannot write.
+            config["linux"]["maskedPaths"] = json!(["/proc/keys"]);
+            config["linux"]["readonlyPaths"] = json!(["/proc/sys"]);
+        });
     assert_eq!(second.container().go(&["run"]).ok().stdout, "77\n");
 }
 
