@@ -128,6 +128,8 @@ impl Proc {
             Phase::Planned | Phase::Starting | Phase::Stopped => return None,
         }
         let exit = state.process.as_ref()?.try_wait().unwrap_or(Some(Exit::Unknown))?;
+        // Its last output, before anybody hears of the end: `ctr` closes its end of the FIFOs then.
+        state.flows.iter().for_each(Flow::push);
         let status = u32::try_from(exit.shell_status()).unwrap_or(255);
         let exited = Exited { status, at: Timestamp::now() };
         state.phase = Phase::Stopped;

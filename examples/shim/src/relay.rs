@@ -52,6 +52,16 @@ impl Flow {
         !self.input && self.relay.strong_count() > 0
     }
 
+    /// Moves what is there at once, if it is output: whoever hears of the end of a process may close its FIFOs.
+    pub(crate) fn push(&self) {
+        if !self.input
+            && let Some(relay) = self.relay.upgrade()
+        {
+            // Whatever stops it, the waiting thread finds the same.
+            relay.pump();
+        }
+    }
+
     /// Ends it, though not all bytes have been taken.
     pub(crate) fn cut(&self, reactor: &Reactor) {
         let relay = self.relay.upgrade();
@@ -281,6 +291,23 @@ mod tests {
         let mut got = Vec::new();
         sink.read_to_end(&mut got).unwrap();
         assert!(got.len() < 300_000);
+    }
+
+    /// Nobody waits for descriptors here: the bytes are in the second pipe when `push` is done.
+    #[test]
+    fn pushed_by_another_thread() {
+        let reactor = Reactor::new().unwrap();
+        let ((from, mut source), (mut sink, to)) = (pipe().unwrap(), pipe().unwrap());
+        let flow = Relay::start(&reactor, from.into(), to.into(), Vec::new(), None).unwrap();
+        source.write_all(b"last words").unwrap();
+        drop(source);
+        flow.push();
+        let mut got = [0; 10];
+        assert!(is_readable(sink.as_fd()), "nothing was moved");
+        sink.read_exact(&mut got).unwrap();
+        assert_eq!(&got, b"last words");
+        // The waiting thread still finds the end.
+        reactor.run(|| !flow.goes_on()).unwrap();
     }
 
     #[test]
