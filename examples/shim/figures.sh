@@ -3,11 +3,14 @@
 # memory of an idle container's processes besides its own, and the processor time of an exec.
 #
 # figures.sh SHIM RUNTIME [ROUNDS]: the shim of this directory, our program for containerd's own shim, and how often.
-# Debian's packages containerd, runc and busybox-static are needed. Everything happens in private namespaces.
+# RUNC (default /usr/sbin/runc) and CRUN (none) name the runtimes to compare with. DIRECT names the program of
+# examples/direct.rs, which speaks to the shims itself: what is containerd's own part does not count there.
+# Packages containerd (and its shim), runc and busybox-static are needed. Everything happens in private namespaces.
 set -euo pipefail
 export LC_ALL=C
 
 shim=$(realpath "$1") runtime=$(realpath "$2") rounds=${3:-20}
+runc=${RUNC:-/usr/sbin/runc} crun=${CRUN:-}
 if [ -z "${FIGURES_INSIDE:-}" ]; then
     FIGURES_INSIDE=$(mktemp -d)
     export FIGURES_INSIDE
@@ -41,11 +44,19 @@ image=docker.io/library/bb:latest
 
 # The ways, and the options of `ctr run` for each.
 ways=("this shim" "containerd's shim, runc" "containerd's shim, our program")
+[ -z "$crun" ] || ways+=("containerd's shim, crun")
+runtime_of() {
+    case $1 in
+    "this shim") ;;
+    "containerd's shim, runc") echo "$runc" ;;
+    "containerd's shim, crun") echo "$crun" ;;
+    *) echo "$runtime" ;;
+    esac
+}
 options() {
     case $1 in
     "this shim") echo --runtime io.containerd.runtime.v2 ;;
-    "containerd's shim, runc") echo --runc-binary /usr/sbin/runc ;;
-    *) echo --runc-binary "$runtime" ;;
+    *) echo --runc-binary "$(runtime_of "$1")" ;;
     esac
 }
 
@@ -119,5 +130,20 @@ done
 printf '| containerd and `ctr` alone: `container create` and `delete`; `task list` | %s | %s | | |\n' \
     "$(median "$dir/run.alone")" "$(median "$dir/exec.alone")"
 ctr version | tail -4 | head -2
-runc --version | head -1
+"$runc" --version | head -1
+[ -z "$crun" ] || "$crun" --version | head -1
 ctr task list --quiet | xargs --max-args=1 ctr task kill --signal KILL
+
+if [ -n "${DIRECT:-}" ]; then
+    kill %1
+    wait
+    arguments=()
+    for way in "${ways[@]}"; do
+        case $way in
+        "this shim") arguments+=("$way=$shim") ;;
+        *) arguments+=("$way=$(command -v containerd-shim-runc-v2),$(runtime_of "$way")") ;;
+        esac
+    done
+    echo
+    TMPDIR=$dir "$DIRECT" "$rounds" "${arguments[@]}"
+fi

@@ -128,7 +128,8 @@ mod tests {
         assert!(info.features.type_url.ends_with("/features/Features"));
         let features: serde_json::Value = serde_json::from_slice(&info.features.value).unwrap();
         assert_eq!(features["linux"]["mountExtensions"]["idmap"]["enabled"], true);
-        let has = |list: &serde_json::Value, name: &str| list.as_array().unwrap().iter().any(|item| item == name);
+        let has =
+            |list: &serde_json::Value, name: &str| list.as_array().unwrap().iter().any(|item| item == name);
         assert!(has(&features["mountOptions"], "rro"));
         assert!(has(&features["linux"]["namespaces"], "user"));
     }

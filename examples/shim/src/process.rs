@@ -18,6 +18,7 @@ use crate::wire::Reply;
 /// How long a deletion waits for the last output to be taken.
 const STREAMS_LIMIT: Duration = Duration::from_secs(2);
 const STREAMS_STEP: Duration = Duration::from_millis(2);
+const SHARED_LIMIT: Duration = Duration::from_millis(200);
 
 /// How far a process is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -128,14 +129,23 @@ impl Proc {
             Phase::Planned | Phase::Starting | Phase::Stopped => return None,
         }
         let exit = state.process.as_ref()?.try_wait().unwrap_or(Some(Exit::Unknown))?;
-        // Its last output, before anybody hears of the end: `ctr` closes its end of the FIFOs then.
-        state.flows.iter().for_each(Flow::push);
         let status = u32::try_from(exit.shell_status()).unwrap_or(255);
         let exited = Exited { status, at: Timestamp::now() };
         state.phase = Phase::Stopped;
         state.exited = Some(exited.clone());
         (state.process, state.terminal, state.held) = (None, None, None);
         Some(Ended { pid: state.pid, exited, waiting: std::mem::take(&mut state.waiting) })
+    }
+
+    /// Whether all output has been read that a process has left at its end. Its end is told then: `ctr` closes its end of the FIFOs
+    /// when it hears of that.
+    pub(crate) fn is_read(&self) -> bool {
+        self.state().flows.iter().all(Flow::is_taken)
+    }
+
+    /// How long the end may wait for that; less if other processes have the same streams, of which nobody knows the end.
+    pub(crate) fn read_limit(&self) -> Duration {
+        if self.state().flows.iter().any(Flow::is_open) { SHARED_LIMIT } else { STREAMS_LIMIT }
     }
 
     /// Ends the streams of a process that is being deleted. What its client has not taken by then, it does not want.

@@ -103,6 +103,11 @@ impl Reactor {
         sources.iter().filter_map(|(token, source)| Some((*token, source.patience()?))).collect()
     }
 
+    #[cfg(test)]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.locked().is_empty()
+    }
+
     fn locked(&self) -> std::sync::MutexGuard<'_, HashMap<Token, Arc<dyn Source>>> {
         self.sources.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -3,11 +3,14 @@
 use std::fs::File;
 use std::io::{self, ErrorKind, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, SpliceFFlags, fcntl, splice};
 use nix::sys::epoll::EpollFlags;
+use rustix::io::ioctl_fionread;
 
 use crate::fault::Fault;
 use crate::reactor::{Reactor, Source, Token};
@@ -16,6 +19,9 @@ use crate::reactor::{Reactor, Source, Token};
 const PIECE: usize = 64 << 10;
 /// A terminal gives no more at once.
 const TERMINAL_PIECE: usize = 4 << 10;
+/// How long the last bytes may stay unread, and how often that is looked at.
+const TAKEN_LIMIT: Duration = Duration::from_secs(2);
+const REST_STEP: Duration = Duration::from_millis(1);
 /// How many pieces one stream may move before the others have their turn.
 const TURN: usize = 16;
 
@@ -25,10 +31,12 @@ pub(crate) struct Relay {
     to: File,
     /// Bytes that have been read and not written.
     held: Mutex<Vec<u8>>,
-    /// Descriptors that are open as long as this is.
-    _kept: Vec<OwnedFd>,
-    /// Set while it waits until it can write.
+    /// A reader of its own, so that the other may be restarted: until the end of what is to be moved.
+    kept: Mutex<Vec<OwnedFd>>,
+    /// Set while it waits until it can write, or until a reader has taken the rest.
     blocked: Mutex<Option<Token>>,
+    /// Nothing is left to move.
+    ended: AtomicBool,
     /// Something else that waits for the end.
     _end: Option<Arc<dyn Send + Sync>>,
 }
@@ -52,14 +60,20 @@ impl Flow {
         !self.input && self.relay.strong_count() > 0
     }
 
-    /// Moves what is there at once, if it is output: whoever hears of the end of a process may close its FIFOs.
-    pub(crate) fn push(&self) {
-        if !self.input
-            && let Some(relay) = self.relay.upgrade()
-        {
+    /// Moves what is there at once, if it is output, and says whether its reader has taken all that. A client that hears of
+    /// the end of a process closes its FIFOs, with what is still in them.
+    pub(crate) fn is_taken(&self) -> bool {
+        let relay = if self.input { None } else { self.relay.upgrade() };
+        relay.is_none_or(|relay| {
             // Whatever stops it, the waiting thread finds the same.
             relay.pump();
-        }
+            relay.is_taken()
+        })
+    }
+
+    /// Whether it is output of which more may come.
+    pub(crate) fn is_open(&self) -> bool {
+        !self.input && self.relay.upgrade().is_some_and(|relay| !relay.ended.load(Ordering::Acquire))
     }
 
     /// Ends it, though not all bytes have been taken.
@@ -99,8 +113,8 @@ impl Relay {
             set_nonblocking(fd).map_err(failed)?;
         }
         let (from, to) = (File::from(from), File::from(to));
-        let (held, blocked) = (Mutex::default(), Mutex::default());
-        let relay = Arc::new(Self { from, to, held, _kept: kept, blocked, _end: end });
+        let (held, blocked, ended) = (Mutex::default(), Mutex::default(), AtomicBool::new(false));
+        let relay = Arc::new(Self { from, to, held, kept: Mutex::new(kept), blocked, ended, _end: end });
         let weak = Arc::downgrade(&relay);
         let token = reactor.add(relay, EpollFlags::EPOLLIN | EpollFlags::EPOLLONESHOT)?;
         Ok(Flow { relay: weak, token, input: false })
@@ -114,11 +128,27 @@ impl Relay {
         let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
         for _ in 0..TURN {
             let stop = if held.is_empty() { self.splice(&mut held) } else { self.write(&mut held) };
-            if let Some(stop) = stop {
-                return stop;
+            match stop {
+                None => {}
+                Some(Stop::End) => {
+                    self.ended.store(true, Ordering::Release);
+                    self.kept.lock().unwrap_or_else(PoisonError::into_inner).clear();
+                    return Stop::End;
+                }
+                Some(stop) => return stop,
             }
         }
         Stop::Turn
+    }
+
+    /// Whether nothing is on its way: all has been read from the FIFO, or nobody will.
+    fn is_taken(&self) -> bool {
+        let unread = |fd: &File| ioctl_fionread(fd).is_ok_and(|bytes| bytes > 0);
+        let waits = match self.ended.load(Ordering::Acquire) {
+            true => unread(&self.to),
+            false => unread(&self.from) || unread(&self.to),
+        };
+        !waits || has_no_reader(self.to.as_fd())
     }
 
     /// Between two pipes no byte is copied.
@@ -176,17 +206,55 @@ impl Source for Relay {
         let read = EpollFlags::EPOLLIN | EpollFlags::EPOLLONESHOT;
         match self.pump() {
             Stop::Empty | Stop::Turn => reactor.again(&*self, token, read),
-            Stop::End => reactor.remove(token),
+            Stop::End if self.is_taken() => reactor.remove(token),
+            Stop::End => {
+                reactor.remove(token);
+                let until = Instant::now() + TAKEN_LIMIT;
+                self.wait_by(reactor, Arc::new(Rest { relay: self.clone(), until }), EpollFlags::empty());
+            }
             Stop::Full => {
                 let blocked = Arc::new(Blocked { relay: self.clone(), token });
-                match reactor.add(blocked, EpollFlags::EPOLLOUT | EpollFlags::EPOLLONESHOT) {
-                    Ok(waits) => {
-                        self.set_blocked(Some(waits));
-                    }
-                    Err(_) => reactor.remove(token),
+                let flags = EpollFlags::EPOLLOUT | EpollFlags::EPOLLONESHOT;
+                if !self.wait_by(reactor, blocked, flags) {
+                    reactor.remove(token);
                 }
             }
         }
+    }
+}
+
+impl Relay {
+    /// Waits with a second source, which a cut removes too.
+    fn wait_by(&self, reactor: &Reactor, source: Arc<dyn Source>, flags: EpollFlags) -> bool {
+        let added = reactor.add(source, flags);
+        added.is_ok_and(|waits| {
+            self.set_blocked(Some(waits));
+            true
+        })
+    }
+}
+
+/// A relay that has ended, and is open until its last bytes have been read: a reader that is just opening the FIFO would lose
+/// them.
+struct Rest {
+    relay: Arc<Relay>,
+    until: Instant,
+}
+
+impl Source for Rest {
+    fn fd(&self) -> BorrowedFd<'_> {
+        self.relay.to.as_fd()
+    }
+
+    fn ready(self: Arc<Self>, reactor: &Arc<Reactor>, token: Token) {
+        if self.relay.is_taken() || Instant::now() >= self.until {
+            self.relay.set_blocked(None);
+            reactor.remove(token);
+        }
+    }
+
+    fn patience(&self) -> Option<Duration> {
+        Some(REST_STEP)
     }
 }
 
@@ -219,12 +287,18 @@ fn is_readable(fd: BorrowedFd<'_>) -> bool {
     poll(&mut fds, PollTimeout::ZERO).is_ok_and(|ready| ready > 0)
 }
 
+/// Whether no process has the other end of a pipe open.
+fn has_no_reader(fd: BorrowedFd<'_>) -> bool {
+    use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+    let mut fds = [PollFd::new(fd, PollFlags::empty())];
+    poll(&mut fds, PollTimeout::ZERO).is_ok_and(|count| count > 0)
+        && fds.iter().filter_map(PollFd::revents).any(|seen| seen.contains(PollFlags::POLLERR))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use std::io::pipe;
-    use std::sync::atomic::{AtomicBool, Ordering};
-    use std::time::{Duration, Instant};
 
     /// Everything arrives in its order, though the reader is slow and a pipe is small; then comes the end.
     #[test]
@@ -293,20 +367,40 @@ mod tests {
         assert!(got.len() < 300_000);
     }
 
-    /// Nobody waits for descriptors here: the bytes are in the second pipe when `push` is done.
+    /// Nobody waits for descriptors at first: the bytes are in the second pipe when `is_taken` is asked, and taken when they have
+    /// been read. Until then the relay stays.
     #[test]
-    fn pushed_by_another_thread() {
+    fn the_last_bytes_are_waited_for() {
         let reactor = Reactor::new().unwrap();
         let ((from, mut source), (mut sink, to)) = (pipe().unwrap(), pipe().unwrap());
         let flow = Relay::start(&reactor, from.into(), to.into(), Vec::new(), None).unwrap();
         source.write_all(b"last words").unwrap();
+        assert!(!flow.is_taken() && flow.is_open());
         drop(source);
-        flow.push();
-        let mut got = [0; 10];
+        assert!(!flow.is_taken() && !flow.is_open());
         assert!(is_readable(sink.as_fd()), "nothing was moved");
+        let turns = std::cell::Cell::new(0);
+        reactor.run(|| turns.replace(turns.get() + 1) == 3).unwrap();
+        assert!(flow.goes_on(), "it waits for its reader");
+        let mut got = [0; 10];
         sink.read_exact(&mut got).unwrap();
         assert_eq!(&got, b"last words");
-        // The waiting thread still finds the end.
+        assert!(flow.is_taken());
+        reactor.run(|| !flow.goes_on()).unwrap();
+        assert!(reactor.is_empty());
+    }
+
+    /// Bytes that nobody will read are not waited for.
+    #[test]
+    fn nobody_reads() {
+        let reactor = Reactor::new().unwrap();
+        let ((from, mut source), (sink, to)) = (pipe().unwrap(), pipe().unwrap());
+        let kept = vec![sink.into()];
+        let flow = Relay::start(&reactor, from.into(), to.into(), kept, None).unwrap();
+        source.write_all(b"words").unwrap();
+        assert!(!flow.is_taken(), "there may be another reader");
+        drop(source);
+        assert!(flow.is_taken());
         reactor.run(|| !flow.goes_on()).unwrap();
     }
 

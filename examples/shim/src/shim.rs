@@ -3,8 +3,9 @@
 use std::collections::HashMap;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use containerd_shim_protos::events::task::{TaskExit, TaskOOM};
 use containerd_shim_protos::topics;
@@ -18,6 +19,9 @@ use crate::options::Options;
 use crate::process::{Ended, Proc};
 use crate::reactor::{Reactor, Source, Token};
 use crate::task::Task;
+
+/// How often it is looked whether output has been read.
+const READ_STEP: Duration = Duration::from_millis(1);
 
 /// Everything that one shim serves: a container, or those of a pod.
 pub(crate) struct Shim {
@@ -98,31 +102,42 @@ impl Shim {
         self.reactor.add(Arc::new(watch), EpollFlags::EPOLLIN).map(drop)
     }
 
-    /// Tells of the end of a process, if it is one: first of those that have ended with it.
-    pub(crate) fn ended(&self, task: &Arc<Task>, proc: &Arc<Proc>) {
+    /// Takes the end of a process, if it is one, and tells of it: first of those that have ended with it.
+    pub(crate) fn ended(self: &Arc<Self>, task: &Arc<Task>, proc: &Arc<Proc>) {
         let is_init = proc.exec.is_empty();
         if is_init {
             for exec in task.execs() {
                 self.ended(task, &exec);
             }
         }
-        let Some(Ended { pid, exited, waiting }) = proc.reap() else { return };
+        let Some(ended) = proc.reap() else { return };
         if is_init {
             oom::forget(self, task);
             if task.kills_others {
                 kill_others(task.clone());
             }
         }
+        let untold = Untold::new(self, task, proc, ended);
+        if untold.waits() {
+            let spawned = std::thread::Builder::new().spawn(move || untold.wait());
+            if let Err(error) = spawned {
+                crate::log::warn(&format!("start a thread: {error}"));
+            }
+        }
+    }
+
+    fn tell(&self, proc: &Proc, ended: &mut Ended) {
+        let Ended { pid, exited, waiting } = ended;
         let event = TaskExit {
-            container_id: task.id.clone(),
+            container_id: proc.task.clone(),
             id: proc.id().to_owned(),
-            pid,
+            pid: *pid,
             exit_status: exited.status,
             exited_at: Some(exited.at.clone()).into(),
             ..TaskExit::default()
         };
         self.events.publish(topics::TASK_EXIT_EVENT_TOPIC, "containerd.events.TaskExit", &event);
-        for reply in waiting {
+        for reply in waiting.drain(..) {
             reply.send(exited.answer());
         }
     }
@@ -131,6 +146,41 @@ impl Shim {
     pub(crate) fn out_of_memory(&self, id: &str) {
         let event = TaskOOM { container_id: id.to_owned(), ..TaskOOM::default() };
         self.events.publish(topics::TASK_OOM_EVENT_TOPIC, "containerd.events.TaskOOM", &event);
+    }
+}
+
+/// The end of a process, which is told when this goes: once the client has read the last output, and once the ends of the task's
+/// other processes have been told.
+struct Untold {
+    shim: Arc<Shim>,
+    task: Arc<Task>,
+    proc: Arc<Proc>,
+    ended: Ended,
+}
+
+impl Untold {
+    fn new(shim: &Arc<Shim>, task: &Arc<Task>, proc: &Arc<Proc>, ended: Ended) -> Self {
+        task.untold.fetch_add(1, Ordering::AcqRel);
+        Self { shim: shim.clone(), task: task.clone(), proc: proc.clone(), ended }
+    }
+
+    fn waits(&self) -> bool {
+        let is_init = self.proc.exec.is_empty();
+        !self.proc.is_read() || is_init && self.task.untold.load(Ordering::Acquire) > 1
+    }
+
+    fn wait(self) {
+        let begun = Instant::now();
+        while self.waits() && begun.elapsed() < self.proc.read_limit() {
+            std::thread::sleep(READ_STEP);
+        }
+    }
+}
+
+impl Drop for Untold {
+    fn drop(&mut self) {
+        self.shim.tell(&self.proc, &mut self.ended);
+        self.task.untold.fetch_sub(1, Ordering::AcqRel);
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use runtime_core::{Container, Runtime};
@@ -34,6 +34,8 @@ pub(crate) struct Task {
     /// The end of its init is not the end of its other processes.
     pub(crate) kills_others: bool,
     pub(crate) paused: AtomicBool,
+    /// Processes whose end is still to be told.
+    pub(crate) untold: AtomicUsize,
     /// What a restore takes at the start.
     pub(crate) restore: Mutex<Option<Restore>>,
     execs: Mutex<Execs>,
@@ -64,6 +66,7 @@ impl Task {
             init,
             kills_others,
             paused: AtomicBool::new(false),
+            untold: AtomicUsize::new(0),
             restore: Mutex::new(restore),
             execs: Mutex::default(),
             oom: Mutex::new(None),
