@@ -7,12 +7,15 @@ use crate::version;
 
 /// The library's document, with what the program adds: its version, and that it checkpoints.
 pub(crate) fn document() -> Value {
-    let mut document = supported::features();
-    document["annotations"] = json!({
+    let annotations = json!({
         "runtime.version": version::VERSION,
         "runtime.commit": version::COMMIT,
         "runtime.checkpoint.enabled": "true",
     });
+    let mut document = supported::features();
+    if let Some(fields) = document.as_object_mut() {
+        fields.insert("annotations".to_owned(), annotations);
+    }
     document
 }
 
