@@ -76,7 +76,10 @@ const FEATURES: &[(&str, &[&str])] = &[
     ("seccomp", &["seccomp", "--seccomp", "--seccomp-profile"]),
     ("no new privileges", &["no-new-privileges", "no new privileges", "--allow-new-privs"]),
     ("user and groups", &["--user", "user,", ", user", "USER", "--group-add"]),
-    ("user namespaces", &["userns-remap", "a user namespace", "user namespace is", "hostUsers", "--uidmap", "--userns"]),
+    (
+        "user namespaces",
+        &["userns-remap", "a user namespace", "user namespace is", "hostUsers", "--uidmap", "--userns"],
+    ),
     ("read-only root, masked paths", &["read-only root", "run: --read-only", "masked", "systempaths"]),
     ("volumes and mounts", &["run: -v", "--volume", "volume", "volumes", "--mount", "mounts", "propagation"]),
     ("the root", &["--rootfs", "--rootfs-propagation", "--no-pivot", "--config", "stays in"]),
