@@ -35,6 +35,8 @@ const IDLE: usize = 10;
 const PODS: usize = 5;
 /// Containers of a pod: the one that holds it, and two more.
 const IN_POD: usize = 3;
+/// Processes of `exec`.
+const EXECS: usize = 100;
 /// How long everything rests before memory is read.
 const REST: Duration = Duration::from_secs(3);
 
@@ -108,10 +110,14 @@ impl Way {
             fs::create_dir_all(path.join(name))?;
         }
         fs::write(path.join("config.json"), config(id, pod, args).to_string())?;
-        let fifo = path.join("stdout");
-        nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU)?;
-        let reader = fs::File::options().read(true).write(true).open(&fifo)?;
-        Ok(Bundle { path, id: id.to_owned(), fifo, _reader: reader })
+        // The second is for containerd's shim, which writes its log there.
+        let (fifo, log) = (path.join("stdout"), path.join("log"));
+        let open = |path: &Path| -> Outcome<fs::File> {
+            nix::unistd::mkfifo(path, nix::sys::stat::Mode::S_IRWXU)?;
+            Ok(fs::File::options().read(true).write(true).open(path)?)
+        };
+        let readers = [open(&fifo)?, open(&log)?];
+        Ok(Bundle { path, id: id.to_owned(), fifo, _readers: readers })
     }
 
     /// `start`: a new shim, or the one of the pod.
@@ -165,6 +171,7 @@ impl Way {
             bundle: bundle.path.display().to_string(),
             rootfs: vec![root],
             stdout: bundle.fifo.display().to_string(),
+            stderr: bundle.fifo.display().to_string(),
             options: self.options.clone().into(),
             ..CreateTaskRequest::default()
         };
@@ -188,7 +195,7 @@ struct Bundle {
     path: PathBuf,
     id: String,
     fifo: PathBuf,
-    _reader: fs::File,
+    _readers: [fs::File; 2],
 }
 
 /// A container that runs, and its shim.
@@ -216,6 +223,7 @@ impl Running {
             id: id.clone(),
             exec_id: exec_id.clone(),
             stdout: self.bundle.fifo.display().to_string(),
+            stderr: self.bundle.fifo.display().to_string(),
             spec: Some(spec).into(),
             ..ExecProcessRequest::default()
         };
@@ -382,21 +390,21 @@ fn measure(ways: &[Way], rounds: usize) -> Outcome {
             figures.pod += memory(first.shim_pid()?)?;
         }
     }
-    measure_execs(&idle, rounds, &mut figures)?;
+    measure_execs(&idle, &mut figures)?;
     pods.iter()
         .flatten()
         .flat_map(|pod| pod.iter().rev())
         .chain(idle.iter().flatten())
         .try_for_each(Running::end)?;
-    print(ways, &mut figures, rounds);
+    print(ways, &mut figures);
     Ok(())
 }
 
-fn measure_execs(idle: &[Vec<Running>], rounds: usize, figures: &mut [Figures]) -> Outcome {
+fn measure_execs(idle: &[Vec<Running>], figures: &mut [Figures]) -> Outcome {
     let first: Vec<_> = idle.iter().filter_map(|containers| containers.first()).collect();
     let pids: Vec<u32> = first.iter().map(|running| running.shim_pid()).collect::<Outcome<_>>()?;
     let before: Vec<u64> = pids.iter().map(|pid| spent(*pid)).collect::<Outcome<_>>()?;
-    for round in 0..rounds {
+    for round in 0..EXECS {
         for (running, figures) in first.iter().zip(figures.iter_mut()) {
             let begin = Instant::now();
             running.exec(&format!("exec-{round}"))?;
@@ -410,9 +418,9 @@ fn measure_execs(idle: &[Vec<Running>], rounds: usize, figures: &mut [Figures]) 
     Ok(())
 }
 
-fn print(ways: &[Way], figures: &mut [Figures], rounds: usize) {
+fn print(ways: &[Way], figures: &mut [Figures]) {
     println!(
-        "| way | start of a shim | start of a task (`Create`, `Start`) | all of a container | exec | processor time of 100 execs | memory of a container's shim | of a pod's |"
+        "| way | start of a shim | start of a task (`Create`, `Start`) | all of a container | exec | processor time of {EXECS} execs | memory of a container's shim | of a pod's |"
     );
     println!("|---|---|---|---|---|---|---|---|");
     for (way, figures) in ways.iter().zip(figures) {
@@ -424,7 +432,7 @@ fn print(ways: &[Way], figures: &mut [Figures], rounds: usize) {
             median(task),
             median(all),
             median(exec),
-            *processor * 100 / rounds as u64,
+            *processor,
             *memory / IDLE as u64,
             *pod / PODS as u64,
         );
