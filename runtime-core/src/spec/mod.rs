@@ -15,6 +15,7 @@ pub(crate) mod hook;
 mod id_map;
 mod intel_rdt;
 mod linux;
+mod lists;
 mod locate;
 mod mount;
 pub(crate) mod mount_options;
@@ -194,7 +195,7 @@ impl ValidSpec {
     /// it without this module.
     pub(crate) fn parse_canonical(bytes: &[u8]) -> Result<(Self, Cow<'_, [u8]>)> {
         let text = Canonical::of::<Spec>(bytes);
-        let (mut spec, mut parsed) = parse::parse::<Spec>(&text, "config.json")?;
+        let (mut spec, mut parsed) = parse::parse::<Spec>(&text, "config.json", lists::Text::Object(""))?;
         parsed.require::<required::Required>(&text.bytes);
         if spec.process().as_ref().is_some_and(has_terminal) {
             parsed.require::<required::RequiredWithTerminal>(&text.bytes);
@@ -297,7 +298,8 @@ impl ValidProcess {
     /// Parses and checks the bytes of a process alone, as `exec --process` takes it.
     pub fn parse(bytes: &[u8]) -> Result<Self> {
         let text = Canonical::of::<oci_spec::runtime::Process>(bytes);
-        let (process, mut parsed) = parse::parse::<oci_spec::runtime::Process>(&text, "process")?;
+        let (process, mut parsed) =
+            parse::parse::<oci_spec::runtime::Process>(&text, "process", lists::Text::Object("process"))?;
         if has_terminal(&process) {
             parsed.require::<required::ProcessWithTerminal>(&text.bytes);
         }

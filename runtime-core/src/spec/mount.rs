@@ -1,5 +1,6 @@
 //! `mounts`.
 
+use super::lists::Text;
 use oci_spec::runtime as oci;
 
 use super::findings::Findings;
@@ -88,7 +89,8 @@ pub(super) fn mounts(spec: &oci::Spec, namespaces: &Namespaces, findings: &mut F
 ///
 /// All that is wrong, each with its place in the list.
 pub(crate) fn parse_mounts(bytes: &[u8], namespaces: &Namespaces) -> Result<Vec<Mount>> {
-    let (list, parsed) = parse::<Vec<oci::Mount>>(&Canonical::of::<Vec<oci::Mount>>(bytes), "mounts")?;
+    let (list, parsed) =
+        parse::<Vec<oci::Mount>>(&Canonical::of::<Vec<oci::Mount>>(bytes), "mounts", Text::List)?;
     let mut findings = Findings::default();
     let mounts = list.iter().enumerate();
     let mounts = mounts.map(|(index, mount)| convert(index, mount, namespaces, &mut findings)).collect();

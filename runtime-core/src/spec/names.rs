@@ -154,7 +154,7 @@ fn small_letters(one: &[u8], other: &[u8]) -> Ordering {
 }
 
 /// Bytes up to the quotation mark that ends a string.
-fn string_length(rest: &[u8]) -> Option<usize> {
+pub(super) fn string_length(rest: &[u8]) -> Option<usize> {
     let mut escaped = false;
     rest.iter().position(|byte| {
         let ends = *byte == b'"' && !escaped;

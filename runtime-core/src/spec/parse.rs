@@ -11,6 +11,7 @@ use serde_json::{Map, Value};
 
 use super::findings::Findings;
 use super::findings::one_line;
+use super::lists::{Text, in_place_of_objects};
 use super::locate::path_at;
 use super::names::Canonical;
 use crate::error::{Error, ErrorKind, Result};
@@ -66,10 +67,19 @@ impl Parsed {
     }
 }
 
-/// Parses a text; `file` names it in errors.
-pub(super) fn parse<T: DeserializeOwned>(text: &Canonical<'_>, file: &'static str) -> Result<(T, Parsed)> {
+/// Parses a text; `file` names it in errors, `kind` says what it is.
+pub(super) fn parse<T: DeserializeOwned>(
+    text: &Canonical<'_>,
+    file: &'static str,
+    kind: Text,
+) -> Result<(T, Parsed)> {
     let bytes = &*text.bytes;
     let mut parsed = Parsed { errors: Vec::new(), warnings: text.warnings.clone() };
+    let lists = in_place_of_objects(bytes, kind);
+    if !lists.is_empty() {
+        let found = lists.iter().map(|path| at(path, "invalid type: sequence, expected an object"));
+        return Err(Error::invalid(file, found.collect::<Vec<_>>().join("; ")));
+    }
     let error = match serde_json::from_slice(bytes) {
         Ok(value) => return Ok((value, parsed)),
         Err(error) => error,
@@ -112,8 +122,16 @@ fn retry<T: DeserializeOwned>(
             break;
         }
     }
-    let all: Vec<String> = parsed.errors.iter().map(|(path, reason)| format!("{path}: {reason}")).collect();
+    let all: Vec<String> = parsed.errors.iter().map(|(path, reason)| at(path, reason)).collect();
     Err(Error::invalid(file, all.join("; ")))
+}
+
+/// A reason at a JSON path, which is empty for the whole text.
+fn at(path: &str, reason: &str) -> String {
+    match path {
+        "" => reason.to_owned(),
+        path => format!("{path}: {reason}"),
+    }
 }
 
 /// The reason with what is wrong in runc's words, where its users look for them.

@@ -1,5 +1,6 @@
 //! `linux.resources`: from the types of `oci_spec` to [`Resources`].
 
+use super::lists::Text;
 use oci_spec::runtime::{
     LinuxBlockIo, LinuxCpu, LinuxDeviceCgroup, LinuxDeviceType, LinuxHugepageLimit, LinuxMemory,
     LinuxNetwork, LinuxRdma, LinuxResources, LinuxThrottleDevice, LinuxWeightDevice,
@@ -24,7 +25,8 @@ use crate::error::{Error, Result};
 /// Everything that has a wrong type or a wrong value, each with its JSON path.
 pub fn parse_resources(bytes: &[u8], file: &'static str) -> Result<(Resources, Vec<String>)> {
     let text = Canonical::of::<LinuxResources>(bytes);
-    let (mut resources, parsed) = parse::parse::<LinuxResources>(&text, file)?;
+    let (mut resources, parsed) =
+        parse::parse::<LinuxResources>(&text, file, Text::Object("linux.resources"))?;
     let mut findings = Findings::default();
     parsed.warn(&mut findings);
     unset_pids(&mut resources, &text.bytes);

@@ -1,5 +1,6 @@
 //! `linux.seccomp`: from the types of `oci_spec` to a [`Profile`], and its agent.
 
+use super::lists::Text;
 use oci_spec::runtime::{
     Arch, LinuxSeccomp, LinuxSeccompAction, LinuxSeccompArg, LinuxSeccompFilterFlag, LinuxSeccompOperator,
     LinuxSyscall,
@@ -22,7 +23,7 @@ use crate::seccomp::{
 /// Everything that has a wrong type or a wrong value, each with its JSON path.
 pub fn parse_profile(bytes: &[u8], file: &'static str) -> Result<Profile> {
     let text = Canonical::of::<LinuxSeccomp>(bytes);
-    let (profile, parsed) = parse::parse::<LinuxSeccomp>(&text, file)?;
+    let (profile, parsed) = parse::parse::<LinuxSeccomp>(&text, file, Text::Object("linux.seccomp"))?;
     let mut findings = Findings::default();
     let profile = convert(&profile, &mut findings);
     findings.finish(file, parsed.errors).map(|_| profile)

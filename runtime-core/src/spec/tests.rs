@@ -47,6 +47,23 @@ fn accepted(pointer: &str, value: serde_json::Value) -> ValidSpec {
     with(pointer, value).unwrap()
 }
 
+/// serde would take a list for the object, member by member.
+#[test]
+fn a_list_is_no_object() {
+    let text = "invalid type: sequence, expected an object";
+    refused("/hooks", serde_json::json!([]), &format!("hooks: {text}"));
+    refused("/process/user", serde_json::json!([0, 0]), &format!("process.user: {text}"));
+    let limits = serde_json::json!({"memory": [1_000_000], "pids": []});
+    refused(
+        "/linux/resources",
+        limits,
+        &format!("linux.resources.memory: {text}; linux.resources.pids: {text}"),
+    );
+    for text in ["[]", r#"{"args": ["true"], "cwd": "/", "user": []}"#] {
+        ValidProcess::parse(text.as_bytes()).unwrap_err();
+    }
+}
+
 /// config.md: "ignore consoleSize if terminal is false or unset", whatever it holds.
 #[test]
 fn a_console_size_without_terminal_is_ignored() {
