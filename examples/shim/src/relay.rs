@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::{self, ErrorKind, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::FileTypeExt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
@@ -37,6 +38,8 @@ pub(crate) struct Relay {
     blocked: Mutex<Option<Token>>,
     /// Nothing is left to move.
     ended: AtomicBool,
+    /// Whether a reader takes what is moved: a file just keeps it.
+    is_read: bool,
     /// Something else that waits for the end.
     _end: Option<Arc<dyn Send + Sync>>,
 }
@@ -114,7 +117,9 @@ impl Relay {
         }
         let (from, to) = (File::from(from), File::from(to));
         let (held, blocked, ended) = (Mutex::default(), Mutex::default(), AtomicBool::new(false));
-        let relay = Arc::new(Self { from, to, held, kept: Mutex::new(kept), blocked, ended, _end: end });
+        let is_read = to.metadata().is_ok_and(|metadata| metadata.file_type().is_fifo());
+        let kept = Mutex::new(kept);
+        let relay = Arc::new(Self { from, to, held, kept, blocked, ended, is_read, _end: end });
         let weak = Arc::downgrade(&relay);
         let token = reactor.add(relay, EpollFlags::EPOLLIN | EpollFlags::EPOLLONESHOT)?;
         Ok(Flow { relay: weak, token, input: false })
@@ -144,10 +149,8 @@ impl Relay {
     /// Whether nothing is on its way: all has been read from the FIFO, or nobody will.
     fn is_taken(&self) -> bool {
         let unread = |fd: &File| ioctl_fionread(fd).is_ok_and(|bytes| bytes > 0);
-        let waits = match self.ended.load(Ordering::Acquire) {
-            true => unread(&self.to),
-            false => unread(&self.from) || unread(&self.to),
-        };
+        let more = !self.ended.load(Ordering::Acquire) && unread(&self.from);
+        let waits = more || self.is_read && unread(&self.to);
         !waits || has_no_reader(self.to.as_fd())
     }
 
@@ -380,7 +383,7 @@ mod tests {
         assert!(!flow.is_taken() && !flow.is_open());
         assert!(is_readable(sink.as_fd()), "nothing was moved");
         let turns = std::cell::Cell::new(0);
-        reactor.run(|| turns.replace(turns.get() + 1) == 3).unwrap();
+        reactor.run(|| turns.replace(turns.get() + 1) == 1).unwrap();
         assert!(flow.goes_on(), "it waits for its reader");
         let mut got = [0; 10];
         sink.read_exact(&mut got).unwrap();
@@ -412,12 +415,16 @@ mod tests {
         let to = File::options().append(true).open(file.path()).unwrap();
         let end = Arc::new(());
         let waits = Arc::downgrade(&end);
-        Relay::start(&reactor, from.into(), to.into(), Vec::new(), Some(end)).unwrap();
+        let flow = Relay::start(&reactor, from.into(), to.into(), Vec::new(), Some(end)).unwrap();
         source.write_all(b"words").unwrap();
+        assert!(flow.is_taken(), "it is in the file");
+        // Another stream goes into the same file.
+        File::options().append(true).open(file.path()).unwrap().write_all(b" and more").unwrap();
+        assert!(flow.is_taken(), "nobody has to read it");
         drop(source);
         reactor.run(|| waits.upgrade().is_none()).unwrap();
         let mut text = String::new();
         file.read_to_string(&mut text).unwrap();
-        assert_eq!(text, "words");
+        assert_eq!(text, "words and more");
     }
 }
