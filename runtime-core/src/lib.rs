@@ -47,12 +47,29 @@
 //! intervals and its lack of memory, [`executor`] runs other programs than those of the image, such as one for WebAssembly, [`host`] facts about the kernel and the caller, [`timings`] how long the steps of a launch
 //! take, [`program`] what a program does for itself at its start.
 //!
+//! # Features
+//!
+//! | feature | default | what it adds |
+//! |---|---|---|
+//! | `systemd` | yes | [`CgroupDriver::Systemd`]: the container's cgroup is a scope of systemd. It adds no crate |
+//! | `checkpoint` | yes | `Container::checkpoint` and `Runtime::restore`, by the program CRIU |
+//! | `resctrl` | yes | `linux.intelRdt` |
+//! | `seccompiler` | no | [`seccomp::Filter`] from a program of that crate, and the reverse |
+//! | `cgroups-rs` | no | [`cgroup::Cgroup`] from one of that crate, and the reverse. It brings some 70 crates |
+//!
+//! Without one of the first three, a configuration or a container that needs it is an error of kind
+//! [`Unsupported`](ErrorKind::Unsupported), which names the feature.
+//!
 //! # Security and platforms
 //!
 //! A container gets no descriptor, memory or file of the program that makes it; SECURITY.md of the project says what is
 //! defended. It runs on Linux 5.15 or newer, on x86_64, as root or as any user.
 
 #![deny(unsafe_code)]
+#![cfg_attr(
+    not(all(feature = "systemd", feature = "checkpoint", feature = "resctrl")),
+    allow(dead_code, unused_imports, reason = "some of it is for these features alone")
+)]
 #![cfg_attr(
     not(test),
     deny(
@@ -102,6 +119,10 @@ pub mod plan;
 mod process;
 mod process_spec;
 pub mod program;
+#[cfg(feature = "resctrl")]
+mod resctrl;
+#[cfg(not(feature = "resctrl"))]
+#[path = "without_resctrl.rs"]
 mod resctrl;
 pub mod rootfs;
 mod runtime;
@@ -119,9 +140,9 @@ pub mod timings;
 pub use oci_spec;
 
 pub use bundle::{Bundle, UnparsedBundle};
-pub use container::{
-    CgroupsMode, CheckpointOptions, Container, CreatePlan, CriuOptions, ExecPlan, NetworkLock, RestoreOptions,
-};
+#[cfg(feature = "checkpoint")]
+pub use container::{CgroupsMode, CheckpointOptions, CriuOptions, NetworkLock, RestoreOptions};
+pub use container::{Container, CreatePlan, ExecPlan};
 pub use container_spec::ContainerSpec;
 pub use deadline::{Canceller, Deadline};
 pub use error::{Error, ErrorKind, Finding, Result};

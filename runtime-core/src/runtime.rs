@@ -6,7 +6,9 @@ use std::sync::Arc;
 
 use crate::bundle::Bundle;
 use crate::confinement::Explained;
-use crate::container::{Container, CreatePlan, RestoreOptions};
+#[cfg(feature = "checkpoint")]
+use crate::container::RestoreOptions;
+use crate::container::{Container, CreatePlan};
 use crate::error::{Error, ErrorKind, Result};
 use crate::executor::Executor;
 use crate::exits::ExitSource;
@@ -263,6 +265,7 @@ impl Runtime {
     /// # Errors
     ///
     /// CRIU is missing, too old, or fails: the error then has the last lines of its log. Nothing is left then.
+    #[cfg(feature = "checkpoint")]
     pub fn restore(&self, plan: CreatePlan, options: &RestoreOptions) -> Result<(Container, Process)> {
         plan.restore(&self.0, options).explained()
     }

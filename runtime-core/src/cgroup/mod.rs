@@ -49,6 +49,8 @@ mod freeze;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzz;
 mod hierarchy;
+#[cfg(feature = "cgroups-rs")]
+mod interop;
 mod kill;
 mod limits;
 mod location;
@@ -60,6 +62,10 @@ mod remove;
 pub mod resources;
 mod snapshot;
 pub mod stats;
+#[cfg(feature = "systemd")]
+pub(crate) mod systemd;
+#[cfg(not(feature = "systemd"))]
+#[path = "without_systemd.rs"]
 pub(crate) mod systemd;
 mod walk;
 

@@ -1,7 +1,8 @@
 //! A container, one file for each verb.
 
+#[cfg(feature = "checkpoint")]
 mod checkpoint;
-#[cfg(any(test, fuzzing))]
+#[cfg(all(feature = "checkpoint", any(test, fuzzing)))]
 pub(crate) use checkpoint::fuzz as criu_fuzz;
 mod create;
 mod delegation;
@@ -23,6 +24,7 @@ use std::sync::{Arc, OnceLock};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
+#[cfg(feature = "checkpoint")]
 pub use checkpoint::{CgroupsMode, CheckpointOptions, CriuOptions, NetworkLock, RestoreOptions};
 pub use create::CreatePlan;
 pub use exec::ExecPlan;

@@ -46,6 +46,8 @@ mod checks;
 mod compile;
 mod emit;
 pub(crate) mod handover;
+#[cfg(feature = "seccompiler")]
+mod interop;
 mod interpret;
 mod profile;
 mod rule;

@@ -5,7 +5,8 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::Path;
 
 use nix::sys::socket::UnixAddr;
-use serde::{Deserialize, Serialize};
+
+use super::Manager;
 
 /// The socket of systemd itself, which only root may use: no bus daemon is between, so it works while
 /// that one restarts.
@@ -13,16 +14,6 @@ const SYSTEM_PRIVATE: &str = "/run/systemd/private";
 
 /// The bus of the system (D-Bus specification, "Well-known Message Bus Instances").
 const SYSTEM_BUS: &str = "/run/dbus/system_bus_socket";
-
-/// Which service manager.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum Manager {
-    /// The one of the machine.
-    System,
-    /// The one of the calling user.
-    User,
-}
 
 /// A socket to try.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -13,7 +13,8 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, connect, recv, send, socket};
 
-use super::address::{Address, Manager, candidates};
+use super::Manager;
+use super::address::{Address, candidates};
 use super::message::{Call, FIXED_BYTES, Kind, Message, length};
 use super::value::Value;
 use crate::deadline;

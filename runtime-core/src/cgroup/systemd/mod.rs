@@ -24,6 +24,7 @@ mod name;
 mod place;
 mod plan;
 mod properties;
+mod record;
 #[cfg(test)]
 mod tests;
 mod unit;
@@ -31,15 +32,13 @@ mod value;
 
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
-
-pub(crate) use address::Manager;
 use connection::{Connection, Refusal};
 use message::{Call, Message};
 use name::UnitName;
 pub(crate) use place::check_mode;
 pub(crate) use properties::Property;
 use properties::list;
+pub(crate) use record::{Manager, Unit};
 use value::Value;
 
 use super::{CgroupPlan, Location, Mode, Version};
@@ -52,18 +51,6 @@ const SYSTEMD: &str = "org.freedesktop.systemd1";
 const SYSTEMD_PATH: &str = "/org/freedesktop/systemd1";
 const MANAGER: &str = "org.freedesktop.systemd1.Manager";
 const DESCRIPTION: &str = "Description";
-
-/// A unit that is or was made, as the state file keeps it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Unit {
-    /// Its name.
-    pub(crate) name: String,
-    /// Whose it is.
-    pub(crate) manager: Manager,
-    /// Its description, by which one that systemd may have made is known to be the container's.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub(crate) description: String,
-}
 
 /// The unit of a container that is to be made. Computing it does no input or output.
 #[derive(Debug)]

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::address::Manager;
+use super::Manager;
 use super::message::Message;
 use super::name::UnitName;
 use super::place::{control_group, is_of_unit, location, path_of_process};
