@@ -179,7 +179,12 @@ const _: fn() = || {
     shared::<Error>();
 };
 
-/// The example of the README is compiled with the documentation's.
+/// The examples of the README of the project are compiled with the documentation's.
 #[cfg(doctest)]
 #[doc = include_str!("../../README.md")]
 struct Readme;
+
+/// Those of the crate's own too.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct CrateReadme;
