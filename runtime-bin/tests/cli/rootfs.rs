@@ -64,6 +64,15 @@ fn a_mount_in_the_place_of_a_device() {
         });
         assert_eq!(output, "/dev/random 1:5\n/dev/urandom 1:9\n/dev/own 1:5\n", "{devices}");
     }
+    // What is mounted on /dev later covers a mount on a node.
+    let output = output(script, |config| {
+        config["linux"]["devices"] = json!([{"path": "/dev/own", "type": "c", "major": 1, "minor": 7}]);
+        for path in ["/dev/random", "/dev/own"] {
+            config["mounts"].as_array_mut().expect("mounts").insert(0, bind(path));
+        }
+        config["root"]["readonly"] = json!(false);
+    });
+    assert_eq!(output, "/dev/random 1:8\n/dev/urandom 1:9\n/dev/own 1:7\n");
     let bundle = Bundle::new(&["true"]).with(|config| {
         config["mounts"].as_array_mut().expect("mounts").push(bind("/dev/null"));
     });

@@ -1,7 +1,6 @@
 //! exec.
 
 use std::os::fd::{AsFd, OwnedFd};
-use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 
@@ -37,11 +36,7 @@ pub struct ExecPlan {
     init: OwnedFd,
     descriptors: Descriptors,
     head_start: Option<HeadStart>,
-    planned: Instant,
 }
-
-/// How long the check of the container's status counts that [`Container::plan_exec`] has made.
-const FRESH: Duration = Duration::from_millis(5);
 
 impl ExecPlan {
     /// Lets the launch go on from a head start, if it fits the plan.
@@ -96,11 +91,8 @@ impl ExecPlan {
     }
 
     fn started(self, prepare: Option<Prepare<'_>>) -> Result<Process> {
-        // The container may have been paused since the process was planned. A short time between the check and the clone there
-        // is in any case.
-        if self.planned.elapsed() > FRESH {
-            self.container.may_enter(&self.record, &self.options)?;
-        }
+        // Since it was planned, the container may have been paused.
+        self.container.may_enter(&self.record, &self.options)?;
         self.run(prepare)
     }
 
@@ -166,7 +158,6 @@ impl Container {
             init,
             descriptors: Descriptors::default(),
             head_start: None,
-            planned: Instant::now(),
         })
     }
 

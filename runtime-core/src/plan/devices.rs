@@ -1,7 +1,9 @@
 //! Device nodes and the links of /dev.
 
+use std::path::Path;
+
 use super::lanes::{Context, Lanes};
-use crate::spec::{Device, DeviceKind};
+use crate::spec::{Device, DeviceKind, Mount};
 use runtime_init::ops::{FileOp, Op};
 
 /// Devices that every container has (config-linux.md, "Default Devices").
@@ -30,8 +32,7 @@ pub(super) fn devices(lanes: &mut Lanes, context: Context<'_>) {
     }
     // A mount on a node's very path is the configuration's word on that node, such as /dev/urandom on /dev/random.
     // /dev/null has to be itself: it covers masked paths and stands behind streams.
-    let mounted =
-        |path: &str| path != "/dev/null" && spec.mounts.iter().any(|mount| mount.destination == path);
+    let mounted = |path: &str| path != "/dev/null" && is_mounted(&spec.mounts, path);
     for (path, major, minor) in DEFAULT {
         if !mounted(path) && !spec.devices.iter().any(|device| device.path == *path) {
             make(lanes, context, &default_device(path, (*major, *minor)), None);
@@ -44,6 +45,12 @@ pub(super) fn devices(lanes: &mut Lanes, context: Context<'_>) {
     for device in spec.devices.iter().filter(|device| device.path != "/dev/ptmx" && !mounted(&device.path)) {
         make(lanes, context, device, Some(device.origin()));
     }
+}
+
+/// Whether a mount is on the path itself, and none on a directory above it covers that later.
+fn is_mounted(mounts: &[Mount], path: &str) -> bool {
+    let last = mounts.iter().rfind(|mount| Path::new(path).starts_with(&mount.destination));
+    last.is_some_and(|mount| mount.destination == path)
 }
 
 fn default_device(path: &str, number: (u32, u32)) -> Device {

@@ -2,14 +2,14 @@
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::fcntl::OFlag;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use runtime_core::cgroup::Resources;
 use runtime_core::plan::ExecOptions;
 use runtime_core::spec::ValidProcess;
-use runtime_core::{Container, Exit, Process, Result, Runtime};
+use runtime_core::{Container, Deadline, ErrorKind, Exit, Process, Result, Runtime};
 use serde_json::json;
 
 use super::engine::{self, await_told, tell};
@@ -24,11 +24,18 @@ const ROUNDS: usize = 30;
 /// How long an end of file may take that comes at once, in milliseconds.
 const SOON: u16 = 10_000;
 
-fn exec(container: &Container) -> Result<Process> {
+/// How long a call in a frozen cgroup may take, and what its undo may take beyond that.
+const LIMIT: Duration = Duration::from_secs(1);
+const SLACK: Duration = Duration::from_secs(8);
+
+fn process() -> ValidProcess {
     let process = json!({"args": ["true"], "cwd": "/", "env": ["PATH=/bin"]}).to_string();
-    let process = ValidProcess::parse(process.as_bytes())?;
+    ValidProcess::parse(process.as_bytes()).expect("a process")
+}
+
+fn exec(container: &Container) -> Result<Process> {
     let options = ExecOptions::new();
-    container.exec(&process, &options.ignore_paused(true))
+    container.exec(&process(), &options.ignore_paused(true))
 }
 
 /// All that takes the lock of a container.
@@ -74,6 +81,38 @@ fn the_lock_of_another_container() {
     end(frozen);
     end(other);
     scene.assert_clean("a frozen container");
+}
+
+in_views!(a_container_that_is_paused_after_the_plan: hybrid, v2);
+fn a_container_that_is_paused_after_the_plan() {
+    let scene = Scene::new();
+    let container = scene.started(&["sleep", "600"]);
+    for _ in 0..5 {
+        let plan = container.plan_exec(&process(), &ExecOptions::new()).expect("planned");
+        container.pause().expect("paused");
+        let error = Deadline::after(LIMIT).run(|| plan.start()).expect_err("it is paused");
+        container.resume().expect("resumed");
+        assert_eq!(error.kind(), ErrorKind::WrongState, "{error}");
+    }
+    end(container);
+    scene.assert_clean("a plan before a pause");
+}
+
+in_views!(a_deadline_in_a_frozen_cgroup: hybrid, v2);
+/// The init is frozen at its first instruction, with all that stage 0 had: neither is waited for. The freezer of v1 holds a
+/// killed process back, which no call can change.
+fn a_deadline_in_a_frozen_cgroup() {
+    let scene = Scene::new();
+    let container = scene.started(&["sleep", "600"]);
+    container.pause().expect("paused");
+    let begin = Instant::now();
+    let error = Deadline::after(LIMIT).run(|| exec(&container)).expect_err("nothing runs there");
+    let took = begin.elapsed();
+    container.resume().expect("resumed");
+    assert_eq!(error.kind(), ErrorKind::Timeout, "{error}");
+    assert!(took < LIMIT + SLACK, "it took {took:?}");
+    end(container);
+    scene.assert_clean("a deadline");
 }
 
 in_views!(a_pipe_of_the_caller: hybrid, v1, v2);

@@ -436,7 +436,11 @@ fn main(base: i32, lane: Lane, network: bool) -> ! {
         Ok(init) => match init.run() {
             Ok(()) if init.lane == Lane::Stage => exit(0),
             Ok(()) => (init.step, Failure::new(errno::ENOEXEC, Detail::Execve), init.socket()),
-            Err(failure) => (init.step, failure, init.socket()),
+            Err(failure) => {
+                // The caller ends the init by its pidfd.
+                stage::tell_of_init(init).ok();
+                (init.step, failure, init.socket())
+            }
         },
     };
     // Without a parent there is nobody to tell; its end of the socket closes with this process.
