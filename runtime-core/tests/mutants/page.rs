@@ -55,6 +55,28 @@ fn each_row_names_its_mutants() {
     assert!(wanted.is_empty(), "no row: {wanted:?}");
 }
 
+/// The last column of the threat model names rows, fuzz targets and files.
+#[test]
+fn the_tests_of_each_promise_are_there() {
+    let text = text();
+    let rows: BTreeSet<String> = rows(&text).into_iter().map(|row| row.name).collect();
+    let model =
+        text.split("## Threat model").nth(1).and_then(|rest| rest.split("\n## ").next()).expect("a section");
+    let lines: Vec<&str> = model.lines().filter(|line| line.starts_with("| ")).skip(1).collect();
+    assert!(lines.len() > 8, "{} parties", lines.len());
+    for line in lines {
+        let cells: Vec<&str> = line.trim_matches('|').split('|').collect();
+        let [_, _, _, _, tests] = cells[..] else { panic!("not five cells: {line}") };
+        let tests = quoted(tests);
+        assert!(!tests.is_empty(), "no test: {line}");
+        for test in tests {
+            let corpus = test.strip_prefix("fuzz:").map(|name| format!("runtime-core/fuzz/corpus/{name}"));
+            let place = repository().join(corpus.as_deref().unwrap_or(&test));
+            assert!(rows.contains(&test) || place.exists(), "{test} is neither a row nor a file");
+        }
+    }
+}
+
 #[test]
 fn the_numbers_are_those_of_the_lists() {
     let text = text();
