@@ -94,9 +94,9 @@ fn assert_only(scene: &Scene, bystander: &str, id: &str, place: &str) {
     panic!("{place}: left of {id}: {left:#?}");
 }
 
-/// The program has another name than that of the other container, to be told apart.
+/// The program has another name than that of the other container, to be told apart; it reads what nobody writes.
 fn plain(scene: &Scene) -> Value {
-    scene.config(&["cat", "/dev/zero"])
+    scene.config(&["cat", "/dev/ptmx"])
 }
 
 fn with_hooks(scene: &Scene) -> Value {
@@ -152,6 +152,24 @@ fn delete() {
 in_views!(forced_delete: hybrid, v2);
 fn forced_delete() {
     each_call_is_the_last("force", with_hooks, running);
+}
+
+in_views!(update: hybrid, v2);
+fn update() {
+    each_call_is_the_last("update", plain, running);
+}
+
+in_views!(pause: v1, v2);
+fn pause() {
+    each_call_is_the_last("pause", plain, running);
+}
+
+in_views!(resume: v1, v2);
+fn resume() {
+    each_call_is_the_last("resume", plain, |scene, id, config| {
+        running(scene, id, config);
+        scene.runtime.container(id).expect("the container").pause().expect("paused");
+    });
 }
 
 // A signal to all processes stops them for a moment: the next look at the container lets them go on.

@@ -24,6 +24,12 @@ pub(crate) enum Fault {
         role: usize,
         at: usize,
     },
+    /// The same with another errno.
+    Errno {
+        role: usize,
+        at: usize,
+        errno: i32,
+    },
     /// SIGKILL ends the worker (alone) before its call.
     Kill {
         at: usize,
@@ -65,8 +71,8 @@ impl Trace {
 
 struct Tracee {
     role: usize,
-    /// The call under way is to fail.
-    failing: bool,
+    /// The call under way is to fail, with this errno.
+    failing: Option<i32>,
 }
 
 struct Tracer<'a> {
@@ -92,7 +98,7 @@ pub(crate) fn trace(worker: &mut Worker, fault: Fault) -> Trace {
 pub(crate) fn trace_watched(worker: &mut Worker, fault: Fault, watch: &mut dyn FnMut(&Call)) -> Trace {
     let options = match fault {
         Fault::Kill { .. } => libc::PTRACE_O_TRACESYSGOOD,
-        Fault::None | Fault::Error { .. } | Fault::End { .. } => {
+        Fault::None | Fault::Error { .. } | Fault::Errno { .. } | Fault::End { .. } => {
             libc::PTRACE_O_TRACESYSGOOD
                 | libc::PTRACE_O_TRACECLONE
                 | libc::PTRACE_O_TRACEFORK
@@ -108,7 +114,7 @@ pub(crate) fn trace_watched(worker: &mut Worker, fault: Fault, watch: &mut dyn F
         watch,
         worker: pid,
         thread,
-        tracees: HashMap::from([(thread, Tracee { role: 0, failing: false })]),
+        tracees: HashMap::from([(thread, Tracee { role: 0, failing: None })]),
         roles: 1,
         counts: vec![0],
         recording: false,
@@ -154,7 +160,7 @@ impl Tracer<'_> {
             let role = self.roles;
             self.roles += 1;
             self.counts.push(0);
-            self.tracees.insert(pid, Tracee { role, failing: false });
+            self.tracees.insert(pid, Tracee { role, failing: None });
         }
         let signal = match (libc::WSTOPSIG(status), status >> 16) {
             (stop, _) if stop == libc::SIGTRAP | 0x80 => {
@@ -172,8 +178,8 @@ impl Tracer<'_> {
         let Some((number, arguments, entering)) = registers::call(pid) else { return };
         let Some(tracee) = self.tracees.get_mut(&pid) else { return };
         if !entering {
-            if std::mem::take(&mut tracee.failing) {
-                registers::set_result(pid, -(libc::EIO as i64));
+            if let Some(errno) = tracee.failing.take() {
+                registers::set_result(pid, -i64::from(errno));
             }
             return;
         }
@@ -190,9 +196,13 @@ impl Tracer<'_> {
         let call = Call { role, number, arguments };
         (self.watch)(&call);
         self.trace.calls.push(call);
-        match self.fault {
-            Fault::Error { role: wanted, at: place } if (wanted, place) == (role, at) => {
-                tracee.failing = true;
+        let fault = match self.fault {
+            Fault::Error { role, at } => Fault::Errno { role, at, errno: libc::EIO },
+            other => other,
+        };
+        match fault {
+            Fault::Errno { role: wanted, at: place, errno } if (wanted, place) == (role, at) => {
+                tracee.failing = Some(errno);
                 self.trace.fired = true;
                 // Linux closes a descriptor whatever close(2) says.
                 if number != libc::SYS_close {
@@ -207,7 +217,11 @@ impl Tracer<'_> {
                 self.trace.fired = true;
                 kill(pid);
             }
-            Fault::None | Fault::Error { .. } | Fault::Kill { .. } | Fault::End { .. } => {}
+            Fault::None
+            | Fault::Error { .. }
+            | Fault::Errno { .. }
+            | Fault::Kill { .. }
+            | Fault::End { .. } => {}
         }
     }
 
@@ -222,9 +236,8 @@ impl Tracer<'_> {
                 if !libc::WIFSTOPPED(status) {
                     break;
                 }
-                if std::mem::take(
-                    &mut self.tracees.entry(pid).or_insert(Tracee { role: 0, failing: false }).failing,
-                ) {
+                let tracee = self.tracees.entry(pid).or_insert(Tracee { role: 0, failing: None });
+                if tracee.failing.take().is_some() {
                     continue;
                 }
                 if ptrace(libc::PTRACE_DETACH, pid, 0, 0).is_ok() {
