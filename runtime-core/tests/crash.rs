@@ -94,9 +94,9 @@ fn assert_only(scene: &Scene, bystander: &str, id: &str, place: &str) {
     panic!("{place}: left of {id}: {left:#?}");
 }
 
-/// The program has another name than that of the other container, to be told apart; it reads what nobody writes.
+/// The program has another name than that of the other container, to be told apart.
 fn plain(scene: &Scene) -> Value {
-    scene.config(&["cat", "/dev/ptmx"])
+    scene.config(&["busybox", "sleep", "600"])
 }
 
 fn with_hooks(scene: &Scene) -> Value {
@@ -154,7 +154,7 @@ fn forced_delete() {
     each_call_is_the_last("force", with_hooks, running);
 }
 
-in_views!(update: hybrid, v2);
+in_views!(update: v2);
 fn update() {
     each_call_is_the_last("update", plain, running);
 }
@@ -164,7 +164,7 @@ fn pause() {
     each_call_is_the_last("pause", plain, running);
 }
 
-in_views!(resume: v1, v2);
+in_views!(resume: v1);
 fn resume() {
     each_call_is_the_last("resume", plain, |scene, id, config| {
         running(scene, id, config);

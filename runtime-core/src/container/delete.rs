@@ -71,8 +71,11 @@ impl Container {
             // What cannot be killed now is tried again with the lock, and told then.
             self.entry.record().and_then(|record| self.kill_init(&record)).ok();
         })?;
-        // A state file that cannot be read names nothing that could be ended.
-        let record = self.entry.record().ok();
+        let record = match self.entry.record() {
+            Ok(record) => Some(record),
+            Err(error) if is_lost(&error) => None,
+            Err(error) => return Err(error),
+        };
         if let Some(record) = &record {
             self.end(record)?;
         }
@@ -169,4 +172,14 @@ fn kill(init: &OwnedFd) -> Result<()> {
         Err(error) if error.kind() == ErrorKind::WrongState => Ok(()),
         other => other,
     }
+}
+/// Whether a state file that could not be read is damaged or not there: it names nothing that could be ended. One that could not be
+/// read for want of descriptors or memory, or for a fault of the disk, still may name what runs.
+fn is_lost(error: &Error) -> bool {
+    error.errno().is_none_or(|errno| {
+        matches!(
+            errno,
+            libc::ENOENT | libc::ENOTDIR | libc::EISDIR | libc::ELOOP | libc::EACCES | libc::EPERM
+        )
+    })
 }
