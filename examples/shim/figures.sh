@@ -4,7 +4,8 @@
 #
 # figures.sh SHIM RUNTIME [ROUNDS]: the shim of this directory, our program for containerd's own shim, and how often.
 # RUNC (default /usr/sbin/runc) and CRUN (none) name the runtimes to compare with. DIRECT names the program of
-# examples/direct.rs, which speaks to the shims itself: what is containerd's own part does not count there.
+# examples/direct.rs, which speaks to the shims itself: what is containerd's own part does not count there. It needs the shim of
+# containerd 2.
 # Packages containerd (and its shim), runc, curl and busybox-static are needed. Everything happens in private namespaces.
 set -euo pipefail
 export LC_ALL=C
@@ -24,6 +25,7 @@ dir=$FIGURES_INSIDE
 # Disks differ, and containerd waits for them in every call.
 mount -t tmpfs tmpfs "$dir"
 mount -t tmpfs -o mode=755 tmpfs /run
+busybox ifconfig lo 127.0.0.1 up
 mkdir "$dir/bin" "$dir/root" "$dir/root/bin" "$dir/image"
 ln -s "$shim" "$dir/bin/containerd-shim-runtime-v2"
 export PATH=$dir/bin:/usr/sbin:/usr/bin:/sbin:/bin
@@ -63,7 +65,8 @@ options() {
 
 {
     printf 'version = 2\n[plugins."io.containerd.grpc.v1.cri"]\n  sandbox_image = "docker.io/library/pause:latest"\n'
-    printf '  restrict_oom_score_adj = true\n  disable_apparmor = true\n'
+    printf '  restrict_oom_score_adj = true\n  disable_apparmor = true\n  stream_server_address = "127.0.0.1"\n'
+    printf '[plugins."io.containerd.grpc.v1.cri".containerd]\n  default_runtime_name = "way0"\n'
     for index in "${!ways[@]}"; do
         table="[plugins.\"io.containerd.grpc.v1.cri\".containerd.runtimes.way$index"
         case ${ways[index]} in
@@ -79,6 +82,8 @@ containerd --config "$dir/config.toml" --root "$dir/containerd" --state /run/con
 until ctr version >/dev/null 2>&1; do sleep 0.1; done
 ctr image import "$dir/bb.tar" >/dev/null
 ctr --namespace k8s.io image import "$dir/pause.tar" >/dev/null
+# The CRI plugin knows an image a moment later.
+sleep 2
 image=docker.io/library/bb:latest
 
 # Protocol buffers, as far as a pod needs them: text FIELD TEXT, of less than 128 bytes; number FIELD NUMBER.
@@ -103,7 +108,10 @@ cri() {
     curl --silent --http2-prior-knowledge --unix-socket /run/containerd/containerd.sock --header 'content-type: application/grpc' \
         --header 'te: trailers' --data-binary "@$dir/request" --dump-header "$dir/headers" --output "$dir/reply" \
         "http://localhost/runtime.v1.RuntimeService/$1"
-    grep --quiet '^grpc-status: 0' "$dir/headers"
+    grep --quiet '^grpc-status: 0' "$dir/headers" || {
+        grep '^grpc-' "$dir/headers" >&2
+        return 1
+    }
 }
 # pod NAME HANDLER: a pod in the host's network, whose message ends in no line feed.
 pod() {
@@ -190,9 +198,9 @@ for index in "${!ways[@]}"; do
 done
 printf '| containerd and its client alone: `container create` and `delete`; `Version`; `task list` | %s ms | %s ms | %s ms | | |\n' \
     "$(median "$dir/run.alone")" "$(median "$dir/pod.alone")" "$(median "$dir/exec.alone")"
-ctr version | tail -4 | head -2
-"$runc" --version | head -1
-[ -z "$crun" ] || "$crun" --version | head -1
+ctr version | tail -4 | sed -n 1,2p
+"$runc" --version | sed -n 1p
+[ -z "$crun" ] || "$crun" --version | sed -n 1p
 ctr task list --quiet | xargs --max-args=1 ctr task kill --signal KILL
 
 if [ -n "${DIRECT:-}" ]; then
