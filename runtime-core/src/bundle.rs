@@ -13,8 +13,9 @@ const CONFIG_LIMIT: u64 = 64 << 20;
 /// Room for a common configuration, read in one call.
 const CONFIG_EXPECTED: usize = 32 << 10;
 
-/// A bundle (bundle.md): its directory and its configuration, parsed and checked.
-#[derive(Debug)]
+/// A bundle (bundle.md): its directory and its configuration, parsed and checked. A clone is for another container of the same
+/// configuration, which is not checked again; each has a cgroup of its own if the configuration names none.
+#[derive(Debug, Clone)]
 pub struct Bundle {
     directory: PathBuf,
     /// With the names of fields as the specification has them.

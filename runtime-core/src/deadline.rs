@@ -16,7 +16,9 @@ const LOOK_STEP: Duration = Duration::from_millis(20);
 /// Without a `Deadline` each of these waits has a limit of its own, between 10 and 60 seconds, and a hook without `timeout`
 /// has none. A call that is past its deadline, or that is cancelled, fails with
 /// [`ErrorKind::Timeout`] or [`ErrorKind::Cancelled`]. A `create`, `run` or `exec` leaves nothing then: what it has made is
-/// undone, for which it takes the time that is needed. A `delete` can be called again.
+/// undone, for which it takes the time that is needed. A `delete` can be called again. Calls that have ended before stay
+/// what they are: a `wait` that is cancelled leaves the container that `run` has made, and the caller deletes it, outside of the
+/// deadline.
 ///
 /// ```
 /// use std::time::Duration;

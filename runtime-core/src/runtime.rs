@@ -29,6 +29,8 @@ pub const DEFAULT_STATE_ROOT: &str = "/run/runtime";
 /// The processes of containers, hooks and newuidmap are children of the caller. A program that reaps every child itself
 /// (`waitpid(-1)`) is a supported case: see [`docs::reaping`](crate::docs::reaping).
 ///
+/// It keeps a descriptor of the root of each cgroup hierarchy from the first use on, all close-on-exec, and nothing else.
+///
 /// A runtime never changes its caller: working directory, environment, signal handlers and mask,
 /// umask and standard streams stay as they are.
 #[derive(Debug, Clone)]

@@ -17,7 +17,8 @@ impl Container {
     ///
     /// The status of an init that is not a child of this process is known when its parent has reaped it, which is waited
     /// for as long as five seconds, on Linux 6.15 and newer. It is [`Exit::Unknown`] otherwise, and also where the init had been
-    /// reaped before the first call.
+    /// reaped before the first call; a container that [`Runtime::run`](crate::Runtime::run) or
+    /// [`Runtime::create`](crate::Runtime::create) gave knows the status whoever of this program has reaped it.
     ///
     /// # Errors
     ///
@@ -52,6 +53,11 @@ impl Container {
     /// [`ErrorKind::WrongState`](crate::ErrorKind::WrongState) while the container is being created.
     pub fn init_process(&self) -> Result<Option<Process>> {
         Ok(self.find_init().explained()?.map(Process::found))
+    }
+
+    /// Keeps what is known of the init, for later waits.
+    pub(super) fn know(&self, init: &Arc<Tracked>) {
+        self.found.get_or_init(|| init.clone());
     }
 
     fn until(&self, deadline: Option<Instant>) -> Result<Option<Exit>> {

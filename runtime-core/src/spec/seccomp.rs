@@ -15,8 +15,8 @@ use crate::seccomp::{
     SyscallRule,
 };
 
-/// Parses a profile, `linux.seccomp` of a configuration; `file` names the text in errors. Its agent is not
-/// looked at.
+/// Parses a profile, `linux.seccomp` of a configuration; `file` is what errors call the text, such as its
+/// path; nothing is read from there. Its agent is not looked at.
 ///
 /// # Errors
 ///

@@ -140,6 +140,13 @@ fn kill_on_drop() {
     drop(process);
     assert!(!lives(pid), "not killed, or not reaped");
     container.delete_force().expect("deleted");
+
+    // The end that the drop has seen is known to the container's handle.
+    let (container, mut init) = scene.run(&scene.id(), &scene.config(&["sleep", "600"])).expect("run");
+    init.kill_on_drop(true);
+    drop(init);
+    assert_eq!(container.wait().expect("waited"), Exit::Signal(Signal::KILL));
+    container.delete().expect("deleted");
     scene.assert_clean("drops");
 }
 

@@ -172,7 +172,10 @@ impl CreatePlan {
     pub(crate) fn run(mut self, shared: &Arc<Shared>) -> Result<(Container, Process)> {
         self.set_gate(shared, false)?;
         let (entry, init) = self.make(shared)?;
-        Ok((Container::new(shared, self.id, entry, None), init))
+        let container = Container::new(shared, self.id, entry, None);
+        // Its waits know the end also when the handle of the process, which may have reaped it, is gone.
+        container.know(init.tracked());
+        Ok((container, init))
     }
 
     /// What the caller does may be another thing than the options said: with a gate the child lane has a
