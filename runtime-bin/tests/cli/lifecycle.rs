@@ -6,6 +6,18 @@ use serde_json::{Value, json};
 
 use crate::support::{Bundle, finish, privileged, until};
 
+/// The longest id that can be the name of a directory; the session keyring has it in its name too.
+#[test]
+fn an_id_of_255_bytes() {
+    if !privileged() {
+        return;
+    }
+    let bundle = Bundle::new(&["true"]);
+    let id = format!("{}-{}", std::process::id(), "x".repeat(255))[..255].to_owned();
+    bundle.go(&["run", &id]).ok();
+    bundle.go(&["run", &format!("{id}x")]).fails(1, "it is longer than 255 bytes");
+}
+
 #[test]
 fn created_running_stopped_deleted() {
     if !privileged() {

@@ -233,6 +233,31 @@ fn tmpcopyup_brings_the_content() {
     assert!(!root.join("new").exists(), "the root's own directory is untouched");
 }
 
+/// `podman run --tmpfs /d:mode=700`, to which Podman adds tmpcopyup: what the options say of the mount's own directory
+/// counts, and the content comes all the same.
+#[test]
+fn tmpcopyup_leaves_what_the_options_say() {
+    if !privileged() {
+        return;
+    }
+    let script = "stat -c '%a %u:%g' /d; cat /d/file";
+    let cases: [(&[&str], &str); 4] = [
+        (&["tmpcopyup"], "751 7:8"),
+        (&["tmpcopyup", "mode=1755"], "1755 7:8"),
+        (&["uid=3", "tmpcopyup"], "751 3:0"),
+        (&["tmpcopyup,mode=711,uid=3,gid=4"], "711 3:4"),
+    ];
+    for (options, expected) in cases {
+        let bundle = bundle(script, json!([tmpfs("/d", options)]));
+        let place = bundle.path().join("rootfs/d");
+        fs::create_dir_all(&place).expect("a directory");
+        fs::write(place.join("file"), "content\n").expect("a file");
+        chown(&place, Some(7), Some(8)).expect("chown");
+        fs::set_permissions(&place, fs::Permissions::from_mode(0o751)).expect("a mode");
+        assert_eq!(run(&bundle).ok().stdout, format!("{expected}\ncontent\n"), "{options:?}");
+    }
+}
+
 #[test]
 fn idmap_shifts_the_owners() {
     if !privileged() {

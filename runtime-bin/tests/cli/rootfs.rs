@@ -7,6 +7,7 @@ use std::os::unix::net::UnixListener;
 use serde_json::{Value, json};
 
 use crate::descriptors::{accept, receive};
+use crate::support::apart::{mount_table, still_placed};
 use crate::support::{Bundle, privileged, read_until};
 
 /// The output of a shell script in a container with a changed configuration.
@@ -14,11 +15,6 @@ use crate::support::{Bundle, privileged, read_until};
 fn output(script: &str, change: impl FnOnce(&mut Value)) -> String {
     let bundle = Bundle::new(&["sh", "-c", script]).with(change);
     bundle.container().go(&["run"]).ok().stdout
-}
-
-/// This thread's own table of mounts.
-fn own_mounts() -> String {
-    fs::read_to_string("/proc/thread-self/mountinfo").expect("mountinfo")
 }
 
 #[test]
@@ -270,7 +266,7 @@ fn propagation_of_the_root() {
     if !privileged() {
         return;
     }
-    let before = own_mounts();
+    let before = mount_table();
     let script = "while read -r a b c d at options rest; do \
         [ $at = / ] && echo \"$rest\"; done < /proc/self/mountinfo | tail -n 1";
     for (value, field) in [
@@ -288,7 +284,7 @@ fn propagation_of_the_root() {
         assert!(fields.starts_with(field), "{value}: {output}");
         assert_eq!(fields.is_empty(), field.is_empty(), "{value}: {output}");
     }
-    assert_eq!(own_mounts(), before, "the caller's mounts are as they were");
+    assert_eq!(mount_table(), still_placed(before), "the caller's mounts are as they were");
     let bundle =
         Bundle::new(&["true"]).with(|config| config["linux"]["rootfsPropagation"] = json!("sideways"));
     bundle.container().go(&["run"]).fails(1, "linux.rootfsPropagation");
@@ -299,13 +295,13 @@ fn no_pivot_hides_the_old_root_too() {
     if !privileged() {
         return;
     }
-    let before = own_mounts();
+    let before = mount_table();
     let bundle = Bundle::new(&["sh", "-c", "ls -d /.. /bin/busybox; ls /"]);
     let pivoted = bundle.container().go(&["run"]).ok().stdout;
     let moved = bundle.container().go(&["run", "--no-pivot"]).ok().stdout;
     assert_eq!(pivoted, moved);
     assert!(moved.starts_with("/..\n/bin/busybox\n"), "{moved}");
-    assert_eq!(own_mounts(), before, "the caller's mounts are as they were");
+    assert_eq!(mount_table(), still_placed(before), "the caller's mounts are as they were");
 }
 
 #[test]

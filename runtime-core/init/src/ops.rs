@@ -410,8 +410,9 @@ pub enum MountOp {
     /// mount_setattr(2), not recursive, on the mount that is at `destination` in the root (which has
     /// to be the root of a mount): MOUNT_ATTR_* to set and to clear.
     RemountAt { destination: Str, set: u64, clear: u64 },
-    /// Copies what is at `destination` in the root into [`Slot::MOUNT`] (tmpcopyup).
-    CopyUp { destination: Str },
+    /// Copies what is at `destination` in the root into [`Slot::MOUNT`] (tmpcopyup): its content, and its own `owner`
+    /// and `mode` where the options of the mount say nothing of them.
+    CopyUp { destination: Str, owner: bool, mode: bool },
     /// Writes the label of SELinux to the root of [`Slot::MOUNT`] (`security.selinux`, xattr(7)).
     LabelMount { value: Slice },
     /// Opens or makes `destination` below the root, puts [`Slot::MOUNT`] there, closes the slot. `nofollow` mounts

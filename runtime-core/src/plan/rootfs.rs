@@ -247,7 +247,8 @@ fn filesystem(lanes: &mut Lanes, context: Context<'_>, mount: &Mount, origin: &O
     }
     let attributes = options.attributes();
     let destination = lanes.child.string(&mount.destination);
-    if mount.kind == "tmpfs" && !options.data.iter().any(|option| option.starts_with("mode=")) {
+    let says = |name: &str| options.data.iter().any(|option| option.starts_with(name));
+    if mount.kind == "tmpfs" && !says("mode=") {
         lanes.push_from(Op::Mount(MountOp::CopyMode { destination }), origin);
     }
     let op = Op::Mount(MountOp::NewFilesystem {
@@ -259,7 +260,8 @@ fn filesystem(lanes: &mut Lanes, context: Context<'_>, mount: &Mount, origin: &O
     lanes.push_from(op, origin);
     lsm::label_mqueue(lanes, context, mount, origin);
     if options.copy_up {
-        lanes.push_from(Op::Mount(MountOp::CopyUp { destination }), origin);
+        let (owner, mode) = (!says("uid=") && !says("gid="), !says("mode="));
+        lanes.push_from(Op::Mount(MountOp::CopyUp { destination, owner, mode }), origin);
     }
     let node = match mount.kind.as_str() {
         "proc" | "sysfs" => Node::RealDirectory,

@@ -8,6 +8,7 @@ use std::process::Command;
 use nix::mount::MsFlags;
 use serde_json::{Value, json};
 
+use crate::apart::{mount_table, still_placed};
 use crate::support::{Scratch, config, shell, with_mount};
 
 fn tmpfs(destination: &str) -> Value {
@@ -18,13 +19,10 @@ fn bind(source: &Path, destination: &str) -> Value {
     json!({"destination": destination, "type": "bind", "source": source, "options": ["rbind", "rw"]})
 }
 
-/// The mount points of the host, and the names in a directory of it.
-fn host(outside: &Path) -> (Vec<String>, Vec<String>) {
-    let points = |line: &String| line.split(' ').nth(4).unwrap_or_default().to_owned();
-    let mounts = crate::apart::mount_table().iter().map(points).collect();
-    let names =
-        fs::read_dir(outside).unwrap().map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned());
-    (mounts, names.collect())
+/// The names in a directory of the host.
+fn names(outside: &Path) -> Vec<String> {
+    let entries = fs::read_dir(outside).unwrap();
+    entries.map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned()).collect()
 }
 
 /// Links that lead up to the host, by every way there is; the mount is inside or refused.
@@ -47,14 +45,15 @@ fn linked_destinations_stay_inside() {
     symlink("/proc/self/root", root.join("magic_root")).unwrap();
     symlink("/proc/1/cwd", root.join("magic_cwd")).unwrap();
     assert_eq!(fs::canonicalize(root.join("relative")).unwrap(), fs::canonicalize(&outside).unwrap());
-    let before = host(&outside);
+    let (table, before) = (mount_table(), names(&outside));
     for link in ["absolute", "relative", "chain1", "magic", "magic_root", "magic_cwd"] {
         for path in
             [format!("/{link}"), format!("/{link}/x"), format!("/{link}/x/y"), format!("/{link}/../../x")]
         {
             for mount in [tmpfs(&path), bind(&source, &path), bind(&source.join("file"), &path)] {
                 let result = scratch.run(&with_mount(config(), mount));
-                assert_eq!(host(&outside), before, "{path}: {result:?}");
+                assert_eq!(names(&outside), before, "{path}: {result:?}");
+                assert_eq!(mount_table(), still_placed(table.clone()), "{path}: {result:?}");
             }
         }
     }
@@ -128,20 +127,24 @@ fn no_propagation_leaves_a_mount_on_the_host() {
     // The mounts that the container begins with are peers of those here: this thread's are the host's of the test.
     let none = None::<&str>;
     nix::mount::mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_SHARED, none).unwrap();
-    let points = || host(scratch.path()).0;
-    let before = points();
+    let points = |table: Vec<String>| -> Vec<String> {
+        table.iter().map(|line| line.split(' ').nth(4).unwrap_or_default().to_owned()).collect()
+    };
+    let before = mount_table();
     for propagation in ["", "private", "rprivate", "slave", "rslave", "shared", "rshared", "unbindable"] {
         let mut asked = with_mount(config(), tmpfs("/tmp"));
         if !propagation.is_empty() {
             asked["linux"]["rootfsPropagation"] = json!(propagation);
         }
         let result = scratch.run(&asked);
-        assert_eq!(points(), before, "{propagation}: {result:?}");
+        let left = points(still_placed(before.clone()));
+        assert_eq!(points(mount_table()), left, "{propagation}: {result:?}");
         assert!(result.is_ok(), "{propagation}: {result:?}");
     }
     let line = format!("mount -t tmpfs none {}", scratch.root().join("tmp").display());
     assert!(Command::new("sh").args(["-c", &line]).status().unwrap().success());
-    assert_eq!(points().len(), before.len() + 1);
+    let place = scratch.root().join("tmp").display().to_string();
+    assert!(points(mount_table()).contains(&place) && !points(before).contains(&place));
     assert!(Command::new("umount").arg(scratch.root().join("tmp")).status().unwrap().success());
 }
 

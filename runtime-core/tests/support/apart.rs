@@ -34,6 +34,20 @@ pub(crate) fn mount_table() -> Vec<String> {
     text.lines().map(str::to_owned).collect()
 }
 
+/// Lines of an earlier mount table, without those whose place has been removed meanwhile: where another program
+/// removes the place of a mount of its own, the kernel takes that mount out of the copies in all namespaces.
+pub(crate) fn still_placed(mut table: Vec<String>) -> Vec<String> {
+    table.retain(|line| has_place(line));
+    table
+}
+
+/// Whether the place of a mount, a line of a mount table, is still there.
+pub(crate) fn has_place(line: &str) -> bool {
+    let place = line.split(' ').nth(4).unwrap_or_default();
+    // Names with spaces have escapes, which no program beside the tests has used yet.
+    place.contains('\\') || std::fs::symlink_metadata(place).is_ok()
+}
+
 /// Gives the calling thread a network namespace of its own.
 pub(crate) fn own_network() {
     unshare(CloneFlags::CLONE_NEWNET).expect("a network namespace");

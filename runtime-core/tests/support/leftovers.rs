@@ -28,8 +28,9 @@ impl Host {
     /// What is here and was not `before`, and the other way round.
     pub(crate) fn beyond(&self, before: &Self) -> Vec<String> {
         let more = self.traces.difference(&before.traces).cloned();
-        let less = before.traces.difference(&self.traces).map(|trace| format!("gone: {trace}"));
-        more.chain(less).collect()
+        let placed = |trace: &&String| trace.strip_prefix("mount ").is_none_or(super::apart::has_place);
+        let less = before.traces.difference(&self.traces).filter(placed);
+        more.chain(less.map(|trace| format!("gone: {trace}"))).collect()
     }
 }
 

@@ -23,7 +23,7 @@ const DEPTH_LIMIT: u32 = 64;
 const RESOLVE: u64 = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS;
 
 /// `CopyUp`.
-pub(crate) fn copy_up(init: &Init, destination: Str) -> Step {
+pub(crate) fn copy_up(init: &Init, destination: Str, owner: bool, mode: bool) -> Step {
     let path = relative(init.plan.text(destination));
     let resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS;
     let source = match open(init.fd(Slot::ROOT), path, O_DIRECTORY, 0, resolve) {
@@ -31,15 +31,20 @@ pub(crate) fn copy_up(init: &Init, destination: Str) -> Step {
         other => other.at(Detail::Open)?,
     };
     let target = open(init.fd(Slot::MOUNT), c".", O_DIRECTORY, 0, RESOLVE).at(Detail::Open)?;
-    attributes(source.fd(), target.fd())?;
+    attributes(source.fd(), target.fd(), owner, mode)?;
     copy_directory(source.fd(), target.fd(), 0)
 }
 
 /// Owner and mode of an open file.
-fn attributes(source: Fd<'_>, target: Fd<'_>) -> Step {
+fn attributes(source: Fd<'_>, target: Fd<'_>, owner: bool, mode: bool) -> Step {
     let stat = stat(source, c"").at(Detail::Stat)?;
-    fchown(target, stat.uid, stat.gid).at(Detail::Chown)?;
-    fchmod(target, stat.permissions()).at(Detail::Chmod)
+    if owner {
+        fchown(target, stat.uid, stat.gid).at(Detail::Chown)?;
+    }
+    if mode {
+        fchmod(target, stat.permissions()).at(Detail::Chmod)?;
+    }
+    Ok(())
 }
 
 fn copy_directory(source: Fd<'_>, target: Fd<'_>, depth: u32) -> Step {
@@ -64,7 +69,7 @@ fn copy_entry(source: Fd<'_>, target: Fd<'_>, name: &CStr, depth: u32) -> Step {
             let from = open(source, name, O_DIRECTORY, 0, RESOLVE).at(Detail::Open)?;
             let to = open(target, name, O_DIRECTORY, 0, RESOLVE).at(Detail::Open)?;
             copy_directory(from.fd(), to.fd(), depth.saturating_add(1))?;
-            attributes(from.fd(), to.fd())
+            attributes(from.fd(), to.fd(), true, true)
         }
         S_IFREG => copy_file(source, target, name),
         S_IFLNK => {
@@ -100,5 +105,5 @@ fn copy_file(source: Fd<'_>, target: Fd<'_>, name: &CStr) -> Step {
     let from = open(source, name, O_NOFOLLOW | O_NONBLOCK, 0, RESOLVE).at(Detail::Open)?;
     let to = open(target, name, O_CREAT | O_EXCL | O_WRONLY, 0o600, RESOLVE).at(Detail::Create)?;
     while sendfile(to.fd(), from.fd(), CHUNK).at(Detail::Write)? > 0 {}
-    attributes(from.fd(), to.fd())
+    attributes(from.fd(), to.fd(), true, true)
 }

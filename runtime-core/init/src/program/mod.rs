@@ -325,7 +325,7 @@ impl Init {
             MountOp::RemountAt { destination, set, clear } => {
                 mount::remount_at(self, destination, set, clear)
             }
-            MountOp::CopyUp { destination } => copyup::copy_up(self, destination),
+            MountOp::CopyUp { destination, owner, mode } => copyup::copy_up(self, destination, owner, mode),
             MountOp::LabelMount { value } => mount::label(self, value),
             MountOp::Attach { destination, node, nofollow } => {
                 mount::attach(self, destination, node, nofollow)

@@ -97,7 +97,8 @@ pub(crate) fn session_keyring(init: &Init, name: Str, optional: bool) -> Step {
         Err(errno::ENOSYS | errno::EPERM) if optional && !has_keys() => return Ok(()),
         other => other.at(Detail::Whole)?,
     };
-    let mut text = [0u8; 256];
+    // The name has an id in it, which has up to 255 bytes as the name of a directory.
+    let mut text = [0u8; 512];
     let len = process::describe_key(key, &mut text).at(Detail::Read)?;
     let permissions = keyring::permissions(text.get(..len).unwrap_or(&text))
         .ok_or(Failure::new(errno::EINVAL, Detail::Read))?;

@@ -42,7 +42,15 @@ impl ChildPlan {
             MountOp::RemountAt { destination, set, clear } => {
                 format!("remount {}{}", self.quote(destination), changes(set, clear))
             }
-            MountOp::CopyUp { destination } => format!("copy up the content of {}", self.quote(destination)),
+            MountOp::CopyUp { destination, owner, mode } => {
+                let also = match (owner, mode) {
+                    (true, true) => "",
+                    (true, false) => ", without its mode",
+                    (false, true) => ", without its owner",
+                    (false, false) => ", without its owner and mode",
+                };
+                format!("copy up the content of {}{also}", self.quote(destination))
+            }
             MountOp::LabelMount { value } => {
                 format!("label the root{} with {}", self.target(step), self.bytes_text(value))
             }

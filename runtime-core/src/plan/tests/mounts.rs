@@ -88,6 +88,8 @@ fn a_tmpfs_has_the_mode_of_its_place_and_is_read_only_at_last() {
             "child: pivot_root",
         ],
     );
+    let said = tmpfs(json!(["tmpcopyup", "mode=700", "gid=5"]));
+    assert!(has(&said, "child: copy up the content of \"/t\", without its owner and mode"), "{said:#?}");
     assert!(!has(&tmpfs(json!(["mode=1777"])), "child: copy the mode of \"/t\""));
 }
 
