@@ -15,6 +15,18 @@ const CONFIG_EXPECTED: usize = 32 << 10;
 
 /// A bundle (bundle.md): its directory and its configuration, parsed and checked. A clone is for another container of the same
 /// configuration, which is not checked again; each has a cgroup of its own if the configuration names none.
+///
+/// ```no_run
+/// use runtime_core::Bundle;
+///
+/// # fn main() -> runtime_core::Result<()> {
+/// let bundle = Bundle::open("/bundle")?;
+/// for warning in bundle.spec().warnings() {
+///     eprintln!("{warning}");
+/// }
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone)]
 pub struct Bundle {
     directory: PathBuf,
@@ -80,6 +92,19 @@ impl Bundle {
 }
 
 /// A bundle whose configuration has been read and not yet parsed.
+///
+/// ```no_run
+/// use std::path::Path;
+///
+/// use runtime_core::UnparsedBundle;
+///
+/// # fn main() -> runtime_core::Result<()> {
+/// let bundle = UnparsedBundle::read(Path::new("/bundle"), Path::new("/bundle/config.json"))?;
+/// println!("{} bytes", bundle.config().len()); // for Runtime::head_start, which needs no more
+/// let bundle = bundle.parse()?;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct UnparsedBundle {
     directory: PathBuf,

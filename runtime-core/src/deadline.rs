@@ -38,6 +38,16 @@ pub struct Deadline {
 }
 
 /// Cancels the calls of a [`Deadline`], from any thread.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use runtime_core::{Canceller, Deadline};
+///
+/// let canceller = Canceller::new();
+/// let deadline = Deadline::after(Duration::from_secs(5)).cancelled_by(&canceller);
+/// canceller.cancel(); // from any thread: a call under the deadline ends with an error of kind `Cancelled`
+/// ```
 #[derive(Debug, Clone, Default)]
 pub struct Canceller(Arc<AtomicBool>);
 

@@ -10,6 +10,18 @@ use std::fmt;
 use nix::errno::Errno;
 
 /// What went wrong, for callers that react to it.
+///
+/// ```no_run
+/// use runtime_core::ErrorKind;
+///
+/// # fn delete(runtime: &runtime_core::Runtime) -> runtime_core::Result<()> {
+/// match runtime.container("web-1").and_then(|container| container.delete()) {
+///     Err(error) if error.kind() == ErrorKind::NotFound => {} // it has gone already
+///     other => other?,
+/// }
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ErrorKind {
@@ -46,6 +58,16 @@ pub enum ErrorKind {
 ///
 /// [`source`](std::error::Error::source) is the error of another crate that this one comes from: a [`std::io::Error`]
 /// wherever there is an errno, or the [`serde_json::Error`] of a file. Its text is in the text of this error already.
+///
+/// ```
+/// use runtime_core::{Bundle, ErrorKind};
+///
+/// let error = Bundle::from_bytes("/bundle", r#"{"ociVersion": "1.2.0", "root": {}}"#).expect_err("it has no path");
+/// assert_eq!((error.kind(), error.errno()), (ErrorKind::InvalidInput, None));
+/// for finding in error.findings() {
+///     println!("{}: {}", finding.path, finding.reason);
+/// }
+/// ```
 #[derive(thiserror::Error)]
 #[error(transparent)]
 pub struct Error(Box<Inner>);
@@ -83,6 +105,8 @@ impl<T: fmt::Display> fmt::Display for Part<T> {
 }
 
 /// One of the things that are wrong with a configuration or a process.
+///
+/// The fields are those of the runtime specification, config.md.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Finding {
@@ -108,6 +132,12 @@ pub(crate) enum Call {
 }
 
 /// The library's result.
+///
+/// ```
+/// fn name() -> runtime_core::Result<runtime_core::ContainerId> {
+///     runtime_core::ContainerId::new("web-1")
+/// }
+/// ```
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 impl Error {

@@ -9,6 +9,19 @@ use crate::signal::Signal;
 use crate::sys::process::Ended;
 
 /// How a process ended.
+///
+/// ```no_run
+/// use runtime_core::Exit;
+///
+/// # fn ended(process: runtime_core::Process) -> runtime_core::Result<()> {
+/// match process.wait()? {
+///     Exit::Code(code) => println!("exit status {code}"),
+///     Exit::Signal(signal) => println!("killed by {signal}"),
+///     Exit::Unknown => println!("another part of this program has reaped it"),
+/// }
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Exit {
     /// It exited with this status.

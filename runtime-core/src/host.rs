@@ -2,6 +2,11 @@
 //!
 //! Each fact is read at most once, when it is first asked for, and only if it is asked for: a common
 //! container needs few of them. Tests give their own facts.
+//!
+//! ```
+//! let host = runtime_core::host::Host::new();
+//! println!("Linux {:?}, {} CPUs, root: {}", host.kernel(), host.cpus(), host.is_privileged());
+//! ```
 
 use std::os::fd::AsFd as _;
 use std::sync::{Arc, OnceLock};

@@ -7,6 +7,14 @@ use crate::error::{Error, ErrorKind, Result};
 /// A valid container id: what can be the name of one directory, and of a cgroup.
 ///
 /// Letters, digits and `_`, `+`, `-`, `.`; neither "." nor ".."; at most 255 bytes.
+///
+/// ```
+/// use runtime_core::ContainerId;
+///
+/// assert_eq!(ContainerId::new("web-1")?.as_str(), "web-1");
+/// assert!(ContainerId::new("../web").is_err());
+/// # Ok::<(), runtime_core::Error>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ContainerId(String);
 

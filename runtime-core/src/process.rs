@@ -28,6 +28,22 @@ const DROP_LIMIT: Duration = Duration::from_millis(200);
 ///
 /// Dropping a `Process` does not end the process, unless [`kill_on_drop`](Self::kill_on_drop) is set. The library reaps it
 /// later: with the next process that is started, and with each call that waits for its container or deletes that.
+///
+/// ```no_run
+/// use std::io::Read as _;
+///
+/// use runtime_core::{Sandbox, Stdio};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let mut process = Sandbox::new("/bin/date").stdout(Stdio::piped()).spawn()?;
+/// let mut text = String::new();
+/// if let Some(mut stdout) = process.take_stdout() {
+///     stdout.read_to_string(&mut text)?;
+/// }
+/// println!("{text} {:?}", process.wait()?);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct Process {
     tracked: Arc<Tracked>,

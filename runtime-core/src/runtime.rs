@@ -20,7 +20,8 @@ use crate::process::Process;
 use crate::state::{State, Store};
 use crate::timings::Timings;
 
-/// The default state root of a privileged caller; a rootless one has `$XDG_RUNTIME_DIR/runtime`.
+/// The default state root of a privileged caller; a rootless one has `$XDG_RUNTIME_DIR/runtime` (hier(7); XDG Base Directory
+/// Specification).
 pub const DEFAULT_STATE_ROOT: &str = "/run/runtime";
 
 /// Makes containers and finds them again. It is cheap to clone, and safe to share between threads:
@@ -33,6 +34,23 @@ pub const DEFAULT_STATE_ROOT: &str = "/run/runtime";
 ///
 /// A runtime never changes its caller: working directory, environment, signal handlers and mask,
 /// umask and standard streams stay as they are.
+///
+/// ```no_run
+/// use runtime_core::plan::CreateOptions;
+/// use runtime_core::{ContainerSpec, Runtime};
+///
+/// # fn main() -> runtime_core::Result<()> {
+/// let runtime = Runtime::builder().state_root("/run/engine").build()?;
+/// let bundle = ContainerSpec::new("/srv/root").args(["true"]).build()?;
+/// let (container, process) = runtime.run(runtime.plan("web-1", bundle, CreateOptions::new())?)?;
+/// println!("{:?}", process.wait()?);
+/// container.delete()?;
+/// for listed in runtime.list()? {
+///     println!("{}: {:?}", listed.id, listed.state.map(|state| state.status));
+/// }
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone)]
 pub struct Runtime(Arc<Shared>);
 
@@ -98,7 +116,7 @@ impl Shared {
     }
 }
 
-/// Who makes the cgroups of new containers.
+/// Who makes the cgroups (cgroups(7)) of new containers; [`RuntimeBuilder`] has an example.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum CgroupDriver {
@@ -114,6 +132,19 @@ pub enum CgroupDriver {
 }
 
 /// Configures a [`Runtime`].
+///
+/// ```no_run
+/// use runtime_core::{CgroupDriver, Runtime};
+///
+/// # fn main() -> runtime_core::Result<()> {
+/// let runtime = Runtime::builder()
+///     .state_root("/run/engine")
+///     .cgroup_driver(CgroupDriver::Systemd)
+///     .on_wait(|text| eprintln!("{text}"))
+///     .build()?;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Default)]
 pub struct RuntimeBuilder {
     state_root: Option<PathBuf>,
@@ -202,7 +233,7 @@ impl RuntimeBuilder {
     }
 }
 
-/// A container of [`Runtime::list`].
+/// A container of [`Runtime::list`], which `runc list` has as a line; [`Runtime`] has an example.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Listed {

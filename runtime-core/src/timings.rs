@@ -2,6 +2,21 @@
 //!
 //! Without a [`Timings`] nothing is measured: the library asks whether there is one, and the init whether it
 //! was given memory for its times.
+//!
+//! ```no_run
+//! use std::sync::Arc;
+//!
+//! use runtime_core::Runtime;
+//! use runtime_core::timings::Timings;
+//!
+//! # fn main() -> runtime_core::Result<()> {
+//! let timings = Arc::new(Timings::new());
+//! let runtime = Runtime::builder().timings(timings.clone()).build()?;
+//! // After a container was made:
+//! print!("{timings}");
+//! # Ok(())
+//! # }
+//! ```
 
 use std::fmt::{self, Display};
 use std::sync::{Mutex, PoisonError};

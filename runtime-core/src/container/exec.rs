@@ -26,6 +26,19 @@ use runtime_init::ops::Point;
 /// [`Container::plan_exec`]; nothing runs before [`ExecPlan::start`].
 ///
 /// Its `Display` is the sequence of steps, one a line.
+///
+/// ```no_run
+/// use runtime_core::plan::ExecOptions;
+/// use runtime_core::{ProcessSpec, Stdio};
+///
+/// # fn exec(container: &runtime_core::Container) -> runtime_core::Result<()> {
+/// let process = ProcessSpec::new(["ps"]).build()?;
+/// let plan = container.plan_exec(&process, &ExecOptions::new())?;
+/// let process = plan.stdin(Stdio::null()).start()?;
+/// println!("{:?}", process.wait()?);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct ExecPlan {
     container: Container,

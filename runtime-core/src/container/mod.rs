@@ -51,6 +51,20 @@ const SETTLE_STEP: Duration = Duration::from_millis(2);
 ///
 /// It is found again by its id at any time, by any process of the same user; this value only holds
 /// what has been looked up. Dropping it changes nothing.
+///
+/// ```no_run
+/// use runtime_core::{Runtime, Signal};
+///
+/// # fn main() -> runtime_core::Result<()> {
+/// let runtime = Runtime::builder().state_root("/run/engine").build()?;
+/// let container = runtime.container("web-1")?;
+/// println!("{:?}, {} processes", container.status()?, container.processes()?.len());
+/// container.kill(Signal::TERM)?;
+/// println!("{:?}", container.wait()?);
+/// container.delete()?;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct Container {
     shared: Arc<Shared>,

@@ -14,8 +14,24 @@ use runtime_init::ops::{Op, StageOp};
 /// The first process of a launch, begun before its configuration has been parsed: it executes its program, and makes the
 /// network namespace that nearly every container has, while the caller parses and plans.
 ///
-/// Made by [`Runtime::head_start`](crate::Runtime::head_start), for a container or a process in one. It is the caller's, in the caller's cgroup; dropping it ends
-/// it. A plan that it does not fit is launched without it.
+/// Made by [`Runtime::head_start`](crate::Runtime::head_start), for a container or a process in one. It is the caller's, in the
+/// caller's cgroup; dropping it ends it. A plan that it does not fit is launched without it.
+///
+/// ```no_run
+/// use std::path::Path;
+///
+/// use runtime_core::plan::CreateOptions;
+/// use runtime_core::{Runtime, UnparsedBundle};
+///
+/// # fn main() -> runtime_core::Result<()> {
+/// let runtime = Runtime::builder().build()?;
+/// let bundle = UnparsedBundle::read(Path::new("/bundle"), Path::new("/bundle/config.json"))?;
+/// let head_start = runtime.head_start(bundle.config(), 0).ok();
+/// let plan = runtime.plan("web-1", bundle.parse()?, CreateOptions::new())?;
+/// let container = runtime.create(plan.with_head_start(head_start))?;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct HeadStart {
     stage: Stage,

@@ -3,6 +3,13 @@
 //! `compile` is pure: it does no input or output, and the same configuration, options and host
 //! facts give the same plan. One file per subject makes operations; only `order` knows their
 //! sequence.
+//!
+//! ```
+//! use runtime_core::plan::{CreateOptions, ExecOptions, ExecveFailure};
+//!
+//! let create = CreateOptions::new().no_new_keyring(true).on_execve_failure(ExecveFailure::Error);
+//! let exec = ExecOptions::new().ignore_paused(true);
+//! ```
 
 mod caps;
 mod cgroup_mount;

@@ -14,7 +14,7 @@ use crate::cgroup::Cgroup;
 use crate::error::{Error, Result};
 use crate::sys::process;
 
-/// Where a container is in its life (runtime.md, "State"; `paused` as every runtime has it).
+/// Where a container is in its life (runtime specification, runtime.md, "State"; `paused` as every runtime has it).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
@@ -43,7 +43,7 @@ impl fmt::Display for Status {
     }
 }
 
-/// The state of a container, as `state` prints it and as hooks read it.
+/// The state of a container, as `state` prints it and as hooks read it (runtime specification, runtime.md, "State").
 #[derive(Debug, Clone, Serialize)]
 #[non_exhaustive]
 pub struct State {

@@ -23,6 +23,8 @@ pub enum CgroupsMode {
 }
 
 /// How CRIU keeps packets away from TCP connections while it saves or restores them.
+///
+/// Source: criu(8), `--network-lock`.
 #[repr(i32)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
@@ -39,6 +41,8 @@ pub enum NetworkLock {
 const ANSWER_LIMIT: Duration = Duration::from_secs(30 * 60);
 
 /// What a checkpoint and a restore have in common.
+///
+/// Each is an option of criu(8).
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct CriuOptions {
@@ -94,6 +98,21 @@ impl CriuOptions {
 }
 
 /// Choices of [`Container::checkpoint`](crate::Container::checkpoint).
+///
+/// ```no_run
+/// use runtime_core::{CheckpointOptions, RestoreOptions};
+///
+/// # fn go(runtime: &runtime_core::Runtime, web: runtime_core::Container, again: runtime_core::CreatePlan) -> runtime_core::Result<()> {
+/// let mut options = CheckpointOptions::new("/var/lib/engine/images/web-1");
+/// options.criu.tcp_established = true;
+/// web.checkpoint(&options)?;
+/// web.delete()?;
+/// let mut options = RestoreOptions::new("/var/lib/engine/images/web-1");
+/// options.criu.tcp_established = true;
+/// let (container, process) = runtime.restore(again, &options)?;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct CheckpointOptions {
@@ -133,6 +152,8 @@ impl CheckpointOptions {
 }
 
 /// Choices of [`Runtime::restore`](crate::Runtime::restore).
+///
+/// Each is an option of criu(8); [`CheckpointOptions`] has an example of both.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct RestoreOptions {

@@ -41,6 +41,20 @@ const LIMITS_FRAME: &str = "error during container init: error setting cgroup co
 
 /// Everything that the creation of one container takes, computed from its bundle. Its `Display` is
 /// the sequence of steps, one a line.
+///
+/// ```no_run
+/// use runtime_core::Stdio;
+///
+/// # fn create(runtime: &runtime_core::Runtime, plan: runtime_core::CreatePlan) -> Result<(), Box<dyn std::error::Error>> {
+/// for warning in plan.warnings() {
+///     eprintln!("{warning}");
+/// }
+/// let log = std::fs::File::create("/var/log/web-1")?;
+/// let container = runtime.create(plan.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log))?;
+/// container.start()?;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct CreatePlan {
     pub(super) id: ContainerId,
