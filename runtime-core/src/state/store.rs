@@ -101,17 +101,24 @@ impl Store {
                 self.root()?.ok_or_else(|| call(Errno::ENOENT))?
             }
         };
+        let taken = || {
+            Error::new(ErrorKind::AlreadyExists, format!("container with given ID already exists: {id}"))
+                .with_hint("delete it, or choose another id")
+        };
         match mkdirat(&root, id.as_str(), Mode::S_IRWXU) {
-            Err(Errno::EEXIST) => {
-                return Err(Error::new(
-                    ErrorKind::AlreadyExists,
-                    format!("container with given ID already exists: {id}"),
-                )
-                .with_hint("delete it, or choose another id"));
-            }
+            Err(Errno::EEXIST) => return Err(taken()),
             other => other.map_err(call)?,
         }
-        let opened = self.open(&root, id).and_then(|entry| entry.lock(&|_| ()).map(|lock| (entry, lock)));
+        let opened = self.open(&root, id).and_then(|entry| {
+            let lock = entry.lock(&|_| ())?;
+            // A forced deletion may have removed the directory before it was locked, and another call have made it again: who
+            // comes second finds the state of the first.
+            match fstatat(&entry.directory, STATE, AtFlags::AT_SYMLINK_NOFOLLOW) {
+                Err(Errno::ENOENT) => Ok((entry, lock)),
+                Ok(_) => Err(taken()),
+                Err(errno) => Err(call(errno)),
+            }
+        });
         opened.inspect_err(|_| {
             // Made above, and empty: only this call may know of it. The first error is the one to tell.
             unlinkat(&root, id.as_str(), UnlinkatFlags::RemoveDir).ok();
@@ -227,8 +234,11 @@ impl Entry {
 
     /// Takes the lock; another call on the same container is waited for. If that takes long, `waiting` is
     /// called once with who it is, in words.
+    ///
+    /// Kind [`ErrorKind::NotFound`] if the container has been deleted meanwhile, also if another one has its id by now.
     pub(crate) fn lock(&self, waiting: &dyn Fn(&str)) -> Result<Lock> {
-        self.lock_within(LOCK_LIMIT, LOCK_PATIENCE, waiting)
+        let lock = self.lock_within(LOCK_LIMIT, LOCK_PATIENCE, waiting)?;
+        if self.has_gone() { Err(self.missing()) } else { Ok(lock) }
     }
 
     fn lock_within(&self, limit: Duration, patience: Duration, waiting: &dyn Fn(&str)) -> Result<Lock> {
@@ -447,6 +457,10 @@ impl Entry {
     pub(crate) fn remove(&self) -> Result<()> {
         self.unlink(STATE)?;
         self.unlink(CONFIG)?;
+        // The name may be that of another container by now.
+        if self.has_gone() {
+            return Ok(());
+        }
         let rmdir = || unlinkat(nix::fcntl::AT_FDCWD, &self.path, UnlinkatFlags::RemoveDir);
         let removed = match rmdir() {
             // What most containers have not, or no longer.
@@ -474,6 +488,23 @@ mod tests {
     use std::cell::RefCell;
 
     use super::*;
+
+    /// A handle of a container that has been deleted, whose id another one has by now.
+    #[test]
+    fn a_handle_from_before_leaves_the_next_container_alone() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::new(directory.path().join("root"));
+        let id = ContainerId::new("id").unwrap();
+        let (entry, lock) = store.create(&id).unwrap();
+        let before = store.entry(&id).unwrap();
+        entry.remove().unwrap();
+        drop(lock);
+        assert_eq!(before.lock(&|_| ()).err().map(|error| error.kind()), Some(ErrorKind::NotFound));
+        let (next, _lock) = store.create(&id).unwrap();
+        assert_eq!(before.lock(&|_| ()).err().map(|error| error.kind()), Some(ErrorKind::NotFound));
+        before.remove().unwrap();
+        assert!(!next.has_gone(), "the directory of the next container is removed");
+    }
 
     #[test]
     fn who_waits_for_a_lock_learns_who_holds_it() {
