@@ -173,13 +173,9 @@ fn kill(init: &OwnedFd) -> Result<()> {
         other => other,
     }
 }
-/// Whether a state file that could not be read is damaged or not there: it names nothing that could be ended. One that could not be
-/// read for want of descriptors or memory, or for a fault of the disk, still may name what runs.
+/// Whether a state file is damaged (EINVAL), no file, or not there: it names nothing that could be ended. One that could not be read
+/// for want of descriptors, memory or rights, or for a fault of the disk, may still name what runs.
 fn is_lost(error: &Error) -> bool {
-    error.errno().is_none_or(|errno| {
-        matches!(
-            errno,
-            libc::ENOENT | libc::ENOTDIR | libc::EISDIR | libc::ELOOP | libc::EACCES | libc::EPERM
-        )
-    })
+    const LOST: [i32; 5] = [libc::EINVAL, libc::ENOENT, libc::ENOTDIR, libc::EISDIR, libc::ELOOP];
+    error.errno().is_none_or(|errno| LOST.contains(&errno))
 }
