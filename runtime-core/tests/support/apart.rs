@@ -5,6 +5,8 @@
 
 use std::path::Path;
 use std::process::Command;
+use std::sync::OnceLock;
+use std::time::SystemTime;
 
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
@@ -30,6 +32,7 @@ pub(crate) fn process_tag() -> String {
 
 /// The mount table of the calling thread, by lines.
 pub(crate) fn mount_table() -> Vec<String> {
+    BEGUN.get_or_init(SystemTime::now);
     let text = std::fs::read_to_string("/proc/thread-self/mountinfo").expect("mountinfo");
     text.lines().map(str::to_owned).collect()
 }
@@ -41,12 +44,23 @@ pub(crate) fn still_placed(mut table: Vec<String>) -> Vec<String> {
     table
 }
 
-/// Whether the place of a mount, a line of a mount table, is still there.
+/// Whether the place of a mount, a line of a mount table, is still there, and has not been made anew since this process
+/// read its first table.
 pub(crate) fn has_place(line: &str) -> bool {
     let place = line.split(' ').nth(4).unwrap_or_default();
     // Names with spaces have escapes, which no program beside the tests has used yet.
-    place.contains('\\') || std::fs::symlink_metadata(place).is_ok()
+    if place.contains('\\') {
+        return true;
+    }
+    let Ok(metadata) = std::fs::symlink_metadata(place) else { return false };
+    match (metadata.created(), BEGUN.get()) {
+        (Ok(made), Some(begun)) => made <= *begun,
+        _ => true,
+    }
 }
+
+/// When this process read its first mount table.
+static BEGUN: OnceLock<SystemTime> = OnceLock::new();
 
 /// Gives the calling thread a network namespace of its own.
 pub(crate) fn own_network() {
