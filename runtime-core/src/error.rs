@@ -41,6 +41,8 @@ pub enum ErrorKind {
     Unsupported,
     /// A hook failed or ran out of time.
     Hook,
+    /// The runtime's [`Executor`](crate::executor::Executor) refused the process, with an error that says no kind.
+    Executor,
     /// A cgroup could not be made, limited or removed.
     Cgroup,
     /// Something did not happen within its limit of time, or within the caller's [`Deadline`](crate::Deadline).
@@ -56,8 +58,9 @@ pub enum ErrorKind {
 /// `Display` gives `operation: errno text (origin); hint: …` in one line, lower case, without a
 /// final full stop.
 ///
-/// [`source`](std::error::Error::source) is the error of another crate that this one comes from: a [`std::io::Error`]
-/// wherever there is an errno, or the [`serde_json::Error`] of a file. Its text is in the text of this error already.
+/// The error of another crate that this one comes from is that of [`get_ref`](Self::get_ref). Its text is in the text of this
+/// error already, so [`source`](std::error::Error::source) is not that error but the next one behind it, as with
+/// [`std::io::Error`]: who prints an error with all its sources prints nothing twice.
 ///
 /// ```
 /// use runtime_core::{Bundle, ErrorKind};
@@ -68,8 +71,6 @@ pub enum ErrorKind {
 ///     println!("{}: {}", finding.path, finding.reason);
 /// }
 /// ```
-#[derive(thiserror::Error)]
-#[error(transparent)]
 pub struct Error(Box<Inner>);
 
 #[derive(Debug, thiserror::Error)]
@@ -88,7 +89,6 @@ struct Inner {
     frame: Option<Cow<'static, str>>,
     call: Option<Call>,
     findings: Vec<Finding>,
-    #[source]
     cause: Option<Box<dyn std::error::Error + Send + Sync>>,
 }
 
@@ -141,6 +141,20 @@ pub(crate) enum Call {
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 impl Error {
+    /// An error of the caller's own, for an [`Executor`](crate::executor::Executor) that says of which kind its refusal is. It has
+    /// the text of `error`, which [`get_ref`](Self::get_ref) gives.
+    ///
+    /// ```
+    /// let error = runtime_core::Error::other(runtime_core::ErrorKind::Unsupported, "no machine of this kind");
+    /// assert_eq!(error.to_string(), "no machine of this kind");
+    /// ```
+    pub fn other(kind: ErrorKind, error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        let error = error.into();
+        let mut new = Self::new(kind, error.to_string());
+        new.0.cause = Some(error);
+        new
+    }
+
     /// An error of `kind` in `operation`; the operation is a call with its arguments, such as
     /// `mount "proc" on "/proc"`.
     pub(crate) fn new(kind: ErrorKind, operation: impl Into<Cow<'static, str>>) -> Self {
@@ -169,6 +183,18 @@ impl Error {
             Some(raw) => Self::system(operation, Errno::from_raw(raw)),
             None => Self::new(ErrorKind::System, operation)
                 .because_of(error.to_string(), std::io::Error::new(error.kind(), error.to_string())),
+        }
+    }
+
+    /// What code of the caller says of `operation`; the errno is kept if it is that of an [`std::io::Error`].
+    pub(crate) fn foreign(
+        kind: ErrorKind,
+        operation: impl Into<Cow<'static, str>>,
+        error: Box<dyn std::error::Error + Send + Sync>,
+    ) -> Self {
+        match error.downcast_ref::<std::io::Error>() {
+            Some(io) if io.raw_os_error().is_some() => Self::io(operation, io).kind_of(kind),
+            _ => Self::new(kind, operation).because_of(error.to_string(), error),
         }
     }
 
@@ -224,14 +250,16 @@ impl Error {
         self
     }
 
-    /// Adds the error of another crate, with what it says.
+    /// Adds the error of another crate, with what it says. Where there is an errno, that stays the cause.
     #[must_use]
     pub(crate) fn because_of(
         mut self,
         reason: impl Into<Cow<'static, str>>,
         cause: impl Into<Box<dyn std::error::Error + Send + Sync>>,
     ) -> Self {
-        self.0.cause = Some(cause.into());
+        if self.0.errno.is_none() {
+            self.0.cause = Some(cause.into());
+        }
         self.reason(reason)
     }
 
@@ -343,6 +371,13 @@ impl Error {
         self
     }
 
+    /// The error of another crate that this one comes from, to be downcast: a [`std::io::Error`] wherever there is an
+    /// [`errno`](Self::errno), the [`serde_json::Error`] of a malformed text, or what code of the caller returned, such as an
+    /// [`Executor`](crate::executor::Executor).
+    pub fn get_ref(&self) -> Option<&(dyn std::error::Error + Send + Sync + 'static)> {
+        self.0.cause.as_deref()
+    }
+
     /// The errno, if a system call failed.
     pub(crate) fn raw_errno(&self) -> Option<Errno> {
         self.0.errno
@@ -395,6 +430,18 @@ pub(crate) fn errno_text(errno: Errno) -> String {
     }
 }
 
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.0.cause.as_ref()?.source()
+    }
+}
+
 impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:?}({self})", self.0.kind)
@@ -427,17 +474,50 @@ mod tests {
     }
 
     #[test]
-    fn the_error_of_another_crate_is_the_source() {
-        use std::error::Error as _;
-        let source = |error: &Error| error.source().map(|source| source.to_string());
-        let error = Error::system("open", Errno::ENOENT);
-        let io = error.source().and_then(|source| source.downcast_ref::<std::io::Error>());
-        assert_eq!(io.map(std::io::Error::kind), Some(std::io::ErrorKind::NotFound));
+    fn the_error_of_another_crate_can_be_asked_for() {
+        let io = |error: &Error| {
+            error.get_ref().and_then(|cause| cause.downcast_ref::<std::io::Error>()).map(std::io::Error::kind)
+        };
+        assert_eq!(io(&Error::system("open", Errno::ENOENT)), Some(std::io::ErrorKind::NotFound));
         let short = std::io::Error::new(std::io::ErrorKind::UnexpectedEof, "short");
-        assert_eq!(source(&Error::io("read", &short)), Some("short".to_owned()));
+        assert_eq!(io(&Error::io("read", &short)), Some(std::io::ErrorKind::UnexpectedEof));
         let wrong = crate::spec::ValidSpec::parse(b"{").unwrap_err();
-        assert!(wrong.source().is_some_and(|source| source.is::<serde_json::Error>()), "{wrong}");
-        assert_eq!(source(&Error::invalid("id", "empty")), None);
+        assert!(wrong.get_ref().is_some_and(|cause| cause.is::<serde_json::Error>()), "{wrong}");
+        assert!(Error::invalid("id", "empty").get_ref().is_none());
+        // Wherever there is an errno, whatever else was said.
+        let denied = || std::io::Error::from_raw_os_error(libc::EACCES);
+        for error in [
+            Error::system("open", Errno::EACCES).because_of("why", "words"),
+            Error::new(ErrorKind::Hook, "open").because_of("why", "words").with_errno(Errno::EACCES),
+            Error::io("open", &denied()),
+            Error::foreign(ErrorKind::System, "open", denied().into()),
+        ] {
+            let found = (error.errno(), io(&error));
+            assert_eq!(found, (Some(libc::EACCES), Some(std::io::ErrorKind::PermissionDenied)), "{error}");
+        }
+    }
+
+    /// Who prints an error with its sources, as `{:#}` of anyhow does, says everything once.
+    #[test]
+    fn no_source_says_what_the_error_says() {
+        use std::error::Error as _;
+        #[derive(Debug, thiserror::Error)]
+        #[error("no room")]
+        struct Outer(#[source] std::fmt::Error);
+        let foreign = || Box::new(Outer(std::fmt::Error));
+        let errors = [
+            (Error::system("open", Errno::ENOENT), "open: no such file or directory"),
+            (Error::foreign(ErrorKind::Executor, "choose", foreign()), "choose: no room"),
+            (Error::other(ErrorKind::Executor, foreign()), "no room"),
+        ];
+        let behind = errors.map(|(error, text)| {
+            assert_eq!(error.to_string(), text);
+            error.source().map(ToString::to_string)
+        });
+        let next = Some(std::fmt::Error.to_string());
+        assert_eq!(behind, [None, next.clone(), next]);
+        let text = crate::spec::ValidSpec::parse(b"{").unwrap_err();
+        assert!(text.source().is_none(), "{text}");
     }
 
     #[test]

@@ -134,7 +134,14 @@ fn a_created_container_keeps_its_handler() {
 in_views!(an_annotation_chooses_the_handler: hybrid);
 fn an_annotation_chooses_the_handler() {
     let scene = Scene::new();
-    let runtime = with_executor(&scene, Handlers::by_annotation(ANNOTATION).with(busybox()));
+    let handlers = Handlers::by_annotation(ANNOTATION).with(busybox());
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let log = seen.clone();
+    let runtime = with_executor(&scene, move |request: &Request<'_>| -> Choice {
+        let (user, cwd) = (request.user(), request.cwd().map(str::to_owned));
+        log.lock().expect("no panic").push((request.bundle().to_owned(), request.root(), user, cwd));
+        handlers.choose(request)
+    });
     let mut config = config(&scene, &["sh", "-c", "sleep 600"]);
     let plan = |config: &Value| {
         let id = scene.id();
@@ -154,6 +161,12 @@ fn an_annotation_chooses_the_handler() {
     let error =
         exec(&container, &["echo", "no"], &ExecOptions::new().without_handler()).expect_err("no program");
     assert_eq!(error.kind(), ErrorKind::ProgramNotFound, "{error}");
+    // What was asked of the executor: of the last two processes, those of exec have their own user and directory.
+    let asked = std::mem::take(&mut *seen.lock().expect("no panic"));
+    let [.., first, exec] = asked.as_slice() else { panic!("{asked:?}") };
+    assert_eq!((&exec.0, &exec.1, exec.2), (&first.0, &first.1, Some((7, 8))));
+    assert_eq!((exec.3.as_deref(), first.2), (Some("/tmp"), Some((0, 0))));
+    assert_eq!(exec.1, scene.path().join("empty"));
     finish((container, init));
     scene.assert_clean("an annotation");
 }
@@ -166,6 +179,9 @@ fn a_closure_chooses_by_the_request() {
     let log = seen.clone();
     let runtime = with_executor(&scene, move |request: &Request<'_>| -> Choice {
         let line = format!("{:?} {:?} {}", request.args(), request.env(), request.is_exec());
+        assert!(request.bundle().join("config.json").is_file(), "{request:?}");
+        assert!(request.root().join("bin/sh").exists(), "{request:?}");
+        assert!(request.user().is_some() && request.cwd() == Some("/"), "{request:?}");
         log.lock().expect("no panic").push(line);
         if request.annotation("refused").is_some() { Err("not today".into()) } else { Ok(None) }
     });
@@ -199,12 +215,15 @@ fn hooks_and_the_filter_hold_for_a_handler() {
     // Without execveat(2) there is no way to run it: that is said before anything is made.
     config["linux"]["seccomp"]["syscalls"][0]["names"] = json!(["execveat"]);
     let id = scene.id();
-    let error = scene
-        .runtime
-        .plan(&id, bundle(&scene, &id, &config), CreateOptions::new().handler(busybox()))
-        .expect_err("it is denied");
-    assert_eq!((error.kind(), error.path()), (ErrorKind::Unsupported, Some("linux.seccomp")), "{error}");
-    assert!(error.to_string().contains("denies execveat(2)"), "{error}");
+    for (action, words) in
+        [("SCMP_ACT_ERRNO", "denies execveat(2)"), ("SCMP_ACT_TRACE", "leaves execveat(2) to a tracer")]
+    {
+        config["linux"]["seccomp"]["syscalls"][0]["action"] = json!(action);
+        let options = CreateOptions::new().handler(busybox());
+        let error = scene.runtime.plan(&id, bundle(&scene, &id, &config), options).expect_err(action);
+        assert_eq!((error.kind(), error.path()), (ErrorKind::Unsupported, Some("linux.seccomp")), "{error}");
+        assert!(error.to_string().contains(words), "{error}");
+    }
     scene
         .runtime
         .plan(&id, bundle(&scene, &id, &config), CreateOptions::new())

@@ -90,15 +90,14 @@ impl ExecPlan {
     ///
     /// # Errors
     ///
-    /// Those of [`start`](Self::start), and that of `prepare`, which is the source of the error then: no program has run.
+    /// Those of [`start`](Self::start), and that of `prepare`, which [`Error::get_ref`] gives then: no program has run.
     pub fn start_on_terminal(
         self,
         mut prepare: impl FnMut(Terminal) -> std::io::Result<()>,
     ) -> Result<Process> {
         let mut prepare = |terminal| {
-            prepare(terminal).map_err(|error| {
-                Error::new(ErrorKind::System, "prepare the terminal").because_of(error.to_string(), error)
-            })
+            prepare(terminal)
+                .map_err(|error| Error::foreign(ErrorKind::System, "prepare the terminal", error.into()))
         };
         self.started(Some(&mut prepare)).explained()
     }
@@ -200,7 +199,7 @@ impl Container {
         options.id = self.id.to_string();
         options.bundle.clone_from(&record.bundle);
         options.joins_cgroup = unit::mover(record).is_some();
-        let request = Request::new(self.id.as_str(), &record.annotations, Some(process), true);
+        let request = Request::exec(self.id.as_str(), record, &spec.root, process);
         options.wanted = options.wanted.decide(self.shared.executor.of(), &request)?;
         let plan = LaunchPlan::exec(&spec, process, &self.shared.host, &options)?;
         Ok((spec, plan))

@@ -39,8 +39,9 @@
 //!
 //! # Limits
 //!
-//! * The handler is executed by execveat(2). A filter that denies that call, which allows execve(2) alone, is an error of
-//!   [`Runtime::plan`](crate::Runtime::plan), not a container that ends without a word.
+//! * The handler is executed by execveat(2). A filter that denies that call, as one that allows execve(2) alone, or that leaves
+//!   it to a tracer (`SCMP_ACT_TRACE`) is an error of [`Runtime::plan`](crate::Runtime::plan), not a container that ends without
+//!   a word. An agent (`SCMP_ACT_NOTIFY`) may allow it or not.
 //! * A container whose handler runs cannot be checkpointed or restored: CRIU finds programs by their paths.
 //! * A policy of SELinux or AppArmor has to allow the domain of the container the file of the handler (on tmpfs), as it has to for
 //!   a program of the image.
@@ -52,11 +53,12 @@ use std::fmt;
 use std::fs::File;
 use std::io::Read;
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::spec::ValidProcess;
+use crate::spec::{ValidProcess, ValidSpec};
+use crate::state::Record;
 
 /// A program that is executed in the place of a container's own. It is cheap to clone.
 #[derive(Clone)]
@@ -137,12 +139,15 @@ impl fmt::Debug for Handler {
 }
 
 /// What an [`Executor`] gives: a handler, `None` for the container's own program, or why the process cannot be run.
+///
+/// An [`Error`] becomes that of the call as it is; [`Error::other`] makes one of any kind. Every other error is that of the call in
+/// [`Error::get_ref`], and the kind is [`ErrorKind::Executor`].
 pub type Choice = std::result::Result<Option<Handler>, Box<dyn std::error::Error + Send + Sync>>;
 
 /// Chooses who runs a process. Each call of [`Runtime::plan`](crate::Runtime::plan) and
 /// [`Container::exec`](crate::Container::exec) asks it, unless the options of the call choose.
 ///
-/// A closure is one: `|request: &Request<'_>| Ok(None)`.
+/// A closure is one: `|request: &Request<'_>| Ok(None)`. So is an [`Arc`] of one, which several runtimes may share.
 pub trait Executor: Send + Sync {
     /// The handler of a process, or `None` for a program of the container. An error is that of the call.
     fn choose(&self, request: &Request<'_>) -> Choice;
@@ -154,28 +159,49 @@ impl<T: Fn(&Request<'_>) -> Choice + Send + Sync> Executor for T {
     }
 }
 
+impl<E: Executor + ?Sized> Executor for Arc<E> {
+    fn choose(&self, request: &Request<'_>) -> Choice {
+        (**self).choose(request)
+    }
+}
+
 /// A process that is being planned.
 #[derive(Debug, Clone, Copy)]
 pub struct Request<'a> {
     id: &'a str,
+    bundle: &'a Path,
+    root: &'a str,
     annotations: &'a BTreeMap<String, String>,
     process: Option<&'a ValidProcess>,
     exec: bool,
 }
 
 impl<'a> Request<'a> {
-    pub(crate) fn new(
-        id: &'a str,
-        annotations: &'a BTreeMap<String, String>,
-        process: Option<&'a ValidProcess>,
-        exec: bool,
-    ) -> Self {
-        Self { id, annotations, process, exec }
+    /// The first process of a container, which `spec` describes.
+    pub(crate) fn first(id: &'a str, bundle: &'a Path, spec: &'a ValidSpec) -> Self {
+        let process = spec.process.as_ref();
+        Self { id, bundle, root: &spec.root, annotations: &spec.annotations, process, exec: false }
+    }
+
+    /// Another process of a container that exists.
+    pub(crate) fn exec(id: &'a str, record: &'a Record, root: &'a str, process: &'a ValidProcess) -> Self {
+        let (bundle, annotations) = (Path::new(&record.bundle), &record.annotations);
+        Self { id, bundle, root, annotations, process: Some(process), exec: true }
     }
 
     /// The id of the container.
     pub fn id(&self) -> &'a str {
         self.id
+    }
+
+    /// The directory of the container's bundle, an absolute path.
+    pub fn bundle(&self) -> &'a Path {
+        self.bundle
+    }
+
+    /// The container's root file system (`root.path`), as an absolute path of the host.
+    pub fn root(&self) -> PathBuf {
+        self.bundle.join(self.root)
     }
 
     /// The value of an annotation of the container (`annotations` of `config.json`).
@@ -191,6 +217,17 @@ impl<'a> Request<'a> {
     /// The environment of the process (`process.env`), each `NAME=VALUE`.
     pub fn env(&self) -> &'a [String] {
         self.process.map_or(&[], |process| &process.env)
+    }
+
+    /// The ids of the process's user and group in the container (`process.user.uid` and `gid`); `None` for a container without a
+    /// process.
+    pub fn user(&self) -> Option<(u32, u32)> {
+        self.process.map(|process| (process.uid, process.gid))
+    }
+
+    /// The working directory of the process in the container (`process.cwd`); `None` for a container without a process.
+    pub fn cwd(&self) -> Option<&'a str> {
+        self.process.map(|process| process.cwd.as_str())
     }
 
     /// Whether it is another process in a container that exists, not the container's first one.
@@ -277,7 +314,7 @@ fn refusal(error: Box<dyn std::error::Error + Send + Sync>, request: &Request<'_
     error.downcast::<Error>().map_or_else(
         |error| {
             let operation = format!("choose the handler of a process of container {}", request.id());
-            Error::new(ErrorKind::InvalidInput, operation).because_of(error.to_string(), error)
+            Error::foreign(ErrorKind::Executor, operation, error)
         },
         |error| *error,
     )

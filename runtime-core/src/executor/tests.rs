@@ -1,7 +1,9 @@
 use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
 
-use super::{Executor, Handler, Handlers, Request, Wanted};
-use crate::error::ErrorKind;
+use super::{Choice, Executor, Handler, Handlers, Request, Wanted};
+use crate::error::{Error, ErrorKind};
 
 /// The init's own program is a static one.
 fn program() -> Vec<u8> {
@@ -63,6 +65,10 @@ fn sizes_and_names_have_limits() {
     assert_eq!(error.errno(), Some(libc::ENOENT));
 }
 
+fn request<'a>(id: &'a str, annotations: &'a BTreeMap<String, String>) -> Request<'a> {
+    Request { id, bundle: Path::new("/bundle"), root: "rootfs", annotations, process: None, exec: false }
+}
+
 #[test]
 fn an_annotation_chooses() {
     let handlers =
@@ -70,7 +76,7 @@ fn an_annotation_chooses() {
     let choose = |annotations: &[(&str, &str)]| {
         let annotations: BTreeMap<String, String> =
             annotations.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
-        let request = Request::new("c1", &annotations, None, false);
+        let request = request("c1", &annotations);
         Wanted::Chosen.decide(Some(&handlers as &dyn Executor), &request)
     };
     assert!(choose(&[]).unwrap().handler().is_none());
@@ -87,11 +93,43 @@ fn an_annotation_chooses() {
 fn an_executor_may_refuse_and_the_caller_has_the_last_word() {
     let refuses = |request: &Request<'_>| Err(format!("no {} here", request.id()).into());
     let annotations = BTreeMap::new();
-    let request = Request::new("c1", &annotations, None, true);
+    let request = request("c1", &annotations);
     let error = Wanted::Chosen.decide(Some(&refuses as &dyn Executor), &request).unwrap_err();
     assert!(error.to_string().contains("no c1 here"), "{error}");
     assert!(matches!(Wanted::Program.decide(Some(&refuses as &dyn Executor), &request), Ok(Wanted::Program)));
     let own = Wanted::Handler(Handler::from_bytes("own", program()).unwrap());
     let decided = own.decide(Some(&refuses as &dyn Executor), &request).unwrap();
     assert_eq!(decided.handler().unwrap().name(), "own");
+}
+
+/// The executor says of which kind its error is, or leaves it open.
+#[test]
+fn the_error_of_an_executor() {
+    let annotations = BTreeMap::new();
+    let request = request("c1", &annotations);
+    let error_of = |error: fn() -> Box<dyn std::error::Error + Send + Sync>| {
+        let refuses = move |_: &Request<'_>| -> Choice { Err(error()) };
+        Wanted::Chosen.decide(Some(&refuses as &dyn Executor), &request).unwrap_err()
+    };
+    let own = error_of(|| Error::other(ErrorKind::NotFound, "no such machine").into());
+    assert_eq!((own.kind(), own.to_string()), (ErrorKind::NotFound, "no such machine".to_owned()));
+    let words = error_of(|| "not today".into());
+    assert_eq!(words.kind(), ErrorKind::Executor);
+    assert_eq!(words.to_string(), "choose the handler of a process of container c1: not today");
+    let system = error_of(|| std::io::Error::from_raw_os_error(libc::EACCES).into());
+    assert_eq!((system.kind(), system.errno()), (ErrorKind::Executor, Some(libc::EACCES)));
+    assert!(system.to_string().ends_with("container c1: permission denied"), "{system}");
+}
+
+/// As several runtimes share it, with its type or without.
+#[test]
+fn an_executor_is_shared() {
+    fn taken(executor: impl Executor + 'static) -> bool {
+        let annotations = BTreeMap::from([("a".to_owned(), "wasm".to_owned())]);
+        executor.choose(&request("c1", &annotations)).unwrap().is_some()
+    }
+    let handler = Handler::from_bytes("wasm", program()).unwrap();
+    let shared = Arc::new(Handlers::by_annotation("a").with(handler));
+    let any: Arc<dyn Executor> = shared.clone();
+    assert!(taken(shared) && taken(any.clone()) && taken(any));
 }

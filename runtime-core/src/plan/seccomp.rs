@@ -63,20 +63,21 @@ const ANY: u64 = 0x5a5a_5a5a_5a5a_5a50;
 const EXECUTE_HANDLER: (libc::c_long, [u64; 6]) =
     (libc::SYS_execveat, [ANY, ANY, ANY, ANY, libc::AT_EMPTY_PATH as u64, ANY]);
 
-/// Fails if the filter denies the call by which a handler is executed: it would do so when nobody can be told any more.
+/// Fails if the filter denies the call by which a handler is executed, or leaves it to a tracer, which no launch has: it would
+/// fail when nobody can be told any more.
 pub(super) fn check_handler(filter: &Filter, handler: &Handler) -> Result<()> {
-    /// A tracer or an agent may allow it.
-    const PASSES: [u32; 4] = [
-        libc::SECCOMP_RET_ALLOW,
-        libc::SECCOMP_RET_LOG,
-        libc::SECCOMP_RET_TRACE,
-        libc::SECCOMP_RET_USER_NOTIF,
-    ];
-    if action(filter, EXECUTE_HANDLER).is_some_and(|action| PASSES.contains(&action)) {
-        return Ok(());
-    }
+    /// An agent may allow it.
+    const PASSES: [u32; 3] = [libc::SECCOMP_RET_ALLOW, libc::SECCOMP_RET_LOG, libc::SECCOMP_RET_USER_NOTIF];
+    let reason = match action(filter, EXECUTE_HANDLER) {
+        Some(action) if PASSES.contains(&action) => return Ok(()),
+        // ENOSYS without one.
+        Some(libc::SECCOMP_RET_TRACE) => {
+            "the filter leaves execveat(2) to a tracer (SCMP_ACT_TRACE)"
+        }
+        _ => "the filter denies execveat(2)",
+    };
     Err(Error::new(ErrorKind::Unsupported, format!("execute handler {:?}", handler.name()))
-        .reason("the filter denies execveat(2)")
+        .reason(reason)
         .origin(ORIGIN)
         .with_hint("allow execveat where execve is allowed: a handler has no path that execve could take"))
 }

@@ -3,31 +3,9 @@
 //! serde reads a structure from a list too, member by member: `"memory": [1000]` would be a limit, and `"hooks": []` no
 //! hooks. The specification knows no such form.
 
-use super::locate::path_of;
-use super::names::string_length;
+use std::borrow::Cow;
 
-/// The objects of a configuration, by their names and sorted; which of a name are meant says [`PLACES`].
-const NAMES: &[&str] = &[
-    "blockIO",
-    "capabilities",
-    "cpu",
-    "execCPUAffinity",
-    "hooks",
-    "intelRdt",
-    "ioPriority",
-    "linux",
-    "memory",
-    "memoryPolicy",
-    "network",
-    "personality",
-    "pids",
-    "process",
-    "resources",
-    "root",
-    "scheduler",
-    "seccomp",
-    "user",
-];
+use super::names::string_length;
 
 /// Where the objects stand, by the name of what holds them.
 const PLACES: &[(&str, &[&str])] = &[
@@ -46,63 +24,147 @@ pub(super) enum Text {
     List,
 }
 
-/// JSON paths of the lists that stand where an object has to.
+/// JSON paths of the lists that stand where an object has to, each once.
 pub(super) fn in_place_of_objects(bytes: &[u8], text: Text) -> Vec<String> {
     let Text::Object(whole) = text else { return Vec::new() };
     let begins = bytes.iter().find(|byte| !byte.is_ascii_whitespace());
     if begins == Some(&b'[') {
         return vec![String::new()];
     }
-    candidates(bytes).into_iter().filter(|path| is_object(whole, path)).collect()
+    let mut scan = Scan { whole, open: Vec::new(), depth: 0, name: None, found: Vec::new() };
+    let mut rest = bytes;
+    // Each byte is looked at once: a text may have 64 MiB.
+    while let Some((sign, behind)) = rest.split_first() {
+        rest = match sign {
+            b'"' => {
+                let Some((text, behind)) = string_length(behind).and_then(|end| behind.split_at_checked(end))
+                else {
+                    break;
+                };
+                scan.string(text);
+                behind.get(1..).unwrap_or_default()
+            }
+            _ => {
+                scan.sign(*sign);
+                behind
+            }
+        };
+    }
+    scan.found
 }
 
-/// Whether the specification has an object at this path of a text.
-fn is_object(whole: &str, path: &str) -> bool {
-    let path = match whole {
-        "" => path.to_owned(),
-        whole => format!("{whole}.{path}"),
-    };
-    let (place, name) = path.rsplit_once('.').unwrap_or(("", &path));
-    PLACES.iter().any(|(known, names)| *known == place && names.contains(&name))
+/// The way through a text. Of the objects and lists that are open it knows the outer ones that [`PLACES`] has, and the number
+/// of all.
+struct Scan {
+    whole: &'static str,
+    /// The places of the outermost objects.
+    open: Vec<&'static str>,
+    /// How many objects and lists are open.
+    depth: usize,
+    /// The last string, if it can be the name of an object.
+    name: Option<&'static str>,
+    found: Vec<String>,
 }
 
-/// JSON paths of lists behind a name of an object.
-fn candidates(bytes: &[u8]) -> Vec<String> {
-    let mut found = Vec::new();
-    let mut at = 0_usize;
-    while let Some(rest) = bytes.get(at..) {
-        let Some(quote) = rest.iter().position(|byte| *byte == b'"') else { break };
-        let begin = at.saturating_add(quote).saturating_add(1);
-        let Some(length) = bytes.get(begin..).and_then(string_length) else { break };
-        let end = begin.saturating_add(length);
-        at = end.saturating_add(1);
-        let is_named = bytes
-            .get(begin..end)
-            .is_some_and(|name| NAMES.binary_search_by(|known| known.as_bytes().cmp(name)).is_ok());
-        if let Some(list) = is_named.then(|| list_behind(bytes, at)).flatten() {
-            found.push(path_of(bytes.get(..list).unwrap_or_default()));
+impl Scan {
+    fn string(&mut self, text: &[u8]) {
+        // A value that looks like a name has no object or list behind it.
+        self.name = self.place().and_then(|place| name_in(place, text));
+    }
+
+    fn sign(&mut self, sign: u8) {
+        match sign {
+            b'{' => {
+                if let Some(place) = self.place_of_object() {
+                    self.open.push(place);
+                }
+                self.begin();
+            }
+            b'[' => {
+                self.list();
+                self.begin();
+            }
+            b'}' | b']' => {
+                self.depth = self.depth.saturating_sub(1);
+                self.open.truncate(self.depth);
+                self.name = None;
+            }
+            b',' => self.name = None,
+            _ => {}
         }
     }
-    found
+
+    fn begin(&mut self) {
+        self.depth = self.depth.saturating_add(1);
+        self.name = None;
+    }
+
+    /// The innermost of what is open, if it is an object that is known.
+    fn place(&self) -> Option<&'static str> {
+        self.open.last().copied().filter(|_| self.open.len() == self.depth)
+    }
+
+    /// The place of the object that begins.
+    fn place_of_object(&self) -> Option<&'static str> {
+        let path = match (self.depth, self.name) {
+            (0, _) => self.whole.to_owned(),
+            (_, name) => below(self.place()?, name?),
+        };
+        PLACES.iter().map(|(place, _)| *place).find(|place| *place == path)
+    }
+
+    /// Notes the list that begins, if it has the name of an object.
+    fn list(&mut self) {
+        let (Some(place), Some(name)) = (self.place(), self.name) else { return };
+        let path = below(place, name);
+        let inner = path.strip_prefix(self.whole).and_then(|path| path.strip_prefix('.'));
+        let path = inner.map_or_else(|| path.clone(), str::to_owned);
+        if !self.found.contains(&path) {
+            self.found.push(path);
+        }
+    }
 }
 
-/// Where a list begins, if `at` is followed by a colon and one.
-fn list_behind(bytes: &[u8], at: usize) -> Option<usize> {
-    let mut signs = bytes.iter().enumerate().skip(at).filter(|(_, byte)| !byte.is_ascii_whitespace());
-    let is_colon = signs.next().is_some_and(|(_, byte)| *byte == b':');
-    signs.next().filter(|(_, byte)| is_colon && **byte == b'[').map(|(list, _)| list)
+fn below(place: &str, name: &str) -> String {
+    match place {
+        "" => name.to_owned(),
+        place => format!("{place}.{name}"),
+    }
+}
+
+/// The name of an object at this place that a string of a text is; it may be written with escapes.
+fn name_in(place: &str, text: &[u8]) -> Option<&'static str> {
+    let name = match text.contains(&b'\\') {
+        true => Cow::Owned(serde_json::from_slice::<String>(&[b"\"", text, b"\""].concat()).ok()?),
+        false => Cow::Borrowed(std::str::from_utf8(text).ok()?),
+    };
+    let (_, names) = PLACES.iter().find(|(known, _)| *known == place)?;
+    names.iter().copied().find(|known| *known == name)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{NAMES, PLACES, Text, in_place_of_objects};
+    use super::{PLACES, Text, in_place_of_objects};
 
     #[test]
-    fn every_object_has_its_name_and_its_place() {
-        assert!(NAMES.is_sorted());
-        let mut names: Vec<&str> = PLACES.iter().flat_map(|(_, names)| names.iter().copied()).collect();
-        names.sort_unstable();
-        assert_eq!(names, NAMES);
+    fn every_place_is_an_object_of_another() {
+        let (whole, rest) = PLACES.split_first().unwrap();
+        assert_eq!(whole.0, "");
+        for (place, _) in rest {
+            let (holder, name) = place.rsplit_once('.').unwrap_or(("", place));
+            assert!(PLACES.iter().any(|(known, names)| *known == holder && names.contains(&name)), "{place}");
+        }
+    }
+
+    /// 80,000 lists in 1 MiB: who went through all that is before each of them would need minutes.
+    #[test]
+    fn a_large_text_is_read_once() {
+        let begun = std::time::Instant::now();
+        let text = format!("{{{}\"linux\":[]}}", "\"hooks\": [1],".repeat(80_000));
+        assert_eq!(in_place_of_objects(text.as_bytes(), Text::Object("")), ["hooks", "linux"]);
+        let deep = format!("{{\"linux\":{}", "[".repeat(1 << 20));
+        assert_eq!(in_place_of_objects(deep.as_bytes(), Text::Object("")), ["linux"]);
+        assert!(begun.elapsed() < std::time::Duration::from_secs(60), "{:?}", begun.elapsed());
     }
 
     #[test]
@@ -116,6 +178,17 @@ mod tests {
             ),
             (r#"{"memory":[1],"user":[]}"#, Text::Object("linux.resources"), &["memory"]),
             (r#"{"user":[0,0],"args":[]}"#, Text::Object("process"), &["user"]),
+            // Names as serde reads them.
+            (
+                r#"{"l\u0069nux":{"resources":{"memo\u0072y":[1],"p\u0069ds":{}}},"x\ud800":[]}"#,
+                config,
+                &["linux.resources.memory"],
+            ),
+            (r#"{"linux":{"a":[{}],"seccomp":{"linux":[]},"resources":{"cpu":[]}},"root":[]}"#, config, &[
+                "linux.resources.cpu",
+                "root",
+            ]),
+            (r#"{"hooks":"hooks","a":["hooks",[]],"b":{"hooks":[]},"hooks":{"hooks":[]}}"#, config, &[]),
             (" [ ]", config, &[""]),
             ("[]", Text::List, &[]),
             // What the specification does not know is passed over, values are no names, and lists are lists.

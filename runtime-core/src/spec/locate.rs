@@ -4,11 +4,7 @@
 pub(super) fn path_at(text: &[u8], line: usize, column: usize) -> String {
     let start: usize =
         text.split_inclusive(|byte| *byte == b'\n').take(line.saturating_sub(1)).map(<[u8]>::len).sum();
-    path_of(text.get(..start.saturating_add(column)).unwrap_or(text))
-}
-
-/// The JSON path of the value that begins behind the end of `rest`.
-pub(super) fn path_of(mut rest: &[u8]) -> String {
+    let mut rest = text.get(..start.saturating_add(column)).unwrap_or(text);
     let mut walk = Walk::default();
     while let Some(first) = rest.first() {
         let taken = walk.step(*first, rest);

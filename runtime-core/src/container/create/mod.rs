@@ -93,7 +93,7 @@ impl CreatePlan {
             path => path,
         })?;
         let devices = device_rules(&spec)?;
-        let request = Request::new(id.as_str(), &spec.annotations, spec.process.as_ref(), false);
+        let request = Request::first(id.as_str(), &bundle, &spec);
         options.wanted = std::mem::take(&mut options.wanted).decide(shared.executor.of(), &request)?;
         let (unit, cgroup) = match &hierarchies {
             Some(hierarchies) if shared.cgroups && shared.systemd => {
