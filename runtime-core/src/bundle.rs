@@ -5,6 +5,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::held::HeldNamespace;
 use crate::spec::{Parsed, ValidSpec};
 
 /// The largest `config.json` that is read, in bytes.
@@ -84,6 +85,12 @@ impl Bundle {
     /// The configuration.
     pub fn spec(&self) -> &ValidSpec {
         &self.spec
+    }
+
+    /// Has it take namespaces that are open already, of those that it joins.
+    pub(crate) fn holding(mut self, held: &[HeldNamespace]) -> Self {
+        self.spec.namespaces.hold(held);
+        self
     }
 
     pub(crate) fn into_parts(self) -> (PathBuf, Vec<u8>, ValidSpec) {

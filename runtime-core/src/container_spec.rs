@@ -1,12 +1,15 @@
 //! A container, put together by calls instead of JSON.
 
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
 use crate::bundle::Bundle;
 use crate::error::{Error, Result};
+use crate::held::HeldNamespace;
 use crate::namespaces::Namespaces;
+use crate::process::Process;
 use crate::process_spec::{PATH, ProcessSpec};
 use crate::spec::{Kind, Parsed, default_value};
 
@@ -38,6 +41,8 @@ pub struct ContainerSpec {
     process: ProcessSpec,
     /// Without its process.
     config: Value,
+    /// Namespaces that it joins and that are open already.
+    held: Vec<HeldNamespace>,
     /// A path of a mount that is no text, as JSON has it.
     not_text: Option<PathBuf>,
 }
@@ -58,7 +63,7 @@ impl ContainerSpec {
         }
         let process = field(&mut config, &["process"]).take();
         let process = ProcessSpec::of_value(process).without_terminal().plain(&[PATH]);
-        Self { rootfs: rootfs.into(), directory: None, process, config, not_text: None }
+        Self { rootfs: rootfs.into(), directory: None, process, config, held: Vec::new(), not_text: None }
     }
 
     /// Changes the process: user, working directory, capabilities, terminal.
@@ -143,24 +148,37 @@ impl ContainerSpec {
         self
     }
 
-    /// The namespace of this kind at `path` instead of a new one, such as `/proc/PID/ns/net` of another container's init:
-    /// containers of a pod share some of theirs. With a joined UTS namespace, the host name is the one that it has, unless
-    /// [`hostname`](Self::hostname) is called afterwards.
+    /// The namespaces of these kinds that a process has, instead of new ones: containers of a pod share some of theirs. They are
+    /// opened now, so they stay the same ones and in existence until the container has them, whether the process has ended by
+    /// then or not. With a joined UTS namespace, the host name is the one that it has, unless [`hostname`](Self::hostname) is
+    /// called afterwards.
     ///
     /// ```
     /// use runtime_core::ContainerSpec;
     /// use runtime_core::namespaces::Namespaces;
     ///
-    /// # fn spec(infra: &runtime_core::Process) -> ContainerSpec {
-    /// let namespaces = format!("/proc/{}/ns", infra.pid());
-    /// ContainerSpec::new("/srv/web")
-    ///     .join(Namespaces::NETWORK, format!("{namespaces}/net"))
-    ///     .join(Namespaces::IPC, format!("{namespaces}/ipc"))
+    /// # fn spec(infra: &runtime_core::Process) -> runtime_core::Result<ContainerSpec> {
+    /// ContainerSpec::new("/srv/web").join_process(infra, Namespaces::NETWORK | Namespaces::IPC)
     /// # }
     /// ```
+    ///
+    /// # Errors
+    ///
+    /// ESRCH or ENOENT for a process that has ended; those of open(2) for `/proc/PID/ns`, such as EACCES.
+    pub fn join_process(self, process: &Process, kinds: Namespaces) -> Result<Self> {
+        let held = HeldNamespace::of(process.pid(), process.as_fd(), kinds)?;
+        let mut joined = held.iter().fold(self, |spec, one| spec.join(Namespaces::of(one.kind), &*one.path));
+        joined.held.extend(held);
+        Ok(joined)
+    }
+
+    /// The namespace of this kind at `path` instead of a new one, such as one that `ip netns add` has made: otherwise as
+    /// [`join_process`](Self::join_process). The path is opened when the container is made: that of a process, in `/proc/PID`,
+    /// may be one of another process by then, at worst of one of the host.
     #[must_use]
     pub fn join(mut self, kind: Namespaces, path: impl Into<String>) -> Self {
         let path = path.into();
+        self.held.retain(|held| !kind.kinds().any(|kind| kind == held.kind));
         if kind.contains(Namespaces::UTS)
             && let Value::Object(fields) = &mut self.config
         {
@@ -258,10 +276,11 @@ impl ContainerSpec {
     pub fn build(&self) -> Result<Bundle> {
         let rootfs = self.rootfs()?;
         let directory = self.directory.as_deref().or(rootfs.parent()).unwrap_or(Path::new("/"));
-        Bundle::from_bytes(directory, self.json(&rootfs)?)
+        Ok(Bundle::from_bytes(directory, self.json(&rootfs)?)?.holding(&self.held))
     }
 
-    /// The configuration as a value of the `oci_spec` crate ([`oci_spec`](crate::oci_spec)), to be changed further.
+    /// The configuration as a value of the `oci_spec` crate ([`oci_spec`](crate::oci_spec)), to be changed further. Namespaces of
+    /// [`join_process`](Self::join_process) are paths in it, as with [`join`](Self::join).
     ///
     /// # Errors
     ///

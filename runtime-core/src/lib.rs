@@ -109,6 +109,7 @@ mod error;
 pub mod events;
 pub mod executor;
 mod exits;
+mod held;
 pub mod host;
 mod id;
 pub mod idmap;

@@ -63,7 +63,7 @@ impl Namespaces {
     /// Host name and domain name (uts_namespaces(7)).
     pub const UTS: Self = Self::of(Kind::Uts);
 
-    const fn of(kind: Kind) -> Self {
+    pub(crate) const fn of(kind: Kind) -> Self {
         Self(kind as u32)
     }
 

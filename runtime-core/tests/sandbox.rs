@@ -180,8 +180,12 @@ fn namespaces_are_joined() {
     ] {
         assert!(error.contains(part), "{part}: {error}");
     }
+    // Namespaces of a process stay, whatever becomes of the process and of its number.
+    let held = shell("hostname").join_process(&first, Namespaces::NETWORK | Namespaces::UTS).expect("it lives");
     first.signal(Signal::KILL).expect("killed");
     scene::exit(&first);
+    assert_eq!(output(held), "first\n");
+    assert!(shell("true").join_process(&first, Namespaces::UTS).is_err());
     scene.assert_clean("joined namespaces");
 }
 

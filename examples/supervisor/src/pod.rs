@@ -34,12 +34,10 @@ impl Pod {
 
     /// The plan of a container, which has the network, the IPC objects and the host name of the pod.
     pub(crate) fn plan(&self, service: &Service) -> Result<CreatePlan> {
-        let namespace = |name: &str| format!("/proc/{}/ns/{name}", self.holder.init.pid());
+        let shared = Namespaces::NETWORK | Namespaces::IPC | Namespaces::UTS;
         let mut spec = with_system(ContainerSpec::new(&self.root), &self.root)?
             .args(&service.args)
-            .join(Namespaces::NETWORK, namespace("net"))
-            .join(Namespaces::IPC, namespace("ipc"))
-            .join(Namespaces::UTS, namespace("uts"));
+            .join_process(&self.holder.init, shared)?;
         if let Some(memory) = service.memory {
             spec = spec.memory_max(memory);
         }

@@ -145,8 +145,11 @@ fn maps_at_clone(plan: &LaunchPlan) -> bool {
 fn open_join(join: &Join) -> Result<OwnedFd> {
     let call = || format!("open namespace {:?}", join.path);
     let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK;
-    let file = open(join.path.as_str(), flags, Mode::empty())
-        .map_err(|errno| Error::system(call(), errno).origin(join.origin.clone()))?;
+    let file = match &join.held {
+        Some(held) => held.try_clone().map_err(|error| Error::io(call(), &error)),
+        None => open(join.path.as_str(), flags, Mode::empty()).map_err(|errno| Error::system(call(), errno)),
+    };
+    let file = file.map_err(|error| error.origin(join.origin.clone()))?;
     match namespace::kind(file.as_fd()) {
         Ok(kind) if kind == join.kind => Ok(file),
         Ok(_) => Err(Error::invalid(

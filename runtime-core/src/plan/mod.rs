@@ -32,6 +32,9 @@ mod scheduler;
 mod seccomp;
 mod sysctl;
 
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+
 use crate::error::Result;
 use crate::executor::Handler;
 use crate::host::Host;
@@ -101,6 +104,8 @@ pub(crate) struct Join {
     pub(crate) path: String,
     /// JSON path of the request.
     pub(crate) origin: String,
+    /// What the path led to, if it is open already.
+    pub(crate) held: Option<Arc<OwnedFd>>,
 }
 
 /// Contents of uid_map and gid_map.

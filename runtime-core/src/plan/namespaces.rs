@@ -121,6 +121,7 @@ fn joins(context: Context<'_>) -> Vec<Join> {
             kind: request.kind.flag(),
             path: request.path.clone().unwrap_or_default(),
             origin: format!("{}.path", request.origin()),
+            held: request.held.clone(),
         })
         .collect()
 }

@@ -71,9 +71,7 @@ pub(super) fn check_handler(filter: &Filter, handler: &Handler) -> Result<()> {
     let reason = match action(filter, EXECUTE_HANDLER) {
         Some(action) if PASSES.contains(&action) => return Ok(()),
         // ENOSYS without one.
-        Some(libc::SECCOMP_RET_TRACE) => {
-            "the filter leaves execveat(2) to a tracer (SCMP_ACT_TRACE)"
-        }
+        Some(libc::SECCOMP_RET_TRACE) => "the filter leaves execveat(2) to a tracer (SCMP_ACT_TRACE)",
         _ => "the filter denies execveat(2)",
     };
     Err(Error::new(ErrorKind::Unsupported, format!("execute handler {:?}", handler.name()))

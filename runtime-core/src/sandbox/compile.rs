@@ -30,6 +30,7 @@ fn spec(sandbox: &Sandbox<'_>, host: &Host) -> Result<ValidSpec> {
         cwd: _,
         namespaces,
         joins,
+        held,
         hostname,
         uid_map,
         gid_map,
@@ -54,6 +55,7 @@ fn spec(sandbox: &Sandbox<'_>, host: &Host) -> Result<ValidSpec> {
     let mut spec = ValidSpec::bare(process, joined.chain(made), bare);
     let unchecked = mounts.iter().enumerate().map(|(index, mount)| mount.unchecked(index)).collect();
     spec.mounts = checks.mounts(unchecked, &spec.namespaces);
+    spec.namespaces.hold(held);
     checks.finish()?;
     if let Some(root) = root {
         spec.root.clone_from(root);

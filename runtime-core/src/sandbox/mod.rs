@@ -3,9 +3,12 @@
 mod compile;
 mod launch;
 
+use std::os::fd::AsFd;
+
 use crate::capabilities::CapabilitySet;
 use crate::cgroup::Cgroup;
 use crate::error::Result;
+use crate::held::HeldNamespace;
 use crate::idmap::IdMap;
 use crate::namespaces::Namespaces;
 use crate::process::Process;
@@ -60,6 +63,8 @@ pub struct Sandbox<'a> {
     cwd: Option<String>,
     namespaces: Namespaces,
     joins: Vec<(Namespaces, String)>,
+    /// Those of them that are open already.
+    held: Vec<HeldNamespace>,
     hostname: Option<String>,
     uid_map: Option<IdMap>,
     gid_map: Option<IdMap>,
@@ -88,6 +93,7 @@ impl<'a> Sandbox<'a> {
             cwd: None,
             namespaces: Namespaces::NONE,
             joins: Vec::new(),
+            held: Vec::new(),
             hostname: None,
             uid_map: None,
             gid_map: None,
@@ -146,7 +152,22 @@ impl<'a> Sandbox<'a> {
         self
     }
 
-    /// Joins a namespace that exists (setns(2)), by its absolute path: `/proc/PID/ns/net`, or one that `ip netns add` has made.
+    /// Joins namespaces that a process has (setns(2)), of these kinds: see
+    /// [`ContainerSpec::join_process`](crate::ContainerSpec::join_process). The kinds are those of [`join`](Self::join).
+    ///
+    /// # Errors
+    ///
+    /// ESRCH or ENOENT for a process that has ended; those of open(2) for `/proc/PID/ns`, such as EACCES.
+    pub fn join_process(mut self, process: &Process, kinds: Namespaces) -> Result<Self> {
+        for held in HeldNamespace::of(process.pid(), process.as_fd(), kinds)? {
+            self.joins.push((Namespaces::of(held.kind), held.path.clone()));
+            self.held.push(held);
+        }
+        Ok(self)
+    }
+
+    /// Joins a namespace that exists (setns(2)), by its absolute path, such as one that `ip netns add` has made. That of a process
+    /// may be one of another by the time of [`spawn`](Self::spawn): take [`join_process`](Self::join_process) for it.
     /// `kind` is one kind, and neither [`Namespaces::MOUNT`] nor [`Namespaces::USER`]: who enters those enters a container, which
     /// is [`Container::exec`](crate::Container::exec).
     ///

@@ -28,7 +28,8 @@ impl ValidSpec {
         namespaces: impl Iterator<Item = (Kind, Option<String>)>,
         bare: Bare,
     ) -> Self {
-        let namespaces = namespaces.enumerate().map(|(index, (kind, path))| Namespace { kind, path, index });
+        let namespaces =
+            namespaces.enumerate().map(|(index, (kind, path))| Namespace { kind, path, index, held: None });
         Self {
             minor: 0,
             root: "/".to_owned(),

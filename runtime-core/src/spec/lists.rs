@@ -184,10 +184,11 @@ mod tests {
                 config,
                 &["linux.resources.memory"],
             ),
-            (r#"{"linux":{"a":[{}],"seccomp":{"linux":[]},"resources":{"cpu":[]}},"root":[]}"#, config, &[
-                "linux.resources.cpu",
-                "root",
-            ]),
+            (
+                r#"{"linux":{"a":[{}],"seccomp":{"linux":[]},"resources":{"cpu":[]}},"root":[]}"#,
+                config,
+                &["linux.resources.cpu", "root"],
+            ),
             (r#"{"hooks":"hooks","a":["hooks",[]],"b":{"hooks":[]},"hooks":{"hooks":[]}}"#, config, &[]),
             (" [ ]", config, &[""]),
             ("[]", Text::List, &[]),

@@ -1,12 +1,15 @@
 //! `linux.namespaces`, the id maps, the time offsets and the names of the host.
 
 use std::fmt::Write as _;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
 
 use oci_spec::runtime::{LinuxIdMapping, LinuxNamespaceType};
 
 use super::findings::Findings;
 use super::linux::Parts;
 use super::{id_map, non_empty};
+use crate::held::HeldNamespace;
 use crate::plan::IdRange;
 
 /// A kind of namespace; its value is the flag of clone(2).
@@ -54,6 +57,15 @@ impl Kind {
             Kind::Time => "time",
         }
     }
+
+    /// The name in `/proc/PID/ns`.
+    pub(crate) fn file_name(self) -> &'static str {
+        match self {
+            Kind::Mount => "mnt",
+            Kind::Network => "net",
+            Kind::User | Kind::Ipc | Kind::Uts | Kind::Pid | Kind::Cgroup | Kind::Time => self.name(),
+        }
+    }
 }
 
 impl From<LinuxNamespaceType> for Kind {
@@ -80,6 +92,8 @@ pub(crate) struct Namespace {
     pub(crate) path: Option<String>,
     /// Its place in `linux.namespaces`.
     pub(crate) index: usize,
+    /// The one at `path`, if it is open already.
+    pub(crate) held: Option<Arc<OwnedFd>>,
 }
 
 impl Namespace {
@@ -114,6 +128,15 @@ impl Namespaces {
         self.get(kind).is_some_and(|namespace| namespace.path.is_some())
     }
 
+    /// Has the requests for these namespaces take what is open.
+    pub(crate) fn hold(&mut self, held: &[HeldNamespace]) {
+        for request in &mut self.0 {
+            let of_path =
+                |one: &&HeldNamespace| one.kind == request.kind && Some(&one.path) == request.path.as_ref();
+            request.held = held.iter().find(of_path).map(|one| one.file.clone());
+        }
+    }
+
     /// All requests.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Namespace> {
         self.0.iter()
@@ -140,7 +163,7 @@ pub(super) fn namespaces(linux: &Parts<'_>, findings: &mut Findings) -> Namespac
         if let Some(path) = &path {
             findings.absolute(format_args!("{origin}.path"), path);
         }
-        all.0.push(Namespace { kind, path, index });
+        all.0.push(Namespace { kind, path, index, held: None });
     }
     if all.makes(Kind::User) && linux.uid_mappings().is_empty() && linux.gid_mappings().is_empty() {
         findings.error(

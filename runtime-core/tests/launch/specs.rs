@@ -1,7 +1,9 @@
 //! Containers and processes from memory: no directory with a configuration.
 
 use std::io::Read;
+use std::os::unix::fs::MetadataExt;
 
+use runtime_core::namespaces::Namespaces;
 use runtime_core::plan::{CreateOptions, ExecOptions};
 use runtime_core::{Bundle, Container, ContainerSpec, ErrorKind, Exit, Process, ProcessSpec, Stdio};
 
@@ -86,6 +88,40 @@ fn a_container_from_bytes_and_values() {
 }
 
 // The user namespace maps one id, as that of a user without privileges would.
+// The holder has gone, and its number may be that of another process, when the container is made.
+in_views!(namespaces_of_a_process_are_held: hybrid);
+fn namespaces_of_a_process_are_held() {
+    let scene = Scene::new();
+    let id = scene.id();
+    let (holder, init) =
+        run(&scene, &id, spec(&scene, &id).hostname("pod").args(["sleep", "600"]).build().expect("valid"));
+    let number =
+        |kind: &str| std::fs::metadata(format!("/proc/{}/ns/{kind}", init.pid())).expect("a namespace").ino();
+    let wanted = format!("pod net:[{}] ipc:[{}]\n", number("net"), number("ipc"));
+    let id = scene.id();
+    let kinds = Namespaces::NETWORK | Namespaces::IPC | Namespaces::UTS;
+    let line = "echo $(hostname) $(readlink /proc/self/ns/net) $(readlink /proc/self/ns/ipc)";
+    let joined = spec(&scene, &id).args(["sh", "-c", line]).join_process(&init, kinds).expect("it lives");
+    // A clone takes the same ones, and a path that is given afterwards counts.
+    assert_eq!(joined, joined.clone());
+    assert_ne!(joined, joined.clone().join(Namespaces::IPC, format!("/proc/{}/ns/ipc", init.pid())));
+
+    holder.kill(runtime_core::Signal::KILL).expect("killed");
+    exit(&init);
+    holder.delete().expect("deleted");
+    let plan = scene.runtime.plan(&id, joined.build().expect("valid"), CreateOptions::new());
+    let text = plan.expect("planned").to_string();
+    assert!(text.contains(&format!("held: network namespace \"/proc/{}/ns/net\"", init.pid())), "{text}");
+    let (container, mut process) = run(&scene, &id, joined.build().expect("valid"));
+    assert_eq!(printed(&mut process), wanted);
+    assert_eq!(exit(&process), Exit::Code(0));
+    container.delete().expect("deleted");
+
+    let error = spec(&scene, &id).join_process(&init, kinds).expect_err("it has ended");
+    assert!(matches!(error.errno(), Some(libc::ENOENT | libc::ESRCH)), "{error}");
+    scene.assert_clean("a process that held namespaces");
+}
+
 in_views!(a_container_of_one_user: hybrid, v2);
 fn a_container_of_one_user() {
     let scene = Scene::new();

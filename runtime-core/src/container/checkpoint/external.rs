@@ -90,15 +90,6 @@ pub(super) fn namespace_key(kind: Kind) -> Option<(&'static str, &'static str)> 
     }
 }
 
-/// The name that CRIU has for a kind of namespace to join.
-pub(super) fn namespace_name(kind: Kind) -> &'static str {
-    match kind {
-        Kind::Mount => "mnt",
-        Kind::Network => "net",
-        other => other.name(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -8,10 +8,11 @@ use std::sync::Arc;
 
 use nix::fcntl::{OFlag, open};
 use nix::sys::stat::Mode;
+use nix::unistd::gettid;
 
 use super::super::unit::{self, Starting};
 use super::criu::{self, Criu, Streams};
-use super::external::{at_restore, namespace_key, namespace_name};
+use super::external::{at_restore, namespace_key};
 use super::options::RestoreOptions;
 use super::place::{self, Place};
 use super::request::{self, Fields, Notification, field, kind};
@@ -222,6 +223,10 @@ impl Restore<'_> {
         let mut inherited = Vec::new();
         for namespace in self.plan.spec.namespaces.iter() {
             let Some(path) = &namespace.path else { continue };
+            // CRIU is another process, and restores while this one waits.
+            let held =
+                namespace.held.as_ref().map(|held| format!("/proc/{}/fd/{}", gettid(), held.as_raw_fd()));
+            let path = held.as_ref().unwrap_or(path);
             match namespace_key(namespace.kind) {
                 Some((_, key)) => {
                     let file = open(path.as_str(), OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty());
@@ -237,7 +242,7 @@ impl Restore<'_> {
                 None if namespace.kind == Kind::Cgroup => {
                     return Err(Error::invalid(namespace.origin(), "CRIU cannot join a cgroup namespace"));
                 }
-                None => fields.pair(field::JOIN_NS, namespace_name(namespace.kind), path),
+                None => fields.pair(field::JOIN_NS, namespace.kind.file_name(), path),
             }
         }
         Ok(inherited)

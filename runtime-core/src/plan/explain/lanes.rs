@@ -29,7 +29,8 @@ impl Display for LaunchPlan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "clone: {}", namespaces(self.clone_flags as u32))?;
         for join in &self.joins {
-            writeln!(f, "open: {} namespace {:?}", namespaces(join.kind), join.path)?;
+            let verb = if join.held.is_some() { "held" } else { "open" };
+            writeln!(f, "{verb}: {} namespace {:?}", namespaces(join.kind), join.path)?;
         }
         if let Some(maps) = &self.id_maps {
             let mut text = String::new();
