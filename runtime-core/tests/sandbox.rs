@@ -181,7 +181,8 @@ fn namespaces_are_joined() {
         assert!(error.contains(part), "{part}: {error}");
     }
     // Namespaces of a process stay, whatever becomes of the process and of its number.
-    let held = shell("hostname").join_process(&first, Namespaces::NETWORK | Namespaces::UTS).expect("it lives");
+    let held =
+        shell("hostname").join_process(&first, Namespaces::NETWORK | Namespaces::UTS).expect("it lives");
     first.signal(Signal::KILL).expect("killed");
     scene::exit(&first);
     assert_eq!(output(held), "first\n");
