@@ -47,7 +47,9 @@ fn run(handler: &Path, module: &Path, arguments: &[String]) -> Result<Exit, Box<
     if owner.uid() != 0 {
         spec = spec.user_namespace(owner.uid(), owner.gid(), 1);
     }
-    let plan = runtime.plan("module", spec.build()?, CreateOptions::new())?;
+    // The cgroup has the name of the container: another executor, of whichever state root, needs another one.
+    let id = format!("module-{}", std::process::id());
+    let plan = runtime.plan(&id, spec.build()?, CreateOptions::new())?;
     if std::env::var_os("EXECUTOR_PLAN").is_some() {
         println!("{plan}");
     }

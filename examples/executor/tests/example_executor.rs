@@ -3,7 +3,7 @@
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 use std::sync::OnceLock;
 
 /// A user that no machine has.
@@ -30,8 +30,8 @@ fn handler() -> &'static Path {
     })
 }
 
-/// Runs the example on a module, as `user`.
-fn run(handler: &Path, module: &str, arguments: &[&str], user: Option<u32>) -> Output {
+/// Runs the example on a module, as `user`. Its pid comes with what it printed.
+fn run(handler: &Path, module: &str, arguments: &[&str], user: Option<u32>) -> (u32, Output) {
     let place = tempfile::tempdir().expect("a temporary directory");
     let copy = |from: &Path, name: &str| {
         let to = place.path().join(name);
@@ -52,9 +52,12 @@ fn run(handler: &Path, module: &str, arguments: &[&str], user: Option<u32>) -> O
     if let Some(id) = user {
         command.uid(id).gid(id);
     }
-    let output = command.current_dir("/").output().expect("the example starts");
+    let child = command.current_dir("/").stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+    let child = child.expect("the example starts");
+    let pid = child.id();
+    let output = child.wait_with_output().expect("it ends");
     assert_eq!(temporary.read_dir().expect("the directory").count(), 0, "something is left");
-    output
+    (pid, output)
 }
 
 fn text(bytes: &[u8]) -> String {
@@ -66,11 +69,13 @@ fn a_module_runs_as_a_container() {
     let is_root =
         std::fs::metadata("/proc/self").is_ok_and(|own| std::os::unix::fs::MetadataExt::uid(&own) == 0);
     for user in [None, Some(NOBODY).filter(|_| is_root)] {
-        let output = run(handler(), "hello.wat", &["a", "b c"], user);
+        let (pid, output) = run(handler(), "hello.wat", &["a", "b c"], user);
         let printed = text(&output.stdout);
         assert_eq!(output.status.code(), Some(7), "{printed}{}", text(&output.stderr));
         assert!(printed.ends_with("/module.wasm\na\nb c\n"), "{printed}");
         assert!(printed.contains("child: execute handler \"wasm\" ("), "{printed}");
+        // Two executors at the same time have two containers.
+        assert!(printed.contains(&format!("module-{pid}")), "{printed}");
     }
 }
 
@@ -78,7 +83,7 @@ fn a_module_runs_as_a_container() {
 #[test]
 fn a_handler_has_to_be_static() {
     let own = std::env::current_exe().expect("this test has a path");
-    let output = run(&own, "hello.wat", &[], None);
+    let (_, output) = run(&own, "hello.wat", &[], None);
     assert!(text(&output.stderr).contains("dynamically linked"), "{}", text(&output.stderr));
     assert_eq!(output.status.code(), Some(1));
 }

@@ -1,12 +1,12 @@
 //! One container of a pod: its starts, its logs, its statistics, its end.
 
-use std::io::PipeReader;
+use std::io::{self, PipeReader};
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 use runtime_core::events::Event;
 use runtime_core::{ErrorKind, Exit};
-use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
 use tokio::net::unix::pipe;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -18,6 +18,9 @@ use crate::task::{self, EventStream, Running};
 
 /// How long a container has to end by itself.
 const GRACE: Duration = Duration::from_secs(5);
+
+/// The longest line that is printed as one, in bytes: a container that prints no newline takes no more memory than this.
+const LINE: u64 = 64 << 10;
 
 /// How often statistics are printed.
 const INTERVAL: Duration = Duration::from_secs(1);
@@ -60,7 +63,7 @@ async fn run(pod: &Pod, service: &Service, stop: &mut Stop) -> Result<Exit> {
     // The pipes end with the last process of the container.
     running.delete().await?;
     for log in logs {
-        log.await?;
+        log.await??;
     }
     Ok(exit)
 }
@@ -77,15 +80,17 @@ async fn end(running: &Running) -> Result<Exit> {
     }
 }
 
-/// Prints what a stream says, line by line, until its end.
-fn copy(name: &str, stream: Option<PipeReader>) -> Result<JoinHandle<()>> {
+/// Prints what a stream says, line by line, until its end. What is not UTF-8 becomes U+FFFD, and a longer line becomes several.
+fn copy(name: &str, stream: Option<PipeReader>) -> Result<JoinHandle<io::Result<()>>> {
     let stream = pipe::Receiver::from_owned_fd(OwnedFd::from(stream.ok_or("there is no pipe")?))?;
     let name = name.to_owned();
     Ok(tokio::spawn(async move {
-        let mut lines = BufReader::new(stream).lines();
-        while let Ok(Some(line)) = lines.next_line().await {
-            println!("{name} | {line}");
+        let (mut stream, mut line) = (BufReader::new(stream), Vec::new());
+        while (&mut stream).take(LINE).read_until(b'\n', &mut line).await? > 0 {
+            println!("{name} | {}", String::from_utf8_lossy(line.strip_suffix(b"\n").unwrap_or(&line)));
+            line.clear();
         }
+        Ok(())
     }))
 }
 

@@ -51,20 +51,20 @@ impl Running {
         Ok(self.container.as_ref().ok_or("the container has been deleted")?)
     }
 
-    /// Deletes the container, whatever its state.
+    /// Deletes the container, whatever its state. This is not cancelled: when the future is dropped, the call goes on, and one that
+    /// has not begun is made by `Drop`.
     pub(crate) async fn delete(mut self) -> Result<()> {
-        match self.container.take() {
-            Some(container) => call(move || container.delete_force()).await,
-            None => Ok(()),
-        }
+        Ok(tokio::task::spawn_blocking(move || self.delete_now()).await??)
+    }
+
+    fn delete_now(&mut self) -> runtime_core::Result<()> {
+        self.container.take().map_or(Ok(()), Container::delete_force)
     }
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
-        if let Some(container) = self.container.take()
-            && let Err(error) = container.delete_force()
-        {
+        if let Err(error) = self.delete_now() {
             eprintln!("supervisor: {error}");
         }
     }

@@ -29,7 +29,8 @@ const PROGRAM_HEADER: usize = 56;
 const PT_LOAD: u32 = 1;
 const PT_INTERP: u32 = 3;
 
-/// Whether the kernel can execute these bytes without any file of a container.
+/// Whether the kernel can execute these bytes without any file of a container: it opens none. What the program itself opens later,
+/// such as the NSS libraries of glibc, its headers do not tell.
 pub(super) fn check(bytes: &[u8]) -> Result<(), Refusal> {
     if !bytes.starts_with(b"\x7fELF") {
         return Err(Refusal {

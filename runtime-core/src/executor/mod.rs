@@ -39,6 +39,10 @@
 //!
 //! # Limits
 //!
+//! * A static program still opens what it opens, and in the container that is a file of the image. One that is linked with glibc
+//!   loads libraries when it calls getpwnam(3), getaddrinfo(3), iconv(3) or another function of nss(5) or gconv: code of the image,
+//!   in the handler, with all that the handler may. No header tells that. Link a handler with musl, which loads no library, or
+//!   call none of these functions.
 //! * The handler is executed by execveat(2). A filter that denies that call, as one that allows execve(2) alone, or that leaves
 //!   it to a tracer (`SCMP_ACT_TRACE`) is an error of [`Runtime::plan`](crate::Runtime::plan), not a container that ends without
 //!   a word. An agent (`SCMP_ACT_NOTIFY`) may allow it or not.
