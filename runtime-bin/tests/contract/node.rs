@@ -227,19 +227,23 @@ fn a_besteffort_container_that_ends_at_once() {
         engine.bundle.config["linux"]["resources"]["cpu"] = json!({"shares": 2});
     }
     engine.bundle.write();
-    let engine = engine.started();
-    let root = engine.root();
-    // Its program may not have a handler yet: as the init of its namespace it then does not see the signal.
-    engine.silent(&["--root", &root, "kill", &engine.id, "15"]);
-    if engine.status() != "stopped" {
-        engine.wait_for_file("ready");
-        if shares {
-            let found = limit(&engine, [("cpu", "cpu.shares"), ("cpu", "cpu.weight")]).expect("a weight");
-            assert!(["2", "1"].contains(&&*found), "{found}");
-        }
-        engine.go(&["--root", &root, "kill", &engine.id, "15"]);
+    let (root, bundle) = (engine.root(), engine.path(""));
+    engine.silent(&["--root", &root, "create", "--bundle", &bundle, &engine.id]);
+    if shares {
+        let found = limit(&engine, [("cpu", "cpu.shares"), ("cpu", "cpu.weight")]).expect("a weight");
+        assert!(["2", "1"].contains(&&*found), "{found}");
     }
-    engine.wait_for("stopped");
+    engine.silent(&["--root", &root, "start", &engine.id]);
+    let end = || engine.go(&["--root", &root, "kill", &engine.id, "15"]);
+    assert_eq!(end().code, 0, "it runs");
+    // Its program may not have had a handler yet: as the init of its namespace it did not see the signal then.
+    until("stopped", || {
+        let stopped = engine.status() == "stopped";
+        if !stopped && Path::new(&engine.path("ready")).exists() {
+            end();
+        }
+        stopped
+    });
     engine.go(&["--root", &root, "kill", "-a", &engine.id, "9"]);
     engine.silent(&["--root", &root, "delete", &engine.id]);
 }
