@@ -56,7 +56,7 @@ impl Container {
     /// Deletes a container whatever its state, also what a killed runtime has left of one.
     ///
     /// Another call that has not ended after a second, such as a start whose hook hangs, loses the
-    /// container's init, which it may wait for.
+    /// container's init, which it may wait for. If another call has deleted the container meanwhile, there is nothing left to do.
     ///
     /// # Errors
     ///
@@ -66,11 +66,15 @@ impl Container {
     }
 
     fn end_and_delete(self) -> Result<()> {
-        let _lock = self.entry.lock(&|holder| {
+        let locked = self.entry.lock(&|holder| {
             self.waits_for(holder);
             // What cannot be killed now is tried again with the lock, and told then.
             self.entry.record().and_then(|record| self.kill_init(&record)).ok();
-        })?;
+        });
+        let _lock = match locked {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+            other => other?,
+        };
         let record = match self.entry.record() {
             Ok(record) => Some(record),
             Err(error) if is_lost(&error) => None,
