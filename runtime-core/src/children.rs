@@ -13,6 +13,7 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use crate::deadline;
+use crate::error::Error;
 use crate::exits::{Exit, ExitSource};
 use crate::state::Identity;
 use crate::sys::process::{self, Kept};
@@ -222,6 +223,22 @@ impl Tracked {
                 return Ok(exit);
             }
             std::thread::sleep(STATUS_STEP);
+        }
+    }
+
+    /// As [`wait`](Self::wait), but a deadline of the caller's and a cancellation end it with their errors.
+    pub(crate) fn wait_in_call(
+        self: &Arc<Self>,
+        limit: Option<Instant>,
+        failed: impl Fn(Errno) -> Error,
+    ) -> crate::error::Result<Option<Exit>> {
+        loop {
+            let step = deadline::step(limit).map(deadline::after);
+            let exit = self.wait(step).map_err(&failed)?;
+            if exit.is_some() || limit.is_some_and(|limit| limit <= Instant::now()) {
+                return Ok(exit);
+            }
+            deadline::check("wait for the end of a process")?;
         }
     }
 

@@ -29,7 +29,7 @@ pub enum ErrorKind {
     InvalidInput,
     /// A container with this id exists already.
     AlreadyExists,
-    /// No container has this id.
+    /// No container has this id; or a file that the caller has named, such as a bundle, is not there.
     NotFound,
     /// The container is not in a state that allows the operation.
     WrongState,

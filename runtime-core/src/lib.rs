@@ -27,7 +27,8 @@
 //! # Errors
 //!
 //! An [`Error`] has a kind, the operation with its arguments, the errno, the JSON path of the field that asked for it, a hint,
-//! and, for a configuration, all findings. Its source is the [`std::io::Error`] of the call.
+//! and, for a configuration, all findings. [`Error::get_ref`] gives the
+//! [`std::io::Error`] of the call.
 //!
 //! # Modules
 //!

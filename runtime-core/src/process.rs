@@ -144,7 +144,7 @@ impl Process {
     ///
     /// # Errors
     ///
-    /// Those of waitid(2) and poll(2).
+    /// Those of waitid(2) and poll(2), and those of a [`Deadline`](crate::Deadline).
     pub fn wait(&self) -> Result<Exit> {
         self.until(None)?.ok_or_else(|| self.failed(Errno::ECHILD))
     }
@@ -168,7 +168,7 @@ impl Process {
     }
 
     fn until(&self, deadline: Option<Instant>) -> Result<Option<Exit>> {
-        self.tracked.wait(deadline).map_err(|errno| self.failed(errno))
+        self.tracked.wait_in_call(deadline, |errno| self.failed(errno))
     }
 
     fn failed(&self, errno: Errno) -> Error {

@@ -22,7 +22,8 @@ impl Container {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::WrongState`](crate::ErrorKind::WrongState) while the container is being created, and those of poll(2).
+    /// [`ErrorKind::WrongState`](crate::ErrorKind::WrongState) while the container is being created, those of poll(2), and
+    /// those of a [`Deadline`](crate::Deadline).
     pub fn wait(&self) -> Result<Exit> {
         self.until(None).map(|exit| exit.unwrap_or(Exit::Unknown)).explained()
     }
@@ -46,7 +47,7 @@ impl Container {
     }
 
     /// The container's init, as a handle of its own with a pidfd, whoever has created the container; `None` when it has ended
-    /// and been reaped. Terminal and pipes have only the handle that [`Runtime::create`](crate::Runtime::create) gave.
+    /// and been reaped before anybody of this program asked for it. Terminal and pipes have only the handle that [`Runtime::create`](crate::Runtime::create) gave.
     ///
     /// # Errors
     ///
@@ -62,8 +63,8 @@ impl Container {
 
     fn until(&self, deadline: Option<Instant>) -> Result<Option<Exit>> {
         let Some(init) = self.find_init()? else { return Ok(Some(Exit::Unknown)) };
-        init.wait(deadline)
-            .map_err(|errno| Error::system(format!("wait for the end of container {}", self.id), errno))
+        let failed = |errno| Error::system(format!("wait for the end of container {}", self.id), errno);
+        init.wait_in_call(deadline, failed)
     }
 
     fn find_init(&self) -> Result<Option<Arc<Tracked>>> {

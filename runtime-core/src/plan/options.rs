@@ -214,7 +214,8 @@ impl ExecOptions {
         self
     }
 
-    /// Enters a paused container too; the program runs when the container is resumed.
+    /// Enters a paused container too; the program runs when the container is resumed. The call returns then, not before: another
+    /// thread has to resume the container, or a [`Deadline`](crate::Deadline) ends the call.
     #[must_use]
     pub fn ignore_paused(mut self, ignore_paused: bool) -> Self {
         self.ignore_paused = ignore_paused;

@@ -90,6 +90,31 @@ fn a_call_that_is_cancelled() {
     scene.assert_clean("cancelled calls");
 }
 
+in_views!(a_wait_for_an_end: hybrid);
+fn a_wait_for_an_end() {
+    let scene = Scene::new();
+    let container = scene.started(&["sleep", "600"]);
+    let process = scene::exec(&container, &["sleep", "600"]).expect("executed");
+    let deadline = || Deadline::after(SHORT);
+    late(ErrorKind::Timeout, &deadline(), || container.wait());
+    late(ErrorKind::Timeout, &deadline(), || process.wait());
+    late(ErrorKind::Timeout, &deadline(), || process.wait_timeout(Duration::from_secs(60)));
+    let canceller = Canceller::new();
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            std::thread::sleep(SHORT);
+            canceller.cancel();
+        });
+        late(ErrorKind::Cancelled, &Deadline::none().cancelled_by(&canceller), || container.wait());
+    });
+    // A limit of its own that comes first is no error.
+    let limit = Duration::from_millis(10);
+    let waited = Deadline::after(Duration::from_secs(60)).run(|| process.wait_timeout(limit));
+    assert_eq!(waited.expect("asked"), None);
+    end(container);
+    scene.assert_clean("waits");
+}
+
 in_views!(a_lock_that_another_call_holds: hybrid);
 fn a_lock_that_another_call_holds() {
     let scene = Scene::new();
