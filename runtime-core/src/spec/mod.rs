@@ -311,7 +311,7 @@ impl ValidProcess {
         Ok(valid)
     }
 
-    /// Checks a process that is a value of the `oci_spec` crate ([`oci_spec`](crate::oci_spec)).
+    /// Checks a process that is a value of the `oci_spec` crate, which the library exports.
     ///
     /// # Errors
     ///
