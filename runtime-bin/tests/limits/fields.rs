@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use crate::io::disk_of;
 use crate::scene::{ASLEEP, Group, controllers, limited};
+use crate::support::until;
 
 const ALL: &[&str] = &["cpu", "cpuset", "hugetlb", "io", "memory", "pids"];
 
@@ -163,13 +164,19 @@ fn statistics_know_the_limits() {
     let bundle = limited(ASLEEP, &resources);
     let container = bundle.container();
     container.go(&["run", "-d"]).ok();
-    let line = container.go(&["events", "--stats"]).ok().stdout;
+    let mut line = String::new();
+    // A period is counted when its time is over and a process has run in it.
+    until("a period is counted", || {
+        container.go_with(&["exec"], &["true"]).ok();
+        line = container.go(&["events", "--stats"]).ok().stdout;
+        let statistics: Value = serde_json::from_str(&line).expect("JSON");
+        statistics["data"]["cpu"]["throttling"]["periods"].as_u64().is_some_and(|count| count > 0)
+    });
     let data = &serde_json::from_str::<Value>(&line).expect("JSON")["data"];
     assert_eq!(data["memory"]["usage"]["limit"], 67108864, "{line}");
     assert!(data["memory"]["usage"]["usage"].as_u64().is_some_and(|bytes| bytes > 0), "{line}");
     assert_eq!(data["pids"], json!({"current": 1, "limit": 40}), "{line}");
     assert!(data["cpu"]["usage"]["total"].as_u64().is_some_and(|time| time > 0), "{line}");
-    assert!(data["cpu"]["throttling"]["periods"].as_u64().is_some_and(|count| count > 0), "{line}");
     assert!(data["hugetlb"]["2MB"].is_object(), "{line}");
     assert_eq!(data["memory"]["swap"]["limit"], 67108864, "memory and swap together: {line}");
     for name in ["/cpu/usage/kernel", "/cpu/usage/user", "/memory/raw/anon", "/memory/usage/max"] {
