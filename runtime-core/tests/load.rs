@@ -247,7 +247,7 @@ impl Random {
 }
 
 fn seed() -> u64 {
-    let seed = number("LOAD_SEED", std::process::id() as usize) as u64;
+    let seed = number("LOAD_SEED", 1) as u64;
     println!("LOAD_SEED={seed}");
     seed << 1 | 1
 }
