@@ -104,7 +104,9 @@ fn each_field_by_update() {
         let container = bundle.container();
         container.go(&["run", "-d"]).ok();
         fs::write(bundle.path().join("request"), resources.to_string()).expect("a file");
-        container.go(&["update", "--resources=request"]).ok();
+        // It may warn, such as of a weight beside cpu.idle.
+        let run = container.go(&["update", "--resources=request"]);
+        assert_eq!(run.code, 0, "{run:?}");
         let group = Group::of(&container);
         for (file, value) in files {
             let value = value.replace("DISK", &format!("{}:{}", disk[0], disk[1]));
