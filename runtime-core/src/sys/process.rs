@@ -160,11 +160,19 @@ fn kept_status(pidfd: BorrowedFd<'_>) -> Kept {
     /// `_IOWR(0xff, 11, struct pidfd_info)`.
     const PIDFD_GET_INFO: libc::Ioctl = 0xc040_ff0b;
     const PIDFD_INFO_EXIT: u64 = 1 << 3;
-    let mut info = PidfdInfo { mask: PIDFD_INFO_EXIT, ..PidfdInfo::default() };
-    // SAFETY: the request reads and writes a structure of this size.
-    let asked = unsafe { libc::ioctl(pidfd.as_raw_fd(), PIDFD_GET_INFO, &raw mut info) };
+    let ask = || {
+        let mut info = PidfdInfo { mask: PIDFD_INFO_EXIT, ..PidfdInfo::default() };
+        // SAFETY: the request reads and writes a structure of this size.
+        let asked = unsafe { libc::ioctl(pidfd.as_raw_fd(), PIDFD_GET_INFO, &raw mut info) };
+        (Errno::result(asked), info)
+    };
+    let (asked, info) = match ask() {
+        // It was reaped after the kernel had looked for its status, and before it looked for the process: the status is there now.
+        (Err(Errno::ESRCH), _) => ask(),
+        other => other,
+    };
     match info.exit_code & 0x7f {
-        _ if asked != 0 => Kept::Never,
+        _ if asked.is_err() => Kept::Never,
         _ if info.mask & PIDFD_INFO_EXIT == 0 => Kept::NotYet,
         0 => Kept::Status(Ended::Exited(info.exit_code >> 8 & 0xff)),
         signal => Kept::Status(Ended::Killed(signal)),
