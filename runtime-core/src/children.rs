@@ -39,6 +39,20 @@ pub(crate) struct Tracked {
     seen: Mutex<Seen>,
 }
 
+/// Why an end was not waited for.
+pub(crate) enum Stop {
+    /// A system call failed.
+    Errno(Errno),
+    /// The caller's deadline is over, or the call was cancelled.
+    Caller(Error),
+}
+
+impl From<Errno> for Stop {
+    fn from(errno: Errno) -> Self {
+        Stop::Errno(errno)
+    }
+}
+
 #[derive(Debug, Default)]
 struct Seen {
     exit: Option<Exit>,
@@ -226,19 +240,15 @@ impl Tracked {
         }
     }
 
-    /// As [`wait`](Self::wait), but a deadline of the caller's and a cancellation end it with their errors.
-    pub(crate) fn wait_in_call(
-        self: &Arc<Self>,
-        limit: Option<Instant>,
-        failed: impl Fn(Errno) -> Error,
-    ) -> crate::error::Result<Option<Exit>> {
+    /// As [`wait`](Self::wait), for a call of the library: its deadline and a cancellation end the wait too.
+    pub(crate) fn wait_in_call(self: &Arc<Self>, limit: Option<Instant>) -> Result<Option<Exit>, Stop> {
         loop {
             let step = deadline::step(limit).map(deadline::after);
-            let exit = self.wait(step).map_err(&failed)?;
+            let exit = self.wait(step)?;
             if exit.is_some() || limit.is_some_and(|limit| limit <= Instant::now()) {
                 return Ok(exit);
             }
-            deadline::check("wait for the end of a process")?;
+            deadline::check("wait for its end").map_err(Stop::Caller)?;
         }
     }
 

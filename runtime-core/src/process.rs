@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 
-use crate::children::{self, Tracked};
+use crate::children::{self, Stop, Tracked};
 use crate::error::{Error, Result};
 use crate::exits::{Exit, ExitSource};
 use crate::launch::Kept;
@@ -168,7 +168,10 @@ impl Process {
     }
 
     fn until(&self, deadline: Option<Instant>) -> Result<Option<Exit>> {
-        self.tracked.wait_in_call(deadline, |errno| self.failed(errno))
+        self.tracked.wait_in_call(deadline).map_err(|stop| match stop {
+            Stop::Errno(errno) => self.failed(errno),
+            Stop::Caller(error) => error.context(format!("wait for process {}", self.pid())),
+        })
     }
 
     fn failed(&self, errno: Errno) -> Error {

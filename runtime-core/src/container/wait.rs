@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::Container;
-use crate::children::{self, Tracked};
+use crate::children::{self, Stop, Tracked};
 use crate::confinement::Explained;
 use crate::error::{Error, Result};
 use crate::exits::Exit;
@@ -63,8 +63,11 @@ impl Container {
 
     fn until(&self, deadline: Option<Instant>) -> Result<Option<Exit>> {
         let Some(init) = self.find_init()? else { return Ok(Some(Exit::Unknown)) };
-        let failed = |errno| Error::system(format!("wait for the end of container {}", self.id), errno);
-        init.wait_in_call(deadline, failed)
+        let operation = || format!("wait for the end of container {}", self.id);
+        init.wait_in_call(deadline).map_err(|stop| match stop {
+            Stop::Errno(errno) => Error::system(operation(), errno),
+            Stop::Caller(error) => error.context(operation()),
+        })
     }
 
     fn find_init(&self) -> Result<Option<Arc<Tracked>>> {

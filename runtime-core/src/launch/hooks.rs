@@ -9,7 +9,7 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, FcntlArg, OFlag, OpenHow, ResolveFlag, fcntl, openat2};
@@ -17,7 +17,7 @@ use nix::sys::stat::{Mode, SFlag, fstat};
 
 use super::failure::{hook_operation, killed_by, printed};
 use super::sealed;
-use crate::children::Tracked;
+use crate::children::{Stop, Tracked};
 use crate::deadline;
 use crate::error::{Error, ErrorKind, Result};
 use crate::exits::{Exit, ExitSource};
@@ -261,32 +261,12 @@ fn end(
     };
     let hook = Tracked::hook(child.id() as i32, pidfd, exits);
     let limit = timeout.map(|seconds| deadline::after(Duration::from_secs(u64::from(seconds))));
-    let over = loop {
-        let step = deadline::step(limit).map(deadline::after);
-        if let Some(exit) = hook.wait(step)? {
-            return Ok(Some(exit));
+    match hook.wait_in_call(limit) {
+        over @ (Ok(None) | Err(Stop::Caller(_))) => {
+            process::pidfd_send_signal(hook.pidfd(), libc::SIGKILL)?;
+            hook.wait(None)?;
+            over
         }
-        if limit.is_some_and(|limit| limit <= Instant::now()) {
-            break Ok(None);
-        }
-        if let Err(error) = deadline::check("wait for its end") {
-            break Err(Stop::Caller(error));
-        }
-    };
-    process::pidfd_send_signal(hook.pidfd(), libc::SIGKILL)?;
-    hook.wait(None)?;
-    over
-}
-
-/// Why the end of a hook was not waited for.
-enum Stop {
-    Errno(Errno),
-    /// The caller's deadline is over.
-    Caller(Error),
-}
-
-impl From<Errno> for Stop {
-    fn from(errno: Errno) -> Self {
-        Stop::Errno(errno)
+        ended => ended,
     }
 }
